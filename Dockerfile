@@ -1,0 +1,54 @@
+# Three images from one build: --target aggregator, loadgen or bench. Each is
+# static binaries alone, and runs as a user that is not root.
+#
+# RUN is in exec form throughout, so that a build image needs Go and nothing
+# else, not even a shell: compose/ tests this file on such a stand-in.
+ARG GO_IMAGE=golang:1.26
+
+FROM ${GO_IMAGE} AS build
+WORKDIR /src
+ENV CGO_ENABLED=0
+COPY go.mod go.sum ./
+RUN ["go", "mod", "download"]
+COPY . .
+ARG VERSION=unknown
+ENV GOFLAGS="-trimpath -ldflags=-X=main.version=${VERSION}"
+RUN ["go", "build", "-o", "/out/", "./cmd/aggregator", "./cmd/loadgen", "./cmd/bench"]
+# A scratch image has no mkdir and no chown: its folders are made here and owned below.
+WORKDIR /volumes/data
+WORKDIR /volumes/results
+
+FROM scratch AS bench
+LABEL org.opencontainers.image.title="sekali bench" \
+      org.opencontainers.image.description="Drives an aggregator through scenarios and audits what it stored" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/bench /bench
+COPY --from=build --chown=65532:65532 /volumes/results /results
+COPY scenarios /scenarios
+USER 65532:65532
+VOLUME /results
+ENTRYPOINT ["/bench"]
+
+FROM scratch AS loadgen
+LABEL org.opencontainers.image.title="sekali loadgen" \
+      org.opencontainers.image.description="Publishes events to an aggregator, at least once" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/loadgen /loadgen
+USER 65532:65532
+ENTRYPOINT ["/loadgen"]
+
+# The last stage is what a plain `docker build .` makes.
+FROM scratch AS aggregator
+LABEL org.opencontainers.image.title="sekali aggregator" \
+      org.opencontainers.image.description="Pub-sub log aggregator that stores every event exactly once" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /out/aggregator /aggregator
+COPY --from=build --chown=65532:65532 /volumes/data /data
+USER 65532:65532
+VOLUME /data
+ENV SEKALI_DATA=/data \
+    SEKALI_LISTEN=0.0.0.0:8080
+EXPOSE 8080
+# Ready within a second of a kill: a tight start period notices an image that is not.
+HEALTHCHECK --interval=5s --timeout=2s --start-period=10s --retries=3 CMD ["/aggregator", "healthcheck"]
+ENTRYPOINT ["/aggregator"]

@@ -1,0 +1,62 @@
+# Everything a reader of README.md is told to type. Needs Go, git and make.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)"
+GO_TOOL  := go tool -modfile=tools/go.mod
+
+# The race detector needs cgo, and so a C compiler, which a machine with Go and make may lack.
+RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+
+# A scenario is named by its file (scenarios/burst.yaml) or by its name (burst).
+SCENARIO_FILE = $(if $(filter %.yaml,$(SCENARIO)),$(SCENARIO),scenarios/$(SCENARIO).yaml)
+
+# Bounds one package's tests; the whole of `make test` is to stay under 6 minutes on 2 cores.
+TEST_TIMEOUT ?= 5m
+# Time for each fuzz target of `make fuzz`.
+FUZZ_TIME ?= 20s
+
+.PHONY: help build bench test compare profile report verify lint fuzz compose-test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+build: ## bin/aggregator, bin/loadgen, bin/bench
+	$(GO_BUILD) -o bin/ ./cmd/aggregator ./cmd/loadgen ./cmd/bench
+
+bench: build ## run, audit and report the scenarios [SCENARIO=burst] [REPEAT=5]
+	bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO_FILE)) $(if $(REPEAT),-repeat $(REPEAT))
+
+test: ## all tests, race detector included; what cannot run here says why
+	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO_TOOL) gotestsum --format standard-quiet -- $(RACE) -timeout $(TEST_TIMEOUT) ./...
+
+compare: build ## two runs or result folders, side by side: A=<run> B=<run>
+	@test -n "$(A)" && test -n "$(B)" || { echo "usage: make compare A=<run> B=<run>" >&2; exit 2; }
+	bin/bench compare $(A) $(B)
+
+profile: build ## CPU, heap, mutex and block profiles of a run: SCENARIO=<name>
+	@test -n "$(SCENARIO)" || { echo "usage: make profile SCENARIO=<name>" >&2; exit 2; }
+	bin/bench profile -scenario $(SCENARIO_FILE)
+
+report: build ## REPORT.md from results/reference/
+	bin/bench report
+
+verify: build ## recompute every figure of REPORT.md from the raw files
+	bin/bench verify
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted >&2; exit 1; }
+	go vet ./...
+	$(GO_TOOL) staticcheck ./...
+
+fuzz: ## each fuzz target for FUZZ_TIME (20s)
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
+	while IFS=: read -r file target; do \
+		echo "$$(dirname $$file) $${target#func }"; \
+		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) "./$$(dirname $$file)" || exit 1; \
+	done
+
+compose-test: ## docker-compose.yml for real: needs a Docker engine
+	SEKALI_COMPOSE_TEST=1 go test -count=1 -v -timeout 20m ./compose
