@@ -6,6 +6,7 @@
 ARG GO_IMAGE=golang:1.26
 
 FROM ${GO_IMAGE} AS build
+LABEL sekali.stage=build
 WORKDIR /src
 ENV CGO_ENABLED=0
 COPY go.mod go.sum ./
