@@ -1,0 +1,167 @@
+// Package result is what a run leaves behind: the files of a result folder, their types, and the figures that follow
+// from them. Nothing here measures; Summarize is a pure function of the raw files and of run.json's inputs, so that
+// anybody can compute every figure again.
+package result
+
+import (
+	"strings"
+	"time"
+
+	"sekali/bench/audit"
+	"sekali/loadgen/stream"
+)
+
+// Format is the version of the files' layout; a reader refuses any other.
+const Format = 1
+
+// The files of a result folder. The raw ones have their SHA-256 in run.json.
+const (
+	RunFile        = "run.json"
+	RequestsFile   = "requests.csv.gz" // raw: the ledger, one row an attempt
+	TraceFile      = "trace.csv.gz"    // raw: one row a sample
+	HistogramsFile = "histograms.json" // raw: the aggregator's own histograms
+	AuditFile      = "audit.json"      // raw: as in run.json, for who wants it alone
+	BenchFile      = "bench.txt"       // derived: the Go benchmark format
+	PageFile       = "report.html"     // derived: opens offline
+	ProfilesDir    = "profiles"        // only if asked for
+	IndexFile      = "index.json"      // of the folder that holds the result folders of one run
+)
+
+// RawFiles are the files that every figure follows from.
+var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile}
+
+// Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are nanoseconds since the
+// attack's start, unless they are durations.
+type Run struct {
+	Format      int         `json:"format"`
+	ID          string      `json:"id"` // name of the run that this result belongs to, as 20261231-235959
+	Scenario    Scenario    `json:"scenario"`
+	StartedAt   time.Time   `json:"started_at"` // the attack's start
+	Environment Environment `json:"environment"`
+	Aggregator  Aggregator  `json:"aggregator"`
+
+	// The inputs of the summary, together with the raw files.
+	Stream    stream.Config `json:"stream"`
+	Load      Load          `json:"load"`
+	Phases    []PhaseTimes  `json:"phases"`     // in order; a ledger row's phase is the index
+	Fault     *FaultTimes   `json:"fault"`      // null: none
+	DrainedNS int64         `json:"drained_ns"` // the queue was first seen empty after the last answer
+	Generator Generator     `json:"generator"`
+
+	// What follows from them.
+	Summary      Summary       `json:"summary"`
+	Validity     Validity      `json:"validity"`
+	Audit        *audit.Report `json:"audit"` // null: not audited; such a run cannot enter REPORT.md
+	Expectations []Expectation `json:"expectations"`
+	Files        []File        `json:"files"` // the raw ones
+}
+
+// Scenario is the question, verbatim.
+type Scenario struct {
+	Name     string `json:"name"`
+	Case     string `json:"case"`   // "": the only one
+	Repeat   int    `json:"repeat"` // from 1
+	Question string `json:"question"`
+	Path     string `json:"path"`
+	Text     string `json:"text"` // the whole file
+}
+
+// Label is the scenario with its case, as tables name it.
+func (s Scenario) Label() string {
+	if s.Case == "" {
+		return s.Name
+	}
+	return s.Name + "/" + s.Case
+}
+
+// Aggregator is the system under test.
+type Aggregator struct {
+	Flags    []string `json:"flags"` // as they were given
+	Ack      string   `json:"ack"`   // memory, journal or store: what the requests asked for
+	Version  string   `json:"version"`
+	External bool     `json:"external"` // it was running already: its process was not measured
+}
+
+// Load is how the events were sent.
+type Load struct {
+	EventsPerRequest int    `json:"events_per_request"`
+	Encoding         string `json:"encoding"`    // json or ndjson
+	Compression      string `json:"compression"` // none, gzip or zstd
+}
+
+// PhaseTimes is one stretch of the load.
+type PhaseTimes struct {
+	Name     string  `json:"name"`
+	Rate     float64 `json:"rate_per_s"` // requests a second; 0: closed loop
+	Clients  int     `json:"clients"`    // closed loop
+	Measured bool    `json:"measured"`
+	StartNS  int64   `json:"start_ns"` // first planned request
+	EndNS    int64   `json:"end_ns"`   // last answer
+	Planned  uint64  `json:"planned"`  // requests
+}
+
+// FaultTimes is what was done to the aggregator.
+type FaultTimes struct {
+	Kind        string `json:"kind"`         // sigterm or sigkill
+	AtNS        int64  `json:"at_ns"`        // the signal
+	ExitedNS    int64  `json:"exited_ns"`    // the process had ended
+	RestartedNS int64  `json:"restarted_ns"` // the next one was started
+	ReadyNS     int64  `json:"ready_ns"`     // and said that it was ready
+}
+
+// Generator is what the generator saw of itself.
+type Generator struct {
+	Stalls         int   `json:"stalls"`           // beats that came late by more than the stall limit
+	LongestStallNS int64 `json:"longest_stall_ns"` // 0: none came late
+}
+
+// Validity says whether the figures are the aggregator's. Reasons are whole sentences without a full stop.
+type Validity struct {
+	Valid   bool     `json:"valid"`
+	Reasons []string `json:"reasons"`
+}
+
+func (v Validity) String() string {
+	if v.Valid {
+		return "VALID"
+	}
+	return "INVALID: " + strings.Join(v.Reasons, "; ")
+}
+
+// Expectation is one claim of the scenario and what became of it.
+type Expectation struct {
+	Name     string `json:"name"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
+	Held     bool   `json:"held"`
+}
+
+// File is a raw file as it was when the summary was computed.
+type File struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hex
+}
+
+// Held says that every expectation held.
+func (r Run) Held() bool {
+	for _, e := range r.Expectations {
+		if !e.Held {
+			return false
+		}
+	}
+	return true
+}
+
+// Clean says that an audit found nothing to complain about. A run that was not audited is not clean.
+func Clean(a *audit.Report) bool {
+	if a == nil || a.Lost+a.Duplicated+a.Unexpected+a.OutOfOrder > 0 {
+		return false
+	}
+	for _, c := range a.Checks {
+		if !c.Held {
+			return false
+		}
+	}
+	return true
+}
