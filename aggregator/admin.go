@@ -1,0 +1,86 @@
+package aggregator
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
+)
+
+// newAdmin serves /metrics and /debug/pprof. It is a server of its own, so that a
+// profile does not wait behind publishers, and a publisher cannot reach it.
+func newAdmin(p *pipeline.Pipeline, s *store.Store) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		writeMetrics(w, p, s)
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+}
+
+// writeMetrics writes the Prometheus text format. Names end in their unit.
+func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
+	c := p.Counters()
+	database, wal := s.Sizes()
+	for _, counter := range []struct {
+		name  string
+		value int64
+	}{
+		{"sekali_received_events_total", c.Received},
+		{"sekali_unique_processed_events_total", c.UniqueProcessed},
+		{"sekali_duplicate_dropped_events_total", c.DuplicateDropped},
+		{"sekali_rejected_events_total", c.Rejected},
+		{"sekali_commits_total", c.Commits},
+		{"sekali_failed_commits_total", c.FailedCommits},
+		{"sekali_checkpoints_total", c.Checkpoints},
+		{"sekali_journal_syncs_total", c.JournalSyncs},
+		{"sekali_journal_written_bytes_total", c.JournalBytes},
+	} {
+		metrics.WriteCounterUint64(w, counter.name, uint64(counter.value))
+	}
+	ready := int64(1)
+	if c.Failing != nil {
+		ready = 0
+	}
+	for _, gauge := range []struct {
+		name  string
+		value int64
+	}{
+		{"sekali_ready", ready},
+		{"sekali_queue_depth_events", c.QueueDepth},
+		{"sekali_queue_bytes", c.QueueBytes},
+		{"sekali_backlog_bytes", c.BacklogBytes},
+		{"sekali_wal_pages", c.WALPages},
+		{"sekali_wal_bytes", wal},
+		{"sekali_database_bytes", database},
+	} {
+		metrics.WriteGaugeUint64(w, gauge.name, uint64(gauge.value))
+	}
+	t := p.Timings
+	writeQuantiles(w, "sekali_processing_latency_seconds", t.Processing, 1e-6)
+	writeQuantiles(w, "sekali_commit_seconds", t.Commit, 1e-6)
+	writeQuantiles(w, "sekali_journal_sync_seconds", t.JournalSync, 1e-6)
+	writeQuantiles(w, "sekali_batch_events", t.BatchEvents, 1)
+	metrics.WriteProcessMetrics(w)
+}
+
+// writeQuantiles writes a summary; scale turns the histogram's unit into the name's.
+func writeQuantiles(w io.Writer, name string, h *pipeline.Histogram, scale float64) {
+	quantiles := []float64{0.5, 0.9, 0.99, 0.999}
+	values, count := h.Quantiles(quantiles...)
+	for i, v := range values {
+		metrics.WriteGaugeFloat64(w, fmt.Sprintf(`%s{quantile="%g"}`, name, quantiles[i]), float64(v)*scale)
+	}
+	metrics.WriteCounterUint64(w, name+"_count", uint64(count))
+}

@@ -1,0 +1,163 @@
+// Package aggregator is a pub-sub log aggregator that stores every event exactly once,
+// whatever its publishers repeat and whenever it is killed.
+//
+//	publisher ── POST /publish ─▶ api ─▶ journal ─▶ queue ─▶ writer ─▶ SQLite, one transaction a batch
+//	                              ▲        │ 202               │        INSERT OR IGNORE dedup_store
+//	                              │        └ fsync, shared     │        INSERT events, counters, position
+//	                              └──────────────── 200 (ack=store) ────┘
+//	reader ──── GET /events, /events/stream, /stats ─▶ read-only connections
+//
+// The parts: event (what is sent), api (HTTP), pipeline (queue and writer), journal
+// (what survives a crash before the commit), store (SQLite). This package wires them.
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sekali/aggregator/api"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
+)
+
+const (
+	// serverBudget is how long open connections may hold up a stop.
+	serverBudget = 5 * time.Second
+	// drainBudget is how long the queue may take to be committed after that. What is
+	// in the journal and not committed then is committed after the next start.
+	drainBudget = 15 * time.Second
+)
+
+// ErrConfig is wrapped by errors that a person mends in the configuration.
+var ErrConfig = errors.New("configuration")
+
+// Run runs an aggregator until ctx ends and everything accepted is committed, or until
+// it cannot go on. Once it serves it logs "listening" with its addresses.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+	if err := cfg.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	token, err := cfg.token()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if cfg.ProfileContention {
+		runtime.SetMutexProfileFraction(10)
+		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
+	}
+
+	// The data folder: one process, one database, one journal.
+	unlock, err := lock(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, state, err := store.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	j, backlog, err := journal.Open(filepath.Join(cfg.Data, "journal"), state.Journal)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	p := pipeline.New(pipeline.Config{
+		QueueEvents: cfg.QueueEvents, QueueBytes: cfg.QueueBytes,
+		BacklogBytes: cfg.BacklogBytes, BatchEvents: cfg.BatchEvents,
+	}, s, j, state, backlog, log)
+
+	// The listeners.
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	level, _ := pipeline.ParseLevel(cfg.Ack) // checked above
+	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, Version: cfg.Version}, p, s, log)
+	adminAddress := ""
+	admin := newAdmin(p, s)
+	failed := make(chan error, 4) // one for each goroutine below
+	if cfg.Admin != "" {
+		adminListener, err := net.Listen("tcp", cfg.Admin)
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		adminAddress = adminListener.Addr().String()
+		go func() {
+			if err := admin.Serve(adminListener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		}()
+	}
+
+	// The work, until a signal or a failure.
+	work, abort := context.WithCancel(context.Background())
+	defer abort()
+	committed, written := make(chan struct{}), make(chan struct{})
+	go run(p.RunCommitter, work, committed, failed)
+	go run(p.RunWriter, work, written, failed)
+	go func() {
+		if err := public.Serve(ln, cfg.TLSCert, cfg.TLSKey); err != nil {
+			failed <- err
+		}
+	}()
+	log.Info("listening", "addr", ln.Addr().String(), "admin", adminAddress, "data", cfg.Data, "ack", cfg.Ack,
+		"backlog_events", p.Counters().QueueDepth, "version", cfg.Version)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-failed:
+		log.Error("cannot go on", "error", err)
+		abort()
+	}
+
+	// The stop: refuse what comes, answer what is here, commit what was accepted.
+	p.Close()
+	err = errors.Join(err, public.Shutdown(serverBudget))
+	budget := time.AfterFunc(drainBudget, abort)
+	defer budget.Stop()
+	<-committed
+	<-written
+	err = errors.Join(err, admin.Close())
+	for len(failed) > 0 {
+		err = errors.Join(err, <-failed)
+	}
+	c := p.Counters()
+	log.Info("stopped", "received", c.Received, "unique_processed", c.UniqueProcessed,
+		"duplicate_dropped", c.DuplicateDropped, "queue_depth", c.QueueDepth)
+	return err
+}
+
+func run(part func(context.Context) error, ctx context.Context, done chan<- struct{}, failed chan<- error) {
+	defer close(done)
+	if err := part(ctx); err != nil {
+		failed <- err
+	}
+}
+
+// lock makes the data folder and takes it for this process alone. The lock is on a
+// file of its own: opening and closing the database file would drop SQLite's locks.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: -data: %w", ErrConfig, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -data: %w", ErrConfig, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another aggregator runs on %s: %w", dir, err), f.Close())
+	}
+	return func() { f.Close() }, nil
+}

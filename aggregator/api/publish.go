@@ -1,0 +1,207 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/pipeline"
+)
+
+// published is the answer to POST /publish.
+type published struct {
+	Ack        pipeline.Level    `json:"ack"`
+	Accepted   int               `json:"accepted"`
+	Rejected   int               `json:"rejected"`
+	Stored     *int              `json:"stored,omitempty"`     // at the store level
+	Duplicates *int              `json:"duplicates,omitempty"` // at the store level
+	Errors     []event.Rejection `json:"errors"`
+	Results    []result          `json:"results,omitempty"`
+}
+
+// result is what became of one event, at the store level.
+type result struct {
+	Index  int    `json:"index"`
+	Status string `json:"status"` // stored, duplicate, rejected
+	Seq    int64  `json:"seq,omitempty"`
+}
+
+func (a *Server) publish(ctx *fasthttp.RequestCtx) {
+	values, err := query(ctx, "ack", "results")
+	level := a.cfg.Ack
+	if name, ok := values["ack"]; ok && err == nil {
+		level, err = pipeline.ParseLevel(name)
+	}
+	wantResults := values["results"] == "true"
+	if r, ok := values["results"]; ok && err == nil && r != "true" && r != "false" {
+		err = fmt.Errorf("results=%.20q, want true or false", r)
+	}
+	if err == nil && wantResults && level != pipeline.Store {
+		err = fmt.Errorf("results=true is answered at ack=store only, this is ack=%s", level)
+	}
+	if err != nil {
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+		return
+	}
+	r, ok := a.parse(ctx)
+	if !ok {
+		return
+	}
+	out, err := a.pipeline.Publish(level, r)
+	if err != nil {
+		refuse(ctx, err)
+		return
+	}
+	p := published{Ack: level, Accepted: r.Events, Rejected: len(r.Rejections), Errors: r.Rejections}
+	if p.Errors == nil {
+		p.Errors = []event.Rejection{}
+	}
+	status := fasthttp.StatusAccepted
+	if level == pipeline.Store {
+		status = fasthttp.StatusOK
+		stored := 0
+		for _, s := range out.Stored {
+			if s {
+				stored++
+			}
+		}
+		duplicates := r.Events - stored
+		p.Stored, p.Duplicates = &stored, &duplicates
+		if wantResults {
+			if p.Results, err = a.results(r, out); err != nil {
+				a.log.Error("results not found", "error", err)
+				problem(ctx, fasthttp.StatusServiceUnavailable, "disk_failing", "the events are stored, but their results could not be read")
+				return
+			}
+		}
+	}
+	if p.Accepted == 0 && p.Rejected > 0 {
+		status = fasthttp.StatusUnprocessableEntity
+	}
+	answer(ctx, status, p)
+}
+
+// results lists every event of the request in its order. A duplicate has the seq of
+// the event that is stored.
+func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, error) {
+	events, err := event.Decode(nil, string(r.Data), 0)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]result, 0, r.Total())
+	rejections := r.Rejections
+	for i, e := range events {
+		for len(rejections) > 0 && rejections[0].Index == len(all) {
+			all = append(all, result{Index: len(all), Status: "rejected"})
+			rejections = rejections[1:]
+		}
+		one := result{Index: len(all), Status: "stored", Seq: out.FirstSeq + int64(i)}
+		if !out.Stored[i] {
+			one.Status = "duplicate"
+			if one.Seq, err = a.store.Seq(e.Topic, e.ID); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, one)
+	}
+	for range rejections {
+		all = append(all, result{Index: len(all), Status: "rejected"})
+	}
+	return all, nil
+}
+
+// parse reads the body as its headers say, or answers why not.
+func (a *Server) parse(ctx *fasthttp.RequestCtx) (*event.Request, bool) {
+	header := &ctx.Request.Header
+	kind, parameters, err := mime.ParseMediaType(string(header.ContentType()))
+	if charset := strings.ToLower(parameters["charset"]); err != nil || charset != "" && charset != "utf-8" ||
+		kind != "application/json" && kind != ndjson {
+		problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json or application/x-ndjson")
+		return nil, false
+	}
+	body := ctx.PostBody()
+	encoding := strings.ToLower(string(header.ContentEncoding()))
+	if encoding != "" && encoding != "identity" {
+		body, err = decompress(encoding, body, a.cfg.MaxBodyBytes)
+		switch {
+		case errors.Is(err, errEncoding):
+			ctx.Response.Header.Set("Accept-Encoding", "gzip, zstd")
+			problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding must be gzip or zstd")
+			return nil, false
+		case errors.Is(err, fasthttp.ErrBodyTooLarge):
+			a.bodyTooLarge(ctx)
+			return nil, false
+		case err != nil:
+			problem(ctx, fasthttp.StatusBadRequest, "malformed", "the body is not "+encoding+": "+err.Error())
+			return nil, false
+		}
+	}
+	parse := event.ParseJSON
+	if kind == ndjson {
+		parse = event.ParseNDJSON
+	}
+	r, err := parse(body)
+	switch {
+	case errors.Is(err, event.ErrTooMany):
+		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
+	case err != nil:
+		problem(ctx, fasthttp.StatusBadRequest, "malformed", err.Error())
+	default:
+		return r, true
+	}
+	return nil, false
+}
+
+var errEncoding = errors.New("unknown encoding")
+
+var (
+	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	zstdReaders = sync.Pool{New: func() any {
+		// One goroutine, and no window beyond the largest body's default bound.
+		r, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)) // fails only for bad options
+		return r
+	}}
+)
+
+// decompress returns at most limit bytes: fasthttp.ErrBodyTooLarge beyond.
+func decompress(encoding string, body []byte, limit int) ([]byte, error) {
+	var r io.Reader
+	switch encoding {
+	case "gzip":
+		z := gzipReaders.Get().(*gzip.Reader)
+		defer gzipReaders.Put(z)
+		if err := z.Reset(bytes.NewReader(body)); err != nil {
+			return nil, err
+		}
+		r = z
+	case "zstd":
+		z := zstdReaders.Get().(*zstd.Decoder)
+		defer func() {
+			_ = z.Reset(nil) // forget the body
+			zstdReaders.Put(z)
+		}()
+		if err := z.Reset(bytes.NewReader(body)); err != nil {
+			return nil, err
+		}
+		r = z
+	default:
+		return nil, errEncoding
+	}
+	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(out) > limit {
+		return nil, fasthttp.ErrBodyTooLarge
+	}
+	return out, nil
+}

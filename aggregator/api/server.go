@@ -1,0 +1,253 @@
+// Package api is the HTTP side of the aggregator: it decodes, validates, hands over to
+// the pipeline, and reads from the store. Nothing of a request outlives its handler
+// but what event.Request has copied.
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
+)
+
+const (
+	// concurrency bounds the connections served at one time. With the largest body
+	// it bounds the memory that requests can hold: 512 × 16 MiB = 8 GiB at the very
+	// worst, if every one of them sends the largest body at once.
+	concurrency = 512
+	// A request must arrive, and an answer leave, within these times.
+	readTimeout  = 30 * time.Second
+	writeTimeout = 30 * time.Second
+	idleTimeout  = 2 * time.Minute
+	// headerBytes bounds a request's line and headers: 431 beyond.
+	headerBytes = 16 << 10
+	// retryAfterSeconds is what a 503 advises. The queue drains in about a second.
+	retryAfterSeconds = 1
+)
+
+// Config is what the API needs.
+type Config struct {
+	Ack          pipeline.Level // for requests that name none
+	MaxBodyBytes int            // after decompression too
+	Token        string         // "" lets everybody in
+	Version      string
+}
+
+// Server serves the public API.
+type Server struct {
+	cfg      Config
+	pipeline *pipeline.Pipeline
+	store    *store.Store
+	log      *slog.Logger
+	http     *fasthttp.Server
+	started  time.Time
+	closing  chan struct{} // closed by Shutdown; ends the streams
+	streams  atomic.Int32
+	token    [sha256.Size]byte
+}
+
+// New returns a Server that is not yet serving.
+func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token))}
+	a.http = &fasthttp.Server{
+		Handler:                       a.handle,
+		ErrorHandler:                  a.badRequest,
+		ContinueHandler:               func(h *fasthttp.RequestHeader) bool { return h.ContentLength() <= cfg.MaxBodyBytes },
+		Concurrency:                   concurrency,
+		ReadBufferSize:                headerBytes,
+		ReadTimeout:                   readTimeout,
+		WriteTimeout:                  writeTimeout,
+		IdleTimeout:                   idleTimeout,
+		MaxRequestBodySize:            cfg.MaxBodyBytes,
+		CloseOnShutdown:               true,
+		NoDefaultServerHeader:         true,
+		NoDefaultContentType:          true,
+		DisablePreParseMultipartForm:  true,
+		DisableHeaderNamesNormalizing: false,
+		Logger:                        slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return a
+}
+
+// Serve serves until Shutdown; certificate and key are files, or both empty.
+func (a *Server) Serve(ln net.Listener, certificate, key string) error {
+	if certificate != "" {
+		return a.http.ServeTLS(ln, certificate, key)
+	}
+	return a.http.Serve(ln)
+}
+
+type route struct {
+	method string
+	public bool // needs no token
+	handle func(*Server, *fasthttp.RequestCtx)
+}
+
+var routes = map[string]route{
+	"/publish":       {fasthttp.MethodPost, false, (*Server).publish},
+	"/events":        {fasthttp.MethodGet, false, (*Server).events},
+	"/events/stream": {fasthttp.MethodGet, false, (*Server).stream},
+	"/stats":         {fasthttp.MethodGet, false, (*Server).stats},
+	"/livez":         {fasthttp.MethodGet, true, (*Server).livez},
+	"/readyz":        {fasthttp.MethodGet, true, (*Server).readyz},
+}
+
+func (a *Server) handle(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if r := recover(); r != nil {
+			a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
+		}
+	}()
+	r, ok := routes[string(ctx.Path())]
+	method := string(ctx.Method())
+	switch {
+	case !ok:
+		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /stats, /livez and /readyz")
+	case method != r.method && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
+		ctx.Response.Header.Set("Allow", r.method)
+		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
+	case !r.public && !a.authorized(ctx):
+		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
+	default:
+		r.handle(a, ctx)
+	}
+}
+
+// authorized compares digests, so that neither the token's bytes nor its length show
+// in the time it takes.
+func (a *Server) authorized(ctx *fasthttp.RequestCtx) bool {
+	if a.cfg.Token == "" {
+		return true
+	}
+	given, ok := strings.CutPrefix(string(ctx.Request.Header.Peek("Authorization")), "Bearer ")
+	digest := sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(digest[:], a.token[:]) == 1 && ok
+}
+
+// badRequest answers what fasthttp could not read as a request.
+func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.As(err, &small):
+		problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("request line and headers have %d bytes at most", headerBytes))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		a.bodyTooLarge(ctx)
+	case errors.As(err, &network) && network.Timeout():
+		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("the request did not arrive within %v", readTimeout))
+	default:
+		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
+	}
+	ctx.SetConnectionClose()
+}
+
+func (a *Server) bodyTooLarge(ctx *fasthttp.RequestCtx) {
+	problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("a body has %d bytes at most, decompressed too", a.cfg.MaxBodyBytes))
+}
+
+// problem answers as RFC 9457, with a code that programs can rely on.
+func problem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
+	body, _ := json.Marshal(struct { // strings and an int: it cannot fail
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	}{fasthttp.StatusMessage(status), status, code, detail})
+	ctx.Response.ResetBody()
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/problem+json")
+	if status == fasthttp.StatusServiceUnavailable {
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
+	}
+	ctx.SetBody(body)
+}
+
+// refuse answers a request that the pipeline did not take.
+func refuse(ctx *fasthttp.RequestCtx, err error) {
+	code := "internal"
+	status := fasthttp.StatusServiceUnavailable
+	switch {
+	case errors.Is(err, pipeline.ErrQueueFull):
+		code = "queue_full"
+	case errors.Is(err, pipeline.ErrBacklogFull):
+		code = "backlog_full"
+	case errors.Is(err, pipeline.ErrShuttingDown):
+		code = "shutting_down"
+	case errors.Is(err, pipeline.ErrDiskFailing):
+		code = "disk_failing"
+	default:
+		status = fasthttp.StatusInternalServerError
+	}
+	problem(ctx, status, code, err.Error())
+}
+
+// query reads the named parameters; any other, or one given twice, is refused.
+func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
+	values := map[string]string{}
+	var err error
+	for key, value := range ctx.QueryArgs().All() {
+		name := string(key)
+		known := false
+		for _, n := range names {
+			known = known || n == name
+		}
+		_, twice := values[name]
+		switch {
+		case !known:
+			err = fmt.Errorf("unknown query parameter %.80q", name)
+		case twice:
+			err = fmt.Errorf("query parameter %s is given twice", name)
+		}
+		values[name] = string(value)
+	}
+	return values, err
+}
+
+func answer(ctx *fasthttp.RequestCtx, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
+		return
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
+	ctx.SetBody(body)
+}
+
+func (a *Server) livez(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") }
+
+func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
+	if err := a.pipeline.Counters().Failing; err != nil {
+		refuse(ctx, err)
+		return
+	}
+	ctx.SetBodyString("ok\n")
+}
+
+// Shutdown stops taking requests and waits up to budget for those that are here.
+// Connections that stay silent or slow beyond it are left to the end of the process.
+func (a *Server) Shutdown(budget time.Duration) error {
+	close(a.closing)
+	ctx, cancel := context.WithTimeout(context.Background(), budget)
+	defer cancel()
+	if err := a.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("api: shutdown: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package aggregator
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"sekali/aggregator/pipeline"
+)
+
+// Config is the aggregator's configuration; DefaultConfig has the defaults, and
+// README.md the meaning of each.
+type Config struct {
+	Listen, Admin     string // Admin "" turns the admin listener off
+	Data              string
+	Ack               string // memory, journal, store
+	QueueEvents       int
+	QueueBytes        int64
+	BacklogBytes      int64
+	Dedup             string // table
+	BatchEvents       int
+	MaxBodyBytes      int
+	TokenFile         string
+	TLSCert, TLSKey   string
+	Insecure          bool // listen beyond loopback with neither token nor TLS
+	ProfileContention bool // mutex and block profiles; they cost
+	Version           string
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "127.0.0.1:8080",
+		Admin:  "127.0.0.1:8081",
+		Data:   "./data",
+		Ack:    string(pipeline.Journal),
+		// A second or two of load at the memory and store levels. The bytes are what
+		// bounds the process's memory, together with one batch.
+		QueueEvents: 200_000,
+		QueueBytes:  64 << 20,
+		// Some 3.5 million events of 290 bytes: ten seconds at several times the
+		// sustained rate.
+		BacklogBytes: 1 << 30,
+		Dedup:        "table",
+		// The store costs half as much an event at 50 000 in a transaction as at 5 000,
+		// for neighbours in the index share pages. A batch is what waits, so this size
+		// is reached only under load.
+		BatchEvents:  50_000,
+		MaxBodyBytes: 16 << 20,
+	}
+}
+
+// Bounds of the numeric settings: below, the pipeline could not take one request of
+// usual size; above, the stated memory bounds would mean nothing.
+const (
+	maxQueueEvents  = 100_000_000
+	maxQueueBytes   = 64 << 30
+	maxBacklogBytes = 1 << 40
+	maxBatchEvents  = 1_000_000
+	minBodyBytes    = 1 << 10
+	maxBodyBytes    = 24 << 20 // a request must fit into one journal frame, its re-encoding included
+)
+
+// check names the first setting that cannot be.
+func (c Config) check() error {
+	for _, n := range []struct {
+		name               string
+		value, least, most int64
+	}{
+		{"queue-events", int64(c.QueueEvents), 1, maxQueueEvents},
+		{"queue-bytes", c.QueueBytes, 1 << 10, maxQueueBytes},
+		{"backlog-bytes", c.BacklogBytes, 1 << 10, maxBacklogBytes},
+		{"batch-events", int64(c.BatchEvents), 1, maxBatchEvents},
+		{"max-body-bytes", int64(c.MaxBodyBytes), minBodyBytes, maxBodyBytes},
+	} {
+		if n.value < n.least || n.value > n.most {
+			return fmt.Errorf("-%s=%d, want %d to %d", n.name, n.value, n.least, n.most)
+		}
+	}
+	if _, err := pipeline.ParseLevel(c.Ack); err != nil {
+		return fmt.Errorf("-ack: %w", err)
+	}
+	if c.Dedup != "table" {
+		return fmt.Errorf("-dedup=%q, want table", c.Dedup)
+	}
+	if c.Data == "" {
+		return errors.New("-data is empty")
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("-tls-cert and -tls-key go together")
+	}
+	if err := c.checkAddress("listen", c.Listen, c.Insecure || c.TokenFile != "" || c.TLSCert != ""); err != nil {
+		return err
+	}
+	if c.Admin != "" {
+		return c.checkAddress("admin", c.Admin, c.Insecure)
+	}
+	return nil
+}
+
+// checkAddress refuses an address that others could reach unless that is wanted.
+func (c Config) checkAddress(flag, address string, open bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("-%s=%q: %w", flag, address, err)
+	}
+	ip := net.ParseIP(host)
+	if host == "localhost" || ip != nil && ip.IsLoopback() || open {
+		return nil
+	}
+	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file or -tls-cert (for -listen), or say -insecure", flag, address)
+}
+
+// token reads the bearer token.
+func (c Config) token() (string, error) {
+	if c.TokenFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", fmt.Errorf("-token-file: %s is empty", c.TokenFile)
+	}
+	return token, nil
+}

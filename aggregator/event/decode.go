@@ -1,0 +1,347 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The fields of an event, in the order of the compact form.
+const (
+	topicField = iota
+	idField
+	timestampField
+	sourceField
+	payloadField
+	fieldCount
+)
+
+var fieldNames = [fieldCount]string{"topic", "event_id", "timestamp", "source", "payload"}
+
+// ErrTooMany is returned for a request of more than MaxEventsPerRequest events.
+var ErrTooMany = fmt.Errorf("more than %d events in one request", MaxEventsPerRequest)
+
+// strict is RFC 8259 to the letter, UTF-8 included. Repeated names are checked
+// by the event decoder itself, for the event's own members only.
+var strict = jsontext.AllowDuplicateNames(true)
+
+// decoder reads the events of one request; its buffers are reused.
+type decoder struct {
+	json    *jsontext.Decoder
+	source  bytes.Buffer
+	scratch []byte // texts of the current event
+	fields  [fieldCount][]byte
+}
+
+var decoders = sync.Pool{New: func() any { return &decoder{json: new(jsontext.Decoder)} }}
+
+func (d *decoder) reset(body []byte) {
+	d.source = *bytes.NewBuffer(body) // the decoder reads a bytes.Buffer in place
+	d.json.Reset(&d.source, strict)
+}
+
+func (d *decoder) release() {
+	d.source = bytes.Buffer{}
+	d.json.Reset(&d.source, strict) // forget the caller's body
+	d.fields = [fieldCount][]byte{}
+	decoders.Put(d)
+}
+
+// ParseJSON reads a body that is one event, an array of events, or an object
+// whose only member is "events". An error means that the whole body is refused:
+// it is not JSON, not one of the three shapes, or ErrTooMany. Nothing of body is
+// kept.
+func ParseJSON(body []byte) (*Request, error) {
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.reset(body)
+	r := &Request{Data: make([]byte, 0, len(body))}
+	var err error
+	switch d.json.PeekKind() {
+	case '[':
+		err = d.array(r)
+	case '{':
+		err = d.object(r)
+	default:
+		if _, err = d.json.ReadValue(); err == nil {
+			err = errors.New("the body must be an event, an array of events, or {\"events\":[…]}")
+		} else if errors.Is(err, io.EOF) {
+			err = errors.New("the body is empty")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.json.ReadToken(); err != io.EOF {
+		if err == nil {
+			err = errors.New("more than one JSON value in the body")
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+// ParseNDJSON reads one event a line; blank lines are skipped and not counted.
+// A line that is not JSON is refused alone, as InvalidJSON.
+func ParseNDJSON(body []byte) (*Request, error) {
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	r := &Request{Data: make([]byte, 0, len(body))}
+	for len(body) > 0 {
+		line := body
+		if end := bytes.IndexByte(body, '\n'); end >= 0 {
+			line, body = body[:end], body[end+1:]
+		} else {
+			body = nil
+		}
+		if line = bytes.TrimRight(line, " \t\r"); len(line) == 0 {
+			continue
+		}
+		d.reset(line)
+		size := len(r.Data)
+		events, rejections := r.Events, len(r.Rejections)
+		err := d.event(r)
+		if err == ErrTooMany {
+			return nil, err
+		}
+		if err == nil {
+			if _, err = d.json.ReadToken(); err == nil {
+				err = errors.New("more than one JSON value on the line")
+			}
+		}
+		if err != io.EOF {
+			r.Data, r.Events, r.Rejections = r.Data[:size], events, r.Rejections[:rejections]
+			r.reject(InvalidJSON, err.Error())
+		}
+	}
+	return r, nil
+}
+
+func (r *Request) reject(code Code, detail string) {
+	r.Rejections = append(r.Rejections, Rejection{Index: r.Total(), Code: code, Detail: detail})
+}
+
+// array reads events up to the end of the array that comes next.
+func (d *decoder) array(r *Request) error {
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	for d.json.PeekKind() != ']' {
+		if err := d.event(r); err != nil {
+			return err
+		}
+	}
+	_, err := d.json.ReadToken()
+	return err
+}
+
+// object reads {"events":[…]} or, if its first name is another, one event.
+func (d *decoder) object(r *Request) error {
+	if _, err := d.json.ReadToken(); err != nil {
+		return err
+	}
+	if d.json.PeekKind() == '}' {
+		return d.members(r)
+	}
+	name, err := d.json.ReadValue()
+	if err != nil {
+		return err
+	}
+	if string(name) != `"events"` {
+		return d.membersFrom(r, name)
+	}
+	if d.json.PeekKind() != '[' {
+		if _, err := d.json.ReadValue(); err != nil {
+			return err
+		}
+		return errors.New(`"events" must be an array`)
+	}
+	if err := d.array(r); err != nil {
+		return err
+	}
+	if d.json.PeekKind() != '}' {
+		if _, err := d.json.ReadToken(); err != nil {
+			return err
+		}
+		return errors.New(`a body with "events" has no other member`)
+	}
+	_, err = d.json.ReadToken()
+	return err
+}
+
+// event reads one value of an array or a line: an event, or a refusal of it.
+func (d *decoder) event(r *Request) error {
+	if d.json.PeekKind() == '{' {
+		if _, err := d.json.ReadToken(); err != nil {
+			return err
+		}
+		return d.members(r)
+	}
+	if r.Total() == MaxEventsPerRequest {
+		return ErrTooMany
+	}
+	if _, err := d.json.ReadValue(); err != nil {
+		return noEOF(err)
+	}
+	r.reject(InvalidType, "an event must be an object")
+	return nil
+}
+
+// noEOF turns the end of the input inside a value into a syntax error.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (d *decoder) members(r *Request) error { return d.membersFrom(r, nil) }
+
+// membersFrom reads the members of an event whose '{' is read, and whose first
+// name too unless it is nil. The first fault of an event is the one reported; the
+// rest of the event is read all the same, since its neighbours follow.
+func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
+	if r.Total() == MaxEventsPerRequest {
+		return ErrTooMany
+	}
+	d.fields = [fieldCount][]byte{}
+	d.scratch = d.scratch[:0]
+	var seen [fieldCount]bool
+	var code Code
+	var detail string
+	for {
+		if name == nil {
+			if d.json.PeekKind() == '}' {
+				break
+			}
+			var err error
+			if name, err = d.json.ReadValue(); err != nil {
+				return noEOF(err)
+			}
+		}
+		field := d.field(name)
+		if code == "" {
+			switch {
+			case field < 0:
+				code, detail = UnknownField, fmt.Sprintf("%.80s is not a field of an event", name)
+			case seen[field]:
+				code, detail = RepeatedField, fieldNames[field]+" is given twice"
+			default:
+				seen[field] = true
+			}
+		}
+		name = nil
+		value, err := d.json.ReadValue()
+		if err != nil {
+			return noEOF(err)
+		}
+		if code == "" {
+			if d.fields[field], code, detail = d.value(field, value); code != "" {
+				detail = fieldNames[field] + " " + detail
+			}
+		}
+	}
+	if _, err := d.json.ReadToken(); err != nil {
+		return noEOF(err)
+	}
+	for _, field := range [...]int{topicField, idField, timestampField} {
+		if code == "" && !seen[field] {
+			code, detail = MissingField, fieldNames[field]+" is missing"
+		}
+	}
+	if code != "" {
+		r.reject(code, detail)
+		return nil
+	}
+	r.Data = appendEvent(r.Data, &d.fields)
+	r.Events++
+	return nil
+}
+
+// field finds the field of a JSON name, or -1.
+func (d *decoder) field(name jsontext.Value) int {
+	text := []byte(name[1 : len(name)-1])
+	if bytes.IndexByte(text, '\\') >= 0 {
+		if unquoted, err := jsontext.AppendUnquote(nil, name); err == nil {
+			text = unquoted
+		}
+	}
+	for i, known := range fieldNames {
+		if string(text) == known {
+			return i
+		}
+	}
+	return -1
+}
+
+// value checks one field and returns its text, which lives until the next event.
+func (d *decoder) value(field int, value jsontext.Value) ([]byte, Code, string) {
+	if field == payloadField {
+		return d.keep(value), "", ""
+	}
+	if value.Kind() != '"' {
+		return nil, InvalidType, "must be a string"
+	}
+	text := []byte(value[1 : len(value)-1])
+	if bytes.IndexByte(text, '\\') >= 0 {
+		start := len(d.scratch)
+		unquoted, err := jsontext.AppendUnquote(d.scratch, value)
+		if err != nil {
+			return nil, InvalidText, "is not valid text"
+		}
+		d.scratch = unquoted
+		text = unquoted[start:]
+	} else {
+		text = d.keep(text)
+	}
+	switch {
+	case field == timestampField:
+		return timestamp(text)
+	case len(text) > MaxTextBytes:
+		return nil, InvalidLength, fmt.Sprintf("has %d bytes, %d is the most", len(text), MaxTextBytes)
+	case len(text) == 0 && field != sourceField:
+		return nil, InvalidLength, "is empty"
+	case hasControl(text):
+		return nil, InvalidText, "holds a control character"
+	}
+	return text, "", ""
+}
+
+// keep copies what must outlive the decoder's next read.
+func (d *decoder) keep(b []byte) []byte {
+	start := len(d.scratch)
+	d.scratch = append(d.scratch, b...)
+	return d.scratch[start:]
+}
+
+// timestamp accepts RFC 3339 with an offset, from year 1 on. time.Time alone lets
+// a one-digit hour and a decimal comma pass, so their places are looked at first.
+func timestamp(text []byte) ([]byte, Code, string) {
+	const shortest, colon, point = len("2006-01-02T15:04:05Z"), len("2006-01-02T15"), len("2006-01-02T15:04:05")
+	var t time.Time
+	if len(text) < shortest || len(text) > MaxTimestampBytes || text[colon] != ':' || text[point] == ',' ||
+		t.UnmarshalText(text) != nil || t.Year() == 0 {
+		return nil, InvalidTimestamp, "must be RFC 3339 with an offset"
+	}
+	return text, "", ""
+}
+
+// hasControl reports control characters, those beyond ASCII included.
+func hasControl(text []byte) bool {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c < 0x20 || c == 0x7f:
+			return true
+		case c >= utf8.RuneSelf:
+			return bytes.ContainsFunc(text[i:], unicode.IsControl)
+		}
+	}
+	return false
+}

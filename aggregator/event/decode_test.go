@@ -1,0 +1,154 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const good = `{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z","source":"s","payload":{"k": [1, 2]}}`
+
+func decoded(t *testing.T, r *Request) []Event {
+	t.Helper()
+	events, err := Decode(nil, string(r.Data), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != r.Events {
+		t.Fatalf("%d events decoded, %d counted", len(events), r.Events)
+	}
+	return events
+}
+
+func TestParseJSONShapes(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		events     int
+	}{
+		{"one", good, 1},
+		{"array", "[" + good + "," + good + "]", 2},
+		{"object", `{"events":[` + good + `]}`, 1},
+		{"white space", " \n" + good + "\n", 1},
+		{"empty array", "[]", 0},
+		{"empty events", `{"events":[]}`, 0},
+		{"escaped names", `{"\u0074opic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := ParseJSON([]byte(tc.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := len(decoded(t, r)); got != tc.events || len(r.Rejections) != 0 {
+				t.Fatalf("%d events, %v; want %d", got, r.Rejections, tc.events)
+			}
+		})
+	}
+}
+
+func TestParseJSONRefusesTheBody(t *testing.T) {
+	for _, body := range []string{
+		"", " ", "null", `"x"`, "1", "[" + good, good + good, good + "x", "\xef\xbb\xbf" + good,
+		"[" + good + ",]", "// c\n" + good, `[NaN]`, `[01]`, "[\"\xff\"]", `["\ud800"]`, "[\"a\x01\"]",
+		`{"events":1}`, `{"events":null}`, `{"events":[],"more":1}`, `{"events":[]`, `{"topic"`, `{"topic":`, `{`, `[`,
+		strings.Repeat("[", 100_000), strings.Repeat(`{"payload":`, 100_000),
+	} {
+		if r, err := ParseJSON([]byte(body)); err == nil {
+			t.Errorf("%.40q is accepted: %+v", body, r)
+		}
+	}
+	many := "[" + strings.Repeat("{},", MaxEventsPerRequest) + "{}]"
+	if _, err := ParseJSON([]byte(many)); !errors.Is(err, ErrTooMany) {
+		t.Errorf("%d events: %v", MaxEventsPerRequest+1, err)
+	}
+}
+
+func TestRejectionNamesItsEvent(t *testing.T) {
+	long := strings.Repeat("x", MaxTextBytes+1)
+	for _, tc := range []struct {
+		event string
+		code  Code
+	}{
+		{`1`, InvalidType},
+		{`null`, InvalidType},
+		{`{}`, MissingField},
+		{`{"topic":"t","timestamp":"2026-11-23T06:41:10Z"}`, MissingField},
+		{`{"topic":null,"event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, InvalidType},
+		{`{"topic":"t","event_id":7,"timestamp":"2026-11-23T06:41:10Z"}`, InvalidType},
+		{`{"topic":"","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, InvalidLength},
+		{`{"topic":"t","event_id":"` + long + `","timestamp":"2026-11-23T06:41:10Z"}`, InvalidLength},
+		{`{"topic":"t","event_id":"a\u0000","timestamp":"2026-11-23T06:41:10Z"}`, InvalidText},
+		{`{"topic":"t\u0085","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, InvalidText},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z","source":null}`, InvalidType},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10,5Z"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T1:00:00Z"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"0000-11-23T06:41:10Z"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"10000-11-23T06:41:10Z"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10+99:99"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:60Z"}`, InvalidTimestamp},
+		{`{"topic":"t","event_id":"a","timestamp":"2026-02-30T06:41:10Z"}`, InvalidTimestamp},
+		{`{"topic":"t","Event_ID":"a","timestamp":"2026-11-23T06:41:10Z"}`, UnknownField},
+		{`{"topic":"t","topic":"u","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, RepeatedField},
+	} {
+		body := "[" + good + "," + tc.event + "," + good + "]"
+		r, err := ParseJSON([]byte(body))
+		if err != nil {
+			t.Errorf("%.60s: %v", tc.event, err)
+			continue
+		}
+		if len(r.Rejections) != 1 || r.Rejections[0].Code != tc.code || r.Rejections[0].Index != 1 || r.Events != 2 {
+			t.Errorf("%.60s: %+v, %d accepted; want %s at 1", tc.event, r.Rejections, r.Events, tc.code)
+		}
+	}
+}
+
+func TestParseNDJSON(t *testing.T) {
+	body := good + "\r\n\n{\"topic\":\n" + good + good + "\n5\n" + good
+	r, err := ParseNDJSON([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []string
+	for _, rejection := range r.Rejections {
+		codes = append(codes, fmt.Sprint(rejection.Index, rejection.Code))
+	}
+	if got := strings.Join(codes, " "); got != "1invalid_json 2invalid_json 3invalid_type" || len(decoded(t, r)) != 2 {
+		t.Fatalf("%s; %d events", got, r.Events)
+	}
+}
+
+func TestFieldsComeBackByteForByte(t *testing.T) {
+	payload := "{\"n\": 12345678901234567890,\n\t\"s\":\"\\u00e9\\/\", \"e\":1e400}"
+	body := `{"payload":` + payload + `,"topic":"\u00e9\"","event_id":"é","timestamp":"2026-11-23T06:41:10.000+02:00"}`
+	r, err := ParseJSON([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Event{Topic: `é"`, ID: "é", Timestamp: "2026-11-23T06:41:10.000+02:00", Payload: payload}
+	if got := decoded(t, r); got[0] != want {
+		t.Fatalf("%+v\nwant %+v", got[0], want)
+	}
+	if skipped, err := Decode(nil, string(r.Data), 1); err != nil || len(skipped) != 0 {
+		t.Fatalf("skip: %v, %v", skipped, err)
+	}
+	for cut := 1; cut < len(r.Data); cut++ {
+		if events, err := Decode(nil, string(r.Data[:cut]), 0); err == nil {
+			t.Fatalf("cut at %d of %d: %+v", cut, len(r.Data), events)
+		}
+	}
+}
+
+func BenchmarkParseJSON(b *testing.B) {
+	const events = 500
+	one := `{"topic":"orders","event_id":"3f2b8c1e-7a54-4d0e-9c1b-5a6f7e8d9c0b","timestamp":"2026-11-23T06:41:10.123456Z","source":"host-7","payload":{"level":"info","msg":"` + strings.Repeat("x", 120) + `"}}`
+	body := []byte("[" + strings.Repeat(one+",", events-1) + one + "]")
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, err := ParseJSON(body); err != nil || r.Events != events {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/events, "ns/event")
+}

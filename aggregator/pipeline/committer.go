@@ -1,0 +1,185 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/store"
+)
+
+const (
+	// groupBytes closes a group: a fdatasync of 1 MB takes some five times as long
+	// as one of 4 KB, so several MB in one flush gain little more and delay all.
+	groupBytes = 4 << 20
+
+	// A failing disk is tried again after retryFirst, then twice as long each time up
+	// to retryMost; after diskAttempts in a row the process gives up (about four
+	// minutes), unless the disk is full: that heals by itself when there is room.
+	retryFirst   = 100 * time.Millisecond
+	retryMost    = 2 * time.Second
+	diskAttempts = 120
+)
+
+// group is the requests that one fdatasync will make durable.
+type group struct {
+	requests [][]byte
+	events   int
+	bytes    int64
+	done     chan struct{} // closed once durable, or failed with err
+	err      error
+}
+
+// join admits a request and adds it to the group that the committer takes next.
+func (p *Pipeline) join(r *event.Request) (*group, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refusal(Journal, r); err != nil {
+		return nil, err
+	}
+	p.countRejected(r)
+	size := int64(len(r.Data))
+	var g *group
+	if n := len(p.pending); n > 0 && p.pending[n-1].bytes+size <= groupBytes {
+		g = p.pending[n-1]
+	} else {
+		g = &group{done: make(chan struct{})}
+		p.pending = append(p.pending, g)
+	}
+	g.requests = append(g.requests, r.Data)
+	g.events += r.Events
+	g.bytes += size
+	p.pendingEvents += r.Events
+	p.pendingBytes += size + itemBytes
+	wake(p.pendingReady)
+	return g, nil
+}
+
+// RunCommitter writes group after group to the journal until the pipeline is closed
+// and nothing is pending, or until ctx ends. It returns an error when the journal's
+// disk has failed for good.
+func (p *Pipeline) RunCommitter(ctx context.Context) error {
+	defer func() {
+		p.mu.Lock()
+		p.committerDone = true
+		p.failPending(ErrShuttingDown)
+		p.mu.Unlock()
+		wake(p.queueReady)
+	}()
+	for {
+		g, closed := p.takeGroup()
+		switch {
+		case g != nil:
+			if err := p.journalGroup(ctx, g); err != nil {
+				return err
+			}
+		case closed:
+			return nil
+		default:
+			select {
+			case <-p.pendingReady:
+			case <-p.closing:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// takeGroup hands over the first pending group. Requests that come while it is
+// written belong to the next one.
+func (p *Pipeline) takeGroup() (g *group, closed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.pending) > 0 {
+		g = p.pending[0]
+		p.pending = p.pending[1:]
+	}
+	return g, p.closed
+}
+
+// journalGroup makes a group durable, puts it into the queue and answers its
+// publishers. If that fails, they and all who wait behind them are told so, and the
+// journal is repaired before it returns.
+func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
+	start := time.Now()
+	frame, err := p.journal.Append(g.requests, g.events, start)
+	p.Timings.JournalSync.Record(time.Since(start), 1)
+
+	p.mu.Lock()
+	p.settle(g)
+	if err == nil {
+		p.counters.JournalSyncs++
+		p.counters.JournalBytes += frame.Bytes
+		p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
+		p.mu.Unlock()
+		close(g.done)
+		return nil
+	}
+	p.journalFailing = err
+	g.err = fmt.Errorf("%w: %w", ErrDiskFailing, err)
+	p.failPending(g.err)
+	p.mu.Unlock()
+	close(g.done)
+	p.log.Error("journal failing", "error", err)
+	return p.repairJournal(ctx)
+}
+
+// settle ends the charge of a group's requests. The caller holds mu.
+func (p *Pipeline) settle(g *group) {
+	p.pendingEvents -= g.events
+	p.pendingBytes -= g.bytes + itemBytes*int64(len(g.requests))
+}
+
+// failPending answers every pending request with err. The caller holds mu.
+func (p *Pipeline) failPending(err error) {
+	for _, g := range p.pending {
+		p.settle(g)
+		g.err = err
+		close(g.done)
+	}
+	p.pending = nil
+}
+
+// repairJournal tries until the journal can be appended to again. Meanwhile nothing is
+// admitted.
+func (p *Pipeline) repairJournal(ctx context.Context) error {
+	return p.persist(ctx, "journal", func() error {
+		err := p.journal.Repair()
+		p.mu.Lock()
+		p.journalFailing = err
+		p.mu.Unlock()
+		return err
+	})
+}
+
+// persist calls try until it succeeds, with growing pauses. It gives up when ctx ends,
+// or after diskAttempts failures that are not just a full disk.
+func (p *Pipeline) persist(ctx context.Context, what string, try func() error) error {
+	pause := retryFirst
+	for attempt := 1; ; attempt++ {
+		err := try()
+		if err == nil {
+			p.log.Info(what+" works again", "attempts", attempt)
+			return nil
+		}
+		if diskFull(err) {
+			attempt--
+		}
+		if attempt >= diskAttempts {
+			return fmt.Errorf("%s: given up after %d attempts: %w", what, attempt, err)
+		}
+		p.log.Warn(what+" still failing", "attempt", attempt, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w, while failing: %w", what, ctx.Err(), err)
+		}
+		pause = min(2*pause, retryMost)
+	}
+}
+
+func diskFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || store.IsFull(err) }

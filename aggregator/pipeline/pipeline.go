@@ -1,0 +1,268 @@
+// Package pipeline takes accepted requests from the API to the committed
+// transaction.
+//
+//	Publish ─▶ admission ─┬─ journal level ─▶ pending ─▶ committer ─ fdatasync ─▶ queue ─▶ writer ─▶ store
+//	                      └─ memory and store level ──────────────────────────────▶ queue
+//
+// Goal: what is acknowledged at the journal or store level is stored once, whatever
+// happens to the process, and one disk flush or transaction serves many requests.
+//
+// Invariants:
+//
+//   - A request is admitted whole or refused whole, before anything of it is written.
+//   - The queue's order is the commit order, and for journaled events it is the
+//     journal's order: so one journal position says what is applied.
+//   - A batch, the counters and the journal position are one transaction. If it fails,
+//     the batch is kept and tried again; nothing else moves meanwhile.
+//   - received = unique_processed + duplicate_dropped + queue_depth at every moment,
+//     because one lock guards all of them.
+//
+// A journaled event does not wait in memory: the queue holds its frame's place, and the
+// writer reads it back (from the page cache, normally). So the live path and the
+// replay after a crash are the same code, and a backlog of gigabytes costs no memory.
+// Rejected: keeping the events in memory as well, and spilling when it is full (two
+// paths for one thing).
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+)
+
+// Level is when a publisher is answered.
+type Level string
+
+// The levels, from the weakest to the strongest.
+const (
+	Memory  Level = "memory"  // the event is in the queue
+	Journal Level = "journal" // the journal is fsynced
+	Store   Level = "store"   // the transaction is committed
+)
+
+// ParseLevel checks a level's name.
+func ParseLevel(s string) (Level, error) {
+	switch l := Level(s); l {
+	case Memory, Journal, Store:
+		return l, nil
+	}
+	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
+}
+
+// Why a request is refused whole. Of the first three nothing has been taken. After
+// ErrDiskFailing it is open whether the request's events will be stored.
+var (
+	ErrQueueFull    = errors.New("the queue is full")
+	ErrBacklogFull  = errors.New("the journal's backlog is full")
+	ErrShuttingDown = errors.New("shutting down")
+	ErrDiskFailing  = errors.New("the disk is failing")
+)
+
+// itemBytes is what a queue entry costs beside its data; charging it to the queue's
+// bytes bounds the number of entries too.
+const itemBytes = 128
+
+// Config bounds the pipeline.
+type Config struct {
+	QueueEvents  int   // events that wait in memory
+	QueueBytes   int64 // their bytes
+	BacklogBytes int64 // bytes that wait in the journal
+	BatchEvents  int   // events in one transaction
+}
+
+// Counters is one consistent look at the pipeline.
+type Counters struct {
+	Received         int64
+	UniqueProcessed  int64
+	DuplicateDropped int64
+	Rejected         int64
+	QueueDepth       int64 // events accepted and not committed, in memory and in the journal
+	QueueBytes       int64 // bytes that wait in memory
+	BacklogBytes     int64 // bytes that wait in the journal
+	LastSeq          int64
+	Commits          int64 // since the data folder was made
+	FailedCommits    int64 // since the start, as all below
+	JournalSyncs     int64
+	JournalBytes     int64
+	Checkpoints      int64
+	WALPages         int64
+	Failing          error // why nothing is accepted for now; nil if all is well
+}
+
+// Pipeline is the path of an event from acceptance to commit.
+type Pipeline struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *store.Store
+	journal *journal.Journal
+	apply   *store.Applier
+	Timings Timings
+
+	pendingReady chan struct{} // a token when a group was begun
+	queueReady   chan struct{} // a token when the queue gained an item
+	closing      chan struct{} // closed when no more is admitted
+
+	mu             sync.Mutex // guards all below
+	pending        []*group   // what the committer writes next
+	pendingEvents  int        // admitted and not yet in the queue, the group being written included
+	pendingBytes   int64
+	queue          queue
+	counters       Counters
+	state          store.State // as committed
+	rejected       int64       // counted, not yet committed
+	journalFailing error
+	storeFailing   error
+	closed         bool
+	committerDone  bool // nothing more will come from the journal
+}
+
+// New returns a pipeline that goes on from state: backlog is what the journal holds
+// beyond it.
+func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, backlog []journal.Frame, log *slog.Logger) *Pipeline {
+	p := &Pipeline{
+		cfg: cfg, log: log, store: s, journal: j, apply: store.NewApplier(s), state: state,
+		Timings:      newTimings(),
+		pendingReady: make(chan struct{}, 1),
+		queueReady:   make(chan struct{}, 1),
+		closing:      make(chan struct{}),
+	}
+	p.counters = Counters{
+		Received:        state.UniqueProcessed + state.DuplicateDropped,
+		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped,
+		Rejected: state.Rejected, LastSeq: state.LastSeq, Commits: state.Commits,
+	}
+	for i, frame := range backlog {
+		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
+		if i == 0 && frame.Start == state.Journal {
+			item.applied = state.JournalApplied
+		}
+		p.enqueue(item)
+	}
+	return p
+}
+
+// Outcome is what a publisher is told of its accepted events at the store level.
+type Outcome struct {
+	FirstSeq int64
+	Stored   []bool // in the request's order: event i has seq FirstSeq+i, or is a duplicate
+}
+
+// Publish takes the accepted events of a request and returns when they are as safe as
+// the level asks; the Outcome is filled at the Store level. On an error, one of the
+// four above, the whole request is refused. The request's data belongs to the
+// pipeline from here on.
+func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
+	if r.Events == 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err := p.refusal(level, r); err != nil {
+			return Outcome{}, err
+		}
+		p.countRejected(r)
+		return Outcome{}, nil
+	}
+	switch level {
+	case Journal:
+		g, err := p.join(r)
+		if err != nil {
+			return Outcome{}, err
+		}
+		<-g.done
+		return Outcome{}, g.err
+	case Store:
+		w := &waiter{done: make(chan struct{})}
+		if err := p.put(level, r, w); err != nil {
+			return Outcome{}, err
+		}
+		<-w.done
+		return w.outcome, w.err
+	default:
+		return Outcome{}, p.put(level, r, nil)
+	}
+}
+
+// put enqueues a request that is not journaled.
+func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refusal(level, r); err != nil {
+		return err
+	}
+	p.countRejected(r)
+	p.enqueue(&item{data: r.Data, events: r.Events, acceptedAt: time.Now(), waiter: w})
+	return nil
+}
+
+// enqueue is the acceptance: from here on the event is counted. The caller holds mu
+// (or is New).
+func (p *Pipeline) enqueue(i *item) {
+	p.queue.push(i)
+	p.counters.Received += int64(i.events - i.applied)
+	p.counters.QueueBytes += i.memoryBytes()
+	p.counters.BacklogBytes += i.frame.Bytes
+	wake(p.queueReady)
+}
+
+// refusal says why a request cannot be admitted now. The caller holds mu.
+func (p *Pipeline) refusal(level Level, r *event.Request) error {
+	size := int64(len(r.Data)) + itemBytes
+	c := &p.counters
+	switch {
+	case p.closed:
+		return ErrShuttingDown
+	case p.failing() != nil:
+		return fmt.Errorf("%w: %w", ErrDiskFailing, p.failing())
+	case r.Events == 0:
+		return nil
+	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:
+		return fmt.Errorf("%w: %d events (%d bytes) do not fit", ErrQueueFull, r.Events, size)
+	case level == Journal && c.BacklogBytes+p.pendingBytes+size > p.cfg.BacklogBytes:
+		return fmt.Errorf("%w: %d bytes wait in the journal", ErrBacklogFull, c.BacklogBytes)
+	}
+	return nil
+}
+
+func (p *Pipeline) failing() error { return errors.Join(p.journalFailing, p.storeFailing) }
+
+func (p *Pipeline) countRejected(r *event.Request) {
+	p.rejected += int64(len(r.Rejections))
+	p.counters.Rejected += int64(len(r.Rejections))
+}
+
+// Counters returns all counters as of one moment.
+func (p *Pipeline) Counters() Counters {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.counters
+	c.QueueDepth = c.Received - c.UniqueProcessed - c.DuplicateDropped
+	c.QueueBytes += p.pendingBytes
+	c.Failing = p.failing()
+	if p.closed && c.Failing == nil {
+		c.Failing = ErrShuttingDown
+	}
+	return c
+}
+
+// Close stops admission. Run goes on until what was admitted is committed.
+func (p *Pipeline) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		close(p.closing)
+	}
+}
+
+// wake leaves a token; one is enough, however many wait behind it.
+func wake(ready chan struct{}) {
+	select {
+	case ready <- struct{}{}:
+	default:
+	}
+}

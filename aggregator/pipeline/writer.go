@@ -1,0 +1,331 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+)
+
+// checkpointPages is the WAL length at which the writer copies it into the database:
+// 256 MB. A page that many batches rewrite is copied once; at 4 MB, SQLite's own
+// default, the store took 1.2 to 1.4 times as long (1 M events, batches of 5 000 to
+// 50 000). The price is disk, and reading that much again after a crash.
+const checkpointPages = 64_000
+
+// receivedLayout has a fixed width, so that text order is time order.
+const receivedLayout = "2006-01-02T15:04:05.000000000Z"
+
+// part is what a batch takes of one item: its events from item.applied on.
+type part struct {
+	item   *item
+	events int
+}
+
+// writer is the state of RunWriter; nobody else has it.
+type writer struct {
+	*Pipeline
+	parts []part
+	rows  []store.Row
+}
+
+// RunWriter commits batch after batch until the pipeline is closed and empty, or
+// until ctx ends. It returns an error when the store's disk has failed for good.
+func (p *Pipeline) RunWriter(ctx context.Context) error {
+	w := &writer{Pipeline: p}
+	defer w.abandon()
+	for {
+		if ctx.Err() != nil {
+			return w.leave()
+		}
+		w.takeBatch()
+		if len(w.parts) > 0 {
+			if err := w.commit(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if w.drained() {
+			return w.flushCounters(ctx)
+		}
+		select {
+		case <-p.queueReady:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// leave ends the writer although events wait. Those in the journal are applied at the
+// next start; those that were only in memory are lost, which is an error.
+func (p *Pipeline) leave() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.queue.memoryEvents; n > 0 {
+		return fmt.Errorf("out of time: %d events that waited in memory are lost", n)
+	}
+	if p.counters.BacklogBytes > 0 {
+		p.log.Warn("out of time: the journal's backlog is left to the next start", "backlog_bytes", p.counters.BacklogBytes)
+	}
+	return nil
+}
+
+// drained reports that nothing waits and nothing will come.
+func (p *Pipeline) drained() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed && p.committerDone && len(p.queue.waiting()) == 0
+}
+
+// takeBatch chooses what the next transaction applies: whole items in order, and the
+// beginning of one that does not fit. A request at the store level is never cut,
+// since one transaction has to answer it.
+func (w *writer) takeBatch() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.parts = w.parts[:0]
+	room := w.cfg.BatchEvents
+	for _, i := range w.queue.waiting() {
+		n := i.events - i.applied
+		if n > room {
+			if i.waiter == nil {
+				n = room
+			} else if len(w.parts) > 0 {
+				return
+			}
+		}
+		if n == 0 {
+			return
+		}
+		w.parts = append(w.parts, part{i, n})
+		room -= n
+		if room <= 0 {
+			return
+		}
+	}
+}
+
+// commit reads the chosen events, applies them in one transaction, and tells those
+// who wait. It tries until it succeeds; the batch is kept meanwhile.
+func (w *writer) commit(ctx context.Context) error {
+	if err := w.read(); err != nil {
+		return err
+	}
+	batch := store.Batch{Rows: w.rows}
+	batch.Journal, batch.JournalApplied = w.position()
+	w.mu.Lock()
+	batch.Rejected = w.rejected
+	w.mu.Unlock()
+	start := time.Now()
+	out, err := w.applyUntilDone(ctx, batch)
+	if err != nil {
+		return err
+	}
+	// The transaction is durable: if we crash from here on, it is not applied again,
+	// for the journal position went with it.
+	now := time.Now()
+	w.Timings.Commit.Record(now.Sub(start), 1)
+	w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
+	w.committed(out, batch, now)
+	clear(w.rows) // an idle writer must not hold the last batch's texts
+	if err := w.journal.Release(out.State.Journal); err != nil {
+		w.log.Warn("journal segment not removed", "error", err)
+	}
+	return w.checkpoint(ctx)
+}
+
+// read fills rows with the events of all parts.
+func (w *writer) read() error {
+	w.rows = w.rows[:0]
+	last := w.state.LastReceivedAt
+	for _, part := range w.parts {
+		i := part.item
+		if i.decoded == nil {
+			if err := w.decode(i); err != nil {
+				return err
+			}
+		}
+		// Two levels wait different times before the queue; its order is the truth.
+		last = max(last, i.receivedAt().UTC().Format(receivedLayout))
+		for _, e := range i.decoded[:part.events] {
+			w.rows = append(w.rows, store.Row{Event: e, ReceivedAt: last})
+		}
+	}
+	return nil
+}
+
+// decode fills i.decoded with the events that are not yet applied.
+func (w *writer) decode(i *item) error {
+	data := i.data
+	if !i.inMemory() {
+		var err error
+		if data, err = w.journal.Read(i.frame, nil); err != nil {
+			return err
+		}
+	}
+	events, err := event.Decode(make([]event.Event, 0, i.events-i.applied), string(data), i.applied)
+	if err != nil {
+		return fmt.Errorf("writer: %w", err)
+	}
+	if len(events) != i.events-i.applied {
+		return fmt.Errorf("writer: %d events where %d were accepted", len(events), i.events-i.applied)
+	}
+	i.decoded = events
+	return nil
+}
+
+// position is the journal position once the chosen parts are applied.
+func (w *writer) position() (at journal.Position, applied int) {
+	at, applied = w.state.Journal, w.state.JournalApplied
+	for _, part := range w.parts {
+		i := part.item
+		switch done := i.applied + part.events; {
+		case i.inMemory():
+		case done == i.events:
+			at, applied = i.frame.End(), 0
+		default:
+			at, applied = i.frame.Start, done
+		}
+	}
+	return at, applied
+}
+
+// applyUntilDone applies the batch, again and again if the disk fails. A COMMIT that
+// returned an error may have happened all the same: the reopened store tells.
+func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
+	out, err := w.apply.Apply(w.state, batch)
+	if err == nil {
+		return out, nil
+	}
+	w.log.Error("store failing", "error", err)
+	w.storeFails(err)
+	tried := out
+	err = w.persist(ctx, "store", func() (err error) {
+		defer func() {
+			if err != nil {
+				w.storeFails(err)
+			}
+		}()
+		state, err := w.store.Reopen()
+		if err != nil {
+			return err
+		}
+		if state == tried.State && state.Commits == w.state.Commits+1 {
+			out = tried
+			return nil
+		}
+		if state != w.state {
+			return fmt.Errorf("the store is at commit %d, want %d: another process writes to it", state.Commits, w.state.Commits)
+		}
+		out, err = w.apply.Apply(w.state, batch)
+		tried = out
+		return err
+	})
+	if err != nil {
+		return store.Outcome{}, err
+	}
+	w.mu.Lock()
+	w.storeFailing = nil
+	w.mu.Unlock()
+	return out, nil
+}
+
+func (w *writer) storeFails(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.storeFailing = err
+	w.counters.FailedCommits++
+}
+
+// committed moves the counters and the queue, at one moment, and answers who waits.
+func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) {
+	w.mu.Lock()
+	c := &w.counters
+	c.UniqueProcessed, c.DuplicateDropped = out.State.UniqueProcessed, out.State.DuplicateDropped
+	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
+	w.rejected -= batch.Rejected
+	w.state = out.State
+	for _, part := range w.parts {
+		i := part.item
+		i.applied += part.events
+		i.decoded = i.decoded[part.events:]
+		if i.applied == i.events {
+			w.queue.pop()
+			c.QueueBytes -= i.memoryBytes()
+			c.BacklogBytes -= i.frame.Bytes
+		}
+	}
+	w.mu.Unlock()
+
+	seq, stored := out.FirstSeq, out.Stored
+	for _, part := range w.parts {
+		n := part.events
+		w.Timings.Processing.Record(now.Sub(part.item.acceptedAt), int64(n))
+		if waiter := part.item.waiter; waiter != nil {
+			waiter.outcome = Outcome{FirstSeq: seq, Stored: append([]bool(nil), stored[:n]...)}
+			close(waiter.done)
+			part.item.waiter = nil
+		}
+		seq, stored = seq+int64(n), stored[n:]
+	}
+}
+
+// checkpoint runs after the answers went out.
+func (w *writer) checkpoint(ctx context.Context) error {
+	wal, err := w.store.WAL()
+	if err == nil && wal.Pages-wal.Copied >= checkpointPages {
+		wal, err = w.store.Checkpoint()
+		w.mu.Lock()
+		w.counters.Checkpoints++
+		w.mu.Unlock()
+	}
+	if err == nil {
+		w.mu.Lock()
+		w.counters.WALPages = wal.Pages
+		w.mu.Unlock()
+		return nil
+	}
+	// Nothing is lost by a checkpoint that fails, but the connection is not trusted.
+	w.storeFails(err)
+	err = w.persist(ctx, "checkpoint", func() error {
+		if _, err := w.store.Reopen(); err != nil {
+			return err
+		}
+		_, err := w.store.Checkpoint()
+		return err
+	})
+	if err == nil {
+		w.mu.Lock()
+		w.storeFailing = nil
+		w.mu.Unlock()
+	}
+	return err
+}
+
+// flushCounters commits what only the counters know: refused events since the last
+// batch.
+func (w *writer) flushCounters(ctx context.Context) error {
+	w.mu.Lock()
+	n := w.rejected
+	w.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	w.parts = w.parts[:0]
+	return w.commit(ctx)
+}
+
+// abandon answers those whose commit will not come in this life of the process.
+func (w *writer) abandon() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range w.queue.waiting() {
+		if i.waiter != nil {
+			i.waiter.err = ErrDiskFailing
+			close(i.waiter.done)
+			i.waiter = nil
+		}
+	}
+}

@@ -1,0 +1,45 @@
+-- The database of one aggregator. The writer is its only writer; look at it with
+-- the sqlite3 shell as you like, also while the aggregator runs.
+
+-- What has been seen: the reference of deduplication. INSERT OR IGNORE decides.
+CREATE TABLE dedup_store (
+  topic    TEXT    NOT NULL,
+  event_id TEXT    NOT NULL,
+  seq      INTEGER NOT NULL, -- of the stored event
+  PRIMARY KEY (topic, event_id)
+) STRICT, WITHOUT ROWID;
+
+-- What is stored, once an event, in commit order.
+CREATE TABLE events (
+  seq         INTEGER PRIMARY KEY, -- rises without reuse; a duplicate uses up a number
+  topic       TEXT NOT NULL,
+  event_id    TEXT NOT NULL,
+  timestamp   TEXT NOT NULL, -- as the publisher wrote it
+  source      TEXT NOT NULL, -- '' if none
+  payload     TEXT,          -- JSON, byte for byte as published; NULL if none
+  received_at TEXT NOT NULL  -- UTC, RFC 3339 with nanoseconds; never falls as seq rises
+) STRICT;
+
+CREATE INDEX events_by_topic ON events (topic, seq);
+
+-- Stored events by topic, for /stats.
+CREATE TABLE topics (
+  name   TEXT    PRIMARY KEY,
+  events INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row, rewritten by every commit together with the events it tells of.
+CREATE TABLE state (
+  id                INTEGER PRIMARY KEY CHECK (id = 1),
+  commits           INTEGER NOT NULL,
+  unique_processed  INTEGER NOT NULL,
+  duplicate_dropped INTEGER NOT NULL,
+  rejected          INTEGER NOT NULL,
+  last_seq          INTEGER NOT NULL, -- the highest number used, stored or not
+  last_received_at  TEXT    NOT NULL,
+  journal_segment   INTEGER NOT NULL, -- the journal up to here is applied:
+  journal_offset    INTEGER NOT NULL, -- the frame that starts here is the next,
+  journal_applied   INTEGER NOT NULL  -- but for this many of its events
+) STRICT;
+
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0);

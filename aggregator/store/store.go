@@ -1,0 +1,277 @@
+// Package store keeps the events in SQLite, each once.
+//
+// One connection writes; Apply puts a batch of events, the counters and the
+// journal position into one transaction, so a batch is applied wholly or not at
+// all. A pool of read-only connections serves the readers.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"sekali/aggregator/journal"
+)
+
+//go:embed schema.sql
+var schema string
+
+const (
+	// File is the database's name in the data folder.
+	File = "events.db"
+	// schemaVersion is kept in PRAGMA user_version.
+	schemaVersion = 1
+	// cacheKiB is the writer's page cache. Random ids touch a page of dedup_store
+	// each; what fits here is not read again.
+	cacheKiB = 64 << 10
+	// busyTimeoutMS is how long a statement waits for a lock somebody else holds
+	// (a shell's BEGIN IMMEDIATE) before the batch fails and is retried.
+	busyTimeoutMS = 2000
+	// readers bounds the connections that serve /events at one time.
+	readers = 8
+)
+
+// State is the row that every commit rewrites.
+type State struct {
+	Commits          int64
+	UniqueProcessed  int64
+	DuplicateDropped int64
+	Rejected         int64
+	LastSeq          int64
+	LastReceivedAt   string           // RFC 3339, "" before the first event
+	Journal          journal.Position // the next frame to apply …
+	JournalApplied   int              // … but for its first events
+}
+
+// Store is the open database. Apply, Reopen and Checkpoint have one caller, the
+// writer; everything else may be called beside it.
+type Store struct {
+	path   string
+	writer *conn // owned by the writer
+	Pool   *sql.DB
+	Info   Info
+}
+
+// Info is what the database says about itself, read back after opening.
+type Info struct {
+	Dedup         string `json:"dedup"`
+	SQLiteVersion string `json:"sqlite_version"`
+	JournalMode   string `json:"journal_mode"`
+	Synchronous   string `json:"synchronous"`
+	PageSize      int64  `json:"page_size"`
+}
+
+// Open opens or creates the database in dir and returns its state.
+func Open(dir string) (_ *Store, _ State, err error) {
+	s := &Store{path: filepath.Join(dir, File)}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("store: %s: %w", File, errors.Join(err, s.Close()))
+		}
+	}()
+	if err := touch(s.path); err != nil {
+		return nil, State{}, err
+	}
+	state, err := s.Reopen()
+	if err != nil {
+		return nil, State{}, err
+	}
+	if s.Pool, err = sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=query_only(1)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))); err != nil {
+		return nil, State{}, err
+	}
+	s.Pool.SetMaxOpenConns(readers)
+	s.Pool.SetMaxIdleConns(readers)
+	return s, state, nil
+}
+
+// touch creates the file for its owner alone, before SQLite would create it for all.
+func touch(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil // an open database must not be opened again: closing would drop its locks
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// dsn is a file: URI; a plain path would drop mode=ro. A path given by a person may
+// hold any character.
+func dsn(path string, query ...string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(query, "&")
+}
+
+// Reopen closes the writing connection and opens a new one. The state it returns
+// says which batches are in the database; after a COMMIT that failed, it is the
+// only thing that does.
+func (s *Store) Reopen() (State, error) {
+	if s.writer != nil {
+		s.writer.close() // its error is the one that brought us here
+		s.writer = nil
+	}
+	d, err := (&sqlite.Driver{}).Open(dsn(s.path, "mode=rw"))
+	if err != nil {
+		return State{}, err
+	}
+	c := &conn{Conn: d, statements: map[string]driver.Stmt{}}
+	state, info, err := prepare(c)
+	if err != nil {
+		c.close()
+		return State{}, err
+	}
+	s.writer = c
+	if s.Info == (Info{}) { // read by others later, so it is set before there are any
+		s.Info = info
+	}
+	return state, nil
+}
+
+// prepare sets the pragmas, creates the schema in an empty database, and reads back
+// what durability rests on.
+func prepare(c *conn) (State, Info, error) {
+	for _, pragma := range []string{
+		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
+		"journal_mode=WAL",
+		"synchronous=FULL",
+		"wal_autocheckpoint=0", // the writer checkpoints, after the answers went out
+		fmt.Sprintf("cache_size=-%d", cacheKiB),
+		"temp_store=MEMORY",
+		"foreign_keys=OFF",
+	} {
+		if err := c.exec("PRAGMA " + pragma); err != nil {
+			return State{}, Info{}, fmt.Errorf("PRAGMA %s: %w", pragma, err)
+		}
+	}
+	info := Info{Dedup: "table"}
+	var synchronous, version int64
+	for sql, to := range map[string]any{
+		"PRAGMA journal_mode":     &info.JournalMode,
+		"PRAGMA synchronous":      &synchronous,
+		"PRAGMA page_size":        &info.PageSize,
+		"PRAGMA user_version":     &version,
+		"SELECT sqlite_version()": &info.SQLiteVersion,
+	} {
+		if err := c.row(sql, to); err != nil {
+			return State{}, Info{}, fmt.Errorf("%s: %w", sql, err)
+		}
+	}
+	if info.JournalMode != "wal" || synchronous != 2 {
+		return State{}, Info{}, fmt.Errorf("journal_mode=%s synchronous=%d, want wal and 2 (FULL): commits would not be durable", info.JournalMode, synchronous)
+	}
+	info.Synchronous = "full"
+	switch version {
+	case 0:
+		if err := c.transaction(func() error {
+			return c.exec(schema + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+		}); err != nil {
+			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
+		}
+	case schemaVersion:
+	default:
+		return State{}, Info{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
+	}
+	state, err := readState(c)
+	return state, info, err
+}
+
+const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
+  last_received_at, journal_segment, journal_offset, journal_applied FROM state`
+
+func readState(c *conn) (State, error) {
+	var s State
+	var segment, applied int64
+	err := c.row(selectState, &s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected,
+		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied)
+	s.Journal.Segment, s.JournalApplied = uint64(segment), int(applied)
+	if err != nil {
+		return State{}, fmt.Errorf("read the state: %w", err)
+	}
+	return s, nil
+}
+
+// WAL is the state of the write-ahead log, in pages.
+type WAL struct {
+	Pages  int64 // in the log
+	Copied int64 // of them, those the database has too
+}
+
+// WAL returns the state of the write-ahead log.
+func (s *Store) WAL() (WAL, error) { return s.walCheckpoint("NOOP") }
+
+// Checkpoint copies the WAL into the database as far as no reader holds it back.
+// When all is copied, the next commit begins the WAL anew.
+func (s *Store) Checkpoint() (WAL, error) { return s.walCheckpoint("PASSIVE") }
+
+func (s *Store) walCheckpoint(mode string) (WAL, error) {
+	var busy int64
+	var w WAL
+	if err := s.writer.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Copied); err != nil {
+		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
+	}
+	return w, nil
+}
+
+// Sizes returns the bytes of the database file and of its WAL.
+func (s *Store) Sizes() (database, wal int64) {
+	if info, err := os.Stat(s.path); err == nil {
+		database = info.Size()
+	}
+	if info, err := os.Stat(s.path + "-wal"); err == nil {
+		wal = info.Size()
+	}
+	return database, wal
+}
+
+// Topic is one line of /stats.
+type Topic struct {
+	Name   string `json:"name"`
+	Events int64  `json:"events"`
+}
+
+// Topics returns up to limit topics by name.
+func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
+	rows, err := s.Pool.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
+	if err != nil {
+		return nil, fmt.Errorf("store: topics: %w", err)
+	}
+	defer rows.Close()
+	topics := []Topic{}
+	for rows.Next() {
+		var t Topic
+		if err := rows.Scan(&t.Name, &t.Events); err != nil {
+			return nil, fmt.Errorf("store: topics: %w", err)
+		}
+		topics = append(topics, t)
+	}
+	return topics, rows.Err()
+}
+
+// Close closes all connections; the last one checkpoints the WAL.
+func (s *Store) Close() error {
+	var errs []error
+	if s.Pool != nil {
+		errs = append(errs, s.Pool.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+		s.writer = nil
+	}
+	return errors.Join(errs...)
+}
+
+// IsFull reports an error that means no room on the disk.
+func IsFull(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+}

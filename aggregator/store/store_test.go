@@ -1,0 +1,205 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+)
+
+// TestApplyAgainstAMap applies random batches, with repeats inside and across them
+// and reopenings between, and compares all that is stored with a map.
+func TestApplyAgainstAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "store")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		s, state, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply := NewApplier(s)
+		type stored struct {
+			payload string
+			seq     int64
+		}
+		model := map[[2]string]stored{}
+		var received int64
+		for batch := range rapid.IntRange(1, 6).Draw(t, "batches") {
+			var rows []Row
+			for i := range rapid.IntRange(0, 150).Draw(t, "rows") {
+				rows = append(rows, Row{Event: event.Event{
+					Topic:     fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic")),
+					ID:        fmt.Sprint("e", rapid.IntRange(0, 200).Draw(t, "id")),
+					Timestamp: "2026-11-23T06:41:10Z",
+					Payload:   fmt.Sprint(batch*1000 + i),
+				}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format(time.RFC3339Nano)})
+			}
+			position := journal.Position{Segment: uint64(batch + 1), Offset: 40}
+			out, err := apply.Apply(state, Batch{Rows: rows, Rejected: 1, Journal: position, JournalApplied: batch})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range rows {
+				key := [2]string{r.Topic, r.ID}
+				_, known := model[key]
+				if out.Stored[i] == known {
+					t.Fatalf("row %d %v: stored %v, known before %v", i, key, out.Stored[i], known)
+				}
+				if !known {
+					model[key] = stored{r.Payload, out.FirstSeq + int64(i)}
+				}
+			}
+			received += int64(len(rows))
+			state = out.State
+			if rapid.Bool().Draw(t, "reopen") {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				var again State
+				if s, again, err = Open(dir); err != nil || again != state {
+					t.Fatalf("reopened: %+v, want %+v; %v", again, state, err)
+				}
+				apply = NewApplier(s)
+			} else if _, err := s.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer s.Close()
+		if state.UniqueProcessed != int64(len(model)) || state.UniqueProcessed+state.DuplicateDropped != received {
+			t.Fatalf("%+v; %d unique of %d received", state, len(model), received)
+		}
+		rows, err := s.Pool.Query("SELECT e.topic, e.event_id, e.payload, e.seq, d.seq FROM events e JOIN dedup_store d USING (topic, event_id)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		n := 0
+		for ; rows.Next(); n++ {
+			var key [2]string
+			var got stored
+			var dedupSeq int64
+			if err := rows.Scan(&key[0], &key[1], &got.payload, &got.seq, &dedupSeq); err != nil {
+				t.Fatal(err)
+			}
+			if want := model[key]; got != want || dedupSeq != got.seq {
+				t.Fatalf("%v: %+v (dedup_store says %d), want %+v", key, got, dedupSeq, want)
+			}
+		}
+		topics, err := s.Topics(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := int64(0)
+		for _, topic := range topics {
+			sum += topic.Events
+		}
+		if n != len(model) || sum != int64(n) {
+			t.Fatalf("%d rows, %d by topic, want %d", n, sum, len(model))
+		}
+	})
+}
+
+// TestTextStaysText: 007 must not become 7, whatever it looks like.
+func TestTextStaysText(t *testing.T) {
+	s, state, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want := event.Event{Topic: "007", ID: "1e3", Timestamp: "2026-11-23T06:41:10Z", Source: "0x10", Payload: "1.0"}
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{{Event: want, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}}}); err != nil {
+		t.Fatal(err)
+	}
+	var got event.Event
+	if err := s.Pool.QueryRow("SELECT topic, event_id, timestamp, source, payload FROM events").Scan(
+		&got.Topic, &got.ID, &got.Timestamp, &got.Source, &got.Payload); err != nil || got != want {
+		t.Fatalf("%+v, want %+v; %v", got, want, err)
+	}
+	if info, err := os.Stat(s.path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v %v", info.Mode(), err)
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s, _, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.writer.exec("PRAGMA user_version=99"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, _, err := Open(dir); err == nil {
+		t.Fatal("a database of schema version 99 was opened")
+	}
+}
+
+// BenchmarkApply stores the events of the performance model: 150 bytes of payload,
+// random ids, one in five a repeat from the whole history. Give it a count of
+// batches (-benchtime 100x): the cost grows with the store.
+func BenchmarkApply(b *testing.B) {
+	const checkpointPages = 64_000 // as the writer has it
+	for _, size := range []int{500, 5000, 20000, 50000} {
+		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
+			s, state, err := Open(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			apply := NewApplier(s)
+			rows := make([]Row, size)
+			var originals uint64
+			for range b.N {
+				b.StopTimer()
+				originals = fill(rows, originals)
+				b.StartTimer()
+				out, err := apply.Apply(state, Batch{Rows: rows})
+				if err != nil {
+					b.Fatal(err)
+				}
+				state = out.State
+				if wal, err := s.WAL(); err != nil {
+					b.Fatal(err)
+				} else if wal.Pages > checkpointPages {
+					if _, err := s.Checkpoint(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
+			b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// fill makes rows of the stream whose first originals are stored.
+func fill(rows []Row, originals uint64) uint64 {
+	random := rand.New(rand.NewPCG(originals, 2))
+	for i := range rows {
+		original := originals
+		if random.IntN(5) == 0 && originals > 0 {
+			original = random.Uint64N(originals)
+		} else {
+			originals++
+		}
+		r := rand.New(rand.NewPCG(original, 7))
+		rows[i] = Row{Event: event.Event{
+			Topic:     fmt.Sprint("topic-", original%10),
+			ID:        fmt.Sprintf("%08x-%04x-4%03x-9%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48)),
+			Timestamp: "2026-11-23T06:41:10.123456Z",
+			Source:    "host-7",
+			Payload:   fmt.Sprintf(`{"level":"info","msg":"%0126d"}`, original),
+		}, ReceivedAt: "2026-11-23T06:41:10.123456789Z"}
+	}
+	return originals
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// healthcheck asks a running aggregator whether it is ready: 0 yes, 1 no, 2 bad usage.
+// It serves images that hold no shell and no curl.
+func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
+	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	url := flags.String("url", "http://127.0.0.1:8080/readyz", "what to ask")
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")
+		return 2
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, *url, nil)
+	if err != nil {
+		fmt.Fprintln(stderr, "aggregator:", err)
+		return 2
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		fmt.Fprintln(stderr, "aggregator: not ready:", err)
+		return 1
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		fmt.Fprintln(stderr, "aggregator: not ready:", response.Status)
+		return 1
+	}
+	return 0
+}
