@@ -150,11 +150,11 @@ func run(part func(context.Context) error, ctx context.Context, done chan<- stru
 // file of its own: opening and closing the database file would drop SQLite's locks.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("%w: -data: %w", ErrConfig, err)
+		return nil, fmt.Errorf("-data: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("%w: -data: %w", ErrConfig, err)
+		return nil, fmt.Errorf("-data: %w", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("another aggregator runs on %s: %w", dir, err), f.Close())

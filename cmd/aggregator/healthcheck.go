@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -14,7 +16,7 @@ import (
 func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	url := flags.String("url", "http://127.0.0.1:8080/readyz", "what to ask")
+	url := flags.String("url", readyURL(os.Getenv("SEKALI_LISTEN")), "what to ask")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")
 		return 2
@@ -37,4 +39,17 @@ func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// readyURL is where an aggregator that listens on address, or on the default, says
+// that it is ready. An address for all interfaces is asked on loopback.
+func readyURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		host, port = "127.0.0.1", "8080"
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/readyz"
 }
