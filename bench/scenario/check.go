@@ -1,0 +1,224 @@
+package scenario
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"sekali/loadgen/stream"
+)
+
+const (
+	// maxPhases, maxRate (requests a second), maxPhaseTime and maxRequests bound what one file can ask for. vegeta
+	// ends near 12 000 requests a second on 2 cores; the soak runs for 30 minutes, the growth scenario 20 M events.
+	maxPhases    = 32
+	maxRate      = 1e6
+	maxPhaseTime = 24 * time.Hour
+	maxRequests  = 1 << 32
+	// maxEventsPerRequest is the largest batch the contract's tests send.
+	maxEventsPerRequest = 1_000_000
+	maxClients          = 10_000
+)
+
+// validName is what may become part of a folder's name: no dots alone, no slash, nothing hidden.
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// problem is a refusal at a place of the document, such as "load.phases[0].rate".
+type problem struct{ place, message string }
+
+func check(s *Scenario, root ast.Node, hasCases bool) error {
+	if p := checkHead(s); p != nil {
+		return place(s.Path, root, "", p)
+	}
+	seen := map[string]bool{}
+	for i, c := range s.Cases {
+		prefix := ""
+		if hasCases {
+			prefix = fmt.Sprintf("cases[%d].", i)
+			if p := checkCaseName(c.Name, seen); p != nil {
+				return place(s.Path, root, prefix, p)
+			}
+		}
+		if p := c.Settings.check(); p != nil {
+			return place(s.Path, root, prefix, p)
+		}
+	}
+	return nil
+}
+
+// place finds the nearest node of a problem that exists: in the case, else in the file's own settings, else its parent.
+func place(path string, root ast.Node, prefix string, p *problem) error {
+	message := p.place + ": " + p.message
+	for target := p.place; target != ""; target = parent(target) {
+		for _, full := range []string{prefix + target, target} {
+			if node := find(root, full); node != nil {
+				return at(path, start(node), message)
+			}
+		}
+	}
+	if node := find(root, strings.TrimSuffix(prefix, ".")); prefix != "" && node != nil {
+		return at(path, start(node), message)
+	}
+	return at(path, start(root), message)
+}
+
+func parent(place string) string {
+	return place[:max(strings.LastIndexAny(place, ".["), 0)]
+}
+
+func checkHead(s *Scenario) *problem {
+	if s.Name == "" {
+		return &problem{"name", "missing"}
+	}
+	if !validName.MatchString(s.Name) {
+		return &problem{"name", fmt.Sprintf("%q may hold only a-z, 0-9, - and _, at most 63 of them", s.Name)}
+	}
+	if s.Question == "" {
+		return &problem{"question", "missing"}
+	}
+	return nil
+}
+
+func checkCaseName(name string, seen map[string]bool) *problem {
+	if !validName.MatchString(name) {
+		return &problem{"name", fmt.Sprintf("%q may hold only a-z, 0-9, - and _, at most 63 of them", name)}
+	}
+	if seen[name] {
+		return &problem{"name", fmt.Sprintf("two cases are named %q", name)}
+	}
+	seen[name] = true
+	return nil
+}
+
+func (s *Settings) check() *problem {
+	for _, step := range []func() *problem{s.checkAggregator, s.checkStream, s.checkLoad, s.checkFault, s.checkExpect} {
+		if p := step(); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func oneOf(place, value string, allowed ...string) *problem {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return &problem{place, fmt.Sprintf("%q is not one of %s", value, strings.Join(allowed, ", "))}
+}
+
+func (s *Settings) checkAggregator() *problem {
+	a := s.Aggregator
+	if p := oneOf("aggregator.ack", a.Ack, "memory", "journal", "store"); p != nil {
+		return p
+	}
+	for _, flag := range []struct {
+		name  string
+		value int64
+	}{{"batch_events", int64(a.BatchEvents)}, {"queue_events", int64(a.QueueEvents)}, {"queue_bytes", a.QueueBytes},
+		{"backlog_bytes", a.BacklogBytes}, {"max_body_bytes", a.MaxBodyBytes}} {
+		if flag.value < 0 {
+			return &problem{"aggregator." + flag.name, fmt.Sprintf("must not be negative: %d", flag.value)}
+		}
+	}
+	return nil
+}
+
+func (s *Settings) checkStream() *problem {
+	made, err := stream.New(s.Stream)
+	if err != nil {
+		return &problem{"stream", strings.TrimPrefix(err.Error(), "stream: ")}
+	}
+	s.Stream = made.Config()
+	return nil
+}
+
+func (s *Settings) checkLoad() *problem {
+	l := s.Load
+	if l.EventsPerRequest < 1 || l.EventsPerRequest > maxEventsPerRequest {
+		return &problem{"load.events_per_request", fmt.Sprintf("must be 1 to %d, not %d", maxEventsPerRequest, l.EventsPerRequest)}
+	}
+	if p := oneOf("load.encoding", l.Encoding, "json", "ndjson"); p != nil {
+		return p
+	}
+	if p := oneOf("load.compression", l.Compression, "none", "gzip", "zstd"); p != nil {
+		return p
+	}
+	if len(l.Phases) == 0 || len(l.Phases) > maxPhases {
+		return &problem{"load.phases", fmt.Sprintf("1 to %d are needed, not %d", maxPhases, len(l.Phases))}
+	}
+	names, measured := map[string]bool{}, false
+	for i, p := range l.Phases {
+		at := fmt.Sprintf("load.phases[%d]", i)
+		if !validName.MatchString(p.Name) {
+			return &problem{at + ".name", fmt.Sprintf("%q may hold only a-z, 0-9, - and _, at most 63 of them", p.Name)}
+		}
+		if names[p.Name] {
+			return &problem{at + ".name", fmt.Sprintf("two phases are named %q", p.Name)}
+		}
+		names[p.Name] = true
+		measured = measured || p.Measured
+		if problem := p.check(at); problem != nil {
+			return problem
+		}
+	}
+	if !measured {
+		return &problem{"load.phases", "none has measured: true, so there would be nothing to report"}
+	}
+	return nil
+}
+
+func (p Phase) check(at string) *problem {
+	if time.Duration(p.Duration) > maxPhaseTime {
+		return &problem{at + ".duration", fmt.Sprintf("longer than %s", maxPhaseTime)}
+	}
+	if p.Rate > maxRate {
+		return &problem{at + ".rate", fmt.Sprintf("above %g/s", float64(maxRate))}
+	}
+	if p.Clients < 0 || p.Clients > maxClients {
+		return &problem{at + ".clients", fmt.Sprintf("must be 1 to %d, not %d", maxClients, p.Clients)}
+	}
+	switch {
+	case p.Rate > 0 && (p.Clients > 0 || p.Requests > 0):
+		return &problem{at, "rate goes with duration; clients and requests make a phase of their own kind"}
+	case p.Rate > 0 && p.Duration == 0:
+		return &problem{at, "a rate needs a duration"}
+	case p.Rate == 0 && p.Clients == 0:
+		return &problem{at, "needs a rate and a duration, or clients and requests"}
+	case p.Rate == 0 && (p.Duration == 0) == (p.Requests == 0):
+		return &problem{at, "clients need either requests or a duration"}
+	case float64(p.Rate)*time.Duration(p.Duration).Seconds() > maxRequests, p.Requests > maxRequests:
+		return &problem{at, fmt.Sprintf("asks for more than %d requests", uint64(maxRequests))}
+	}
+	return nil
+}
+
+func (s *Settings) checkFault() *problem {
+	f := s.Fault
+	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill); p != nil {
+		return p
+	}
+	if f.Kind == NoFault {
+		if f.At != 0 || f.RestartAfter != 0 {
+			return &problem{"fault", "at and restart_after need a kind"}
+		}
+		return nil
+	}
+	if f.At == 0 {
+		return &problem{"fault", "at is missing: the moment since the attack's start"}
+	}
+	if planned := s.Load.Duration(); planned > 0 && time.Duration(f.At) >= planned {
+		return &problem{"fault.at", fmt.Sprintf("%s is not within the load, which ends at %s", time.Duration(f.At), planned)}
+	}
+	if time.Duration(f.RestartAfter) > maxPhaseTime {
+		return &problem{"fault.restart_after", fmt.Sprintf("longer than %s", maxPhaseTime)}
+	}
+	return nil
+}
+
+func (s *Settings) checkExpect() *problem {
+	return oneOf("expect.deduplication_rate", s.Expect.DeduplicationRate, "exact", "any")
+}

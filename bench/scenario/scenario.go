@@ -1,0 +1,182 @@
+// Package scenario reads the lab's questions: one strict YAML file each, saying how the aggregator is started, what
+// is sent to it, what is broken and what must hold. A file that could be read in two ways is refused, with its line
+// and column.
+package scenario
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"sekali/loadgen/stream"
+)
+
+// Scenario is one file, with its cases resolved: what a case leaves out is the file's own setting.
+type Scenario struct {
+	Path     string // as it was given to Read
+	Text     []byte // the file, verbatim
+	Name     string
+	Question string
+	Tags     []string
+	Cases    []Case // at least one; the only one of a file without `cases` has the name ""
+}
+
+// Case is one set of settings that is run with a process, a data folder and a result folder of its own.
+type Case struct {
+	Name     string
+	Settings Settings
+}
+
+// Settings is what a file states and a case may override, key by key; `phases` is replaced as a whole.
+type Settings struct {
+	Aggregator Aggregator    `yaml:"aggregator"`
+	Stream     stream.Config `yaml:"stream"`
+	Load       Load          `yaml:"load"`
+	Fault      Fault         `yaml:"fault"`
+	Expect     Expect        `yaml:"expect"`
+}
+
+// Aggregator names flags of the aggregator; zero leaves the flag out.
+type Aggregator struct {
+	Ack          string `yaml:"ack"` // memory, journal or store
+	Dedup        string `yaml:"dedup"`
+	BatchEvents  int    `yaml:"batch_events"`
+	QueueEvents  int    `yaml:"queue_events"`
+	QueueBytes   int64  `yaml:"queue_bytes"`
+	BacklogBytes int64  `yaml:"backlog_bytes"`
+	MaxBodyBytes int64  `yaml:"max_body_bytes"`
+}
+
+// Flags returns the command-line arguments, in a fixed order.
+func (a Aggregator) Flags() []string {
+	var flags []string
+	text := func(name, value string) {
+		if value != "" {
+			flags = append(flags, "-"+name+"="+value)
+		}
+	}
+	number := func(name string, value int64) {
+		if value != 0 {
+			text(name, strconv.FormatInt(value, 10))
+		}
+	}
+	text("ack", a.Ack)
+	text("dedup", a.Dedup)
+	number("batch-events", int64(a.BatchEvents))
+	number("queue-events", int64(a.QueueEvents))
+	number("queue-bytes", a.QueueBytes)
+	number("backlog-bytes", a.BacklogBytes)
+	number("max-body-bytes", a.MaxBodyBytes)
+	return flags
+}
+
+// Load is what the generator sends.
+type Load struct {
+	EventsPerRequest int     `yaml:"events_per_request"`
+	Encoding         string  `yaml:"encoding"`    // json (default) or ndjson
+	Compression      string  `yaml:"compression"` // none (default), gzip or zstd
+	Phases           []Phase `yaml:"phases"`
+}
+
+// Phase is one stretch of the load: a schedule (rate and duration) or a number of clients that each send the next
+// request when the last one is answered.
+type Phase struct {
+	Name     string   `yaml:"name"`
+	Rate     Rate     `yaml:"rate"`     // requests a second, open loop
+	Duration Duration `yaml:"duration"` // with rate; with clients, instead of requests
+	Clients  int      `yaml:"clients"`  // closed loop
+	Requests uint64   `yaml:"requests"` // with clients: how many in all
+	Measured bool     `yaml:"measured"` // counts in the summary
+}
+
+// Fault is what is done to the aggregator while it is under load.
+type Fault struct {
+	Kind         string   `yaml:"kind"` // none (default), sigterm or sigkill
+	At           Duration `yaml:"at"`   // since the attack's start
+	RestartAfter Duration `yaml:"restart_after"`
+}
+
+// The kinds of fault.
+const (
+	NoFault = "none"
+	Sigterm = "sigterm"
+	Sigkill = "sigkill"
+)
+
+// Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost, duplicated or unexpected,
+// the deduplication rate exact, refusals allowed.
+type Expect struct {
+	Lost              Count  `yaml:"lost"`
+	Duplicated        Count  `yaml:"duplicated"`
+	Unexpected        Count  `yaml:"unexpected"`
+	Refused           Count  `yaml:"refused"`            // requests that no retry got through are counted as unknown or refused
+	DeduplicationRate string `yaml:"deduplication_rate"` // exact or any
+}
+
+// Rate is in requests a second; in the file "50/s".
+type Rate float64
+
+// Duration is written with its unit: "3s", "250ms".
+type Duration time.Duration
+
+// Count is what a counter must be: a number, "any", or "some" (at least one: the control of a promise that does not
+// hold at this setting). The zero Count is "not stated".
+type Count struct {
+	text string // "", "any", "some" or decimal
+}
+
+// Exactly is the Count of n.
+func Exactly(n uint64) Count { return Count{strconv.FormatUint(n, 10)} }
+
+// The Counts without a number.
+var (
+	Any  = Count{"any"}
+	Some = Count{"some"}
+)
+
+// Allows says whether n meets the expectation. A Count that is not stated allows everything.
+func (c Count) Allows(n uint64) bool {
+	switch c.text {
+	case "", "any":
+		return true
+	case "some":
+		return n > 0
+	}
+	return c.text == strconv.FormatUint(n, 10)
+}
+
+// String is the text as it stands in the file.
+func (c Count) String() string { return c.text }
+
+// Long says that the scenario is kept out of `make bench`.
+func (s *Scenario) Long() bool {
+	for _, tag := range s.Tags {
+		if tag == "long" {
+			return true
+		}
+	}
+	return false
+}
+
+// Duration is the planned time of the phases that have one; closed-loop phases bounded by requests count as nothing.
+func (l Load) Duration() time.Duration {
+	var total time.Duration
+	for _, p := range l.Phases {
+		total += time.Duration(p.Duration)
+	}
+	return total
+}
+
+// Error is a refusal of a scenario file; Line and Column are 1-based, 0 where there is no place to point at.
+type Error struct {
+	Path         string
+	Line, Column int
+	Message      string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s", e.Path, e.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", e.Path, e.Line, e.Column, e.Message)
+}

@@ -1,0 +1,248 @@
+package scenario
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden file of error texts")
+
+const full = `
+name: kill
+question: What is lost?
+tags: [long]
+aggregator: {ack: journal, batch_events: 5000}
+stream: {seed: 11, duplicates: 0.2, payload_bytes: 200}
+load:
+  events_per_request: 500
+  phases:
+    - {name: warm-up, rate: 50/s, duration: 1s}
+    - {name: measured, rate: 2.5/s, duration: 1500ms, measured: true}
+fault: {kind: sigkill, at: 2s, restart_after: 250ms}
+expect: {refused: 0}
+cases:
+  - {name: journal}
+  - name: memory
+    aggregator: {ack: memory}
+    stream: {duplicates: 0}
+    load:
+      phases:
+        - {name: only, clients: 3, duration: 10s, measured: true}
+    expect: {lost: some}
+`
+
+func TestCasesOverrideKeyByKey(t *testing.T) {
+	s, err := Parse("kill.yaml", []byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Name != "kill" || !s.Long() || len(s.Cases) != 2 || string(s.Text) != full {
+		t.Fatalf("%+v", s)
+	}
+	base, memory := s.Cases[0].Settings, s.Cases[1].Settings
+	if base.Aggregator.Ack != "journal" || memory.Aggregator.Ack != "memory" || memory.Aggregator.BatchEvents != 5000 {
+		t.Errorf("aggregator: %+v, %+v", base.Aggregator, memory.Aggregator)
+	}
+	if base.Stream.Duplicates != 0.2 || memory.Stream.Duplicates != 0 || memory.Stream.Seed != 11 || memory.Stream.PayloadBytes != 200 {
+		t.Errorf("stream: %+v, %+v", base.Stream, memory.Stream)
+	}
+	wantPhases := []Phase{
+		{Name: "warm-up", Rate: 50, Duration: Duration(time.Second)},
+		{Name: "measured", Rate: 2.5, Duration: Duration(1500 * time.Millisecond), Measured: true}}
+	if !slices.Equal(base.Load.Phases, wantPhases) {
+		t.Errorf("phases: %+v", base.Load.Phases)
+	}
+	if want := []Phase{{Name: "only", Clients: 3, Duration: Duration(10 * time.Second), Measured: true}}; !slices.Equal(memory.Load.Phases, want) {
+		t.Errorf("a case's phases must replace the file's: %+v", memory.Load.Phases)
+	}
+	if memory.Load.EventsPerRequest != 500 || memory.Load.Encoding != "json" || memory.Load.Compression != "none" {
+		t.Errorf("load: %+v", memory.Load)
+	}
+	if want := (Fault{Sigkill, Duration(2 * time.Second), Duration(250 * time.Millisecond)}); memory.Fault != want || base.Fault != want {
+		t.Errorf("fault: %+v, %+v", base.Fault, memory.Fault)
+	}
+	if want := (Expect{Lost: Exactly(0), Duplicated: Exactly(0), Unexpected: Exactly(0), Refused: Exactly(0), DeduplicationRate: "exact"}); base.Expect != want {
+		t.Errorf("expect: %+v", base.Expect)
+	}
+	if memory.Expect.Lost != Some || memory.Expect.Refused != Exactly(0) {
+		t.Errorf("expect of a case: %+v", memory.Expect)
+	}
+	if want := []string{"-ack=memory", "-batch-events=5000"}; !slices.Equal(memory.Aggregator.Flags(), want) {
+		t.Errorf("flags: %q", memory.Aggregator.Flags())
+	}
+}
+
+func TestCount(t *testing.T) {
+	for _, test := range []struct {
+		count     Count
+		zero, two bool
+	}{{Count{}, true, true}, {Any, true, true}, {Some, false, true}, {Exactly(0), true, false}, {Exactly(2), false, true}} {
+		if test.count.Allows(0) != test.zero || test.count.Allows(2) != test.two {
+			t.Errorf("%q allows 0: %v, 2: %v", test.count, test.count.Allows(0), test.count.Allows(2))
+		}
+	}
+}
+
+// refused are small changes of a good file, each refused; the texts are the golden file's.
+var refused = []struct{ name, old, new string }{
+	{"unknown key", "question: What", "colour: red\nquestion: What"},
+	{"unknown key in a phase", "rate: 50/s,", "rate: 50/s, speed: 3,"},
+	{"unknown key in a case", "{name: journal}", "{name: journal, stream: {sead: 1}}"},
+	{"repeated key", "expect: {refused: 0}", "expect: {refused: 0}\nname: again"},
+	{"repeated key in a flow mapping", "{refused: 0}", "{refused: 0, refused: 1}"},
+	{"negative rate", "rate: 50/s", "rate: -50/s"},
+	{"rate of zero", "rate: 50/s", "rate: 0/s"},
+	{"rate without a unit", "rate: 50/s", "rate: 50"},
+	{"rate a minute", "rate: 50/s", "rate: 50/min"},
+	{"rate that is not a number", "rate: 50/s", "rate: NaN/s"},
+	{"rate that is a list", "rate: 50/s", "rate: [50/s]"},
+	{"rate above the bound", "rate: 50/s", "rate: 5e9/s"},
+	{"duration without a unit", "duration: 1s", "duration: 1"},
+	{"duration in other units", "duration: 1s", "duration: 1 minute"},
+	{"negative duration", "duration: 1s", "duration: -1s"},
+	{"rate without a duration", ", duration: 1s", ""},
+	{"rate and clients", "rate: 50/s", "rate: 50/s, clients: 2"},
+	{"clients without an end", "clients: 3, duration: 10s", "clients: 3"},
+	{"clients with two ends", "clients: 3", "clients: 3, requests: 3"},
+	{"negative clients", "clients: 3", "clients: -3"},
+	{"neither rate nor clients", "rate: 50/s, duration: 1s", "duration: 1s"},
+	{"no phases", "        - {name: only, clients: 3, duration: 10s, measured: true}", "        []"},
+	{"nothing measured", "duration: 1500ms, measured: true", "duration: 1500ms"},
+	{"two phases of one name", "name: warm-up", "name: measured"},
+	{"text for a number", "events_per_request: 500", "events_per_request: many"},
+	{"fraction for a whole number", "events_per_request: 500", "events_per_request: 1.5"},
+	{"number too large", "seed: 11", "seed: 99999999999999999999"},
+	{"negative number for an unsigned one", "seed: 11", "seed: -11"},
+	{"zero events a request", "events_per_request: 500", "events_per_request: 0"},
+	{"number for a text", "name: kill", "name: [kill]"},
+	{"mapping for a list", "tags: [long]", "tags: {long: true}"},
+	{"list for a mapping", "expect: {refused: 0}", "expect: [refused]"},
+	{"text for true", "measured: true", "measured: perhaps"},
+	{"name with ../", "name: kill", "name: ../kill"},
+	{"case name with ../", "name: journal", "name: ../../etc"},
+	{"two cases of one name", "name: journal", "name: memory"},
+	{"no name", "name: kill\n", ""},
+	{"no question", "question: What is lost?\n", ""},
+	{"ack level", "ack: memory", "ack: fsync"},
+	{"negative flag", "batch_events: 5000", "batch_events: -1"},
+	{"duplicates above one", "duplicates: 0.2", "duplicates: 1.2"},
+	{"distance", "duplicates: 0.2", "duplicates: 0.2, distance: far"},
+	{"encoding", "events_per_request: 500", "events_per_request: 500\n  encoding: xml"},
+	{"kind of fault", "kind: sigkill", "kind: meteor"},
+	{"fault without a moment", "at: 2s, ", ""},
+	{"fault after the load", "at: 2s", "at: 20s"},
+	{"moment without a fault", "kind: sigkill, ", ""},
+	{"negative count", "refused: 0", "refused: -1"},
+	{"count in words", "refused: 0", "refused: few"},
+	{"rate expectation", "expect: {refused: 0}", "expect: {deduplication_rate: roughly}"},
+	{"anchor", "{seed: 11,", "&s {seed: 11,"},
+	{"alias", "{name: journal}", "{name: *n}"},
+	{"tag", "name: kill", "name: !!str kill"},
+	{"two documents", "name: kill", "name: one\n---\nname: kill"},
+	{"not a mapping", full, "- a\n- b\n"},
+	{"empty", full, ""},
+	{"only a comment", full, "# nothing\n"},
+	{"bad syntax", "tags: [long]", "tags: [long"},
+	{"tab for indentation", "  events_per_request", "\tevents_per_request"},
+	{"not UTF-8", "name: kill", "name: \xff"},
+	{"alias bomb", full, aliasBomb()},
+	{"nested too deeply", full, "name: " + strings.Repeat("[", 10000)},
+	{"indented too deeply", full, deeplyIndented()},
+	{"too large", full, "name: " + strings.Repeat("x", maxFileBytes)},
+	{"too many cases", full, full + strings.Repeat("  - {name: x}\n", maxCases)},
+}
+
+func aliasBomb() string {
+	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+	for i := 1; i < 10; i++ {
+		bomb += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d, ", i-1), 9), ", "))
+	}
+	return bomb
+}
+
+func deeplyIndented() string {
+	var text strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&text, "%sa:\n", strings.Repeat(" ", i))
+	}
+	return text.String()
+}
+
+func TestRefusals(t *testing.T) {
+	var got strings.Builder
+	for _, test := range refused {
+		text := strings.Replace(full, test.old, test.new, 1)
+		if text == full {
+			t.Errorf("%s: changes nothing", test.name)
+		}
+		started := time.Now()
+		_, err := Parse("kill.yaml", []byte(text))
+		var refusal *Error
+		if !errors.As(err, &refusal) {
+			t.Errorf("%s: not refused properly: %v", test.name, err)
+			continue
+		}
+		if took := time.Since(started); took > 2*time.Second {
+			t.Errorf("%s: took %s", test.name, took)
+		}
+		fmt.Fprintf(&got, "%s\n    %s\n", test.name, err)
+	}
+	golden := filepath.Join("testdata", "refusals.golden")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("texts differ from %s (go test -update rewrites it):\n%s", golden, got.String())
+	}
+}
+
+// TestScenariosOfTheLab keeps every file in scenarios/ readable, under the name of its file.
+func TestScenariosOfTheLab(t *testing.T) {
+	files, err := filepath.Glob("../../scenarios/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		s, err := Read(file)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if s.Name+".yaml" != filepath.Base(file) {
+			t.Errorf("%s is named %q", file, s.Name)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(full))
+	for _, test := range refused {
+		f.Add([]byte(strings.Replace(full, test.old, test.new, 1)))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := Parse("fuzz.yaml", text)
+		if err != nil {
+			var refusal *Error
+			if !errors.As(err, &refusal) {
+				t.Errorf("an error without a place: %v", err)
+			}
+			return
+		}
+		if !validName.MatchString(s.Name) || len(s.Cases) == 0 {
+			t.Errorf("accepted: %+v", s)
+		}
+	})
+}
