@@ -1,0 +1,106 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"sekali/loadgen/delivery"
+	"sekali/loadgen/ledger"
+)
+
+// deliverer is the http.RoundTripper under vegeta: it finds a request by its
+// header, delivers it with retries, and writes every attempt down.
+type deliverer struct {
+	target *url.URL
+	header http.Header // of every request
+	events int
+	tally  *tally
+	ahead  *ahead
+	ledger *ledger.Writer
+
+	ctx    context.Context // ends the attack; set by begin, like sender
+	sender delivery.Sender
+
+	mu       sync.Mutex
+	prepared map[string]prepared // by the value of the request's header
+}
+
+type prepared struct {
+	body      body
+	phase     int
+	plannedNS int64
+}
+
+func newDeliverer(c Config, target *url.URL, t *tally, a *ahead) *deliverer {
+	header := http.Header{"Content-Type": {"application/json"}, "User-Agent": {"sekali-attack"}}
+	if c.Encoding == EncodingNDJSON {
+		header.Set("Content-Type", "application/x-ndjson")
+	}
+	if c.Compression != CompressionNone {
+		header.Set("Content-Encoding", c.Compression)
+	}
+	if c.Token != "" {
+		header.Set("Authorization", "Bearer "+c.Token)
+	}
+	return &deliverer{
+		target: target, header: header, events: c.EventsPerRequest,
+		tally: t, ahead: a, ledger: c.Ledger,
+		prepared: make(map[string]prepared),
+	}
+}
+
+// begin is called once, before the first request.
+func (d *deliverer) begin(ctx context.Context, s delivery.Sender) { d.ctx, d.sender = ctx, s }
+
+// prepare makes a vegeta target that stands for b. Its body stays here: vegeta
+// would wrap it in a reader that does not tell when the transport is done with it.
+func (d *deliverer) prepare(t *vegeta.Target, b body, phase int, plannedNS int64) error {
+	number := strconv.FormatUint(b.number, 10)
+	d.mu.Lock()
+	d.prepared[number] = prepared{body: b, phase: phase, plannedNS: plannedNS}
+	d.mu.Unlock()
+	t.Method, t.URL = http.MethodPost, d.target.String()
+	t.Header = http.Header{requestHeader: {number}}
+	return nil
+}
+
+// RoundTrip is called by vegeta's client, once a request. The answer that it
+// returns has no body: whatever it said is in the ledger.
+func (d *deliverer) RoundTrip(r *http.Request) (*http.Response, error) {
+	number := r.Header.Get(requestHeader)
+	d.mu.Lock()
+	p, ok := d.prepared[number]
+	delete(d.prepared, number)
+	d.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("attack: request %q was not prepared", number)
+	}
+
+	header := d.header.Clone()
+	header[requestHeader] = []string{number}
+	result := d.sender.Send(d.ctx, delivery.Request{
+		Number: p.body.number, Phase: p.phase, PlannedNS: p.plannedNS,
+		URL: d.target, Header: header, Body: p.body.bytes, Events: d.events,
+	}, func(a ledger.Attempt) {
+		d.ledger.Write(a)
+		d.tally.attempted(a)
+	})
+	d.tally.answered(result)
+	if result.BodyFree {
+		d.ahead.recycle(p.body.bytes)
+	}
+	if result.Last.Status == 0 {
+		return nil, fmt.Errorf("attack: request %s: %s", number, result.Last.Cause)
+	}
+	return &http.Response{
+		StatusCode: result.Last.Status, Status: http.StatusText(result.Last.Status),
+		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
+		Header: http.Header{}, Body: http.NoBody, Request: r,
+	}, nil
+}
