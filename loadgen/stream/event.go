@@ -2,6 +2,8 @@ package stream
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"strconv"
 	"time"
 )
@@ -10,7 +12,10 @@ import (
 // own, since a clock on the wall would make no two runs equal.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-const originalEvery = 100 * time.Microsecond
+const (
+	originalsPerSecond = 10_000
+	secondsPerDay      = 24 * 60 * 60
+)
 
 // hosts is the number of different sources, "host-00" to "host-99".
 const hosts = 100
@@ -63,12 +68,25 @@ func appendSource(dst []byte, fields uint64) []byte {
 	return append(dst, 'h', 'o', 's', 't', '-', byte('0'+host/10), byte('0'+host%10))
 }
 
-func happenedAt(original uint64) time.Time {
-	return epoch.Add(time.Duration(original) * originalEvery)
+// appendTimestamp appends RFC 3339 with four decimals, 25 bytes. time.AppendFormat
+// took a third of the whole event.
+func appendTimestamp(dst []byte, original uint64) []byte {
+	second, fraction := original/originalsPerSecond, original%originalsPerSecond
+	year, month, day := time.Unix(epoch.Unix()+int64(second), 0).UTC().Date()
+	second %= secondsPerDay
+	dst = append2(append2(dst, uint64(year/100)), uint64(year%100))
+	dst = append2(append(dst, '-'), uint64(month))
+	dst = append2(append(dst, '-'), uint64(day))
+	dst = append2(append(dst, 'T'), second/3600)
+	dst = append2(append(dst, ':'), second/60%60)
+	dst = append2(append(dst, ':'), second%60)
+	dst = append2(append2(append(dst, '.'), fraction/100), fraction%100)
+	return append(dst, 'Z')
 }
 
-func appendTimestamp(dst []byte, original uint64) []byte {
-	return happenedAt(original).AppendFormat(dst, time.RFC3339Nano)
+// append2 appends two decimal digits.
+func append2(dst []byte, v uint64) []byte {
+	return append(dst, byte('0'+v/10), byte('0'+v%10))
 }
 
 // appendID appends a UUID in its text form, 36 bytes. "time" is UUIDv7 as in
@@ -77,26 +95,20 @@ func appendTimestamp(dst []byte, original uint64) []byte {
 func (s *Stream) appendID(dst []byte, original uint64) []byte {
 	high, low := mix(s.keys.idHigh, original), mix(s.keys.idLow, original)
 	if s.config.IDs == IDsTime {
-		at := happenedAt(original)
-		fraction := uint64(at.Nanosecond()%1e6) << 12 / 1e6
-		high = uint64(at.UnixMilli())<<16 | 0x7000 | fraction
+		const perMilli = originalsPerSecond / 1000
+		high = (uint64(epoch.UnixMilli())+original/perMilli)<<16 | 0x7000 | original%perMilli<<12/perMilli
 	} else {
 		high = high&^0xf000 | 0x4000
 	}
 	low = low&^(3<<62) | 2<<62
-	dst = appendHex(dst, high>>32, 8)
-	dst = appendHex(append(dst, '-'), high>>16, 4)
-	dst = appendHex(append(dst, '-'), high, 4)
-	dst = appendHex(append(dst, '-'), low>>48, 4)
-	return appendHex(append(dst, '-'), low, 12)
-}
-
-// appendHex appends the low digits of v.
-func appendHex(dst []byte, v uint64, digits int) []byte {
-	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
-		dst = append(dst, "0123456789abcdef"[v>>shift&0xf])
-	}
-	return dst
+	var raw [16]byte
+	binary.BigEndian.PutUint64(raw[:8], high)
+	binary.BigEndian.PutUint64(raw[8:], low)
+	dst = hex.AppendEncode(dst, raw[:4])
+	dst = hex.AppendEncode(append(dst, '-'), raw[4:6])
+	dst = hex.AppendEncode(append(dst, '-'), raw[6:8])
+	dst = hex.AppendEncode(append(dst, '-'), raw[8:10])
+	return hex.AppendEncode(append(dst, '-'), raw[10:])
 }
 
 const payloadStart = `{"n":`
