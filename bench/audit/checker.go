@@ -1,0 +1,263 @@
+// Package audit compares what the sender's ledger says must be stored with what the aggregator gives back, event by
+// event, and reads nothing from the server to know what to expect. The words are those of Jepsen's set checker.
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// maxFindings bounds how many findings are described one by one; the rest are only counted.
+const maxFindings = 20
+
+// Sent is the sender's knowledge.
+type Sent struct {
+	Stream           *stream.Stream
+	EventsPerRequest uint64
+	Requests         uint64                                  // planned; request k carries events [k*E, (k+1)*E)
+	Attempts         func() iter.Seq2[ledger.Attempt, error] // every attempt, in any order; called twice
+	// Promised says whether an acknowledged attempt had to survive what was done to the aggregator. ack=memory before
+	// a SIGKILL did not: such events are still reported as lost, but the counters cannot be held to them.
+	Promised func(ledger.Attempt) bool
+}
+
+// Checker takes the stored events one by one; it keeps three bits for each original of the stream.
+//
+// With an attempt of a request either applied or not, an original o is processed P(o) times, where
+//
+//	certain(o) ≤ P(o) ≤ certain(o) + possible(o)
+//
+// counts its occurrences in attempts that were acknowledged, and in those whose fate is unknown. Refused attempts add
+// nothing. The duplicates dropped are the sum of P(o) − 1 over what was processed at all.
+type Checker struct {
+	sent         Sent
+	originals    uint64 // of the planned stream
+	acknowledged bitset // originals that an acknowledged attempt carried
+	certain      bitset // of those, the ones whose acknowledgement was a promise
+	possible     bitset // originals that an attempt of unknown fate carried
+	stored       bitset
+
+	report   Report
+	lastSeq  int64
+	lastTime time.Time
+}
+
+// NewChecker reads the ledger a first time.
+func NewChecker(sent Sent) (*Checker, error) {
+	originals := sent.Stream.Originals(sent.Requests * sent.EventsPerRequest)
+	c := &Checker{sent: sent, originals: originals, acknowledged: newBitset(originals), certain: newBitset(originals),
+		possible: newBitset(originals), stored: newBitset(originals), lastSeq: -1}
+	for attempt, err := range sent.Attempts() {
+		if err != nil {
+			return nil, fmt.Errorf("audit: ledger: %w", err)
+		}
+		if attempt.Request >= sent.Requests {
+			return nil, fmt.Errorf("audit: ledger: request %d of %d planned", attempt.Request, sent.Requests)
+		}
+		fate := c.fate(attempt)
+		for original := range c.events(attempt) {
+			switch fate {
+			case certain:
+				c.certain.set(original)
+				c.acknowledged.set(original)
+			case broken:
+				c.acknowledged.set(original)
+				c.possible.set(original)
+			case possible, partial:
+				c.possible.set(original)
+			}
+		}
+	}
+	c.report.Acknowledged = count(c.acknowledged)
+	return c, nil
+}
+
+// fate is what an attempt says about each of its events.
+type fate int
+
+const (
+	refused  fate = iota // not taken
+	certain              // taken, and promised to stay
+	broken               // taken, without a promise that covers the fault
+	possible             // taken or not: no answer
+	partial              // some of them rejected by index; the ledger only has how many
+)
+
+func (c *Checker) fate(a ledger.Attempt) fate {
+	switch a.Outcome() {
+	case ledger.Refused:
+		return refused
+	case ledger.Unknown:
+		return possible
+	}
+	switch {
+	case uint64(a.Accepted) != c.sent.EventsPerRequest:
+		return partial
+	case c.sent.Promised != nil && !c.sent.Promised(a):
+		return broken
+	}
+	return certain
+}
+
+// events yields the original of each event of the attempt's request.
+func (c *Checker) events(a ledger.Attempt) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		first := a.Request * c.sent.EventsPerRequest
+		for n := first; n < first+c.sent.EventsPerRequest; n++ {
+			if !yield(c.sent.Stream.Original(n)) {
+				return
+			}
+		}
+	}
+}
+
+// Add takes the next stored event, in the order in which /events gave it.
+func (c *Checker) Add(e *Event) {
+	c.report.Stored++
+	c.checkOrder(e)
+	original, known := stream.OriginalOf(e.Payload)
+	if !known || original >= c.originals {
+		c.unexpected(e, "was never sent")
+		return
+	}
+	want := c.sent.Stream.Event(original)
+	if string(e.Topic) != want.Topic || string(e.EventID) != want.EventID {
+		c.unexpected(e, fmt.Sprintf("has the payload of %s/%s", want.Topic, want.EventID))
+		return
+	}
+	if c.stored.has(original) {
+		c.report.Duplicated++
+		c.find("duplicated", e, "is stored twice")
+		return
+	}
+	c.stored.set(original)
+	switch {
+	case !c.acknowledged.has(original) && !c.possible.has(original):
+		c.unexpected(e, "was only in requests that were refused or not sent")
+	case string(e.Timestamp) != want.Timestamp || string(e.Source) != want.Source || string(e.Payload) != want.Payload:
+		c.unexpected(e, "came back changed")
+	}
+}
+
+// checkOrder holds seq to rise, and received_at not to fall where seq rises.
+func (c *Checker) checkOrder(e *Event) {
+	if e.Seq <= c.lastSeq {
+		c.report.OutOfOrder++
+		c.find("out_of_order", e, fmt.Sprintf("follows seq %d", c.lastSeq))
+	}
+	c.lastSeq = max(c.lastSeq, e.Seq)
+	received, err := time.Parse(time.RFC3339Nano, string(e.ReceivedAt))
+	switch {
+	case err != nil || !bytes.HasSuffix(e.ReceivedAt, []byte("Z")):
+		c.report.OutOfOrder++
+		c.find("out_of_order", e, fmt.Sprintf("has received_at %q", e.ReceivedAt))
+	case received.Before(c.lastTime):
+		c.report.OutOfOrder++
+		c.find("out_of_order", e, "was received before the one in front of it")
+	default:
+		c.lastTime = received
+	}
+}
+
+func (c *Checker) unexpected(e *Event, why string) {
+	c.report.Unexpected++
+	c.find("unexpected", e, why)
+}
+
+func (c *Checker) find(kind string, e *Event, why string) {
+	if len(c.report.Findings) < maxFindings {
+		c.report.Findings = append(c.report.Findings, fmt.Sprintf("%s: seq %d, %s/%s %s", kind, e.Seq, e.Topic, e.EventID, why))
+	}
+}
+
+// Finish reads the ledger a second time, now that it is known what is stored. counters may be nil: then they are not
+// checked, and the report says so.
+func (c *Checker) Finish(counters *Counters) (Report, error) {
+	c.report.Lost = count(c.acknowledged, c.stored)
+	c.report.Recovered = count(and(c.stored, c.possible), c.acknowledged)
+	c.describeLost()
+	bounds, err := c.bounds()
+	if err != nil {
+		return c.report, err
+	}
+	c.report.Bounds = bounds
+	if counters != nil {
+		c.report.Counters = counters
+		c.report.Checks = bounds.check(*counters, c.report.Stored)
+	}
+	return c.report, nil
+}
+
+func (c *Checker) describeLost() {
+	for original := uint64(0); original < c.originals && len(c.report.Findings) < maxFindings; original++ {
+		if c.acknowledged.has(original) && !c.stored.has(original) {
+			want := c.sent.Stream.Event(original)
+			c.report.Findings = append(c.report.Findings,
+				fmt.Sprintf("lost: original %d, %s/%s was acknowledged and is not stored", original, want.Topic, want.EventID))
+		}
+	}
+}
+
+// errOverflow guards the sums below against a ledger that is not one.
+var errOverflow = errors.New("audit: ledger: accepted and rejected exceed the request's events")
+
+// bounds sums what the attempts allow the counters to be.
+func (c *Checker) bounds() (Bounds, error) {
+	var b Bounds
+	// What was lost is counted as lost; the duplicates are those of an aggregator that had kept it.
+	kept := or(c.stored, c.certain)
+	var certainKept, possibleKept uint64 // occurrences of originals that are kept
+	for a, err := range c.sent.Attempts() {
+		if err != nil {
+			return b, fmt.Errorf("audit: ledger: %w", err)
+		}
+		accepted, rejected := uint64(a.Accepted), uint64(a.Rejected)
+		if accepted+rejected > c.sent.EventsPerRequest {
+			return b, errOverflow
+		}
+		fate := c.fate(a)
+		if fate == refused {
+			continue
+		}
+		var present uint64
+		for original := range c.events(a) {
+			if kept.has(original) {
+				present++
+			}
+		}
+		switch fate {
+		case certain:
+			b.ReceivedMin += accepted
+			b.ReceivedMax += accepted
+			b.AcknowledgedEvents += accepted
+			certainKept += present
+		case broken:
+			b.ReceivedMax += accepted
+			b.AcknowledgedEvents += accepted
+			possibleKept += present
+		case partial:
+			b.ReceivedMin += accepted
+			b.ReceivedMax += accepted
+			b.AcknowledgedEvents += accepted
+			b.RejectedEvents += rejected
+			possibleKept += present
+			// Which events were rejected is not in the ledger; more absent ones than that is a loss all the same.
+			if absent := c.sent.EventsPerRequest - present; absent > c.sent.EventsPerRequest-accepted {
+				c.report.Lost += absent - (c.sent.EventsPerRequest - accepted)
+			}
+		case possible:
+			b.ReceivedMax += c.sent.EventsPerRequest
+			b.UnknownEvents += c.sent.EventsPerRequest
+			possibleKept += present
+		}
+	}
+	b.DuplicatesMin = certainKept - count(c.certain)
+	b.DuplicatesMax = certainKept + possibleKept - count(and(kept, or(c.certain, c.possible)))
+	return b, nil
+}
