@@ -34,7 +34,7 @@ type Request struct {
 	Phase     int
 	PlannedNS int64
 	URL       *url.URL
-	Header    http.Header
+	Header    http.Header // not nil
 	Body      []byte
 	Events    int // how many the body holds
 }
