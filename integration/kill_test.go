@@ -18,6 +18,8 @@ const (
 	pause = 2 * time.Millisecond
 	// longestLoad bounds the time from ready to the kill.
 	longestLoad = 300 * time.Millisecond
+	// smallBatches makes commits cut requests: then the position in the journal points into the middle of one.
+	smallBatches = "-batch-events=7"
 )
 
 // TestKillAtRandomMoments kills the aggregator under load again and again, on the
@@ -73,7 +75,11 @@ func (h *history) live(t *testing.T) {
 		a.kill()
 		checkDatabase(t, h.data)
 	}
-	a := start(t, h.data)
+	var flags []string
+	if h.random.IntN(2) == 0 {
+		flags = []string{smallBatches}
+	}
+	a := start(t, h.data, flags...)
 	h.verify(t, a)
 
 	killed := make(chan struct{})
