@@ -1,0 +1,145 @@
+package result
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ReadRun reads a result folder's run.json.
+func ReadRun(dir string) (Run, error) {
+	var run Run
+	if err := readJSON(filepath.Join(dir, RunFile), &run); err != nil {
+		return run, err
+	}
+	return run, checkFormat(filepath.Join(dir, RunFile), run.Format)
+}
+
+// WriteRun writes run.json. The runner writes it with the inputs as soon as the raw files are there, and Finish adds
+// what follows from them.
+func WriteRun(dir string, run Run) error {
+	run.Format = Format
+	return writeJSON(filepath.Join(dir, RunFile), run)
+}
+
+// ReadIndex reads the index.json of a run's folder.
+func ReadIndex(dir string) (Index, error) {
+	var index Index
+	if err := readJSON(filepath.Join(dir, IndexFile), &index); err != nil {
+		return index, err
+	}
+	return index, checkFormat(filepath.Join(dir, IndexFile), index.Format)
+}
+
+// WriteIndex writes the index.json of a run's folder.
+func WriteIndex(dir string, index Index) error {
+	index.Format = Format
+	return writeJSON(filepath.Join(dir, IndexFile), index)
+}
+
+// WriteHistograms writes histograms.json into a result folder.
+func WriteHistograms(dir string, h Histograms) error {
+	return writeJSON(filepath.Join(dir, HistogramsFile), h)
+}
+
+// Finish computes what follows from the raw files and run.json's inputs (the summary, the validity, the hashes), writes
+// it into run.json and bench.txt, and returns the whole. Doing it again changes nothing.
+func Finish(dir string) (Run, error) {
+	raw, err := ReadRaw(dir)
+	if err != nil {
+		return Run{}, err
+	}
+	run := raw.Run
+	if run.Summary, err = raw.Summarize(); err != nil {
+		return run, fmt.Errorf("%s: %w", dir, err)
+	}
+	run.Validity = raw.Validate(run.Summary)
+	if run.Files, err = hashFiles(dir); err != nil {
+		return run, err
+	}
+	if err := WriteRun(dir, run); err != nil {
+		return run, err
+	}
+	return run, writeBench(dir, run)
+}
+
+// hashFiles returns the raw files that the folder has; an audit may not have been made.
+func hashFiles(dir string) ([]File, error) {
+	files := []File{}
+	for _, name := range RawFiles {
+		file, err := hashFile(dir, name)
+		if errors.Is(err, fs.ErrNotExist) && name == AuditFile {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+func hashFile(dir, name string) (File, error) {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return File{}, fmt.Errorf("result: %w", err)
+	}
+	defer f.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, f)
+	if err != nil {
+		return File{}, fmt.Errorf("result: hash %s: %w", f.Name(), err)
+	}
+	return File{Name: name, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+func checkFormat(path string, format int) error {
+	if format != Format {
+		return fmt.Errorf("%s: format %d, this program reads %d", path, format, Format)
+	}
+	return nil
+}
+
+func readJSON(path string, into any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("result: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	// A field that this program does not know is one that it would silently leave out when it recomputes.
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func writeJSON(path string, value any) error {
+	text, err := MarshalJSON(value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return fmt.Errorf("result: %w", err)
+	}
+	return nil
+}
+
+// MarshalJSON is the one form in which this package's types are written: indented, keys in order, < and > as they are.
+func MarshalJSON(value any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return text.Bytes(), nil
+}

@@ -1,0 +1,64 @@
+package result
+
+import "slices"
+
+// Metric is one figure of a summary, under the name that it has everywhere.
+type Metric struct {
+	Name   string // as in run.json; of a distribution with the percentile behind it: service_time_ms_p50
+	Better Better
+	Value  func(Summary) *float64 // nil: not measured, or withheld
+}
+
+// Better says which way an improvement goes.
+type Better int
+
+const (
+	Neither Better = iota // the figure describes; it is not a merit of the aggregator
+	Higher
+	Lower
+)
+
+// Metrics are the figures that runs are compared by, in the order of the tables.
+var Metrics = slices.Concat(
+	[]Metric{
+		number("throughput_accepted_per_s", Higher, func(s Summary) float64 { return s.ThroughputAcceptedPerS }),
+		number("throughput_processed_per_s", Higher, func(s Summary) float64 { return s.ThroughputProcessedPerS }),
+		number("throughput_stored_per_s", Higher, func(s Summary) float64 { return s.ThroughputStoredPerS }),
+	},
+	distribution("processing_latency_ms", Lower, func(s Summary) Percentiles { return s.ProcessingLatencyMS }),
+	[]Metric{
+		{"deduplication_rate", Neither, func(s Summary) *float64 { return s.DeduplicationRate }},
+		number("queue_depth_max", Lower, func(s Summary) float64 { return float64(s.QueueDepthMax) }),
+		number("queue_depth_mean", Lower, func(s Summary) float64 { return s.QueueDepthMean }),
+		number("drain_s", Lower, func(s Summary) float64 { return s.DrainS }),
+	},
+	distribution("service_time_ms", Lower, func(s Summary) Percentiles { return s.ServiceTimeMS }),
+	distribution("response_time_ms", Lower, func(s Summary) Percentiles { return s.ResponseTimeMS }),
+	[]Metric{
+		number("requests_refused", Lower, func(s Summary) float64 { return float64(s.RequestsRefused) }),
+		number("requests_unknown", Lower, func(s Summary) float64 { return float64(s.RequestsUnknown) }),
+		number("retries", Lower, func(s Summary) float64 { return float64(s.Retries) }),
+		{"server_cpu_us_per_stored", Lower, func(s Summary) *float64 { return s.ServerCPUUSPerStored }},
+		{"generator_cpu_us_per_stored", Neither, func(s Summary) *float64 { return s.GeneratorCPUUSPerStored }},
+		{"bytes_written_per_stored", Lower, func(s Summary) *float64 { return s.BytesWrittenPerStored }},
+		{"syncs_per_1000_stored", Lower, func(s Summary) *float64 { return s.SyncsPer1000Stored }},
+		{"allocated_bytes_per_stored", Lower, func(s Summary) *float64 { return s.AllocatedBytesPerStored }},
+		number("server_rss_bytes_max", Lower, func(s Summary) float64 { return float64(s.ServerRSSBytesMax) }),
+		{"unavailable_s", Lower, func(s Summary) *float64 { return s.UnavailableS }},
+		{"ready_after_s", Lower, func(s Summary) *float64 { return s.ReadyAfterS }},
+	},
+)
+
+func number(name string, better Better, value func(Summary) float64) Metric {
+	return Metric{name, better, func(s Summary) *float64 { v := value(s); return &v }}
+}
+
+func distribution(name string, better Better, of func(Summary) Percentiles) []Metric {
+	return []Metric{
+		{name + "_p50", better, func(s Summary) *float64 { return of(s).P50 }},
+		{name + "_p90", better, func(s Summary) *float64 { return of(s).P90 }},
+		{name + "_p99", better, func(s Summary) *float64 { return of(s).P99 }},
+		{name + "_p999", better, func(s Summary) *float64 { return of(s).P999 }},
+		{name + "_max", better, func(s Summary) *float64 { return of(s).Max }},
+	}
+}

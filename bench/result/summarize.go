@@ -1,0 +1,305 @@
+package result
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// Summarize computes a result folder's figures from its raw files and run.json's inputs, and from nothing else.
+func Summarize(dir string) (Summary, error) {
+	raw, err := ReadRaw(dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	s, err := raw.Summarize()
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// Summarize computes the figures.
+func (r *Raw) Summarize() (Summary, error) {
+	var s Summary
+	r.countRequests(&s)
+	if err := r.times(&s); err != nil {
+		return s, err
+	}
+	w := r.window(s)
+	s.MeasuredS = seconds(w.answeredNS - w.startNS)
+	s.ProcessedS = seconds(w.endNS - w.startNS)
+	s.DrainS = seconds(w.endNS - w.answeredNS)
+	s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), w.answeredNS-w.startNS)
+	s.ThroughputProcessedPerS = perSecond(float64(s.AcceptedEvents), w.endNS-w.startNS)
+	r.queue(&s, w)
+	r.costs(&s, w)
+	r.fault(&s)
+	if err := r.deduplication(&s); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// countRequests counts what the ledger holds of the measured phases.
+func (r *Raw) countRequests(s *Summary) {
+	s.ErrorsByCause = map[string]uint64{}
+	for _, q := range r.measured() {
+		s.RequestsPlanned++
+		if q.attempts == 0 {
+			continue
+		}
+		s.RequestsSent++
+		s.Retries += uint64(q.attempts - 1)
+		switch q.outcome {
+		case ledger.Acknowledged:
+			s.RequestsAcknowledged++
+			s.AcceptedEvents += uint64(q.answer.Accepted)
+			s.RejectedEvents += uint64(q.answer.Rejected)
+		case ledger.Refused:
+			s.RequestsRefused++
+		case ledger.Unknown:
+			s.RequestsUnknown++
+		}
+	}
+	for _, a := range r.attempts {
+		if a.Attempt > 0 && a.Outcome() != ledger.Acknowledged && r.Run.Phases[a.Phase].Measured {
+			s.ErrorsByCause[strconv.Itoa(a.Status)+" "+a.Cause]++
+		}
+	}
+}
+
+// times fills the distributions.
+func (r *Raw) times(s *Summary) error {
+	service, response, lag, processing := newHistogram(), newHistogram(), newHistogram(), newHistogram()
+	for _, q := range r.measured() {
+		if q.attempts > 0 {
+			// Sent before it was due is on time.
+			lag.add(max(0, q.first.Lag()))
+		}
+		if q.outcome == ledger.Acknowledged {
+			service.add(q.answer.ServiceTime())
+			response.add(q.answer.ResponseTime())
+		}
+	}
+	for _, w := range r.Histograms.Windows {
+		processing.addWindow(w.Start.ProcessingLatencyUS, w.End.ProcessingLatencyUS)
+	}
+	for _, d := range []struct {
+		name string
+		from *histogram
+		to   *Percentiles
+	}{
+		{"service time", service, &s.ServiceTimeMS},
+		{"response time", response, &s.ResponseTimeMS},
+		{"generator lag", lag, &s.GeneratorLagMS},
+		{"processing latency", processing, &s.ProcessingLatencyMS},
+	} {
+		var err error
+		if *d.to, err = d.from.milliseconds(); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+	}
+	return nil
+}
+
+// window is the time that a summary's rates are divided by, in nanoseconds since the attack's start.
+type window struct {
+	startNS    int64 // first planned request of the measured phases
+	answeredNS int64 // their last answer
+	endNS      int64 // what they had accepted is committed; not before answeredNS
+
+	before uint64 // events accepted by answers before startNS
+	within uint64 // events accepted by answers up to answeredNS
+}
+
+// window finds the moment at which the measured events were committed. Events leave the queue in the order in which
+// they came, so it is when as many were committed as had been accepted. The trace shows that at its next sample; the
+// longest processing latency bounds it from above, and more closely where little was sent.
+func (r *Raw) window(s Summary) window {
+	measured := r.measured()
+	w := window{startNS: measured[0].first.PlannedNS}
+	for _, q := range measured {
+		w.startNS = min(w.startNS, q.first.PlannedNS)
+		if q.outcome == ledger.Acknowledged {
+			w.answeredNS = max(w.answeredNS, q.answer.DoneNS)
+		}
+	}
+	if s.RequestsAcknowledged == 0 {
+		for _, p := range r.Run.Phases {
+			if p.Measured {
+				w.answeredNS = max(w.answeredNS, p.EndNS)
+			}
+		}
+	}
+	for _, q := range r.requests {
+		if q.outcome != ledger.Acknowledged {
+			continue
+		}
+		if q.answer.DoneNS < w.startNS {
+			w.before += uint64(q.answer.Accepted)
+		}
+		if q.answer.DoneNS <= w.answeredNS {
+			w.within += uint64(q.answer.Accepted)
+		}
+	}
+	w.endNS = r.committedNS(w.within)
+	if latest := s.ProcessingLatencyMS.Max; latest != nil && r.Run.Fault == nil {
+		w.endNS = min(w.endNS, w.answeredNS+int64(*latest*float64(time.Millisecond)))
+	}
+	w.endNS = max(w.endNS, w.answeredNS)
+	return w
+}
+
+// committedNS is when the trace first shows that so many events were committed; where it never does (a kill at
+// ack=memory loses some), when the queue was empty.
+func (r *Raw) committedNS(events uint64) int64 {
+	answered := r.answered()
+	for _, sample := range answered {
+		if grown(answered[0].Committed(), sample.Committed()) >= events {
+			return sample.AnsweredNS
+		}
+	}
+	if r.Run.DrainedNS > 0 || len(answered) == 0 {
+		return r.Run.DrainedNS
+	}
+	return answered[len(answered)-1].AnsweredNS
+}
+
+// answered returns the samples that hold counters; the first one is from before the attack.
+func (r *Raw) answered() []Sample {
+	var answered []Sample
+	for _, s := range r.Trace {
+		if s.Answered() {
+			answered = append(answered, s)
+		}
+	}
+	return answered
+}
+
+func (r *Raw) queue(s *Summary, w window) {
+	depth := newCurve(r.answered(), func(s Sample) float64 { return float64(s.QueueDepth) })
+	for _, sample := range r.answered() {
+		if sample.TNS >= w.startNS && sample.TNS <= w.endNS {
+			s.QueueDepthMax = max(s.QueueDepthMax, sample.QueueDepth)
+		}
+	}
+	if w.endNS > w.startNS {
+		s.QueueDepthMean = round(depth.area(w.startNS, w.endNS) / float64(w.endNS-w.startNS))
+	}
+}
+
+// costs divides what the two processes used in the window by what was stored in it.
+func (r *Raw) costs(s *Summary, w window) {
+	answered := r.answered()
+	for _, sample := range r.Trace {
+		s.ServerRSSBytesMax = max(s.ServerRSSBytesMax, sample.ServerRSSBytes)
+	}
+	unique := func(s Sample) float64 { return float64(s.UniqueProcessed) }
+	used := func(field func(Sample) float64) float64 {
+		c := newCurve(answered, field).rising()
+		return c.at(w.endNS) - c.at(w.startNS)
+	}
+	s.ThroughputStoredPerS = perSecond(r.storedOf(w), w.endNS-w.startNS)
+	stored := used(unique)
+	per := func(total, scale float64) *float64 {
+		if stored <= 0 {
+			return nil
+		}
+		return figure(total / stored * scale)
+	}
+	cores := r.Run.Environment.Cores
+	share := func(cpuNS float64) *float64 {
+		if cores == 0 || w.endNS <= w.startNS {
+			return nil
+		}
+		return figure(cpuNS / float64(w.endNS-w.startNS) / float64(cores))
+	}
+	generatorCPU := used(func(s Sample) float64 { return float64(s.GeneratorCPUNS) })
+	s.GeneratorCPUUSPerStored, s.GeneratorCPUShare = per(generatorCPU, 1e-3), share(generatorCPU)
+	s.SyncsPer1000Stored = per(used(func(s Sample) float64 { return float64(s.Commits) })+
+		used(func(s Sample) float64 { return float64(s.JournalSyncs) }), 1000)
+	s.AllocatedBytesPerStored = per(used(func(s Sample) float64 { return float64(s.AllocatedBytes) }), 1)
+	if r.Run.Aggregator.External {
+		return
+	}
+	serverCPU := used(func(s Sample) float64 { return float64(s.ServerCPUNS) })
+	s.ServerCPUUSPerStored, s.ServerCPUShare = per(serverCPU, 1e-3), share(serverCPU)
+	s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
+}
+
+// storedOf is how many unique events there were among those that the window accepted: counted from the commit that
+// finished what came before to the one that finished the window.
+func (r *Raw) storedOf(w window) float64 {
+	answered := r.answered()
+	if len(answered) == 0 {
+		return 0
+	}
+	base := answered[0]
+	var stored curve
+	for _, s := range answered {
+		stored.x = append(stored.x, int64(grown(base.Committed(), s.Committed())))
+		stored.y = append(stored.y, float64(grown(base.UniqueProcessed, s.UniqueProcessed)))
+	}
+	return stored.at(int64(w.within)) - stored.at(int64(w.before))
+}
+
+func (r *Raw) fault(s *Summary) {
+	f := r.Run.Fault
+	if f == nil || f.ReadyNS == 0 {
+		return
+	}
+	s.UnavailableS = figure(seconds(f.ReadyNS - f.AtNS))
+	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))
+}
+
+// deduplication sets the aggregator's own counters beside what the stream says about the acknowledged events.
+func (r *Raw) deduplication(s *Summary) error {
+	if answered := r.answered(); len(answered) > 0 {
+		first, last := answered[0], answered[len(answered)-1]
+		s.StoredEvents = grown(first.UniqueProcessed, last.UniqueProcessed)
+		s.DuplicateEvents = grown(first.DuplicateDropped, last.DuplicateDropped)
+	}
+	if processed := s.StoredEvents + s.DuplicateEvents; processed > 0 {
+		s.DeduplicationRate = figure(float64(s.DuplicateEvents) / float64(processed))
+	}
+	events, err := stream.New(r.Run.Stream)
+	if err != nil {
+		return err
+	}
+	perRequest := uint64(r.Run.Load.EventsPerRequest)
+	seen := make([]bool, events.Originals(uint64(len(r.requests))*perRequest))
+	var acknowledged, repeats uint64
+	for number, q := range r.requests {
+		if q.outcome != ledger.Acknowledged {
+			continue
+		}
+		for n := uint64(number) * perRequest; n < uint64(number+1)*perRequest; n++ {
+			original := events.Original(n)
+			if seen[original] {
+				repeats++
+			}
+			seen[original] = true
+			acknowledged++
+		}
+	}
+	if acknowledged > 0 {
+		s.DeduplicationRateExpected = figure(float64(repeats) / float64(acknowledged))
+	}
+	return nil
+}
+
+// grown is the growth of a counter that must not fall; where it does, Validate says so and the growth is nothing.
+func grown(from, to uint64) uint64 { return max(from, to) - from }
+
+func seconds(ns int64) float64 { return round(float64(ns) / float64(time.Second)) }
+
+func perSecond(events float64, ns int64) float64 {
+	if ns <= 0 {
+		return 0
+	}
+	return round(events / (float64(ns) / float64(time.Second)))
+}

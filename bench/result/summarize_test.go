@@ -1,0 +1,243 @@
+package result_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/perf/benchfmt"
+
+	"sekali/bench/result"
+	"sekali/bench/result/resulttest"
+	"sekali/loadgen/ledger"
+)
+
+var (
+	steady = resulttest.Model{Scenario: "steady", Ack: "journal", Rate: 100, Measured: 3 * time.Second, EventsPerS: 8000, Seed: 1}
+	burst  = resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 300, Measured: 3 * time.Second, EventsPerS: 8000, Seed: 2}
+	kill   = resulttest.Model{Scenario: "kill", Case: "memory", Ack: "memory", Rate: 200, Measured: 3 * time.Second, EventsPerS: 8000, Seed: 3,
+		Kill: 2 * time.Second, Down: 300 * time.Millisecond}
+)
+
+func write(t *testing.T, m resulttest.Model) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := resulttest.Write(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func summarize(t *testing.T, dir string) result.Summary {
+	t.Helper()
+	s, err := result.Summarize(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// within is for figures that the model's own ticks blur.
+func within(t *testing.T, name string, got, want, tolerance float64) {
+	t.Helper()
+	if got < want*(1-tolerance) || got > want*(1+tolerance) {
+		t.Errorf("%s is %v, expected %v", name, got, want)
+	}
+}
+
+func TestSummaryOfAnUnloadedServer(t *testing.T) {
+	s := summarize(t, write(t, steady))
+	if s.AcceptedEvents != 15_000 || s.StoredEvents != 14_000 || s.DuplicateEvents != 3_500 {
+		t.Errorf("accepted %d, stored %d, duplicates %d", s.AcceptedEvents, s.StoredEvents, s.DuplicateEvents)
+	}
+	if *s.DeduplicationRate != 0.2 || *s.DeduplicationRateExpected != 0.2 {
+		t.Errorf("deduplication rate %v, expected %v", *s.DeduplicationRate, *s.DeduplicationRateExpected)
+	}
+	within(t, "throughput_processed_per_s", s.ThroughputProcessedPerS, 5000, 0.01)
+	within(t, "throughput_stored_per_s", s.ThroughputStoredPerS, 4000, 0.01)
+	within(t, "server_cpu_us_per_stored", *s.ServerCPUUSPerStored, 12/0.8, 0.02)
+	within(t, "bytes_written_per_stored", *s.BytesWrittenPerStored, 900, 0.01)
+	if s.ResponseTimeMS.Count != 300 || s.ResponseTimeMS.P90 == nil || s.ResponseTimeMS.P99 != nil {
+		t.Errorf("of 300 samples p90 is printed and p99 withheld: %+v", s.ResponseTimeMS)
+	}
+	if *s.ResponseTimeMS.P50 <= *s.ServiceTimeMS.P50 {
+		t.Errorf("response time %v must include the lag that service time %v leaves out", *s.ResponseTimeMS.P50, *s.ServiceTimeMS.P50)
+	}
+}
+
+func TestSummaryOfABurst(t *testing.T) {
+	s := summarize(t, write(t, burst))
+	// 150 requests/s for 1 s, all served; then 15 000 events/s for 3 s into a server of 8 000/s.
+	within(t, "throughput_accepted_per_s", s.ThroughputAcceptedPerS, 15_000, 0.01)
+	within(t, "throughput_processed_per_s", s.ThroughputProcessedPerS, 8_000, 0.01)
+	within(t, "queue_depth_max", float64(s.QueueDepthMax), 21_000, 0.06)
+	within(t, "drain_s", s.DrainS, 21_000./8_000, 0.02)
+	within(t, "queue_depth_mean", s.QueueDepthMean, 21_000/2, 0.04)
+}
+
+func TestSummaryOfAKill(t *testing.T) {
+	dir := write(t, kill)
+	s := summarize(t, dir)
+	run, err := result.ReadRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run.Audit.Lost == 0 || result.Clean(run.Audit) {
+		t.Fatalf("the model lost nothing: %+v", run.Audit)
+	}
+	if *s.UnavailableS != 0.3 || *s.ReadyAfterS != 0.298 {
+		t.Errorf("unavailable for %v s, ready after %v s", *s.UnavailableS, *s.ReadyAfterS)
+	}
+	if s.Retries == 0 || s.ErrorsByCause["0 "+ledger.CauseConnectionRefused] != s.Retries {
+		t.Errorf("%d retries, errors %v", s.Retries, s.ErrorsByCause)
+	}
+	if !run.Validity.Valid {
+		t.Errorf("a loss is the audit's matter: %v", run.Validity)
+	}
+}
+
+// The counters that fall back to zero at a restart must go on in the sum.
+func TestCostsSurviveARestart(t *testing.T) {
+	dir := write(t, kill)
+	before := summarize(t, dir)
+	rewrite(t, dir, func(s *result.Sample) {
+		if s.TNS > int64(kill.Kill+kill.Down) {
+			s.Commits -= 90
+		}
+	})
+	after := summarize(t, dir)
+	if *after.SyncsPer1000Stored >= *before.SyncsPer1000Stored*1.01 || *after.SyncsPer1000Stored <= 0 {
+		t.Errorf("syncs %v before, %v with a restart", *before.SyncsPer1000Stored, *after.SyncsPer1000Stored)
+	}
+}
+
+func TestFinishTwiceChangesNothing(t *testing.T) {
+	dir := write(t, steady)
+	first := folder(t, dir)
+	if _, err := result.Finish(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range folder(t, dir) {
+		if !bytes.Equal(text, first[name]) {
+			t.Errorf("%s changed", name)
+		}
+	}
+}
+
+func folder(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func TestBenchTextReadsBack(t *testing.T) {
+	dir := write(t, kill)
+	file, err := os.Open(filepath.Join(dir, result.BenchFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	reader := benchfmt.NewReader(file, "bench.txt")
+	var lines int
+	for reader.Scan() {
+		switch record := reader.Result().(type) {
+		case *benchfmt.SyntaxError:
+			t.Error(record)
+		case *benchfmt.Result:
+			lines++
+			if name := record.Name.String(); name != "Kill/case=memory-2" {
+				t.Errorf("name %q", name)
+			}
+			summary := summarize(t, dir)
+			if v, ok := record.Value("throughput_stored_per_s"); !ok || v != summary.ThroughputStoredPerS {
+				t.Errorf("throughput_stored_per_s is %v, in the summary %v", v, summary.ThroughputStoredPerS)
+			}
+			if record.GetConfig("goarch") != "amd64" || record.GetConfig("cpu") == "" {
+				t.Errorf("config %v", record.Config)
+			}
+		}
+	}
+	if err := reader.Err(); err != nil || lines != 1 {
+		t.Errorf("%d lines, %v", lines, err)
+	}
+	if reader.Units().GetBetter("throughput_stored_per_s") != 1 || reader.Units().GetBetter("response_time_ms_p50") != -1 {
+		t.Error("the units do not say which way is better")
+	}
+}
+
+func TestTraceReadsBack(t *testing.T) {
+	want := []result.Sample{{TNS: -5, Phase: -1}, {TNS: 1, AnsweredNS: 2, Phase: 3, Ready: true, Received: 4, UniqueProcessed: 5,
+		DuplicateDropped: 6, Rejected: 7, QueueDepth: 8, QueueBytes: 9, BacklogBytes: 10, Commits: 11, JournalSyncs: 12, JournalBytes: 13,
+		AllocatedBytes: 14, ServerCPUNS: 15, ServerRSSBytes: 16, ServerWriteBytes: 17, GeneratorCPUNS: 18}}
+	text := traceText(t, want)
+	var got []result.Sample
+	for s, err := range result.ReadTrace(bytes.NewReader(text)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, s)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	for cut := range text {
+		if !fails(result.ReadTrace(bytes.NewReader(text[:cut]))) {
+			t.Errorf("a trace cut after %d of %d bytes was read without an error", cut, len(text))
+		}
+	}
+}
+
+func fails(rows func(func(result.Sample, error) bool)) bool {
+	failed := false
+	rows(func(_ result.Sample, err error) bool {
+		failed = failed || err != nil
+		return true
+	})
+	return failed
+}
+
+func traceText(t *testing.T, samples []result.Sample) []byte {
+	t.Helper()
+	var text bytes.Buffer
+	w := result.NewTraceWriter(&text)
+	for _, s := range samples {
+		if err := w.Write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return text.Bytes()
+}
+
+func TestUnknownFormatIsRefused(t *testing.T) {
+	dir := write(t, steady)
+	path := filepath.Join(dir, result.RunFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][2]string{{`"format": 1`, `"format": 2`}, {`"format": 1,`, `"format": 1, "new": 0,`}} {
+		changed := strings.Replace(string(text), change[0], change[1], 1)
+		if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := result.ReadRun(dir); err == nil {
+			t.Errorf("%s was read", change[1])
+		}
+	}
+}

@@ -1,0 +1,236 @@
+package result
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"sekali/loadgen/ledger"
+)
+
+// The bounds beyond which the generator or the machine, not the aggregator, set the figure. All were chosen on 2 cores
+// that generator and aggregator share; none is derived.
+const (
+	// maxLagMS bounds the 99th percentile of planned → sent: two time slices of a busy machine are under 50 ms.
+	maxLagMS = 50
+	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the aggregator.
+	maxGeneratorShare = 0.75
+	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
+	maxStallNS = int64(250 * time.Millisecond)
+	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample every 100 ms.
+	maxTraceGapNS = int64(time.Second)
+	// maxLittleError is how far the mean of the queue trace may be from what the processing latencies say, as a share
+	// of the larger, beside three standard errors of the trace's own mean.
+	maxLittleError = 0.2
+)
+
+// Validate computes a result folder's validity from its raw files and run.json's inputs.
+func Validate(dir string) (Validity, error) {
+	raw, err := ReadRaw(dir)
+	if err != nil {
+		return Validity{}, err
+	}
+	s, err := raw.Summarize()
+	if err != nil {
+		return Validity{}, fmt.Errorf("%s: %w", dir, err)
+	}
+	return raw.Validate(s), nil
+}
+
+// Validate says whether the figures in s are the aggregator's.
+func (r *Raw) Validate(s Summary) Validity {
+	reasons := slices.Concat(r.Run.Environment.reasons(), r.generatorReasons(s), r.traceReasons(), r.littleReasons(s))
+	if reasons == nil {
+		reasons = []string{}
+	}
+	return Validity{Valid: len(reasons) == 0, Reasons: reasons}
+}
+
+func (e Environment) reasons() []string {
+	var reasons []string
+	if e.Filesystem == "tmpfs" && !e.TmpfsIsAllowed {
+		reasons = append(reasons, "the data folder is on tmpfs, where a sync costs nothing")
+	}
+	if e.Dirty {
+		reasons = append(reasons, "the tree has changes that are not committed")
+	}
+	if e.Race {
+		reasons = append(reasons, "built with the race detector")
+	}
+	return reasons
+}
+
+func (r *Raw) generatorReasons(s Summary) []string {
+	var reasons []string
+	lag, of := s.GeneratorLagMS.P99, "99th percentile"
+	if lag == nil {
+		lag, of = s.GeneratorLagMS.Max, "longest"
+	}
+	if lag != nil && *lag > maxLagMS {
+		reasons = append(reasons, fmt.Sprintf("the generator was late: %s of planned to sent is %.4g ms, the bound is %d ms", of, *lag, maxLagMS))
+	}
+	var planned, sent uint64
+	for _, p := range r.Run.Phases {
+		planned += p.Planned
+	}
+	for _, q := range r.requests {
+		if q.attempts > 0 {
+			sent++
+		}
+	}
+	if sent != planned {
+		reasons = append(reasons, fmt.Sprintf("%d of %d planned requests were never sent", planned-sent, planned))
+	}
+	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
+		reasons = append(reasons, fmt.Sprintf("the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+	}
+	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
+		reasons = append(reasons, fmt.Sprintf("the machine stood still for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
+	}
+	return reasons
+}
+
+// traceReasons hold the trace to itself and to the ledger.
+func (r *Raw) traceReasons() []string {
+	answered := r.answered()
+	if len(answered) < 2 || answered[0].TNS > 0 {
+		return []string{"the queue trace does not begin before the load"}
+	}
+	var reasons []string
+	if r.Run.DrainedNS == 0 {
+		reasons = append(reasons, "the queue was not seen empty at the end")
+	}
+	var wrong, fell int
+	for i, s := range answered {
+		if s.Received != s.Committed()+s.QueueDepth {
+			wrong++
+		}
+		if i > 0 && s.Committed() < answered[i-1].Committed() {
+			fell++
+		}
+	}
+	if wrong > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the queue depth is not received - committed", wrong, len(answered)))
+	}
+	if fell > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the number of committed events fell", fell, len(answered)))
+	}
+	if gap := r.longestGapNS(answered); gap > maxTraceGapNS {
+		reasons = append(reasons, fmt.Sprintf("the queue trace has a gap of %d ms, the bound is %d ms", gap/1e6, maxTraceGapNS/1e6))
+	}
+	if n := r.outsideLedger(answered); n > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the received events are not those that the ledger had sent by then", n, len(answered)))
+	}
+	return reasons
+}
+
+// longestGapNS leaves out the time from the fault until the aggregator was ready again.
+func (r *Raw) longestGapNS(answered []Sample) int64 {
+	var longest int64
+	for i := 1; i < len(answered); i++ {
+		from, to := answered[i-1].TNS, answered[i].TNS
+		if f := r.Run.Fault; f != nil && from <= f.ReadyNS && to >= f.AtNS {
+			continue
+		}
+		longest = max(longest, to-from)
+	}
+	return longest
+}
+
+// outsideLedger counts the samples whose received events are fewer than had been acknowledged when the sample was asked
+// for, or more than had been sent when it was answered.
+func (r *Raw) outsideLedger(answered []Sample) int {
+	var acknowledged, sent []event
+	perRequest := uint64(r.Run.Load.EventsPerRequest)
+	for _, a := range r.attempts {
+		if a.Attempt == 0 || a.Outcome() == ledger.Refused {
+			continue
+		}
+		if a.Outcome() == ledger.Acknowledged {
+			acknowledged = append(acknowledged, event{a.DoneNS, uint64(a.Accepted)})
+		}
+		sent = append(sent, event{a.SentNS, perRequest})
+	}
+	low, high := running(acknowledged), running(sent)
+	base, outside := answered[0].Received, 0
+	for _, s := range answered {
+		received := grown(base, s.Received)
+		// A kill takes from ack=memory what it had acknowledged: the audit's matter, not the trace's.
+		lossy := r.Run.Aggregator.Ack == "memory" && r.Run.Fault != nil && s.TNS >= r.Run.Fault.AtNS
+		if received < low(s.TNS) && !lossy || received > high(s.AnsweredNS) {
+			outside++
+		}
+	}
+	return outside
+}
+
+// event is so many events at one moment.
+type event struct {
+	atNS  int64
+	count uint64
+}
+
+// running returns how many events there were up to and at a moment. It is asked for moments that rise.
+func running(events []event) func(atNS int64) uint64 {
+	slices.SortFunc(events, func(a, b event) int { return int(a.atNS - b.atNS) })
+	var next int
+	var sum uint64
+	return func(atNS int64) uint64 {
+		for ; next < len(events) && events[next].atNS <= atNS; next++ {
+			sum += events[next].count
+		}
+		return sum
+	}
+}
+
+// littleReasons hold the queue trace to the processing latencies: the area under the depth is the sum of all waits. A
+// fault ends the process whose histogram would say so.
+func (r *Raw) littleReasons(s Summary) []string {
+	answered, latency := r.answered(), s.ProcessingLatencyMS
+	if r.Run.Fault != nil || len(answered) < 2 || len(r.Histograms.Windows) != 1 || latency.Mean == nil {
+		return nil
+	}
+	w := r.Histograms.Windows[0]
+	duration := float64(w.EndNS - w.StartNS)
+	if duration <= 0 {
+		return []string{"the histograms cover no time"}
+	}
+	depth := newCurve(answered, func(s Sample) float64 { return float64(s.QueueDepth) }).area(w.StartNS, w.EndNS) / duration
+	waits := float64(latency.Count) * *latency.Mean * 1e6 / duration
+	allowed := maxLittleError*max(depth, waits) + 3*standardError(answered, w)
+	if math.Abs(depth-waits) <= allowed {
+		return nil
+	}
+	return []string{fmt.Sprintf("Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
+}
+
+// standardError is that of the mean depth, from blocks of samples since neighbours are alike.
+func standardError(answered []Sample, w HistogramWindow) float64 {
+	const block = 5 // half a second
+	var means []float64
+	var sum float64
+	var n int
+	for _, s := range answered {
+		if s.TNS < w.StartNS || s.TNS > w.EndNS {
+			continue
+		}
+		sum += float64(s.QueueDepth)
+		if n++; n == block {
+			means = append(means, sum/block)
+			sum, n = 0, 0
+		}
+	}
+	if len(means) < 2 {
+		// Too short to tell what sampling alone does: nothing can be held against it.
+		return math.Inf(1)
+	}
+	var mean, squares float64
+	for _, m := range means {
+		mean += m / float64(len(means))
+	}
+	for _, m := range means {
+		squares += (m - mean) * (m - mean)
+	}
+	return math.Sqrt(squares / float64(len(means)-1) / float64(len(means)))
+}
