@@ -2,17 +2,16 @@ package store
 
 import (
 	"cmp"
-	"database/sql/driver"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 )
-
-// Rows in one statement: between 16 and 512 no difference was measured.
-var rowsPerStatement = [...]int{64, 8, 1}
 
 // Row is one event of a batch.
 type Row struct {
@@ -39,19 +38,25 @@ type Outcome struct {
 // belongs to the writer.
 type Applier struct {
 	store  *Store
-	order  []int32
+	texts  texts
+	rows   []boundRow
+	order  []key
 	stored []bool
-	args   []driver.NamedValue
+}
+
+// boundRow is a Row as SQLite takes it.
+type boundRow struct{ topic, id, timestamp, source, payload, receivedAt text }
+
+// key is a row's place in the order of dedup_store. Most comparisons end at the
+// topic's rank and the id's first eight bytes.
+type key struct {
+	topic  int32
+	row    int32
+	prefix uint64
 }
 
 // NewApplier returns the Applier of s; a store has one.
-func NewApplier(s *Store) *Applier {
-	a := &Applier{store: s, args: make([]driver.NamedValue, rowsPerStatement[0]*eventColumns)}
-	for i := range a.args {
-		a.args[i].Ordinal = i + 1
-	}
-	return a
-}
+func NewApplier(s *Store) *Applier { return &Applier{store: s} }
 
 // Apply commits a batch on top of state. The dedup decision is INSERT OR IGNORE
 // into dedup_store; of two rows with the same identity in one batch the first wins.
@@ -66,10 +71,13 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	a.stored = append(a.stored[:0], make([]bool, len(b.Rows))...)
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
 	err := c.transaction(func() error {
+		if err := a.bind(c, b.Rows); err != nil {
+			return err
+		}
 		if err := a.dedup(c, b.Rows, out.FirstSeq); err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
 		}
-		stored, err := a.insertEvents(c, b.Rows, out.FirstSeq)
+		stored, err := a.insertEvents(c, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
@@ -94,102 +102,139 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	return out, nil
 }
 
-const (
-	insertDedup  = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VALUES "
-	dedupColumns = 3
-)
-
-// dedup inserts the identities, in key order, so that neighbours on a page of the
-// index are written together. RETURNING names the rows that were new.
-func (a *Applier) dedup(c *conn, rows []Row, firstSeq int64) error {
-	a.order = a.order[:0]
+// bind copies the rows' texts to where SQLite can read them.
+func (a *Applier) bind(c *conn, rows []Row) error {
+	size := 0
 	for i := range rows {
-		a.order = append(a.order, int32(i))
+		r := &rows[i]
+		size += len(r.Topic) + len(r.ID) + len(r.Timestamp) + len(r.Source) + len(r.Payload) + len(r.ReceivedAt)
 	}
-	slices.SortFunc(a.order, func(x, y int32) int {
-		p, q := &rows[x], &rows[y]
-		if p.Topic != q.Topic {
-			return strings.Compare(p.Topic, q.Topic)
-		}
-		if by := strings.Compare(p.ID, q.ID); by != 0 {
-			return by
-		}
-		return cmp.Compare(x, y) // the first in the batch wins
-	})
-	mark := func(row []driver.Value) error {
-		seq, ok := row[0].(int64)
-		if i := seq - firstSeq; ok && i >= 0 && i < int64(len(rows)) {
-			a.stored[i] = true
-			return nil
-		}
-		return fmt.Errorf("RETURNING gave %v", row[0])
+	if err := a.texts.reset(c, size); err != nil {
+		return err
 	}
-	for done := 0; done < len(a.order); {
-		n := chunk(len(a.order) - done)
-		args := a.args[:n*dedupColumns]
-		for k, i := range a.order[done : done+n] {
-			args[k*dedupColumns].Value = rows[i].Topic
-			args[k*dedupColumns+1].Value = rows[i].ID
-			args[k*dedupColumns+2].Value = firstSeq + int64(i)
-		}
-		if err := c.query(bulk(insertDedup, dedupColumns, n)+" RETURNING seq", args, mark); err != nil {
-			return err
-		}
-		done += n
+	a.rows = a.rows[:0]
+	for i := range rows {
+		r := &rows[i]
+		a.rows = append(a.rows, boundRow{a.texts.add(r.Topic), a.texts.add(r.ID), a.texts.add(r.Timestamp),
+			a.texts.add(r.Source), a.texts.add(r.Payload), a.texts.add(r.ReceivedAt)})
 	}
 	return nil
 }
 
-const (
-	insertEvent  = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES "
-	eventColumns = 7
-)
+const insertDedup = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VALUES (?, ?, ?)"
+
+// dedup inserts the identities, in key order, so that neighbours on a page of the
+// index are written together.
+func (a *Applier) dedup(c *conn, rows []Row, firstSeq int64) error {
+	s, err := c.prepare(insertDedup)
+	if err != nil {
+		return err
+	}
+	a.sort(rows)
+	for _, k := range a.order {
+		r := &a.rows[k.row]
+		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, firstSeq+int64(k.row))); err != nil {
+			return err
+		}
+		inserted, err := s.run()
+		if err != nil {
+			return err
+		}
+		a.stored[k.row] = inserted == 1
+	}
+	return nil
+}
+
+// sort puts the rows' keys in order: by topic, id, and place in the batch, so that
+// of two with the same identity the first wins.
+func (a *Applier) sort(rows []Row) {
+	ranks := map[string]int32{}
+	for i := range rows {
+		ranks[rows[i].Topic] = 0
+	}
+	for rank, topic := range slices.Sorted(maps.Keys(ranks)) {
+		ranks[topic] = int32(rank)
+	}
+	a.order = a.order[:0]
+	for i := range rows {
+		a.order = append(a.order, key{ranks[rows[i].Topic], int32(i), prefix(rows[i].ID)})
+	}
+	slices.SortFunc(a.order, func(x, y key) int {
+		if x.topic != y.topic {
+			return cmp.Compare(x.topic, y.topic)
+		}
+		if x.prefix != y.prefix {
+			return cmp.Compare(x.prefix, y.prefix)
+		}
+		if by := strings.Compare(rows[x.row].ID, rows[y.row].ID); by != 0 {
+			return by
+		}
+		return cmp.Compare(x.row, y.row)
+	})
+}
+
+// prefix is the first eight bytes, in an integer of the same order.
+func prefix(s string) uint64 {
+	var b [8]byte
+	copy(b[:], s)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 // insertEvents inserts the rows marked as stored and returns how many they are.
-func (a *Applier) insertEvents(c *conn, rows []Row, firstSeq int64) (int64, error) {
-	fresh := a.order[:0]
-	for i, stored := range a.stored {
-		if stored {
-			fresh = append(fresh, int32(i))
-		}
+func (a *Applier) insertEvents(c *conn, firstSeq int64) (stored int64, err error) {
+	s, err := c.prepare(insertEvent)
+	if err != nil {
+		return 0, err
 	}
-	for done := 0; done < len(fresh); {
-		n := chunk(len(fresh) - done)
-		args := a.args[:n*eventColumns]
-		for k, i := range fresh[done : done+n] {
-			r, v := &rows[i], args[k*eventColumns:]
-			v[0].Value = firstSeq + int64(i)
-			v[1].Value = r.Topic
-			v[2].Value = r.ID
-			v[3].Value = r.Timestamp
-			v[4].Value = r.Source
-			v[5].Value = nil
-			if r.Payload != "" {
-				v[5].Value = r.Payload
-			}
-			v[6].Value = r.ReceivedAt
+	for i := range a.rows {
+		if !a.stored[i] {
+			continue
 		}
-		if err := c.run(bulk(insertEvent, eventColumns, n), args); err != nil {
+		r := &a.rows[i]
+		payload := s.bindNull(6)
+		if r.payload.bytes > 0 {
+			payload = s.bindText(6, r.payload)
+		}
+		if err := errors.Join(payload, s.bindInt(1, firstSeq+int64(i)), s.bindText(2, r.topic), s.bindText(3, r.id),
+			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
 			return 0, err
 		}
-		done += n
+		if _, err := s.run(); err != nil {
+			return 0, err
+		}
+		stored++
 	}
-	return int64(len(fresh)), nil
+	return stored, nil
 }
 
 const upsertTopic = "INSERT INTO topics (name, events) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
 func (a *Applier) countTopics(c *conn, rows []Row) error {
-	counts := map[string]int64{}
-	for i, stored := range a.stored {
-		if stored {
-			counts[rows[i].Topic]++
-		}
+	type count struct {
+		topic  text
+		events int64
 	}
-	for topic, n := range counts {
-		args := a.args[:2]
-		args[0].Value, args[1].Value = topic, n
-		if err := c.run(upsertTopic, args); err != nil {
+	counts := map[string]*count{}
+	for i, stored := range a.stored {
+		if !stored {
+			continue
+		}
+		if counts[rows[i].Topic] == nil {
+			counts[rows[i].Topic] = &count{topic: a.rows[i].topic}
+		}
+		counts[rows[i].Topic].events++
+	}
+	s, err := c.prepare(upsertTopic)
+	if err != nil {
+		return err
+	}
+	for _, n := range counts {
+		if err := errors.Join(s.bindText(1, n.topic), s.bindInt(2, n.events)); err != nil {
+			return err
+		}
+		if _, err := s.run(); err != nil {
 			return err
 		}
 	}
@@ -197,33 +242,28 @@ func (a *Applier) countTopics(c *conn, rows []Row) error {
 }
 
 const updateState = `UPDATE state SET commits = ?, unique_processed = ?, duplicate_dropped = ?, rejected = ?,
-  last_seq = ?, last_received_at = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?`
+  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, last_received_at = ?`
 
-func (a *Applier) writeState(c *conn, s State) error {
-	values := [...]driver.Value{s.Commits, s.UniqueProcessed, s.DuplicateDropped, s.Rejected, s.LastSeq,
-		s.LastReceivedAt, int64(s.Journal.Segment), s.Journal.Offset, int64(s.JournalApplied)}
-	args := a.args[:len(values)]
-	for i, v := range values {
-		args[i].Value = v
+func (a *Applier) writeState(c *conn, state State) error {
+	s, err := c.prepare(updateState)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
 	}
-	if err := c.run(updateState, args); err != nil {
+	for i, v := range []int64{state.Commits, state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq,
+		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied)} {
+		err = errors.Join(err, s.bindInt(int32(i+1), v))
+	}
+	last, free, e := c.text(state.LastReceivedAt)
+	if e != nil {
+		return e
+	}
+	defer free()
+	err = errors.Join(err, s.bindText(9, last))
+	if err == nil {
+		_, err = s.run()
+	}
+	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil
-}
-
-// chunk is how many of n rows the next statement takes.
-func chunk(n int) int {
-	for _, size := range rowsPerStatement {
-		if n >= size {
-			return size
-		}
-	}
-	return 0
-}
-
-// bulk is an insert of n rows.
-func bulk(insert string, columns, n int) string {
-	row := "(" + strings.Repeat("?,", columns-1) + "?)"
-	return insert + strings.Repeat(row+",", n-1) + row
 }

@@ -8,7 +8,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -17,7 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the readers' driver
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"sekali/aggregator/journal"
@@ -117,18 +116,16 @@ func dsn(path string, query ...string) string {
 // only thing that does.
 func (s *Store) Reopen() (State, error) {
 	if s.writer != nil {
-		s.writer.close() // its error is the one that brought us here
+		_ = s.writer.close() // its error is the one that brought us here
 		s.writer = nil
 	}
-	d, err := (&sqlite.Driver{}).Open(dsn(s.path, "mode=rw"))
+	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return State{}, err
 	}
-	c := &conn{Conn: d, statements: map[string]driver.Stmt{}}
 	state, info, err := prepare(c)
 	if err != nil {
-		c.close()
-		return State{}, err
+		return State{}, errors.Join(err, c.close())
 	}
 	s.writer = c
 	if s.Info == (Info{}) { // read by others later, so it is set before there are any
@@ -272,6 +269,6 @@ func (s *Store) Close() error {
 
 // IsFull reports an error that means no room on the disk.
 func IsFull(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_FULL
+	var e *sqliteError
+	return errors.As(err, &e) && e.code&0xff == sqlite3.SQLITE_FULL
 }
