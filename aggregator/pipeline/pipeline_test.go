@@ -1,0 +1,471 @@
+package pipeline
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var roomy = Config{QueueEvents: 10_000, QueueBytes: 8 << 20, BacklogBytes: 64 << 20, BatchEvents: 7}
+
+// rig is a pipeline on a data folder, run as the aggregator runs it.
+type rig struct {
+	t      rapid.TB
+	dir    string
+	cfg    Config
+	p      *Pipeline
+	s      *store.Store
+	j      *journal.Journal
+	abort  context.CancelFunc
+	done   sync.WaitGroup
+	failed chan error
+}
+
+func newRig(t rapid.TB, cfg Config) *rig {
+	dir, err := os.MkdirTemp("", "pipeline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &rig{t: t, dir: dir, cfg: cfg}
+}
+
+// open opens the data folder; run starts the committer and the writer.
+func (r *rig) open() {
+	r.t.Helper()
+	s, state, err := store.Open(r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	j, backlog, err := journal.Open(filepath.Join(r.dir, "journal"), state.Journal)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.s, r.j, r.failed = s, j, make(chan error, 2)
+	r.p = New(r.cfg, s, j, state, backlog, slog.New(slog.DiscardHandler))
+}
+
+func (r *rig) run() {
+	ctx, abort := context.WithCancel(context.Background())
+	r.abort = abort
+	r.done.Go(func() { r.failed <- r.p.RunCommitter(ctx) })
+	r.done.Go(func() { r.failed <- r.p.RunWriter(ctx) })
+}
+
+func (r *rig) start() { r.open(); r.run() }
+
+// stop drains; abandon stops without draining, as near to a crash as one process gets.
+func (r *rig) stop() {
+	r.t.Helper()
+	r.p.Close()
+	r.finish()
+}
+
+func (r *rig) remove() { os.RemoveAll(r.dir) }
+
+func (r *rig) abandon() {
+	r.t.Helper()
+	r.abort()
+	r.finish()
+}
+
+func (r *rig) finish() {
+	r.t.Helper()
+	r.done.Wait()
+	r.abort()
+	err := errors.Join(<-r.failed, <-r.failed, r.s.Close(), r.j.Close())
+	if err != nil && !strings.Contains(err.Error(), "waited in memory are lost") {
+		r.t.Fatal(err)
+	}
+}
+
+func request(t rapid.TB, topic string, payload int, ids ...int) *event.Request {
+	t.Helper()
+	type e struct {
+		Topic     string `json:"topic"`
+		ID        string `json:"event_id"`
+		Timestamp string `json:"timestamp"`
+		Payload   int    `json:"payload"`
+	}
+	events := []e{}
+	for _, id := range ids {
+		events = append(events, e{topic, fmt.Sprint(id), "2026-11-23T06:41:10Z", payload})
+	}
+	body, err := json.Marshal(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := event.ParseJSON(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func checkInvariant(t rapid.TB, c Counters) {
+	t.Helper()
+	if c.Received != c.UniqueProcessed+c.DuplicateDropped+c.QueueDepth || c.QueueDepth < 0 {
+		t.Fatalf("received ≠ unique + duplicate + depth: %+v", c)
+	}
+}
+
+func (r *rig) drain() Counters {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		c := r.p.Counters()
+		checkInvariant(r.t, c)
+		if c.QueueDepth == 0 {
+			return c
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("not drained: %+v", c)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestPipelineAgainstAMap publishes at random levels, repeats, stops and abandons, and
+// compares what is stored with a map: the first accepted payload, once.
+func TestPipelineAgainstAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := roomy
+		cfg.BatchEvents = rapid.SampledFrom([]int{1, 3, 100}).Draw(t, "batch")
+		r := newRig(t, cfg)
+		defer r.remove()
+		r.start()
+		model := map[int]int{} // id → first payload
+		payload := 0
+		t.Repeat(map[string]func(*rapid.T){
+			"publish": func(t *rapid.T) {
+				level := rapid.SampledFrom([]Level{Memory, Journal, Store}).Draw(t, "level")
+				ids := rapid.SliceOfN(rapid.IntRange(0, 40), 1, 9).Draw(t, "ids")
+				payload++
+				out, err := r.p.Publish(level, request(t, "t", payload, ids...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, id := range ids {
+					_, known := model[id]
+					if level == Store && out.Stored[i] == known {
+						t.Fatalf("id %d: stored %v, known %v", id, out.Stored[i], known)
+					}
+					if !known {
+						model[id] = payload
+					}
+				}
+				checkInvariant(t, r.p.Counters())
+			},
+			"restart": func(*rapid.T) {
+				r.stop()
+				r.start()
+			},
+			"crash": func(*rapid.T) {
+				r.drain() // memory-level events would be lost here, and a map cannot tell which
+				r.abandon()
+				r.start()
+			},
+		})
+		c := r.drain()
+		if c.UniqueProcessed != int64(len(model)) {
+			t.Fatalf("%d stored, want %d", c.UniqueProcessed, len(model))
+		}
+		r.stop()
+		for id, want := range stored(t, r.dir) {
+			if model[id] != want {
+				t.Fatalf("id %d has payload %d, want %d", id, want, model[id])
+			}
+			delete(model, id)
+		}
+		if len(model) > 0 {
+			t.Fatalf("not stored: %v", model)
+		}
+	})
+}
+
+func stored(t rapid.TB, dir string) map[int]int {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, store.File)+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT CAST(event_id AS INTEGER), CAST(payload AS INTEGER) FROM events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	events := map[int]int{}
+	for rows.Next() {
+		var id, payload int
+		if err := rows.Scan(&id, &payload); err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := events[id]; twice {
+			t.Fatalf("id %d is stored twice", id)
+		}
+		events[id] = payload
+	}
+	return events
+}
+
+// TestBacklogIsReplayed journals without a writer, cuts a frame in the middle of its
+// application, and starts again.
+func TestBacklogIsReplayed(t *testing.T) {
+	r := newRig(t, roomy)
+	defer r.remove()
+	r.open()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.abort = cancel
+	r.done.Go(func() { r.failed <- r.p.RunCommitter(ctx) })
+	for k := range 5 {
+		ids := []int{0, 10*k + 1, 10*k + 2, 10*k + 3, 10*k + 4}
+		if _, err := r.p.Publish(Journal, request(t, "t", k, ids...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &writer{Pipeline: r.p}
+	w.takeBatch() // seven events: one frame and two of the next
+	if err := w.commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.p.Counters(); c.UniqueProcessed+c.DuplicateDropped != 7 || c.QueueDepth != 18 {
+		t.Fatalf("%+v", c)
+	}
+	cancel()
+	r.done.Wait()
+	if err := errors.Join(<-r.failed, r.s.Close(), r.j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	if c := r.p.Counters(); c.Received != 25 || c.QueueDepth != 18 {
+		t.Fatalf("after the restart: %+v", c)
+	}
+	r.run()
+	if c := r.drain(); c.UniqueProcessed != 21 || c.DuplicateDropped != 4 {
+		t.Fatalf("%+v", c)
+	}
+	r.stop()
+}
+
+func TestWhatDoesNotFitIsRefusedWhole(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		cfg   Config
+		level Level
+		want  error
+	}{
+		{"events", Config{QueueEvents: 8, QueueBytes: 1 << 20, BacklogBytes: 1 << 20}, Memory, ErrQueueFull},
+		{"bytes", Config{QueueEvents: 100, QueueBytes: 600, BacklogBytes: 1 << 20}, Memory, ErrQueueFull},
+		{"frames", Config{QueueEvents: 100, QueueBytes: 600, BacklogBytes: 1 << 20}, Journal, ErrQueueFull},
+		{"backlog", Config{QueueEvents: 100, QueueBytes: 1 << 20, BacklogBytes: 600}, Journal, ErrBacklogFull},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.cfg.BatchEvents = 100
+			r := newRig(t, tc.cfg)
+			defer r.remove()
+			r.open() // no writer: what is accepted waits
+			ctx, cancel := context.WithCancel(t.Context())
+			r.abort = cancel
+			r.done.Go(func() { r.failed <- r.p.RunCommitter(ctx) })
+			accepted := int64(0)
+			var err error
+			for k := 0; err == nil && k < 100; k++ {
+				if _, err = r.p.Publish(tc.level, request(t, "t", k, 3*k, 3*k+1, 3*k+2)); err == nil {
+					accepted += 3
+				}
+			}
+			if !errors.Is(err, tc.want) || accepted == 0 {
+				t.Fatalf("%v after %d events, want %v", err, accepted, tc.want)
+			}
+			syncs := r.p.Counters().JournalSyncs
+			if _, err := r.p.Publish(tc.level, request(t, "t", 0, 1000, 1001, 1002)); !errors.Is(err, tc.want) {
+				t.Fatal(err)
+			}
+			if c := r.p.Counters(); c.JournalSyncs != syncs || c.Received != accepted {
+				t.Fatalf("a refused request left traces: %+v", c)
+			}
+			r.done.Go(func() { r.failed <- r.p.RunWriter(ctx) })
+			r.drain()
+			if _, err := r.p.Publish(tc.level, request(t, "t", 0, 1000)); err != nil {
+				t.Fatalf("after it drained: %v", err)
+			}
+			r.stop()
+			if n := len(stored(t, r.dir)); int64(n) != accepted+1 {
+				t.Fatalf("%d stored, %d accepted", n, accepted+1)
+			}
+		})
+	}
+}
+
+// TestALockedStoreHeals: somebody holds the database; the batch waits, publishers are
+// refused, and all of it ends when the lock does.
+func TestALockedStoreHeals(t *testing.T) {
+	r := newRig(t, roomy)
+	defer r.remove()
+	r.start()
+	if _, err := r.p.Publish(Store, request(t, "t", 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(r.dir, store.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.p.Publish(Journal, request(t, "t", 1, 2, 1)); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for r.p.Counters().Failing == nil {
+		if time.Now().After(deadline) {
+			t.Fatal("never failing")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err := r.p.Publish(Journal, request(t, "t", 1, 3)); !errors.Is(err, ErrDiskFailing) {
+		t.Fatalf("while failing: %v", err)
+	}
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := r.drain()
+	if c.UniqueProcessed != 2 || c.DuplicateDropped != 1 || c.FailedCommits == 0 {
+		t.Fatalf("%+v", c)
+	}
+	for r.p.Counters().Failing != nil {
+		if time.Now().After(deadline) {
+			t.Fatal("never healed")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	r.stop()
+}
+
+// fill makes the journal's disk full: writes to its open segment go to /dev/full,
+// until heal is called.
+func (r *rig) fill() (heal func()) {
+	r.t.Helper()
+	fds, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, link := range fds {
+		target, _ := os.Readlink(link)
+		if !strings.HasPrefix(target, filepath.Join(r.dir, "journal")+"/") {
+			continue
+		}
+		var fd int
+		if _, err := fmt.Sscanf(filepath.Base(link), "%d", &fd); err != nil {
+			r.t.Fatal(err)
+		}
+		kept, err := unix.Dup(fd)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		full, err := unix.Open("/dev/full", unix.O_RDWR, 0)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := errors.Join(unix.Dup3(full, fd, 0), unix.Close(full)); err != nil {
+			r.t.Fatal(err)
+		}
+		return func() {
+			if err := errors.Join(unix.Dup3(kept, fd, 0), unix.Close(kept)); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	r.t.Fatal("no open segment")
+	return nil
+}
+
+// TestAFullJournalHeals: who waits is refused, so is who comes, and when there is room
+// again nothing acknowledged before or after is missing.
+func TestAFullJournalHeals(t *testing.T) {
+	r := newRig(t, roomy)
+	defer r.remove()
+	r.start()
+	if _, err := r.p.Publish(Journal, request(t, "t", 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.drain()
+	heal := r.fill()
+	for range 3 {
+		if _, err := r.p.Publish(Journal, request(t, "t", 1, 2)); !errors.Is(err, ErrDiskFailing) {
+			t.Fatalf("while full: %v", err)
+		}
+	}
+	heal()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, err := r.p.Publish(Journal, request(t, "t", 1, 3))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrDiskFailing) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	r.drain()
+	r.abandon()
+	r.start() // what the failed frame left on disk must not come back
+	r.stop()
+	events := stored(t, r.dir)
+	if len(events) != 2 || events[1] != 1 || events[3] != 1 {
+		t.Fatalf("stored %v, want 1 and 3", events)
+	}
+}
+
+// TestShutdownAnswersEverybody: whoever waits when the pipeline closes gets an answer,
+// and an acknowledgement means stored.
+func TestShutdownAnswersEverybody(t *testing.T) {
+	r := newRig(t, roomy)
+	defer r.remove()
+	r.start()
+	var publishers sync.WaitGroup
+	acknowledged := make([]bool, 200)
+	for id := range acknowledged {
+		publishers.Go(func() {
+			level := []Level{Memory, Journal, Store}[id%3]
+			_, err := r.p.Publish(level, request(t, "t", id, id))
+			if err != nil && !errors.Is(err, ErrShuttingDown) {
+				t.Error(err)
+			}
+			acknowledged[id] = err == nil
+		})
+	}
+	time.Sleep(time.Millisecond)
+	r.stop()
+	publishers.Wait()
+	events := stored(t, r.dir)
+	for id, ok := range acknowledged {
+		if _, is := events[id]; is != ok {
+			t.Errorf("id %d: acknowledged %v, stored %v", id, ok, is)
+		}
+	}
+}
