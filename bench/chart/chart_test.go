@@ -1,0 +1,121 @@
+package chart_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sekali/bench/chart"
+	"sekali/bench/result"
+	"sekali/bench/result/resulttest"
+)
+
+var update = flag.Bool("update", false, "write the pictures in testdata; look at them before committing")
+
+func model(t *testing.T, m resulttest.Model) *result.Raw {
+	t.Helper()
+	dir := t.TempDir()
+	if err := resulttest.Write(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := result.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// The pictures are compared byte for byte: `go test ./bench/chart -update` draws them anew.
+func TestPictures(t *testing.T) {
+	kill := model(t, resulttest.Model{Scenario: "kill", Case: "journal", Ack: "journal", Rate: 200, Measured: 4 * time.Second,
+		EventsPerS: 8000, Seed: 1, Kill: 3 * time.Second, Down: 400 * time.Millisecond})
+	burst := model(t, resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 300, Measured: 4 * time.Second, EventsPerS: 8000, Seed: 2})
+	faster := model(t, resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 300, Measured: 4 * time.Second, EventsPerS: 11000, Seed: 2})
+	for name, draw := range map[string]func() ([]byte, error){
+		"kill.svg":  func() ([]byte, error) { return chart.Run(kill.Run, kill.Trace) },
+		"burst.svg": func() ([]byte, error) { return chart.Run(burst.Run, burst.Trace) },
+		"queues.svg": func() ([]byte, error) {
+			return chart.Queues("A synthetic", chart.NewTrace(burst.Run, burst.Trace), "B synthetic", chart.NewTrace(faster.Run, faster.Trace))
+		},
+		"bars.svg": func() ([]byte, error) {
+			return chart.Bars([]string{"memory", "journal", "store"}, []chart.BarPanel{
+				{Label: "response time, ms", Series: []chart.Series{{Name: "p50", Values: []float64{1.2, 2.34567, 30}},
+					{Name: "p90", Values: []float64{2, 4, 51.5}}, {Name: "p99", Values: []float64{3, 9, math.NaN()}}}},
+				{Label: "stored events/s", Series: []chart.Series{{Name: "stored", Values: []float64{123456, 123, 0}}}}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := draw()
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := draw()
+			if err != nil || !bytes.Equal(text, again) {
+				t.Errorf("drawn twice, the bytes differ (%v)", err)
+			}
+			wellFormed(t, text)
+			path := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(path, text, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(text, want) {
+				t.Errorf("%s differs from what is drawn now", path)
+			}
+		})
+	}
+}
+
+func wellFormed(t *testing.T, text []byte) {
+	t.Helper()
+	decoder := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 1: "1", 999: "999", 1000: "1 000", 1234567: "1 235 000", -4321.5: "-4 322",
+		0.01234: "0.01234", 0.5: "0.5", 12.3456: "12.35", 99999.9: "100 000", 1e-7: "1e-07", 2.5e9: "2 500 000 000"} {
+		if got := chart.Number(x); got != want {
+			t.Errorf("Number(%v) is %q, expected %q", x, got, want)
+		}
+	}
+}
+
+// A rate must not be invented across a time without an answer, nor be negative where a kill took events back.
+func TestTraceLeavesGaps(t *testing.T) {
+	const ms = int64(1e6)
+	samples := []result.Sample{
+		{TNS: 0, AnsweredNS: 1},
+		{TNS: 100 * ms, AnsweredNS: 1, Received: 100, QueueDepth: 100},
+		{TNS: 200 * ms},
+		{TNS: 300 * ms, AnsweredNS: 1, Received: 40, UniqueProcessed: 40},
+	}
+	trace := chart.NewTrace(result.Run{DrainedNS: 300 * ms}, samples)
+	if trace.Accepted[1] != 1000 || trace.Depth[1] != 100 {
+		t.Errorf("accepted %v, depth %v", trace.Accepted, trace.Depth)
+	}
+	if !math.IsNaN(trace.Accepted[2]) || !math.IsNaN(trace.Depth[2]) {
+		t.Errorf("a sample without an answer has accepted %v, depth %v", trace.Accepted[2], trace.Depth[2])
+	}
+	if !math.IsNaN(trace.Accepted[3]) {
+		t.Errorf("from one sample a rate of %v", trace.Accepted[3])
+	}
+}

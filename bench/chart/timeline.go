@@ -1,0 +1,184 @@
+package chart
+
+import (
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// Line is one quantity over time. NaN in Y interrupts it.
+type Line struct {
+	Name string
+	X    []float64 // seconds
+	Y    []float64
+}
+
+// Panel is one coordinate system; its lines share a unit, which Label names.
+type Panel struct {
+	Label string
+	Lines []Line
+}
+
+// Span marks a stretch of time: a phase, or the fault from the signal until the aggregator was ready again.
+type Span struct {
+	Name     string
+	From, To float64 // seconds
+	Measured bool
+	Fault    bool
+}
+
+// Timeline draws the panels below each other over one time axis, with the spans behind them.
+func Timeline(panels []Panel, spans []Span) ([]byte, error) {
+	from, to := extent(panels)
+	plots := make([]*plot.Plot, len(panels))
+	for i, panel := range panels {
+		p := newPlot(panel.Label)
+		p.X.Min, p.X.Max, p.Y.Min = from, to, 0
+		p.Add(&spanPlotter{spans: spans, named: i == 0}, horizontalGrid())
+		for j, line := range panel.Lines {
+			if err := addLine(p, j, line, len(panel.Lines) > 1); err != nil {
+				return nil, err
+			}
+		}
+		p.X.Min, p.X.Max, p.Y.Min = from, to, 0
+		p.Y.Max = headroom(panel, len(panel.Lines) > 1)
+		if i == 0 && len(spans) > 0 {
+			p.Title.Text = " " // the room in which the spans are named
+		}
+		if i == len(panels)-1 {
+			p.X.Label.Text = "seconds since the load began"
+		}
+		plots[i] = p
+	}
+	return svg(plots, vg.Length(len(panels))*panelHeight+0.4*vg.Inch)
+}
+
+func horizontalGrid() *plotter.Grid {
+	grid := plotter.NewGrid()
+	grid.Vertical.Width = 0
+	grid.Horizontal.Color, grid.Horizontal.Width = gridColour, 0.6
+	return grid
+}
+
+// headroom leaves the legend a place above the lines.
+func headroom(panel Panel, legend bool) float64 {
+	highest := 0.
+	for _, line := range panel.Lines {
+		for _, y := range line.Y {
+			if !math.IsNaN(y) {
+				highest = max(highest, y)
+			}
+		}
+	}
+	switch {
+	case highest == 0:
+		return 1
+	case legend:
+		return highest * 1.35
+	}
+	return highest * 1.1
+}
+
+func extent(panels []Panel) (from, to float64) {
+	from, to = 0, math.Inf(-1)
+	for _, panel := range panels {
+		for _, line := range panel.Lines {
+			for _, x := range line.X {
+				from, to = min(from, x), max(to, x)
+			}
+		}
+	}
+	if from >= to {
+		return 0, 1
+	}
+	return from, to
+}
+
+// addLine draws the parts between interruptions, all in the style of the i-th series.
+func addLine(p *plot.Plot, i int, line Line, legend bool) error {
+	style := draw.LineStyle{Color: colours[i%len(colours)], Width: lineWidth, Dashes: dashes[i%len(dashes)]}
+	var part plotter.XYs
+	flush := func() error {
+		if len(part) < 2 {
+			part = nil
+			return nil
+		}
+		drawn, err := plotter.NewLine(part)
+		if err != nil {
+			return err
+		}
+		drawn.LineStyle = style
+		p.Add(drawn)
+		part = nil
+		return nil
+	}
+	for k := range line.X {
+		if math.IsNaN(line.Y[k]) {
+			if err := flush(); err != nil {
+				return err
+			}
+			continue
+		}
+		part = append(part, plotter.XY{X: line.X[k], Y: line.Y[k]})
+	}
+	if legend {
+		p.Legend.Add(line.Name, &plotter.Line{LineStyle: style})
+	}
+	return flush()
+}
+
+// spanPlotter draws phases as boundaries, the measured ones on a tint, and faults as a red band.
+type spanPlotter struct {
+	spans []Span
+	named bool // above the panel
+}
+
+func (s *spanPlotter) Plot(c draw.Canvas, p *plot.Plot) {
+	for _, faults := range []bool{false, true} { // faults over phases
+		for _, span := range s.spans {
+			if span.Fault == faults {
+				s.draw(c, p, span)
+			}
+		}
+	}
+}
+
+func (s *spanPlotter) draw(c draw.Canvas, p *plot.Plot, span Span) {
+	toX, _ := p.Transforms(&c)
+	left, right := toX(max(span.From, p.X.Min)), toX(min(span.To, p.X.Max))
+	if right < left {
+		return
+	}
+	line := draw.LineStyle{Color: boundaryColour, Width: 0.8, Dashes: []vg.Length{2, 2}}
+	switch {
+	case span.Fault:
+		line = draw.LineStyle{Color: faultColour, Width: 1.2}
+		c.FillPolygon(faultFill, rectangle(left, right, c.Min.Y, c.Max.Y))
+		c.StrokeLine2(line, right, c.Min.Y, right, c.Max.Y)
+	case span.Measured:
+		c.FillPolygon(measuredFill, rectangle(left, right, c.Min.Y, c.Max.Y))
+	}
+	c.StrokeLine2(line, left, c.Min.Y, left, c.Max.Y)
+	if !s.named {
+		return
+	}
+	text := p.Title.TextStyle
+	text.Font.Size, text.XAlign, text.YAlign = smallSize, draw.XLeft, draw.YBottom
+	at := vg.Point{X: left + 2, Y: c.Max.Y + 2}
+	if span.Fault {
+		// Below the names of the phases, inside the panel, on the side that has room.
+		text.Color, text.YAlign = faultColour, draw.YTop
+		at = vg.Point{X: right + 3, Y: c.Max.Y - 2}
+		if right > (c.Min.X+c.Max.X)/2 {
+			text.XAlign, at.X = draw.XRight, left-3
+		}
+	}
+	c.FillText(text, at, span.Name)
+}
+
+func rectangle(left, right, bottom, top vg.Length) []vg.Point {
+	return []vg.Point{{X: left, Y: bottom}, {X: right, Y: bottom}, {X: right, Y: top}, {X: left, Y: top}}
+}

@@ -1,0 +1,109 @@
+package chart
+
+import (
+	"math"
+
+	"sekali/bench/result"
+)
+
+// rateSamples is how many samples before and after one a rate reaches: at 100 ms, half a second in all. Shorter ones
+// show the batches of requests and transactions rather than the rate.
+const rateSamples = 2
+
+// RateLabel names the unit of the rates.
+const RateLabel = "events/s"
+
+// QueueLabel names the unit of the queue depth.
+const QueueLabel = "queue depth, events"
+
+// Trace is a run over time, as its pictures show it.
+type Trace struct {
+	Seconds   []float64
+	Accepted  []float64 // events/s
+	Committed []float64 // events/s, duplicates included
+	Depth     []float64 // events
+}
+
+// NewTrace derives the rates, each the mean of half a second around its moment. Where the aggregator did not answer,
+// and where a kill took accepted events back, the value is NaN. Samples long after the drain are left out.
+func NewTrace(run result.Run, samples []result.Sample) Trace {
+	var t Trace
+	for i, s := range samples {
+		if s.TNS < 0 || s.TNS > lastShownNS(run) {
+			continue
+		}
+		t.Seconds = append(t.Seconds, float64(s.TNS)/1e9)
+		if !s.Answered() {
+			t.Accepted, t.Committed = append(t.Accepted, math.NaN()), append(t.Committed, math.NaN())
+			t.Depth = append(t.Depth, math.NaN())
+			continue
+		}
+		from, to := neighbours(samples, i)
+		t.Depth = append(t.Depth, float64(s.QueueDepth))
+		t.Accepted = append(t.Accepted, rate(from, to, from.Received, to.Received))
+		t.Committed = append(t.Committed, rate(from, to, from.Committed(), to.Committed()))
+	}
+	return t
+}
+
+// neighbours are the ends of a rate's half second: no further than the next sample without an answer.
+func neighbours(samples []result.Sample, i int) (from, to result.Sample) {
+	first, last := i, i
+	for first > max(0, i-rateSamples) && samples[first-1].Answered() {
+		first--
+	}
+	for last < min(len(samples)-1, i+rateSamples) && samples[last+1].Answered() {
+		last++
+	}
+	return samples[first], samples[last]
+}
+
+func lastShownNS(run result.Run) int64 {
+	const after = int64(300e6)
+	last := run.DrainedNS
+	for _, p := range run.Phases {
+		last = max(last, p.EndNS)
+	}
+	return last + after
+}
+
+func rate(from, to result.Sample, a, b uint64) float64 {
+	if b < a || to.TNS <= from.TNS {
+		return math.NaN()
+	}
+	return float64(b-a) / (float64(to.TNS-from.TNS) / 1e9)
+}
+
+// Panels are the run's picture: throughput above, queue depth below.
+func (t Trace) Panels() []Panel {
+	return []Panel{
+		{RateLabel, []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
+		{QueueLabel, []Line{{"queue depth", t.Seconds, t.Depth}}},
+	}
+}
+
+// Spans are a run's phases and its fault.
+func Spans(run result.Run) []Span {
+	var spans []Span
+	for _, p := range run.Phases {
+		spans = append(spans, Span{Name: p.Name, From: float64(p.StartNS) / 1e9, To: float64(p.EndNS) / 1e9, Measured: p.Measured})
+	}
+	if f := run.Fault; f != nil {
+		ready := f.ReadyNS
+		if ready == 0 {
+			ready = f.AtNS
+		}
+		spans = append(spans, Span{Name: f.Kind, From: float64(f.AtNS) / 1e9, To: float64(ready) / 1e9, Fault: true})
+	}
+	return spans
+}
+
+// Run draws one run.
+func Run(run result.Run, samples []result.Sample) ([]byte, error) {
+	return Timeline(NewTrace(run, samples).Panels(), Spans(run))
+}
+
+// Queues draws the queue traces of two runs in one picture, each from its own start.
+func Queues(nameA string, a Trace, nameB string, b Trace) ([]byte, error) {
+	return Timeline([]Panel{{QueueLabel, []Line{{nameA, a.Seconds, a.Depth}, {nameB, b.Seconds, b.Depth}}}}, nil)
+}
