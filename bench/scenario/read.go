@@ -210,6 +210,7 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Expect.Lost.text, "0")
 	setDefault(&s.Expect.Duplicated.text, "0")
 	setDefault(&s.Expect.Unexpected.text, "0")
+	setDefault(&s.Expect.Unacknowledged.text, "0")
 	setDefault(&s.Expect.Refused.text, "any")
 	setDefault(&s.Expect.DeduplicationRate, "exact")
 }

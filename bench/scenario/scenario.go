@@ -104,12 +104,14 @@ const (
 )
 
 // Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost, duplicated or unexpected,
-// the deduplication rate exact, refusals allowed.
+// everything
+// acknowledged in the end, the deduplication rate exact, refusals allowed.
 type Expect struct {
 	Lost              Count  `yaml:"lost"`
 	Duplicated        Count  `yaml:"duplicated"`
 	Unexpected        Count  `yaml:"unexpected"`
-	Refused           Count  `yaml:"refused"`            // requests that no retry got through are counted as unknown or refused
+	Unacknowledged    Count  `yaml:"unacknowledged"`     // measured requests that no attempt of the publisher got through
+	Refused           Count  `yaml:"refused"`            // measured attempts that were answered 503
 	DeduplicationRate string `yaml:"deduplication_rate"` // exact or any
 }
 

@@ -1,0 +1,207 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"sekali/bench/process"
+	"sekali/bench/result"
+)
+
+const (
+	// statsTimeout bounds one question to /stats. A writer that stands still does not block it: it reads counters.
+	statsTimeout = 5 * time.Second
+	// maxStatsBytes bounds its answer; four histograms of three digits have under 1 MB.
+	maxStatsBytes = 16 << 20
+	// readyTimeout bounds a start, the replay of a full journal included.
+	readyTimeout = 60 * time.Second
+	// stopTimeout bounds a graceful stop, which drains the queue.
+	stopTimeout = 60 * time.Second
+)
+
+// aggregator is the system under test: a process of ours, or a server that was running already.
+type aggregator struct {
+	url    string
+	token  string
+	client *http.Client
+	config process.Config // of the process
+
+	mu       sync.Mutex
+	current  *process.Process // nil: not ours
+	expected bool             // its end is our doing
+	counted  *process.Process // the last one whose usage is in past
+	past     process.Usage    // of the processes that have ended
+}
+
+// stats is what the lab reads of GET /stats.
+type stats struct {
+	Received         uint64          `json:"received"`
+	UniqueProcessed  uint64          `json:"unique_processed"`
+	DuplicateDropped uint64          `json:"duplicate_dropped"`
+	Rejected         uint64          `json:"rejected"`
+	QueueDepth       uint64          `json:"queue_depth"`
+	QueueBytes       int64           `json:"queue_bytes"`
+	BacklogBytes     int64           `json:"backlog_bytes"`
+	Commits          uint64          `json:"commits"`
+	JournalSyncs     uint64          `json:"journal_syncs"`
+	JournalBytes     int64           `json:"journal_bytes"`
+	AllocatedBytes   int64           `json:"allocated_bytes"`
+	LastSeq          int64           `json:"last_seq"`
+	Ready            bool            `json:"ready"`
+	Version          string          `json:"version"`
+	Store            result.Store    `json:"store"`
+	Histograms       result.Snapshot `json:"histograms"`
+}
+
+func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped }
+
+// newClient is for questions; the load has connections of its own.
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}
+}
+
+// startAggregator starts a process of ours and waits until it is ready.
+func startAggregator(ctx context.Context, config process.Config) (*aggregator, error) {
+	a := &aggregator{client: newClient(), config: config}
+	if _, err := a.start(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// start runs the next process, on the first one's port, and returns when it was started.
+func (a *aggregator) start(ctx context.Context) (time.Time, error) {
+	startedAt := time.Now()
+	p, err := process.Start(ctx, a.config)
+	if err != nil {
+		return startedAt, err
+	}
+	a.mu.Lock()
+	a.current, a.expected = p, false
+	a.mu.Unlock()
+	a.url, a.config.Listen = p.URL, p.Addr
+	ready, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	return startedAt, p.WaitReady(ready)
+}
+
+func (a *aggregator) external() bool { return a.process() == nil }
+
+func (a *aggregator) process() *process.Process {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.current
+}
+
+// watch calls failed if the process ends without our doing, until ctx ends.
+func (a *aggregator) watch(ctx context.Context, failed func(error)) {
+	for {
+		p := a.process()
+		if p == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.Exited():
+		}
+		a.mu.Lock()
+		expected, replaced := a.expected, a.current != p
+		a.mu.Unlock()
+		if !expected && !replaced {
+			exit, _ := p.Wait(ctx)
+			failed(fmt.Errorf("the aggregator ended by itself: %s; its log is %s", exit, filepath.Base(logFile)))
+			return
+		}
+		select { // our doing: its successor comes, or the case ends
+		case <-ctx.Done():
+			return
+		case <-time.After(sampleInterval):
+		}
+	}
+}
+
+// end sends the signal and waits for the end. Only SIGTERM has to end with exit code 0.
+func (a *aggregator) end(ctx context.Context, signal syscall.Signal) error {
+	a.mu.Lock()
+	a.expected = true
+	p := a.current
+	a.mu.Unlock()
+	bounded, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	var exit process.Exit
+	var err error
+	if signal == syscall.SIGTERM {
+		exit, err = p.Stop(bounded)
+	} else {
+		if err := p.Signal(signal); err != nil {
+			return err
+		}
+		exit, err = p.Wait(bounded)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.past.CPUNS += exit.Usage.CPUNS
+	a.past.WriteBytes += exit.Usage.WriteBytes
+	a.counted = p
+	a.client.CloseIdleConnections()
+	return err
+}
+
+// usage is what all processes have used so far; zero where they are not ours.
+func (a *aggregator) usage() process.Usage {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	total := a.past
+	if a.current == a.counted { // both are nil where the process is not ours
+		return total
+	}
+	if now, err := a.current.Usage(); err == nil {
+		total.CPUNS += now.CPUNS
+		total.WriteBytes += now.WriteBytes
+		total.RSSBytes = now.RSSBytes
+	}
+	return total
+}
+
+// stats asks GET /stats.
+func (a *aggregator) stats(ctx context.Context, histograms bool) (stats, error) {
+	var s stats
+	url := a.url + "/stats"
+	if histograms {
+		url += "?histograms=true"
+	}
+	bounded, cancel := context.WithTimeout(ctx, statsTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(bounded, http.MethodGet, url, nil)
+	if err != nil {
+		return s, fmt.Errorf("stats: %w", err)
+	}
+	if a.token != "" {
+		request.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	answer, err := a.client.Do(request)
+	if err != nil {
+		return s, fmt.Errorf("stats: %w", err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxStatsBytes))
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(answer.Status)
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("stats: %w", err)
+	}
+	return s, nil
+}

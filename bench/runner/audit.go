@@ -1,0 +1,143 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"sekali/bench/audit"
+	"sekali/bench/result"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// showEvery is how many audited events lie between two looks at the progress.
+const showEvery = 10_000
+
+// audit compares the ledger with what is stored, stops a process of ours and looks into its database.
+func (s *session) audit(ctx context.Context) error {
+	s.say("audit", 0)
+	final, err := s.aggregator.stats(ctx, false)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	counters := &audit.Counters{
+		Received:         final.Received - s.base.Received,
+		UniqueProcessed:  final.UniqueProcessed - s.base.UniqueProcessed,
+		DuplicateDropped: final.DuplicateDropped - s.base.DuplicateDropped,
+		Rejected:         final.Rejected - s.base.Rejected,
+		QueueDepth:       final.QueueDepth,
+	}
+	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
+	report, err := Audit(s.dir, s.run, s.counted(events, counters.UniqueProcessed), counters)
+	if err != nil {
+		return err
+	}
+	if !s.aggregator.external() {
+		if err := s.aggregator.end(ctx, syscall.SIGTERM); err != nil {
+			return err
+		}
+		database, err := audit.InspectDatabase(ctx, s.data)
+		if err != nil {
+			return err
+		}
+		report.AddDatabase(database, final.UniqueProcessed)
+	}
+	s.run.Audit = &report
+	return writeAudit(s.dir, report)
+}
+
+// counted shows how far the audit has come.
+func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) iter.Seq2[*audit.Event, error] {
+	return func(yield func(*audit.Event, error) bool) {
+		var n uint64
+		for event, err := range events {
+			if n++; n%showEvery == 0 {
+				s.say("audit", float64(n)/float64(max(total, n)))
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+// Audit holds stored events against the ledger of a result folder. counters may be nil: then they are not checked.
+func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
+	made, err := stream.New(run.Stream)
+	if err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
+	var planned uint64
+	for _, p := range run.Phases {
+		planned += p.Planned
+	}
+	checker, err := audit.NewChecker(audit.Sent{
+		Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned,
+		Attempts: func() iter.Seq2[ledger.Attempt, error] { return attempts(filepath.Join(dir, result.RequestsFile)) },
+		Promised: promised(run),
+	})
+	if err != nil {
+		return audit.Report{}, err
+	}
+	for event, err := range events {
+		if err != nil {
+			return audit.Report{}, err
+		}
+		checker.Add(event)
+	}
+	return checker.Finish(counters)
+}
+
+// promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL came after.
+func promised(run result.Run) func(ledger.Attempt) bool {
+	if run.Aggregator.Ack != "memory" || run.Fault == nil || run.Fault.Kind != "sigkill" {
+		return nil
+	}
+	return func(a ledger.Attempt) bool { return a.SentNS >= run.Fault.RestartedNS }
+}
+
+func attempts(path string) iter.Seq2[ledger.Attempt, error] {
+	return func(yield func(ledger.Attempt, error) bool) {
+		file, err := os.Open(path)
+		if err != nil {
+			yield(ledger.Attempt{}, err)
+			return
+		}
+		defer file.Close()
+		for attempt, err := range ledger.Read(file) {
+			if !yield(attempt, err) {
+				return
+			}
+		}
+	}
+}
+
+func writeAudit(dir string, report audit.Report) error {
+	text, err := result.MarshalJSON(report)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, result.AuditFile), text, 0o644)
+}
+
+// AuditFolder audits a finished result folder again, against a file of exported events (NDJSON) or a server's URL.
+func AuditFolder(ctx context.Context, dir, source, token string) (audit.Report, error) {
+	run, err := result.ReadRun(dir)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	if isURL(source) {
+		return Audit(dir, run, audit.Export(ctx, &http.Client{Transport: &http.Transport{Proxy: nil}}, source, token, 0), nil)
+	}
+	file, err := os.Open(source)
+	if err != nil {
+		return audit.Report{}, fmt.Errorf("audit: %w", err)
+	}
+	defer file.Close()
+	return Audit(dir, run, audit.Read(file), nil)
+}

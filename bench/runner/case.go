@@ -1,0 +1,337 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"sekali/bench/process"
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+	"sekali/loadgen/attack"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+const (
+	// logFile is the aggregator's standard error, in the result folder.
+	logFile = "aggregator.log"
+	// interruptedFile marks a folder whose run was ended early.
+	interruptedFile = "INTERRUPTED"
+	// beat is how often the phase, the drain and a terminal are looked at.
+	beat = 5 * time.Millisecond
+	// drawInterval is how often the progress line is redrawn.
+	drawInterval = 200 * time.Millisecond
+	// drainTimeout bounds the wait for an empty queue, drainStall the part of it without any commit.
+	drainTimeout = 10 * time.Minute
+	drainStall   = 60 * time.Second
+)
+
+// job is one case of one scenario, once.
+type job struct {
+	scenario *scenario.Scenario
+	settings scenario.Settings
+	name     string // of the case
+	repeat   int    // from 1
+	repeats  int
+}
+
+// label names the job for people.
+func (j job) label() string {
+	text := j.scenario.Name
+	if j.name != "" {
+		text += "/" + j.name
+	}
+	if j.repeats > 1 {
+		text += fmt.Sprintf(" %d of %d", j.repeat, j.repeats)
+	}
+	return text
+}
+
+// folder is the name of the job's result folder.
+func (j job) folder() string {
+	text := j.scenario.Name
+	if j.name != "" {
+		text += "-" + j.name
+	}
+	return fmt.Sprintf("%s-%d", text, j.repeat)
+}
+
+// session is one job under way.
+type session struct {
+	config     *Config
+	job        job
+	dir        string // result folder
+	data       string // data folder
+	show       func(state)
+	aggregator *aggregator
+	stream     *stream.Stream
+	base       stats // before the attack
+	run        result.Run
+	sampler    *sampler
+	histograms histograms
+	profiles   profiles
+}
+
+// execute runs a job and leaves its result folder behind, whole unless it returns an error.
+func execute(ctx context.Context, config *Config, job job, runDir string, show func(state)) (result.Run, error) {
+	s := &session{config: config, job: job, show: show, dir: filepath.Join(runDir, job.folder()),
+		data: filepath.Join(runDir, dataDir, job.folder())}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return s.run, err
+	}
+	run, err := s.execute(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, interruptedFile), []byte("This result was interrupted and is not whole.\n"), 0o644))
+	}
+	return run, err
+}
+
+func (s *session) execute(outer context.Context) (result.Run, error) {
+	ctx, cancel := context.WithCancelCause(outer)
+	defer s.profiles.running.Wait()
+	// Ends the process too, whatever happens below.
+	defer cancel(nil)
+	if err := s.prepare(); err != nil {
+		return s.run, err
+	}
+	log, err := os.Create(filepath.Join(s.dir, logFile))
+	if err != nil {
+		return s.run, err
+	}
+	defer log.Close()
+	if err := s.begin(ctx, log); err != nil {
+		return s.run, err
+	}
+	if !s.config.KeepData {
+		defer os.RemoveAll(s.data)
+	}
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	go s.aggregator.watch(watching, cancel)
+
+	if err := s.load(ctx); err != nil {
+		return s.run, cause(ctx, err)
+	}
+	if err := s.audit(ctx); err != nil {
+		return s.run, cause(ctx, err)
+	}
+	return s.finish()
+}
+
+// cause prefers why a context ended over the errors that followed from it.
+func cause(ctx context.Context, err error) error {
+	if why := context.Cause(ctx); why != nil && !errors.Is(why, context.Canceled) {
+		return why
+	}
+	return err
+}
+
+// prepare fills what is known of the run before anything is started.
+func (s *session) prepare() error {
+	config := s.job.settings.Stream
+	if s.config.external() {
+		// What an earlier run left in a server that goes on would be taken for duplicates.
+		config.Seed ^= uint64(time.Now().UnixNano())
+	}
+	events, err := stream.New(config)
+	if err != nil {
+		return err
+	}
+	s.stream = events
+	s.run = result.Run{
+		Format: result.Format,
+		ID:     s.config.id,
+		Scenario: result.Scenario{Name: s.job.scenario.Name, Case: s.job.name, Repeat: s.job.repeat,
+			Question: s.job.scenario.Question, Path: s.job.scenario.Path, Text: string(s.job.scenario.Text)},
+		Environment: s.config.environment,
+		Aggregator:  result.Aggregator{Ack: s.job.settings.Aggregator.Ack, External: s.config.external(), Flags: []string{}},
+		Stream:      events.Config(),
+		Load: result.Load{EventsPerRequest: s.job.settings.Load.EventsPerRequest, Encoding: s.job.settings.Load.Encoding,
+			Compression: s.job.settings.Load.Compression},
+	}
+	return nil
+}
+
+// begin starts the aggregator, or looks at the running one.
+func (s *session) begin(ctx context.Context, log *os.File) error {
+	s.say("start", 0)
+	if s.config.external() {
+		s.aggregator = &aggregator{url: s.config.Aggregator, token: s.config.Token, client: newClient()}
+	} else {
+		if err := os.MkdirAll(filepath.Dir(s.data), 0o755); err != nil {
+			return err
+		}
+		probe, err := probeDisk(filepath.Dir(s.data))
+		if err != nil {
+			return err
+		}
+		s.run.Environment.Fdatasync = probe
+		s.run.Environment.Filesystem = filesystem(filepath.Dir(s.data))
+		s.run.Aggregator.Flags = s.flags()
+		s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
+		if err != nil {
+			return err
+		}
+	}
+	base, err := s.aggregator.stats(ctx, false)
+	if err != nil {
+		return err
+	}
+	s.base = base
+	s.run.Aggregator.Version, s.run.Environment.Store = base.Version, base.Store
+	return nil
+}
+
+func (s *session) flags() []string {
+	flags := s.job.settings.Aggregator.Flags()
+	if s.config.Profile {
+		flags = append(flags, "-profile-contention")
+	}
+	return flags
+}
+
+// load attacks the aggregator, breaks it where the scenario says so, and waits until all is committed.
+func (s *session) load(ctx context.Context) error {
+	requests, err := os.Create(filepath.Join(s.dir, result.RequestsFile))
+	if err != nil {
+		return err
+	}
+	defer requests.Close()
+	book := ledger.NewWriter(requests)
+	ledgerClosed := false
+	defer func() {
+		if !ledgerClosed {
+			book.Close()
+		}
+	}()
+	started := make(chan time.Time, 1)
+	assault, err := attack.New(s.attackConfig(book, started))
+	if err != nil {
+		return err
+	}
+
+	s.sampler = &sampler{aggregator: s.aggregator}
+	s.sampler.take(ctx)
+	background, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	halt := sync.OnceFunc(func() { stop(); running.Wait() })
+	defer halt()
+	running.Go(func() { s.sampler.run(background) })
+	running.Go(func() { s.run.Generator.Stalls, s.run.Generator.LongestStallNS = watchStalls(background) })
+	measure := func() { s.histograms.open(ctx, s.aggregator); s.profiles.begin(ctx, s) }
+	if s.firstMeasured() == 0 {
+		measure()
+	}
+	running.Go(func() { s.followPhases(background, assault, measure) })
+	var broken sync.WaitGroup
+	var fault *result.FaultTimes
+	var faultErr error
+	broken.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
+
+	summary, err := assault.Run(ctx)
+	ledgerClosed = true
+	if err := errors.Join(err, book.Close(), requests.Close()); err != nil {
+		return err
+	}
+	s.say("drain", 0)
+	if broken.Wait(); faultErr != nil {
+		return faultErr
+	}
+	s.run.Fault = fault
+	s.run.StartedAt = summary.StartedAt
+	s.run.Phases = phaseTimes(s.job.settings.Load.Phases, summary)
+	if err := s.drain(ctx, summary); err != nil {
+		return err
+	}
+	if err := s.histograms.close(ctx, s.aggregator); err != nil {
+		return err
+	}
+	halt()
+	s.sampler.take(ctx)
+	if err := s.profiles.end(ctx, s); err != nil {
+		return err
+	}
+	if err := s.sampler.write(s.dir, summary.StartedAt, s.run.Phases); err != nil {
+		return err
+	}
+	return result.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
+}
+
+func (s *session) attackConfig(book *ledger.Writer, started chan<- time.Time) attack.Config {
+	load := s.job.settings.Load
+	config := attack.Config{
+		URL: s.aggregator.url, AckLevel: s.job.settings.Aggregator.Ack, Token: s.aggregator.token,
+		Stream: s.stream, EventsPerRequest: load.EventsPerRequest, Encoding: load.Encoding,
+		Retry: attack.DefaultRetry(), Ledger: book,
+		OnStart: func(at time.Time) { started <- at },
+	}
+	if load.Compression != "none" {
+		config.Compression = load.Compression
+	}
+	for _, p := range load.Phases {
+		config.Phases = append(config.Phases, attack.Phase{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients,
+			Duration: time.Duration(p.Duration), Requests: p.Requests, Measured: p.Measured})
+	}
+	return config
+}
+
+func phaseTimes(planned []scenario.Phase, summary attack.Summary) []result.PhaseTimes {
+	var phases []result.PhaseTimes
+	for i, p := range summary.Phases {
+		phases = append(phases, result.PhaseTimes{Name: p.Name, Rate: float64(planned[i].Rate), Clients: planned[i].Clients,
+			Measured: p.Measured, StartNS: p.StartNS, EndNS: p.EndNS, Planned: p.Planned})
+	}
+	return phases
+}
+
+// firstMeasured is the index of the first measured phase; a scenario has one.
+func (s *session) firstMeasured() int {
+	return slices.IndexFunc(s.job.settings.Load.Phases, func(p scenario.Phase) bool { return p.Measured })
+}
+
+// followPhases calls measure when the first measured phase has begun, unless that is the first of all, and shows the
+// progress until ctx ends.
+func (s *session) followPhases(ctx context.Context, assault *attack.Attack, measure func()) {
+	phases, first := s.job.settings.Load.Phases, s.firstMeasured()
+	begun := first == 0
+	ticker := time.NewTicker(beat)
+	defer ticker.Stop()
+	drawn := time.Now()
+	var acknowledged uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := assault.Progress()
+		if !begun && slices.IndexFunc(phases, func(p scenario.Phase) bool { return p.Name == now.Phase }) >= first {
+			begun = true
+			measure()
+		}
+		if since := time.Since(drawn); since >= drawInterval && !now.StartedAt.IsZero() && now.Answered < now.Planned {
+			rate := float64(now.AcknowledgedEvents-acknowledged) / since.Seconds()
+			drawn, acknowledged = time.Now(), now.AcknowledgedEvents
+			s.showAttack(now, rate)
+		}
+	}
+}
+
+// finish writes run.json with the inputs, has the figures computed from the raw files, and judges them.
+func (s *session) finish() (result.Run, error) {
+	if err := result.WriteRun(s.dir, s.run); err != nil {
+		return s.run, err
+	}
+	run, err := result.Finish(s.dir)
+	if err != nil {
+		return run, err
+	}
+	run.Expectations = expectations(s.job.settings.Expect, *run.Audit, run.Summary)
+	return run, result.WriteRun(s.dir, run)
+}

@@ -1,0 +1,130 @@
+package runner
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sekali/bench/result"
+)
+
+const (
+	// probeWrites of probeBytes each are synced one by one to know the disk: 300 take about 0.1 s on an SSD, and give
+	// the 99th percentile three samples beyond it.
+	probeWrites = 300
+	probeBytes  = 4 << 10
+	// probeTime ends the probe early on a slow disk.
+	probeTime = 2 * time.Second
+)
+
+// machine reads what does not depend on the data folder.
+func machine() result.Environment {
+	e := result.Environment{
+		CPUModel:    cpuModel(),
+		Cores:       runtime.NumCPU(),
+		MemoryBytes: memory(),
+		OS:          runtime.GOOS + "/" + runtime.GOARCH,
+		Kernel:      kernel(),
+		GoVersion:   runtime.Version(),
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			switch setting.Key {
+			case "vcs.revision":
+				e.Commit = setting.Value
+			case "vcs.modified":
+				e.Dirty = setting.Value == "true"
+			case "-race":
+				e.Race = setting.Value == "true"
+			}
+		}
+	}
+	return e
+}
+
+func cpuModel() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func memory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}
+
+func kernel() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// filesystems are those that hold data folders; another one is named by its number.
+var filesystems = map[int64]string{
+	unix.EXT4_SUPER_MAGIC:      "ext4", // ext2 and ext3 too
+	unix.XFS_SUPER_MAGIC:       "xfs",
+	unix.BTRFS_SUPER_MAGIC:     "btrfs",
+	unix.TMPFS_MAGIC:           "tmpfs",
+	unix.RAMFS_MAGIC:           "ramfs",
+	unix.OVERLAYFS_SUPER_MAGIC: "overlayfs",
+	unix.F2FS_SUPER_MAGIC:      "f2fs",
+	unix.NFS_SUPER_MAGIC:       "nfs",
+	0x2fc12fc1:                 "zfs",
+}
+
+func filesystem(dir string) string {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(dir, &stat); err != nil {
+		return ""
+	}
+	if name, ok := filesystems[int64(stat.Type)]; ok {
+		return name
+	}
+	return fmt.Sprintf("%#x", stat.Type)
+}
+
+// probeDisk appends and syncs small writes in dir, one after the other.
+func probeDisk(dir string) (result.Fdatasync, error) {
+	var probe result.Fdatasync
+	file, err := os.CreateTemp(dir, "fdatasync-")
+	if err != nil {
+		return probe, fmt.Errorf("disk probe: %w", err)
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	block := make([]byte, probeBytes)
+	var took []float64 // µs
+	for began := time.Now(); len(took) < probeWrites && (len(took) == 0 || time.Since(began) < probeTime); {
+		started := time.Now()
+		if _, err := file.Write(block); err != nil {
+			return probe, fmt.Errorf("disk probe: %w", err)
+		}
+		if err := unix.Fdatasync(int(file.Fd())); err != nil {
+			return probe, fmt.Errorf("disk probe: %s: %w", filepath.Base(file.Name()), err)
+		}
+		took = append(took, float64(time.Since(started).Nanoseconds())/1e3)
+	}
+	slices.Sort(took)
+	rank := func(share float64) float64 { return took[int(math.Ceil(share*float64(len(took))))-1] }
+	return result.Fdatasync{P50US: rank(0.5), P99US: rank(0.99), Count: len(took)}, nil
+}

@@ -1,0 +1,83 @@
+package runner
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sekali/bench/audit"
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+)
+
+// expectations holds the audit and the summary to what the scenario claims, and to what must always be: the order of
+// the events, the counters, and that something was measured at all.
+func expectations(expect scenario.Expect, report audit.Report, summary result.Summary) []result.Expectation {
+	counts := []struct {
+		name string
+		want scenario.Count
+		got  uint64
+	}{
+		{"acknowledged", scenario.Some, report.Acknowledged},
+		{"lost", expect.Lost, report.Lost},
+		{"duplicated", expect.Duplicated, report.Duplicated},
+		{"unexpected", expect.Unexpected, report.Unexpected},
+		{"out_of_order", scenario.Exactly(0), report.OutOfOrder},
+		{"rejected", scenario.Exactly(0), report.Bounds.RejectedEvents},
+		{"unacknowledged", expect.Unacknowledged, summary.RequestsPlanned - summary.RequestsAcknowledged},
+		{"refused", expect.Refused, refusals(summary)},
+	}
+	var all []result.Expectation
+	for _, c := range counts {
+		all = append(all, result.Expectation{Name: c.name, Expected: c.want.String(), Got: strconv.FormatUint(c.got, 10), Held: c.want.Allows(c.got)})
+	}
+	return append(all, deduplication(expect, report), counters(report))
+}
+
+// refusals are the attempts of the measured phases that were answered 503, whether a retry got through or not.
+func refusals(summary result.Summary) uint64 {
+	var n uint64
+	for cause, count := range summary.ErrorsByCause {
+		if strings.HasPrefix(cause, "503 ") {
+			n += count
+		}
+	}
+	return n
+}
+
+// duplicateCheck is the audit's check that the deduplication rate rests on.
+const duplicateCheck = "duplicate_dropped"
+
+// deduplication is exact if as many duplicates were dropped as the ledger says, or as the attempts of unknown fate allow.
+func deduplication(expect scenario.Expect, report audit.Report) result.Expectation {
+	e := result.Expectation{Name: "deduplication_rate", Expected: expect.DeduplicationRate, Got: "not counted"}
+	at := slices.IndexFunc(report.Checks, func(c audit.Check) bool { return c.Name == duplicateCheck })
+	if at < 0 {
+		return e
+	}
+	check := report.Checks[at]
+	e.Held = check.Held || expect.DeduplicationRate == "any"
+	e.Got = "exact"
+	switch {
+	case !check.Held:
+		e.Got = check.String()
+	case check.Min != check.Max:
+		e.Got = fmt.Sprintf("exact within %d to %d duplicates, for want of %d answers", check.Min, check.Max, report.Bounds.UnknownEvents)
+	}
+	return e
+}
+
+func counters(report audit.Report) result.Expectation {
+	e := result.Expectation{Name: "counters", Expected: "agree with the ledger", Got: "agree", Held: len(report.Checks) > 0}
+	if !e.Held {
+		e.Got = "not read"
+	}
+	for _, c := range report.FailedChecks() {
+		if c.Name == duplicateCheck { // has a line of its own
+			continue
+		}
+		e.Held, e.Got = false, c.String()
+	}
+	return e
+}

@@ -1,0 +1,254 @@
+// Package runner answers scenarios: for each case a fresh aggregator is started, loaded, broken where the scenario says
+// so, watched, audited and written down.
+//
+//	scenario ─▶ process ─▶ attack ─▶ (fault) ─▶ drain ─▶ audit ─▶ result folder ─▶ expectations
+//	               └── sampler: /stats and /proc every 100 ms, until the queue is empty
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+)
+
+// The exit codes of the contract.
+const (
+	ExitHeld    = 0 // all expectations held, every run valid
+	ExitFailed  = 1 // an expectation or the audit failed, or a case could not be run to its end
+	ExitUsage   = 2 // usage, or a bad scenario file
+	ExitInvalid = 3 // the generator or the machine, not the aggregator, set a figure
+)
+
+const (
+	// runsDir holds a folder for each run; latestLink points at the newest one.
+	runsDir    = "runs"
+	latestLink = "latest"
+	// dataDir holds the data folders while a run lasts.
+	dataDir = ".data"
+	// idLayout names a run by its start, UTC.
+	idLayout = "20060102-150405"
+	// maxSameSecond bounds the search for a free name among runs started in one second.
+	maxSameSecond = 100
+)
+
+// Config says what to run. Aggregator is a binary that is started for each case, or the URL of a running server, which
+// is left running.
+type Config struct {
+	Scenarios   []*scenario.Scenario
+	Repeat      int // at least 1
+	Out         string
+	Aggregator  string
+	Token       string // for a running server; "": none
+	AllowRemote bool   // a running server may be elsewhere than on the loopback
+	KeepData    bool
+	Profile     bool
+	// Finished is called with each whole result folder, before its expectations are printed. May be nil.
+	Finished func(dir string, run result.Run) error
+
+	id          string
+	environment result.Environment
+}
+
+func isURL(text string) bool {
+	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
+}
+
+func (c *Config) external() bool { return isURL(c.Aggregator) }
+
+// usageError is something that the caller has to put right.
+type usageError struct{ error }
+
+// Run runs every case and returns the folder of the run and the exit code. What goes wrong with one case is printed,
+// and the next one goes on.
+func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir string, exit int) {
+	if err := config.check(); err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return "", ExitUsage
+	}
+	dir, err := config.makeRunDir(time.Now())
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+		return "", ExitFailed
+	}
+	config.environment = machine()
+	jobs := config.jobs()
+	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
+	lines := newProgress(stderr)
+	var failed, invalid []string
+	for i, job := range jobs {
+		label := fmt.Sprintf("%d/%d %s", i+1, len(jobs), job.label())
+		rest := plannedTime(jobs[i+1:])
+		run, err := execute(ctx, &config, job, dir, func(s state) {
+			s.label = label
+			if s.left > 0 || rest > 0 {
+				s.left += rest
+			}
+			lines.show(time.Now(), s)
+		})
+		lines.clear()
+		if err == nil && config.Finished != nil {
+			err = config.Finished(filepath.Join(dir, job.folder()), run)
+		}
+		if err != nil {
+			failed = append(failed, job.label())
+			fmt.Fprintf(stdout, "FAILED %s: %v\n", job.label(), err)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		printRun(stdout, job, run)
+		if !run.Held() {
+			failed = append(failed, job.label())
+		}
+		if !run.Validity.Valid {
+			invalid = append(invalid, job.label())
+		}
+		index.Environment = run.Environment // with the disk's and the store's part
+		index.Results = append(index.Results, result.Entry{Dir: job.folder(), Scenario: job.scenario.Name, Case: job.name, Repeat: job.repeat,
+			Valid: run.Validity.Valid, Held: run.Held(), Clean: result.Clean(run.Audit)})
+	}
+	index.FinishedAt = time.Now()
+	return dir, config.end(ctx, dir, index, failed, invalid, stdout, stderr)
+}
+
+// end writes the index and the link to the newest run, and says how it all came out.
+func (c *Config) end(ctx context.Context, dir string, index result.Index, failed, invalid []string, stdout, stderr io.Writer) int {
+	err := result.WriteIndex(dir, index)
+	if !c.KeepData {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
+	}
+	if ctx.Err() != nil {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, interruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
+		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
+	} else {
+		err = errors.Join(err, c.linkLatest(dir))
+		fmt.Fprintf(stdout, "%d results in %s, in %s\n", len(index.Results), dir, index.FinishedAt.Sub(index.StartedAt).Round(time.Second))
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\n", err)
+	}
+	if len(invalid) > 0 {
+		fmt.Fprintf(stdout, "INVALID: %s\n", strings.Join(invalid, ", "))
+	}
+	if len(failed) > 0 {
+		fmt.Fprintf(stdout, "FAILED: %s\n", strings.Join(failed, ", "))
+	}
+	switch {
+	case len(failed) > 0 || err != nil || ctx.Err() != nil:
+		return ExitFailed
+	case len(invalid) > 0:
+		return ExitInvalid
+	}
+	return ExitHeld
+}
+
+func (c *Config) check() error {
+	if len(c.Scenarios) == 0 {
+		return errors.New("no scenario to run")
+	}
+	if c.Repeat < 1 {
+		return fmt.Errorf("-repeat must be at least 1, not %d", c.Repeat)
+	}
+	if !c.external() {
+		info, err := os.Stat(c.Aggregator)
+		if err != nil || info.IsDir() {
+			return fmt.Errorf("-aggregator %s is neither a program nor a URL (make build builds bin/aggregator)", c.Aggregator)
+		}
+		return nil
+	}
+	if err := c.checkURL(); err != nil {
+		return err
+	}
+	if c.Profile {
+		return errors.New("a server that is running already cannot be profiled: its admin address is not known")
+	}
+	for _, s := range c.Scenarios {
+		for _, one := range s.Cases {
+			if one.Settings.Fault.Kind != scenario.NoFault {
+				return fmt.Errorf("%s: fault: a server that is running already is left running", s.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// checkURL keeps the load on this machine unless told otherwise.
+func (c *Config) checkURL() error {
+	target, err := url.Parse(c.Aggregator)
+	if err != nil || target.Hostname() == "" {
+		return fmt.Errorf("-aggregator %s is not a URL", c.Aggregator)
+	}
+	ip := net.ParseIP(target.Hostname())
+	if c.AllowRemote || target.Hostname() == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("-aggregator %s is not on the loopback; -allow-remote says that it may be loaded", c.Aggregator)
+}
+
+// makeRunDir makes a folder named by the time, and by a number too if there is one of that second already.
+func (c *Config) makeRunDir(now time.Time) (string, error) {
+	runs := filepath.Join(c.Out, runsDir)
+	if err := os.MkdirAll(runs, 0o755); err != nil {
+		return "", err
+	}
+	name := now.UTC().Format(idLayout)
+	for n := range maxSameSecond {
+		c.id = name
+		if n > 0 {
+			c.id = fmt.Sprintf("%s-%d", name, n+1)
+		}
+		err := os.Mkdir(filepath.Join(runs, c.id), 0o755)
+		if err == nil {
+			return filepath.Join(runs, c.id), nil
+		}
+		if !os.IsExist(err) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%s: %d runs in this second already", runs, maxSameSecond)
+}
+
+// linkLatest replaces the link in one step.
+func (c *Config) linkLatest(dir string) error {
+	link := filepath.Join(c.Out, latestLink)
+	fresh := link + ".new"
+	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if err := os.Symlink(filepath.Join(runsDir, filepath.Base(dir)), fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, link)
+}
+
+func (c *Config) jobs() []job {
+	var jobs []job
+	for repeat := range c.Repeat {
+		for _, s := range c.Scenarios {
+			for _, one := range s.Cases {
+				jobs = append(jobs, job{scenario: s, settings: one.Settings, name: one.Name, repeat: repeat + 1, repeats: c.Repeat})
+			}
+		}
+	}
+	return jobs
+}
+
+// plannedTime is what the jobs will take, as far as their files say; starts, drains and audits come on top.
+func plannedTime(jobs []job) time.Duration {
+	var total time.Duration
+	for _, j := range jobs {
+		total += j.settings.Load.Duration()
+	}
+	return total
+}

@@ -1,0 +1,143 @@
+package runner
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sekali/bench/process"
+	"sekali/bench/result"
+)
+
+// sampleInterval is how often the trace asks the aggregator.
+const sampleInterval = 100 * time.Millisecond
+
+// sampler keeps the queue trace. It holds it in memory: 150 bytes a sample, so 3 MB for half an hour.
+type sampler struct {
+	aggregator *aggregator
+
+	mu      sync.Mutex
+	samples []sample
+}
+
+// sample is a row of the trace before the attack's start is known.
+type sample struct {
+	askedAt    time.Time
+	answeredAt time.Time // zero: no answer
+	stats      stats
+	usage      process.Usage
+	generator  int64 // CPU time of this process, ns
+}
+
+// run samples until ctx ends.
+func (s *sampler) run(ctx context.Context) {
+	ticker := time.NewTicker(sampleInterval)
+	defer ticker.Stop()
+	for {
+		s.take(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// take adds one sample and returns it.
+func (s *sampler) take(ctx context.Context) sample {
+	now := sample{askedAt: time.Now()}
+	if answer, err := s.aggregator.stats(ctx, false); err == nil {
+		now.stats, now.answeredAt = answer, time.Now()
+	}
+	now.usage = s.aggregator.usage()
+	now.generator = ownCPU()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.samples = append(s.samples, now)
+	return now
+}
+
+// last is the latest sample, or a zero one.
+func (s *sampler) last() sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.samples) == 0 {
+		return sample{}
+	}
+	return s.samples[len(s.samples)-1]
+}
+
+// write writes trace.csv.gz, with times since startedAt and the phases that the attack went through.
+func (s *sampler) write(dir string, startedAt time.Time, phases []result.PhaseTimes) error {
+	file, err := os.Create(filepath.Join(dir, result.TraceFile))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	trace := result.NewTraceWriter(file)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, taken := range s.samples {
+		if err := trace.Write(taken.row(startedAt, phases)); err != nil {
+			return err
+		}
+	}
+	if err := trace.Close(); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Sample {
+	row := result.Sample{
+		TNS:              int64(s.askedAt.Sub(startedAt)),
+		Ready:            s.stats.Ready,
+		Received:         s.stats.Received,
+		UniqueProcessed:  s.stats.UniqueProcessed,
+		DuplicateDropped: s.stats.DuplicateDropped,
+		Rejected:         s.stats.Rejected,
+		QueueDepth:       s.stats.QueueDepth,
+		QueueBytes:       s.stats.QueueBytes,
+		BacklogBytes:     s.stats.BacklogBytes,
+		Commits:          s.stats.Commits,
+		JournalSyncs:     s.stats.JournalSyncs,
+		JournalBytes:     s.stats.JournalBytes,
+		AllocatedBytes:   s.stats.AllocatedBytes,
+		ServerCPUNS:      s.usage.CPUNS,
+		ServerRSSBytes:   s.usage.RSSBytes,
+		ServerWriteBytes: s.usage.WriteBytes,
+		GeneratorCPUNS:   s.generator,
+	}
+	if !s.answeredAt.IsZero() {
+		row.AnsweredNS = int64(s.answeredAt.Sub(startedAt))
+	}
+	row.Phase = phaseAt(phases, row.TNS)
+	return row
+}
+
+// phaseAt is the phase that had begun last, -1 before the first and after the last one's last answer.
+func phaseAt(phases []result.PhaseTimes, t int64) int {
+	at := -1
+	for i, p := range phases {
+		if p.Planned > 0 && t >= p.StartNS {
+			at = i
+		}
+	}
+	if at >= 0 && at == len(phases)-1 && t > phases[at].EndNS {
+		return -1
+	}
+	return at
+}
+
+// ownCPU is the CPU time of this process, which is the generator.
+func ownCPU() int64 {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}

@@ -1,0 +1,106 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+	"sekali/loadgen/attack"
+)
+
+// breakIt does what the scenario's fault says, at its moment, and returns when the aggregator is ready again; nil where
+// nothing is to be broken.
+func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*result.FaultTimes, error) {
+	fault := s.job.settings.Fault
+	if fault.Kind == scenario.NoFault {
+		return nil, nil
+	}
+	var startedAt time.Time
+	select {
+	case startedAt = <-started:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !sleep(ctx, time.Until(startedAt.Add(time.Duration(fault.At)))) {
+		return nil, ctx.Err()
+	}
+	s.histograms.interrupt(ctx, s.aggregator)
+	signal := syscall.SIGTERM
+	if fault.Kind == scenario.Sigkill {
+		signal = syscall.SIGKILL
+	}
+	since := func() int64 { return int64(time.Since(startedAt)) }
+	times := &result.FaultTimes{Kind: fault.Kind, AtNS: since()}
+	if err := s.aggregator.end(ctx, signal); err != nil {
+		return nil, fmt.Errorf("fault: %w", err)
+	}
+	times.ExitedNS = since()
+	if !sleep(ctx, time.Duration(fault.RestartAfter)) {
+		return nil, ctx.Err()
+	}
+	restartedAt, err := s.aggregator.start(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("fault: the aggregator did not come back: %w", err)
+	}
+	times.RestartedNS, times.ReadyNS = int64(restartedAt.Sub(startedAt)), since()
+	s.histograms.resume(restartedAt)
+	return times, nil
+}
+
+// sleep is false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drain waits until the queue is empty. A queue that is not, in time, leaves DrainedNS at zero; the audit says the rest.
+func (s *session) drain(ctx context.Context, summary attack.Summary) error {
+	began, moved, drawn := time.Now(), time.Now(), time.Time{}
+	var processed uint64
+	for {
+		now, err := s.aggregator.stats(ctx, false)
+		if err == nil && now.QueueDepth == 0 {
+			s.run.DrainedNS = int64(time.Since(summary.StartedAt))
+			return nil
+		}
+		if err == nil && now.processed() != processed {
+			if since := time.Since(drawn); since >= drawInterval {
+				s.show(state{phase: "drain", fraction: 1, queueDepth: now.QueueDepth})
+				drawn = time.Now()
+			}
+			processed, moved = now.processed(), time.Now()
+		}
+		if time.Since(began) > drainTimeout || time.Since(moved) > drainStall {
+			return nil
+		}
+		if !sleep(ctx, beat) {
+			return ctx.Err()
+		}
+	}
+}
+
+// say shows a step that has no rate.
+func (s *session) say(phase string, fraction float64) {
+	s.show(state{phase: phase, fraction: fraction})
+}
+
+// showAttack shows how far the load has come: by time where that is planned, by requests elsewhere.
+func (s *session) showAttack(now attack.Progress, rate float64) {
+	shown := state{phase: now.Phase, ratePerS: rate, queueDepth: s.sampler.last().stats.QueueDepth}
+	if planned := s.job.settings.Load.Duration(); planned > 0 {
+		gone := time.Since(now.StartedAt)
+		shown.fraction, shown.left = gone.Seconds()/planned.Seconds(), max(planned-gone, 0)
+	} else if now.Planned > 0 {
+		shown.fraction = float64(now.Answered) / float64(now.Planned)
+	}
+	s.show(shown)
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"sekali/bench/result"
+	"sekali/bench/runner"
+)
+
+// audit holds a finished result folder's ledger against a server that still has its events, or an export of them.
+func audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	tokenFile := flags.String("token-file", "", "`file` of the server's bearer token")
+	if exit, ok := parse(flags, args, "<result folder> <URL | file of events, NDJSON>", 2); !ok {
+		return exit
+	}
+	token := ""
+	if *tokenFile != "" {
+		text, err := os.ReadFile(*tokenFile)
+		if err != nil {
+			fmt.Fprintf(stderr, "bench audit: %v\n", err)
+			return runner.ExitUsage
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	report, err := runner.AuditFolder(ctx, flags.Arg(0), flags.Arg(1), token)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench audit: %v\n", err)
+		return runner.ExitFailed
+	}
+	text, err := result.MarshalJSON(report)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench audit: %v\n", err)
+		return runner.ExitFailed
+	}
+	stdout.Write(text)
+	if !result.Clean(&report) {
+		return runner.ExitFailed
+	}
+	return runner.ExitHeld
+}

@@ -1,0 +1,74 @@
+// Command bench runs the lab: scenarios against an aggregator, the audit, and what is made of the results.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sekali/bench/runner"
+)
+
+const usage = `usage: bench <command> [flags]
+
+  run      run scenarios, audit them, write results/runs/<run>/
+  profile  run one scenario with CPU, heap, mutex and block profiles
+  compare  two runs or result folders, side by side
+  report   make REPORT.md from results/reference/
+  verify   recompute every figure of REPORT.md from the raw files
+  audit    audit a result folder again, against a URL or a file of events
+
+Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scenario file.
+3: a run is INVALID, or there is not enough evidence. bench <command> -h tells the flags.
+`
+
+// commands take their arguments and return the exit code.
+var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
+	"run":     run,
+	"profile": profile,
+	"audit":   audit,
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second ctrl-C ends the bench at once; its processes end with it.
+	context.AfterFunc(ctx, stop)
+	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help" {
+		fmt.Fprint(stderr, usage)
+		return runner.ExitUsage
+	}
+	command, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "bench: unknown command %q\n%s", args[0], usage)
+		return runner.ExitUsage
+	}
+	return command(ctx, args[1:], stdout, stderr)
+}
+
+// parse reads the flags of a command and holds it to a number of arguments. When ok is false, exit is the code.
+func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exit int, ok bool) {
+	flags.Usage = func() {
+		fmt.Fprintf(flags.Output(), "usage: bench %s [flags] %s\n", flags.Name(), arguments)
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return runner.ExitHeld, false
+	} else if err != nil {
+		return runner.ExitUsage, false
+	}
+	if flags.NArg() != count {
+		fmt.Fprintf(flags.Output(), "bench %s: %d arguments where %d are expected\n", flags.Name(), flags.NArg(), count)
+		flags.Usage()
+		return runner.ExitUsage, false
+	}
+	return 0, true
+}

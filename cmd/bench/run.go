@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sekali/bench/runner"
+	"sekali/bench/scenario"
+)
+
+// runFlags are shared by run and profile.
+type runFlags struct {
+	scenarios []string
+	tokenFile string
+	config    runner.Config
+}
+
+func (f *runFlags) bind(flags *flag.FlagSet) {
+	flags.Func("scenario", "a scenario's `file` or name; may be given again (default all of scenarios/ not tagged long)", func(value string) error {
+		f.scenarios = append(f.scenarios, value)
+		return nil
+	})
+	flags.IntVar(&f.config.Repeat, "repeat", 1, "how often to run each case")
+	flags.StringVar(&f.config.Out, "out", "results", "`folder` that gets runs/<run> and the link latest")
+	flags.StringVar(&f.config.Aggregator, "aggregator", "bin/aggregator", "`program` to start for each case, or URL of a running server, which is left running")
+	flags.StringVar(&f.tokenFile, "token-file", "", "`file` of the running server's bearer token")
+	flags.BoolVar(&f.config.AllowRemote, "allow-remote", false, "allow a server that is not on the loopback")
+	flags.BoolVar(&f.config.KeepData, "keep-data", false, "keep the data folders")
+}
+
+// load reads the scenarios and the token.
+func (f *runFlags) load() error {
+	if f.tokenFile != "" {
+		token, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return err
+		}
+		f.config.Token = strings.TrimSpace(string(token))
+	}
+	all := len(f.scenarios) == 0
+	files := f.scenarios
+	if all {
+		var err error
+		if files, err = filepath.Glob("scenarios/*.yaml"); err != nil {
+			return err
+		}
+		slices.Sort(files)
+	}
+	for _, file := range files {
+		if !strings.ContainsAny(file, "/.") {
+			file = filepath.Join("scenarios", file+".yaml")
+		}
+		s, err := scenario.Read(file)
+		if err != nil {
+			return err
+		}
+		if !all || !s.Long() {
+			f.config.Scenarios = append(f.config.Scenarios, s)
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	_, exit := runScenarios(ctx, "run", false, args, stdout, stderr)
+	return exit
+}
+
+func runScenarios(ctx context.Context, name string, profiled bool, args []string, stdout, stderr io.Writer) (dir string, exit int) {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	f := runFlags{}
+	f.bind(flags)
+	if exit, ok := parse(flags, args, "", 0); !ok {
+		return "", exit
+	}
+	if err := f.load(); err != nil {
+		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
+		return "", runner.ExitUsage
+	}
+	f.config.Profile = profiled
+	return runner.Run(ctx, f.config, stdout, stderr)
+}
