@@ -1,0 +1,284 @@
+package integration_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	smallBody = 64 << 10 // the aggregator under hostile input runs with this -max-body-bytes
+	jsonType  = "Content-Type: application/json\r\n"
+)
+
+func oneEvent(id string, more ...string) string {
+	return fmt.Sprintf(`{"topic":"t","event_id":%q,"timestamp":"2026-11-23T06:41:10Z"%s}`, id, strings.Join(more, ""))
+}
+
+func post(headers, body string) string {
+	return fmt.Sprintf("POST /publish HTTP/1.1\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n%s", headers, len(body), body)
+}
+
+func get(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n" }
+
+func gzipped(s string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, s)
+	z.Close()
+	return b.String()
+}
+
+// hostile are requests that must be answered with status (0: by closing the connection) and,
+// if it is a problem, with code; nothing of them may be stored.
+func hostile() []struct {
+	name, request string
+	status        int
+	code          string
+} {
+	bomb := gzipped(strings.Repeat(" ", 64*smallBody))
+	return []struct {
+		name, request string
+		status        int
+		code          string
+	}{
+		{"empty body", post(jsonType, ""), 400, "malformed"},
+		{"white space", post(jsonType, " \n"), 400, "malformed"},
+		{"null", post(jsonType, "null"), 400, "malformed"},
+		{"bare string", post(jsonType, `"x"`), 400, "malformed"},
+		{"bare number", post(jsonType, "1"), 400, "malformed"},
+		{"empty object", post(jsonType, "{}"), 422, ""},
+		{"cut in the middle", post(jsonType, "["+oneEvent("h")), 400, "malformed"},
+		{"trailing bytes", post(jsonType, oneEvent("h")+"x"), 400, "malformed"},
+		{"two documents", post(jsonType, oneEvent("h")+oneEvent("h")), 400, "malformed"},
+		{"byte order mark", post(jsonType, "\xef\xbb\xbf"+oneEvent("h")), 400, "malformed"},
+		{"UTF-16", post(jsonType, "\xff\xfe{\x00}\x00"), 400, "malformed"},
+		{"comment", post(jsonType, "/**/"+oneEvent("h")), 400, "malformed"},
+		{"trailing comma", post(jsonType, "["+oneEvent("h")+",]"), 400, "malformed"},
+		{"NaN", post(jsonType, oneEvent("h", `,"payload":NaN`)), 400, "malformed"},
+		{"leading zero", post(jsonType, oneEvent("h", `,"payload":01`)), 400, "malformed"},
+		{"invalid UTF-8", post(jsonType, oneEvent("h", ",\"payload\":\"\xff\"")), 400, "malformed"},
+		{"lone surrogate", post(jsonType, oneEvent("h", `,"payload":"\ud800"`)), 400, "malformed"},
+		{"raw control character", post(jsonType, oneEvent("h", ",\"payload\":\"\x01\"")), 400, "malformed"},
+		{"NUL in an id", post(jsonType, `{"topic":"t","event_id":"\u0000","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"key twice", post(jsonType, oneEvent("h", `,"topic":"u"`)), 422, ""},
+		{"key in capitals", post(jsonType, oneEvent("h", `,"Event_ID":"u"`)), 422, ""},
+		{"100 levels over the bound", post(jsonType, oneEvent("h", `,"payload":`+strings.Repeat("[", 10_100))), 400, "malformed"},
+		{"missing topic", post(jsonType, `{"event_id":"h","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"null source", post(jsonType, oneEvent("h", `,"source":null`)), 422, ""},
+		{"256-byte id", post(jsonType, oneEvent(strings.Repeat("h", 256))), 422, ""},
+		{"time without an offset", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-11-23T06:41:10"}`), 422, ""},
+		{"leap second", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-12-31T23:59:60Z"}`), 422, ""},
+		{"gzip bomb", post(jsonType+"Content-Encoding: gzip\r\n", bomb), 413, "too_large"},
+		{"not gzip", post(jsonType+"Content-Encoding: gzip\r\n", oneEvent("h")), 400, "malformed"},
+		{"not zstd", post(jsonType+"Content-Encoding: zstd\r\n", oneEvent("h")), 400, "malformed"},
+		{"cut gzip", post(jsonType+"Content-Encoding: gzip\r\n", gzipped(oneEvent("h"))[:40]), 400, "malformed"},
+		{"unknown encoding", post(jsonType+"Content-Encoding: br\r\n", oneEvent("h")), 415, "unsupported_media_type"},
+		{"multipart", post("Content-Type: multipart/form-data; boundary=x\r\n", "--x--"), 415, "unsupported_media_type"},
+		{"text", post("Content-Type: text/plain\r\n", oneEvent("h")), 415, "unsupported_media_type"},
+		{"no type", post("", oneEvent("h")), 415, "unsupported_media_type"},
+		{"latin-1", post("Content-Type: application/json; charset=iso-8859-1\r\n", oneEvent("h")), 415, "unsupported_media_type"},
+		{"one byte over", post(jsonType, strings.Repeat(" ", smallBody+1)), 413, "too_large"},
+		{"a length that lies far", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Content-Length: 99999999999\r\n\r\n", 413, "too_large"},
+		{"negative length", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Content-Length: -1\r\n\r\n", 400, "malformed"},
+		{"length is not a number", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Content-Length: ten\r\n\r\n", 400, "malformed"},
+		{"two lengths", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ", 400, "malformed"},
+		{"bad chunk size", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", 400, "malformed"},
+		{"headers over the bound", post(jsonType+"X: "+strings.Repeat("x", 20<<10)+"\r\n", oneEvent("h")), 431, "too_large"},
+		{"not HTTP", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "malformed"},
+		{"unknown path", get("/nope"), 404, "not_found"},
+		{"path with a NUL", get("/events%00"), 404, "not_found"},
+		{"wrong method", get("/publish"), 405, "method_not_allowed"},
+		{"unknown method", "BREW /events HTTP/1.1\r\nHost: x\r\n\r\n", 405, "method_not_allowed"},
+		{"unknown query key", get("/events?offset=1"), 400, "invalid_query"},
+		{"query key twice", get("/events?after=1&after=2"), 400, "invalid_query"},
+		{"unknown ack", strings.Replace(post(jsonType, oneEvent("h")), "/publish", "/publish?ack=disk", 1), 400, "invalid_query"},
+		{"results that cannot be known", strings.Replace(post(jsonType, oneEvent("h")), "/publish", "/publish?results=true", 1), 400, "invalid_query"},
+		{"limit 0", get("/events?limit=0"), 400, "invalid_query"},
+		{"limit -1", get("/events?limit=-1"), 400, "invalid_query"},
+		{"limit abc", get("/events?limit=abc"), 400, "invalid_query"},
+		{"limit 1e9", get("/events?limit=1e9"), 400, "invalid_query"},
+		{"limit 10001", get("/events?limit=10001"), 400, "invalid_query"},
+		{"forged cursor", get("/events?after=9223372036854775808"), 400, "invalid_query"},
+		{"empty topic", get("/events?topic="), 400, "invalid_query"},
+		{"bad Last-Event-ID", "GET /events/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: x\r\n\r\n", 400, "invalid_query"},
+	}
+}
+
+// send writes raw bytes to a connection of its own and reads one answer.
+func send(t *testing.T, addr, request string) (status int, body []byte) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(requestTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	// The server may answer and close before it has read all: that is no error here.
+	go io.WriteString(conn, request)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0, nil
+	}
+	defer answer.Body.Close()
+	body, _ = io.ReadAll(answer.Body)
+	return answer.StatusCode, body
+}
+
+// TestHostileInput sends each hostile request, checks its answer, that a good request
+// right after it works, and in the end that only the good ones are stored.
+func TestHostileInput(t *testing.T) {
+	a := start(t, t.TempDir()+"/data", "-max-body-bytes", fmt.Sprint(smallBody))
+	addr := a.Addr
+	good := 0
+	for _, tc := range hostile() {
+		t.Run(tc.name, func(t *testing.T) {
+			status, body := send(t, addr, tc.request)
+			if status != tc.status {
+				t.Errorf("status %d, want %d: %s", status, tc.status, body)
+			}
+			if tc.code != "" {
+				var problem struct {
+					Status int
+					Code   string
+				}
+				if err := json.Unmarshal(body, &problem); err != nil || problem.Code != tc.code || problem.Status != tc.status {
+					t.Errorf("answer %s, want code %s", body, tc.code)
+				}
+			}
+			good++
+			if status, body := send(t, addr, post(jsonType, oneEvent(fmt.Sprint("good-", good)))); status != 202 {
+				t.Fatalf("a good request after it: %d %s", status, body)
+			}
+		})
+	}
+	a.checkStored(t, good)
+}
+
+// checkStored waits for the drain and counts what is stored.
+func (a *aggregator) checkStored(t *testing.T, want int) {
+	t.Helper()
+	deadline := time.Now().Add(drainTimeout)
+	for {
+		_, body := send(t, a.Addr, get("/stats"))
+		var s struct {
+			Depth  int `json:"queue_depth"`
+			Unique int `json:"unique_processed"`
+		}
+		if err := json.Unmarshal(body, &s); err != nil {
+			t.Fatalf("%v: %s", err, body)
+		}
+		if s.Depth == 0 {
+			if s.Unique != want {
+				t.Fatalf("%d stored, want %d", s.Unique, want)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not drained: %s", body)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestUnusualButValid is the other side: strange, and to be kept byte for byte.
+func TestUnusualButValid(t *testing.T) {
+	a := start(t, t.TempDir()+"/data")
+	addr := a.Addr
+	payloads := map[string]string{
+		"big integer": `123456789012345678901234567890`,
+		"1e400":       `1e400`,
+		"spaces":      `{ "a" : [ 1 , 2 ] }`,
+		"escapes":     `"\u00e9\/\n"`,
+		"twice":       `{"a":1,"a":2}`,
+		"null":        `null`,
+		"deep":        strings.Repeat("[", 5000) + strings.Repeat("]", 5000),
+	}
+	ids := map[string]string{"sql": `'; DROP TABLE events; --`, "composed": "\u00e9", "decomposed": "e\u0301", "255": strings.Repeat("x", 255)}
+	n := 0
+	for name, payload := range payloads {
+		if status, body := send(t, addr, post(jsonType, oneEvent(name, `,"payload":`+payload))); status != 202 {
+			t.Fatalf("%s: %d %s", name, status, body)
+		}
+		n++
+	}
+	for _, id := range ids {
+		if status, body := send(t, addr, post(jsonType, oneEvent(id))); status != 202 {
+			t.Fatalf("%q: %d %s", id, status, body)
+		}
+		n++
+	}
+	// The same id with another payload: the first wins.
+	if status, _ := send(t, addr, post(jsonType, oneEvent("1e400", `,"payload":2`))); status != 202 {
+		t.Fatal(status)
+	}
+	a.checkStored(t, n)
+	_, body := send(t, addr, get("/events?limit=1000&topic="+url.QueryEscape("t")))
+	var page struct {
+		Events []struct {
+			ID      string          `json:"event_id"`
+			Payload json.RawMessage `json:"payload"`
+		} `json:"events"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, e := range page.Events {
+		seen[e.ID] = true
+		if want, ok := payloads[e.ID]; ok && string(e.Payload) != want {
+			t.Errorf("%s came back as %.80s", e.ID, e.Payload)
+		}
+	}
+	for _, id := range ids {
+		if !seen[id] {
+			t.Errorf("%q is not stored", id)
+		}
+	}
+	if len(page.Events) != n {
+		t.Errorf("%d events, want %d", len(page.Events), n)
+	}
+}
+
+// TestSlowAndSilentClients: half-sent requests and idle connections must not keep a
+// healthy publisher waiting, nor a stop.
+func TestSlowAndSilentClients(t *testing.T) {
+	a := start(t, t.TempDir()+"/data")
+	addr := a.Addr
+	for i := range 200 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		switch i % 3 {
+		case 0: // silence
+		case 1:
+			io.WriteString(conn, "POST /publish HTTP/1.1\r\nHost:")
+		case 2:
+			io.WriteString(conn, "POST /publish HTTP/1.1\r\nHost: x\r\n"+jsonType+"Content-Length: 1000\r\n\r\n{")
+		}
+	}
+	begin := time.Now()
+	for i := range 20 {
+		if status, body := send(t, addr, post(jsonType, oneEvent(fmt.Sprint(i)))); status != 202 {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if took := time.Since(begin); took > requestTimeout/2 {
+		t.Errorf("20 requests beside 200 slow clients took %v", took)
+	}
+	a.checkStored(t, 20)
+	a.stop(t)
+}
