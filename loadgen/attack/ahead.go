@@ -88,6 +88,7 @@ type ahead struct {
 	changed sync.Cond // any of the fields below
 	queue   []body
 	bytes   int64 // of the queue
+	typical int   // bytes of the first body; the others are about as large
 	full    bool  // once: as much is built as may be, or all
 	stopped bool
 	spare   [][]byte // memory of bodies that were sent
@@ -122,6 +123,9 @@ func (a *ahead) put(b body) bool {
 		a.changed.Broadcast()
 		a.changed.Wait()
 	}
+	if a.typical == 0 {
+		a.typical = len(b.bytes)
+	}
 	a.queue = append(a.queue, b)
 	a.bytes += int64(len(b.bytes))
 	a.changed.Broadcast()
@@ -148,10 +152,18 @@ func (a *ahead) next() (body, bool) {
 		return body{}, false
 	}
 	b := a.queue[0]
+	a.queue[0] = body{}
 	a.queue = a.queue[1:]
 	a.bytes -= int64(len(b.bytes))
 	a.changed.Broadcast()
 	return b, true
+}
+
+// first is the size of the first body; 0 if none was built.
+func (a *ahead) first() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.typical
 }
 
 // recycle gives the memory of a body back.

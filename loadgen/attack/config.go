@@ -3,7 +3,6 @@ package attack
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"time"
 
@@ -147,8 +146,6 @@ func (c Config) filled() (Config, error) {
 		return c, fmt.Errorf("attack: encoding %q is neither json nor ndjson", c.Encoding)
 	case !slices.Contains([]string{CompressionNone, CompressionGzip, CompressionZstd}, c.Compression):
 		return c, fmt.Errorf("attack: compression %q is neither gzip nor zstd", c.Compression)
-	case !slices.Contains([]string{"", "memory", "journal", "store"}, c.AckLevel):
-		return c, fmt.Errorf("attack: ack level %q is not memory, journal or store", c.AckLevel)
 	case c.Timeout < 0 || c.MaxConnections < 0 || c.AheadBytes < 0:
 		return c, errors.New("attack: timeout, connections and bytes ahead cannot be negative")
 	case len(c.Phases) == 0 || len(c.Phases) > MaxPhases:
@@ -160,20 +157,4 @@ func (c Config) filled() (Config, error) {
 		}
 	}
 	return c, c.Retry.Validate()
-}
-
-// target is the URL that requests go to.
-func (c Config) target() (*url.URL, error) {
-	target, err := url.Parse(c.URL)
-	if err != nil {
-		return nil, fmt.Errorf("attack: %w", err)
-	}
-	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
-		return nil, fmt.Errorf("attack: %q is not an http URL", c.URL)
-	}
-	target = target.JoinPath("publish")
-	if c.AckLevel != "" {
-		target.RawQuery = url.Values{"ack": {c.AckLevel}}.Encode()
-	}
-	return target, nil
 }

@@ -62,7 +62,7 @@ func newTally(phases []Phase) *tally {
 		t.phases[i].Name, t.phases[i].Measured = p.Name, p.Measured
 		if p.Rate > 0 {
 			t.phases[i].Planned = p.planned()
-		} else {
+		} else if p.Duration == 0 {
 			t.phases[i].Planned = p.Requests
 		}
 	}

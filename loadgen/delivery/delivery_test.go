@@ -327,3 +327,20 @@ func TestPolicyValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestTarget(t *testing.T) {
+	for _, c := range []struct{ aggregator, ack, want string }{
+		{"http://127.0.0.1:8080", "", "http://127.0.0.1:8080/publish"},
+		{"http://127.0.0.1:8080/", "store", "http://127.0.0.1:8080/publish?ack=store"},
+		{"https://logs.example/sekali?x=1", "memory", "https://logs.example/sekali/publish?ack=memory"},
+	} {
+		if got, err := Target(c.aggregator, c.ack); err != nil || got.String() != c.want {
+			t.Errorf("%s %s: %v, %v", c.aggregator, c.ack, got, err)
+		}
+	}
+	for _, c := range [][2]string{{"127.0.0.1:8080", ""}, {"http://", ""}, {"file:///x", ""}, {"http://%zz", ""}, {"http://h", "disk"}} {
+		if got, err := Target(c[0], c[1]); err == nil {
+			t.Errorf("%q: %v", c, got)
+		}
+	}
+}
