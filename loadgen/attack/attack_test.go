@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"go.uber.org/goleak"
 
+	"sekali/loadgen/delivery"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )
@@ -413,40 +415,59 @@ func TestStoppedBeforeItBegan(t *testing.T) {
 	}
 }
 
-// A server that refuses before it has read the body leaves the transport
-// writing: the memory must not be used for another body meanwhile. The bodies
-// are larger than what the kernel buffers.
-func TestEarlyRefusalsDoNotMixBodies(t *testing.T) {
-	const events, requests = 200, 6
-	large, err := stream.New(stream.Config{Seed: 2, PayloadBytes: 50_000})
+// holding answers before it has let go of the body, as net/http does when a
+// server refuses early.
+type holding struct{ held []io.ReadCloser }
+
+func (h *holding) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.held = append(h.held, r.Body)
+	return &http.Response{StatusCode: http.StatusRequestEntityTooLarge, Header: http.Header{}, Body: http.NoBody}, nil
+}
+
+// The memory of a body is not used again while the transport may read it.
+func TestABodyThatIsStillReadIsNotRecycled(t *testing.T) {
+	w := ledger.NewWriter(io.Discard)
+	defer w.Close()
+	a, err := New(Config{
+		URL: "http://127.0.0.1:1", Stream: testStream(t), Ledger: w, EventsPerRequest: testEvents,
+		Phases: []Phase{{Name: "one", Clients: 1, Requests: 2}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var whole atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		request, _ := strconv.ParseUint(r.Header.Get("Sekali-Request"), 10, 64)
-		if request%3 == 0 {
-			w.WriteHeader(http.StatusRequestEntityTooLarge)
-			return
+	transport := &holding{}
+	deliver := func(number uint64) {
+		b := body{number: number, bytes: bodyOf(t, testStream(t), testEvents, number)}
+		var target vegeta.Target
+		if err := a.deliver.prepare(&target, b, 0, 0); err != nil {
+			t.Fatal(err)
 		}
-		body, err := io.ReadAll(r.Body)
+		r, err := target.Request()
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
-		if !bytes.Equal(body, bodyOf(t, large, events, request)) {
-			t.Errorf("the body of request %d is not its own", request)
+		if _, err := a.deliver.RoundTrip(r); err != nil {
+			t.Fatal(err)
 		}
-		whole.Add(1)
-		fmt.Fprintf(w, `{"accepted":%d,"rejected":0}`, events)
-	}))
-	defer server.Close()
-	_, _, err = run(t, t.Context(), Config{
-		URL: server.URL, Stream: large, EventsPerRequest: events, AheadBytes: 25 << 20,
-		Phases: []Phase{{Name: "closed", Clients: 4, Requests: requests}},
-	})
-	if err != nil || whole.Load() != requests*2/3 {
-		t.Errorf("%v, %d whole bodies", err, whole.Load())
 	}
+	a.deliver.begin(t.Context(), delivery.Sender{Transport: transport, Timeout: time.Second, Start: time.Now()})
+	deliver(0)
+	if len(a.ahead.spare) != 0 {
+		t.Error("a body was recycled while the transport held it")
+	}
+	a.deliver.begin(t.Context(), delivery.Sender{Transport: closing{transport}, Timeout: time.Second, Start: time.Now()})
+	deliver(1)
+	if len(a.ahead.spare) != 1 {
+		t.Errorf("%d bodies recycled, want 1", len(a.ahead.spare))
+	}
+}
+
+// closing closes the body before it answers.
+type closing struct{ *holding }
+
+func (c closing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Body.Close()
+	return c.holding.RoundTrip(r)
 }
 
 func TestWhatARequestLooksLike(t *testing.T) {
