@@ -55,7 +55,7 @@ fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
 	while IFS=: read -r file target; do \
 		echo "$$(dirname $$file) $${target#func }"; \
-		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) "./$$(dirname $$file)" || exit 1; \
+		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 10x "./$$(dirname $$file)" || exit 1; \
 	done
 
 compose-test: ## docker-compose.yml for real: needs a Docker engine

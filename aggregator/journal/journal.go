@@ -106,7 +106,7 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 		}
 		numbers = numbers[1:]
 	}
-	if numbers, err = j.dropUnbegun(numbers); err != nil {
+	if numbers, err = j.dropUnbegun(numbers, committed); err != nil {
 		return nil, nil, err
 	}
 	if err := contiguous(numbers, committed); err != nil {
@@ -133,16 +133,19 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 
 // dropUnbegun removes a last segment whose header a crash has cut: begin had not
 // returned, so it holds nothing.
-func (j *Journal) dropUnbegun(numbers []uint64) ([]uint64, error) {
+func (j *Journal) dropUnbegun(numbers []uint64, committed Position) ([]uint64, error) {
 	if len(numbers) == 0 {
 		return numbers, nil
 	}
-	last := j.path(numbers[len(numbers)-1])
-	info, err := os.Stat(last)
+	last := numbers[len(numbers)-1]
+	info, err := os.Stat(j.path(last))
 	if err != nil || info.Size() >= headerBytes {
 		return numbers, err
 	}
-	return numbers[:len(numbers)-1], os.Remove(last)
+	if last == committed.Segment {
+		return nil, fmt.Errorf("%w: segment %d has %d bytes, the store has applied up to %d", ErrCorrupt, last, info.Size(), committed.Offset)
+	}
+	return numbers[:len(numbers)-1], os.Remove(j.path(last))
 }
 
 // contiguous refuses a journal from which a segment is missing: what it held may
