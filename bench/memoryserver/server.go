@@ -200,3 +200,10 @@ func (s *Server) stats(w http.ResponseWriter) {
 		s.received, s.unique, s.duplicates, time.Since(s.started).Seconds(), s.started.UTC().Format(time.RFC3339Nano),
 		len(s.events), s.received, s.received)
 }
+
+// Stored is the number of events that an export gives.
+func (s *Server) Stored() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.events)
+}

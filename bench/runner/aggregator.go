@@ -87,7 +87,9 @@ func (a *aggregator) start(ctx context.Context) (time.Time, error) {
 	a.mu.Lock()
 	a.current, a.expected = p, false
 	a.mu.Unlock()
-	a.url, a.config.Listen = p.URL, p.Addr
+	if a.url == "" { // its successors have the same
+		a.url, a.config.Listen = p.URL, p.Addr
+	}
 	ready, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	return startedAt, p.WaitReady(ready)
@@ -135,6 +137,8 @@ func (a *aggregator) end(ctx context.Context, signal syscall.Signal) error {
 	a.expected = true
 	p := a.current
 	a.mu.Unlock()
+	// A silent connection of ours is nothing that a graceful stop should have to wait for.
+	a.client.CloseIdleConnections()
 	bounded, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	var exit process.Exit
@@ -152,7 +156,6 @@ func (a *aggregator) end(ctx context.Context, signal syscall.Signal) error {
 	a.past.CPUNS += exit.Usage.CPUNS
 	a.past.WriteBytes += exit.Usage.WriteBytes
 	a.counted = p
-	a.client.CloseIdleConnections()
 	return err
 }
 

@@ -25,8 +25,9 @@ const (
 	probeTime = 2 * time.Second
 )
 
-// machine reads what does not depend on the data folder.
-func machine() result.Environment {
+// machine reads what does not depend on the data folder. version is what the build was told, as git describes it; the
+// toolchain's own stamp, where there is one, is preferred.
+func machine(version string) result.Environment {
 	e := result.Environment{
 		CPUModel:    cpuModel(),
 		Cores:       runtime.NumCPU(),
@@ -35,6 +36,7 @@ func machine() result.Environment {
 		Kernel:      kernel(),
 		GoVersion:   runtime.Version(),
 	}
+	e.Commit, e.Dirty = strings.CutSuffix(version, "-dirty")
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			switch setting.Key {

@@ -52,6 +52,7 @@ type Config struct {
 	AllowRemote bool   // a running server may be elsewhere than on the loopback
 	KeepData    bool
 	Profile     bool
+	Version     string // of the build, as git describes it
 	// Finished is called with each whole result folder, before its expectations are printed. May be nil.
 	Finished func(dir string, run result.Run) error
 
@@ -80,7 +81,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 		return "", ExitFailed
 	}
-	config.environment = machine()
+	config.environment = machine(config.Version)
 	jobs := config.jobs()
 	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
 	lines := newProgress(stderr)

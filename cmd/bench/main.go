@@ -14,6 +14,9 @@ import (
 	"sekali/bench/runner"
 )
 
+// version is set by the build.
+var version = "development"
+
 const usage = `usage: bench <command> [flags]
 
   run      run scenarios, audit them, write results/runs/<run>/

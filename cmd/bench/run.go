@@ -84,6 +84,6 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
 		return "", runner.ExitUsage
 	}
-	f.config.Profile = profiled
+	f.config.Profile, f.config.Version = profiled, version
 	return runner.Run(ctx, f.config, stdout, stderr)
 }

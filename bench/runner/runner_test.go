@@ -1,0 +1,342 @@
+package runner
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sekali/bench/memoryserver"
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+)
+
+// serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command line.
+const serveVariable = "SEKALI_TEST_AGGREGATOR"
+
+func TestMain(m *testing.M) {
+	switch behaviour := os.Getenv(serveVariable); behaviour {
+	case "":
+		goleak.VerifyTestMain(m)
+	default:
+		os.Unsetenv(serveVariable)
+		if err := serve(behaviour); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// serve runs until SIGTERM, and then leaves a database behind as the aggregator does.
+func serve(behaviour string) error {
+	arguments := map[string]string{}
+	for i := 1; i+1 < len(os.Args); i += 2 {
+		if strings.Contains(os.Args[i], "=") {
+			break
+		}
+		arguments[os.Args[i]] = os.Args[i+1]
+	}
+	data := arguments["-data"]
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return err
+	}
+	log := filepath.Join(data, "requests.log")
+	if behaviour == "forgets" {
+		// Answers before it keeps anything: the control of kill.
+		log = filepath.Join(data, fmt.Sprintf("requests-%d.log", os.Getpid()))
+	}
+	server, err := memoryserver.Open(log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", arguments["-listen"])
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, `{"msg":"listening","addr":%q,"admin":""}`+"\n", listener.Addr())
+	running := http.Server{Handler: server}
+	go running.Serve(listener)
+	if behaviour == "dies" {
+		time.Sleep(700 * time.Millisecond)
+		return fmt.Errorf("the disk is gone")
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	<-stop
+	running.Close()
+	if behaviour == "miscounted database" {
+		return writeDatabase(data, server.Stored()-1)
+	}
+	return writeDatabase(data, server.Stored())
+}
+
+func writeDatabase(data string, events int) error {
+	db, err := sql.Open("sqlite", filepath.Join(data, "events.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(`DROP TABLE IF EXISTS events; CREATE TABLE events AS WITH RECURSIVE n(seq) AS (SELECT 1 UNION ALL SELECT seq+1 FROM n WHERE seq < ?) SELECT seq FROM n WHERE seq <= ?`, events, events)
+	return err
+}
+
+const short = `
+name: short
+question: Does it work?
+stream: {seed: 1, duplicates: 0.2}
+load:
+  events_per_request: 20
+  phases:
+    - {name: warm-up, rate: 50/s, duration: 400ms}
+    - {name: measured, rate: 100/s, duration: 800ms, measured: true}
+`
+
+func parse(t *testing.T, text string) []*scenario.Scenario {
+	t.Helper()
+	s, err := scenario.Parse("short.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*scenario.Scenario{s}
+}
+
+// outcome is what a test looks at after a run.
+type outcome struct {
+	exit   int
+	dir    string
+	output string
+	index  result.Index
+}
+
+func runBench(t *testing.T, ctx context.Context, config Config) outcome {
+	t.Helper()
+	config.Out = t.TempDir()
+	config.Repeat = max(config.Repeat, 1)
+	var stdout, stderr strings.Builder
+	dir, exit := Run(ctx, config, &stdout, &stderr)
+	o := outcome{exit: exit, dir: dir, output: stdout.String() + stderr.String()}
+	if dir != "" {
+		var err error
+		if o.index, err = result.ReadIndex(dir); err != nil {
+			t.Fatal(err, o.output)
+		}
+	}
+	return o
+}
+
+func (o outcome) run(t *testing.T, at int) result.Run {
+	t.Helper()
+	if len(o.index.Results) <= at {
+		t.Fatalf("no result %d:\n%s", at, o.output)
+	}
+	run, err := result.ReadRun(filepath.Join(o.dir, o.index.Results[at].Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func expectation(t *testing.T, run result.Run, name string) result.Expectation {
+	t.Helper()
+	for _, e := range run.Expectations {
+		if e.Name == name {
+			return e
+		}
+	}
+	t.Fatalf("no expectation %s in %+v", name, run.Expectations)
+	return result.Expectation{}
+}
+
+// TestMutants runs the whole lab against servers that make one mistake each.
+func TestMutants(t *testing.T) {
+	for name, test := range map[string]struct {
+		mutants memoryserver.Mutants
+		failed  string // expectation
+	}{
+		"control":              {memoryserver.Mutants{}, ""},
+		"one lost":             {memoryserver.Mutants{Lose: 300}, "lost"},
+		"one stored twice":     {memoryserver.Mutants{Twice: 300}, "duplicated"},
+		"one payload changed":  {memoryserver.Mutants{Change: 300}, "unexpected"},
+		"one key forgotten":    {memoryserver.Mutants{Forget: 20}, "duplicated"},
+		"one duplicate missed": {memoryserver.Mutants{Miscount: 100}, "deduplication_rate"},
+		"two out of order":     {memoryserver.Mutants{SwapOrder: 300}, "out_of_order"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			memory := memoryserver.New()
+			memory.Mutants = test.mutants
+			memory.BreakExportEvery = 500
+			server := httptest.NewServer(memory)
+			defer server.Close()
+			// Forget needs the repeat of one of the first events to come: a short history makes it likely.
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, strings.Replace(short, "duplicates: 0.2", "duplicates: 0.6", 1)), Aggregator: server.URL})
+			run := o.run(t, 0)
+			if run.Held() != (test.failed == "") || result.Clean(run.Audit) != (test.failed == "") {
+				t.Errorf("held %v, clean %v:\n%s", run.Held(), result.Clean(run.Audit), o.output)
+			}
+			if test.failed == "" {
+				return
+			}
+			if o.exit != ExitFailed || expectation(t, run, test.failed).Held {
+				t.Errorf("exit code %d, %s:\n%s", o.exit, test.failed, o.output)
+			}
+		})
+	}
+}
+
+func TestProcessIsRunAndMeasured(t *testing.T) {
+	t.Setenv(serveVariable, "honest")
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0], Repeat: 2})
+	if len(o.index.Results) != 2 || o.exit == ExitFailed {
+		t.Fatalf("exit %d:\n%s", o.exit, o.output)
+	}
+	run := o.run(t, 1)
+	if !run.Held() || run.Scenario.Repeat != 2 || run.Scenario.Text != short {
+		t.Errorf("%+v", run)
+	}
+	s := run.Summary
+	if s.AcceptedEvents != 1600 || s.StoredEvents != 1600 || s.DuplicateEvents != 400 || s.ResponseTimeMS.Count != 80 || s.ProcessingLatencyMS.Count == 0 {
+		t.Errorf("summary: %+v", s)
+	}
+	if s.ServerRSSBytesMax == 0 || s.ServerCPUUSPerStored == nil || run.Environment.Fdatasync.P50US == 0 || run.Environment.Filesystem == "" {
+		t.Errorf("not measured: %+v, %+v", s, run.Environment)
+	}
+	if run.Audit.Database == nil || run.Audit.Database.Events != 1600 {
+		t.Errorf("database: %+v", run.Audit.Database)
+	}
+	for _, name := range append(result.RawFiles, result.RunFile, result.BenchFile, logFile) {
+		if _, err := os.Stat(filepath.Join(o.dir, o.index.Results[0].Dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if latest, err := os.Readlink(filepath.Join(o.dir, "..", "..", latestLink)); err != nil || latest != filepath.Join(runsDir, filepath.Base(o.dir)) {
+		t.Errorf("latest is %q, %v", latest, err)
+	}
+	if _, err := os.Stat(filepath.Join(o.dir, dataDir)); !os.IsNotExist(err) {
+		t.Errorf("the data folder is still there: %v", err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		behaviour, text string
+		held            bool
+		lossy           bool
+	}{
+		"SIGTERM":                    {"honest", "fault: {kind: sigterm, at: 600ms, restart_after: 100ms}", true, false},
+		"SIGKILL":                    {"honest", "fault: {kind: sigkill, at: 600ms}", true, false},
+		"SIGKILL loses, unexpected":  {"forgets", "fault: {kind: sigkill, at: 600ms}", false, true},
+		"SIGKILL loses, as expected": {"forgets", "fault: {kind: sigkill, at: 600ms}\naggregator: {ack: memory}\nexpect: {lost: some}", true, true},
+		"SIGKILL had to lose":        {"honest", "fault: {kind: sigkill, at: 600ms}\naggregator: {ack: memory}\nexpect: {lost: some}", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(serveVariable, test.behaviour)
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+test.text), Aggregator: os.Args[0]})
+			run := o.run(t, 0)
+			if run.Held() != test.held || (run.Audit.Lost > 0) != test.lossy {
+				t.Errorf("held %v, lost %d:\n%s", run.Held(), run.Audit.Lost, o.output)
+			}
+			f := run.Fault
+			if f == nil || f.AtNS < 6e8 || f.ExitedNS < f.AtNS || f.RestartedNS < f.ExitedNS || f.ReadyNS < f.RestartedNS {
+				t.Fatalf("fault: %+v", f)
+			}
+			if strings.Contains(test.text, "restart_after") && f.RestartedNS-f.ExitedNS < 1e8 {
+				t.Errorf("restarted too early: %+v", f)
+			}
+			if run.Summary.Retries == 0 || run.Summary.RequestsAcknowledged != 80 {
+				t.Errorf("publishers did not notice: %+v", run.Summary)
+			}
+		})
+	}
+}
+
+func TestWhatFailsIsSaid(t *testing.T) {
+	for behaviour, words := range map[string]string{
+		"dies":                "ended by itself: exit code 1",
+		"miscounted database": "database_events is 1599, must be 1600",
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			t.Setenv(serveVariable, behaviour)
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0]})
+			if o.exit != ExitFailed || !strings.Contains(o.output, words) {
+				t.Errorf("exit %d, output without %q:\n%s", o.exit, words, o.output)
+			}
+		})
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	t.Setenv(serveVariable, "honest")
+	ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
+	defer cancel()
+	text := strings.Replace(short, "800ms", "60s", 1)
+	began := time.Now()
+	o := runBench(t, ctx, Config{Scenarios: parse(t, text), Aggregator: os.Args[0], Repeat: 3})
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("took %s", took)
+	}
+	if o.exit != ExitFailed || !strings.Contains(o.output, "interrupted") {
+		t.Errorf("exit %d:\n%s", o.exit, o.output)
+	}
+	for _, marked := range []string{o.dir, filepath.Join(o.dir, "short-1")} {
+		if _, err := os.Stat(filepath.Join(marked, interruptedFile)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, absent := range []string{filepath.Join(o.dir, "..", "..", latestLink), filepath.Join(o.dir, dataDir), filepath.Join(o.dir, "short-2")} {
+		if _, err := os.Lstat(absent); !os.IsNotExist(err) {
+			t.Errorf("%s: %v", absent, err)
+		}
+	}
+}
+
+// TestRunningServer drives one server twice: what the first run left is none of the second one's business.
+func TestRunningServer(t *testing.T) {
+	server := httptest.NewServer(memoryserver.New())
+	defer server.Close()
+	for range 2 {
+		o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: server.URL})
+		run := o.run(t, 0)
+		if !run.Held() || !run.Aggregator.External || run.Audit.Stored != 1600 {
+			t.Errorf("%s", o.output)
+		}
+	}
+	if answer, err := http.Get(server.URL + "/readyz"); err != nil || answer.StatusCode != http.StatusOK {
+		t.Error("the server did not survive", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestUsageErrors(t *testing.T) {
+	good := parse(t, short)
+	for name, config := range map[string]Config{
+		"no scenario":       {Aggregator: os.Args[0], Repeat: 1},
+		"no program":        {Scenarios: good, Aggregator: "/nonexistent", Repeat: 1},
+		"a folder":          {Scenarios: good, Aggregator: os.TempDir(), Repeat: 1},
+		"repeat":            {Scenarios: good, Aggregator: os.Args[0]},
+		"not the loopback":  {Scenarios: good, Aggregator: "http://192.0.2.1:80", Repeat: 1},
+		"no host":           {Scenarios: good, Aggregator: "http://", Repeat: 1},
+		"fault for an URL":  {Scenarios: parse(t, short+"fault: {kind: sigkill, at: 1s}"), Aggregator: "http://127.0.0.1:1", Repeat: 1},
+		"profile of an URL": {Scenarios: good, Aggregator: "http://127.0.0.1:1", Repeat: 1, Profile: true},
+	} {
+		var stdout, stderr strings.Builder
+		config.Out = t.TempDir()
+		if _, exit := Run(context.Background(), config, &stdout, &stderr); exit != ExitUsage || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", name, exit, stderr.String())
+		}
+		if entries, _ := os.ReadDir(config.Out); len(entries) > 0 {
+			t.Errorf("%s: left %v behind", name, entries)
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekali/bench/memoryserver"
+)
+
+func call(args ...string) (exit int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	exit = dispatch(context.Background(), args, &out, &err)
+	return exit, out.String(), err.String()
+}
+
+const scenarioText = `name: tiny
+question: Does the command line work?
+load:
+  events_per_request: 10
+  phases:
+    - {name: measured, clients: 2, requests: 20, measured: true}
+stream: {duplicates: 0.2}
+`
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestUsage(t *testing.T) {
+	bad := write(t, "bad.yaml", strings.Replace(scenarioText, "clients: 2", "clients: -2", 1))
+	for name, test := range map[string]struct {
+		args []string
+		exit int
+		says string
+	}{
+		"nothing":             {nil, 2, "usage: bench"},
+		"help":                {[]string{"-h"}, 2, "usage: bench"},
+		"unknown command":     {[]string{"conquer"}, 2, `unknown command "conquer"`},
+		"unknown flag":        {[]string{"run", "-speed", "9"}, 2, "-speed"},
+		"too many arguments":  {[]string{"run", "smoke"}, 2, "1 arguments where 0 are expected"},
+		"too few arguments":   {[]string{"audit", "folder"}, 2, "1 arguments where 2 are expected"},
+		"bad scenario":        {[]string{"run", "-scenario", bad}, 2, bad + ":5:32: load.phases[0].clients"},
+		"missing scenario":    {[]string{"run", "-scenario", "nonexistent"}, 2, "scenarios/nonexistent.yaml"},
+		"missing token file":  {[]string{"run", "-token-file", "/nonexistent"}, 2, "/nonexistent"},
+		"missing folder":      {[]string{"audit", "/nonexistent", "/nonexistent"}, 1, "/nonexistent"},
+		"help of a command":   {[]string{"run", "-h"}, 0, "-aggregator"},
+		"remote without word": {[]string{"run", "-scenario", write(t, "tiny.yaml", scenarioText), "-aggregator", "http://192.0.2.1"}, 2, "-allow-remote"},
+	} {
+		exit, stdout, stderr := call(test.args...)
+		if exit != test.exit || !strings.Contains(stderr, test.says) || stdout != "" {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q", name, exit, stdout, stderr)
+		}
+	}
+}
+
+// TestRunAndAuditAgain runs against a server, and audits its result folder from an export, whole and with a line missing.
+func TestRunAndAuditAgain(t *testing.T) {
+	server := httptest.NewServer(memoryserver.New())
+	defer server.Close()
+	out := t.TempDir()
+	_, stdout, stderr := call("run", "-scenario", write(t, "tiny.yaml", scenarioText), "-aggregator", server.URL, "-out", out)
+	if !strings.Contains(stdout, "audit clean (160 acknowledged, 160 stored)") {
+		t.Fatalf("%s%s", stdout, stderr)
+	}
+	folder := filepath.Join(out, "latest", "tiny-1")
+	if exit, stdout, stderr := call("audit", folder, server.URL); exit != 0 || !strings.Contains(stdout, `"stored": 160`) {
+		t.Errorf("by URL: exit %d, %s%s", exit, stdout, stderr)
+	}
+	answer, err := http.Get(server.URL + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var events bytes.Buffer
+	if _, err := events.ReadFrom(answer.Body); err != nil {
+		t.Fatal(err)
+	}
+	if exit, stdout, stderr := call("audit", folder, write(t, "events", events.String())); exit != 0 {
+		t.Errorf("by export: exit %d, %s%s", exit, stdout, stderr)
+	}
+	_, shortened, _ := strings.Cut(events.String(), "\n")
+	if exit, stdout, _ := call("audit", folder, write(t, "events", shortened)); exit != 1 || !strings.Contains(stdout, `"lost": 1`) {
+		t.Errorf("a line is missing: exit %d, %s", exit, stdout)
+	}
+}
