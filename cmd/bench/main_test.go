@@ -50,7 +50,7 @@ func TestUsage(t *testing.T) {
 		"unknown flag":        {[]string{"run", "-speed", "9"}, 2, "-speed"},
 		"too many arguments":  {[]string{"run", "smoke"}, 2, "1 arguments where 0 are expected"},
 		"too few arguments":   {[]string{"audit", "folder"}, 2, "1 arguments where 2 are expected"},
-		"bad scenario":        {[]string{"run", "-scenario", bad}, 2, bad + ":5:32: load.phases[0].clients"},
+		"bad scenario":        {[]string{"run", "-scenario", bad}, 2, bad + ":6:33: load.phases[0].clients"},
 		"missing scenario":    {[]string{"run", "-scenario", "nonexistent"}, 2, "scenarios/nonexistent.yaml"},
 		"missing token file":  {[]string{"run", "-token-file", "/nonexistent"}, 2, "/nonexistent"},
 		"missing folder":      {[]string{"audit", "/nonexistent", "/nonexistent"}, 1, "/nonexistent"},
