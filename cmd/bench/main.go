@@ -33,7 +33,9 @@ Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scena
 // commands take their arguments and return the exit code.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
 	"run":     run,
-	"profile": profile,
+	"profile": profileRun,
+	"report":  report,
+	"verify":  verify,
 	"audit":   audit,
 }
 

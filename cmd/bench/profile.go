@@ -2,11 +2,34 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"path/filepath"
+
+	"sekali/bench/profile"
+	"sekali/bench/result"
+	"sekali/bench/runner"
 )
 
-// profile runs with profiles and prints their top functions.
-func profile(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	_, exit := runScenarios(ctx, "profile", true, args, stdout, stderr)
+// topFunctions is how many are printed of each profile.
+const topFunctions = 15
+
+// profileRun runs with profiles and prints their top functions.
+func profileRun(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	dir, exit := runScenarios(ctx, "profile", true, args, stdout, stderr)
+	if dir == "" || ctx.Err() != nil {
+		return exit
+	}
+	folders, err := result.Open(dir)
+	for _, folder := range folders {
+		fmt.Fprintf(stdout, "\n== %s\n", folder.Run.Scenario.Label())
+		if err == nil {
+			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions)
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench profile: %v\n", err)
+		return max(exit, runner.ExitFailed)
+	}
 	return exit
 }
