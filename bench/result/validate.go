@@ -21,8 +21,11 @@ const (
 	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample every 100 ms.
 	maxTraceGapNS = int64(time.Second)
 	// maxLittleError is how far the mean of the queue trace may be from what the processing latencies say, as a share
-	// of the larger, beside three standard errors of the trace's own mean.
+	// of the larger, beside three standard errors of the trace's own mean and one request: samples that keep step with
+	// the requests always see the same moment of them.
 	maxLittleError = 0.2
+	// minLittleSamples is below which nothing can be held against a trace.
+	minLittleSamples = 10
 )
 
 // Validate computes a result folder's validity from its raw files and run.json's inputs.
@@ -198,39 +201,28 @@ func (r *Raw) littleReasons(s Summary) []string {
 	}
 	depth := newCurve(answered, func(s Sample) float64 { return float64(s.QueueDepth) }).area(w.StartNS, w.EndNS) / duration
 	waits := float64(latency.Count) * *latency.Mean * 1e6 / duration
-	allowed := maxLittleError*max(depth, waits) + 3*standardError(answered, w)
+	allowed := maxLittleError*max(depth, waits) + 3*standardError(answered, w) + float64(r.Run.Load.EventsPerRequest)
 	if math.Abs(depth-waits) <= allowed {
 		return nil
 	}
 	return []string{fmt.Sprintf("Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
 }
 
-// standardError is that of the mean depth, from blocks of samples since neighbours are alike.
+// standardError is that of the mean depth: what sampling alone does to it. It is taken from the differences between
+// neighbours (von Neumann), since a queue that fills and drains varies much more than its sampling is uncertain.
 func standardError(answered []Sample, w HistogramWindow) float64 {
-	const block = 5 // half a second
-	var means []float64
-	var sum float64
-	var n int
+	var depths []float64
 	for _, s := range answered {
-		if s.TNS < w.StartNS || s.TNS > w.EndNS {
-			continue
-		}
-		sum += float64(s.QueueDepth)
-		if n++; n == block {
-			means = append(means, sum/block)
-			sum, n = 0, 0
+		if s.TNS >= w.StartNS && s.TNS <= w.EndNS {
+			depths = append(depths, float64(s.QueueDepth))
 		}
 	}
-	if len(means) < 2 {
-		// Too short to tell what sampling alone does: nothing can be held against it.
+	if len(depths) < minLittleSamples {
 		return math.Inf(1)
 	}
-	var mean, squares float64
-	for _, m := range means {
-		mean += m / float64(len(means))
+	var squares float64
+	for i := 1; i < len(depths); i++ {
+		squares += (depths[i] - depths[i-1]) * (depths[i] - depths[i-1])
 	}
-	for _, m := range means {
-		squares += (m - mean) * (m - mean)
-	}
-	return math.Sqrt(squares / float64(len(means)-1) / float64(len(means)))
+	return math.Sqrt(squares / 2 / float64(len(depths)-1) / float64(len(depths)))
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"sekali/bench/result"
 	"sekali/loadgen/ledger"
@@ -87,12 +86,12 @@ func TestValidity(t *testing.T) {
 				}
 			})
 		}},
-		{"request not sent", "1 of 451 planned requests were never sent", func(t *testing.T, dir string) {
+		{"request not sent", "1 of 1051 planned requests were never sent", func(t *testing.T, dir string) {
 			rewriteRun(t, dir, func(r *result.Run) { r.Phases[1].Planned++ })
 			rewriteRequests(t, dir, func(*ledger.Attempt) {},
-				ledger.Attempt{Request: 450, Phase: 1, PlannedNS: 4 * second, Cause: ledger.CauseNotSent})
+				ledger.Attempt{Request: 1050, Phase: 1, PlannedNS: 4 * second, Cause: ledger.CauseNotSent})
 		}},
-		{"request unknown to the ledger", "1 of 451 planned requests were never sent", func(t *testing.T, dir string) {
+		{"request unknown to the ledger", "1 of 1051 planned requests were never sent", func(t *testing.T, dir string) {
 			rewriteRun(t, dir, func(r *result.Run) { r.Phases[1].Planned++ })
 		}},
 		{"generator saturated", "the generator took", func(t *testing.T, dir string) {
@@ -153,8 +152,7 @@ func TestValidity(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			model := steady
-			model.Measured = 4 * time.Second
+			model := burst
 			dir := write(t, model)
 			test.spoil(t, dir)
 			v, err := result.Validate(dir)

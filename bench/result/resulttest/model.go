@@ -221,7 +221,12 @@ func (s *simulation) stored() map[uint64]bool {
 
 func (s *simulation) audit() audit.Report {
 	stored := uint64(len(s.stored()))
-	return audit.Report{Acknowledged: stored + s.lostOriginals(), Stored: stored, Lost: s.lostOriginals(),
+	var processed uint64
+	for _, c := range s.commits {
+		processed += uint64(len(c.events))
+	}
+	return audit.Report{Bounds: audit.Bounds{DuplicatesMin: processed - stored, DuplicatesMax: processed - stored},
+		Acknowledged: stored + s.lostOriginals(), Stored: stored, Lost: s.lostOriginals(),
 		Checks: []audit.Check{{Name: "unique_processed", Held: true, Got: stored, Min: stored, Max: stored}}, Findings: []string{}}
 }
 

@@ -1,0 +1,178 @@
+// Package profile reads the aggregator's pprof profiles and says which functions they name first.
+package profile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/pprof/profile"
+)
+
+// Suffix ends the name of a profile's file, after its kind.
+const Suffix = ".pb.gz"
+
+// kind is a profile that a run may have, and what is counted in it.
+type kind struct {
+	name   string
+	sample string // the sample type that the table is made of
+	counts string // in words
+}
+
+// kinds are in the order in which they are printed.
+var kinds = []kind{
+	{"cpu", "cpu", "CPU time in the measured phases"},
+	{"heap", "inuse_space", "memory in use at the end"},
+	{"allocs", "alloc_space", "memory allocated since the start"},
+	{"mutex", "delay", "time that others waited for a lock held here, since the start"},
+	{"block", "delay", "time spent waiting here, since the start"},
+}
+
+// Table is a profile by function.
+type Table struct {
+	Kind      string // cpu, heap, allocs, mutex or block
+	Counts    string // what it counts, in words
+	Unit      string // nanoseconds or bytes
+	Total     int64
+	Functions []Function // by flat, falling
+}
+
+// Function is one function's part of a profile.
+type Function struct {
+	Name      string
+	Flat, Cum int64 // by itself; with all that it called
+}
+
+// Share is a part of the table's total, 0 to 1.
+func (t Table) Share(part int64) float64 {
+	if t.Total == 0 {
+		return 0
+	}
+	return float64(part) / float64(t.Total)
+}
+
+// Format writes a value with its unit.
+func (t Table) Format(v int64) string {
+	if t.Unit == "nanoseconds" {
+		return (time.Duration(v).Round(10 * time.Microsecond)).String()
+	}
+	return fmt.Sprintf("%.2f MB", float64(v)/1e6)
+}
+
+// Read returns the tables of the profiles in a folder, each with its top n functions. A kind that the folder lacks is
+// left out; a folder that is not there has none.
+func Read(dir string, n int) ([]Table, error) {
+	var tables []Table
+	for _, k := range kinds {
+		table, err := k.read(filepath.Join(dir, k.name+Suffix), n)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, table)
+	}
+	return tables, nil
+}
+
+func (k kind) read(path string, n int) (Table, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Table{}, fmt.Errorf("profile: %w", err)
+	}
+	defer file.Close()
+	p, err := profile.Parse(file)
+	if err != nil {
+		return Table{}, fmt.Errorf("profile: %s: %w", path, err)
+	}
+	at := slices.IndexFunc(p.SampleType, func(t *profile.ValueType) bool { return t.Type == k.sample })
+	if at < 0 {
+		return Table{}, fmt.Errorf("profile: %s has no samples of type %q", path, k.sample)
+	}
+	table := Table{Kind: k.name, Counts: k.counts, Unit: p.SampleType[at].Unit}
+	table.Functions = functions(p, at)
+	for _, f := range table.Functions {
+		table.Total += f.Flat
+	}
+	table.Functions = table.Functions[:min(n, len(table.Functions))]
+	return table, nil
+}
+
+// functions adds up the samples by function. One that is on a stack twice is counted once in its Cum.
+func functions(p *profile.Profile, value int) []Function {
+	byName := map[string]*Function{}
+	for _, sample := range p.Sample {
+		onStack := map[string]bool{}
+		for depth, name := range stack(sample) {
+			f := byName[name]
+			if f == nil {
+				f = &Function{Name: name}
+				byName[name] = f
+			}
+			if depth == 0 {
+				f.Flat += sample.Value[value]
+			}
+			if !onStack[name] {
+				f.Cum += sample.Value[value]
+				onStack[name] = true
+			}
+		}
+	}
+	all := make([]Function, 0, len(byName))
+	for _, f := range byName {
+		all = append(all, *f)
+	}
+	slices.SortFunc(all, func(a, b Function) int {
+		return cmp.Or(cmp.Compare(b.Flat, a.Flat), cmp.Compare(b.Cum, a.Cum), cmp.Compare(a.Name, b.Name))
+	})
+	return all
+}
+
+// stack names a sample's functions from the innermost out; inlined calls are their own functions.
+func stack(s *profile.Sample) []string {
+	var names []string
+	for _, location := range s.Location {
+		if len(location.Line) == 0 {
+			names = append(names, fmt.Sprintf("%#x", location.Address))
+		}
+		for _, line := range location.Line {
+			names = append(names, line.Function.Name)
+		}
+	}
+	return names
+}
+
+// Print writes the top functions of every profile in a folder, and how to open them.
+func Print(w io.Writer, dir string, n int) error {
+	tables, err := Read(dir, n)
+	if err != nil {
+		return err
+	}
+	if len(tables) == 0 {
+		return fmt.Errorf("profile: %s holds none", dir)
+	}
+	for _, t := range tables {
+		fmt.Fprintf(w, "%s: %s, %s in all\n", t.Kind, t.Counts, t.Format(t.Total))
+		columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(columns, "flat\tflat%%\tcum\tcum%%\t\n")
+		for _, f := range t.Functions {
+			fmt.Fprintf(columns, "%s\t%.1f%%\t%s\t%.1f%%\t  %s\n", t.Format(f.Flat), 100*t.Share(f.Flat), t.Format(f.Cum), 100*t.Share(f.Cum), f.Name)
+		}
+		if err := columns.Flush(); err != nil {
+			return fmt.Errorf("profile: %w", err)
+		}
+		fmt.Fprintln(w)
+	}
+	cpu := filepath.Join(dir, tables[0].Kind+Suffix)
+	_, err = fmt.Fprintf(w, "Open one in the browser:  go tool pprof -http=: %s\nWhat changed since:       go tool pprof -http=: -diff_base <earlier%s> %s\n",
+		cpu, Suffix, cpu)
+	return err
+}

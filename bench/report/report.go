@@ -1,0 +1,290 @@
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template"
+
+	"sekali/bench/profile"
+	"sekali/bench/result"
+)
+
+// Where things are, from the repository's root on.
+const (
+	referenceDir = "results/reference"
+	picturesDir  = "results/pictures"
+	reportFile   = "REPORT.md"
+	readmeFile   = "README.md"
+)
+
+// The lines between which README.md's headline figures stand.
+const (
+	headlineBegin = "<!-- headline:begin -->\n"
+	headlineEnd   = "<!-- headline:end -->"
+)
+
+// Write makes REPORT.md, its pictures and README.md's headline figures from results/reference/ under root, and returns
+// the names of the files it wrote. Pictures that are no longer of the report are removed.
+func Write(root string) ([]string, error) {
+	files, err := render(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := removeStale(root, files); err != nil {
+		return nil, err
+	}
+	var written []string
+	for _, f := range files {
+		target := filepath.Join(root, filepath.FromSlash(f.name))
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return written, fmt.Errorf("report: %w", err)
+		}
+		if err := os.WriteFile(target, f.text, 0o644); err != nil {
+			return written, fmt.Errorf("report: %w", err)
+		}
+		written = append(written, f.name)
+	}
+	return written, nil
+}
+
+func removeStale(root string, files []file) error {
+	stale, err := staleFiles(root, files)
+	if err != nil {
+		return err
+	}
+	for _, name := range stale {
+		if err := os.Remove(filepath.Join(root, filepath.FromSlash(name))); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	return nil
+}
+
+// staleFiles are pictures that are there and that the report does not have.
+func staleFiles(root string, files []file) ([]string, error) {
+	there, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(picturesDir), "*.svg"))
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, f := range files {
+		wanted[f.name] = true
+	}
+	var stale []string
+	for _, name := range there {
+		if name := path.Join(picturesDir, filepath.Base(name)); !wanted[name] {
+			stale = append(stale, name)
+		}
+	}
+	return stale, nil
+}
+
+// file is something that the reference determines, to the byte.
+type file struct {
+	name string // from root on, with slashes
+	text []byte
+}
+
+func render(root string) ([]file, error) {
+	s, err := readSet(filepath.Join(root, filepath.FromSlash(referenceDir)))
+	if err != nil {
+		return nil, err
+	}
+	text, pictures, err := s.markdown()
+	if err != nil {
+		return nil, err
+	}
+	files := []file{{reportFile, text}}
+	for _, p := range pictures {
+		files = append(files, file{p.Path, p.svg})
+	}
+	readme, err := withHeadline(filepath.Join(root, readmeFile), s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return files, nil
+	}
+	return append(files, file{readmeFile, readme}), err
+}
+
+// withHeadline is the README with its headline figures made anew.
+func withHeadline(name string, s *set) ([]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	head, rest, ok := strings.Cut(string(text), headlineBegin)
+	_, tail, closed := strings.Cut(rest, headlineEnd)
+	if !ok || !closed {
+		return nil, fmt.Errorf("report: %s has no %s and %s", name, strings.TrimSpace(headlineBegin), headlineEnd)
+	}
+	var headline strings.Builder
+	for _, line := range s.answers() {
+		fmt.Fprintf(&headline, "- %s\n", line)
+	}
+	return []byte(head + headlineBegin + headline.String() + headlineEnd + tail), nil
+}
+
+//go:embed report.md.tmpl
+var markdownText string
+
+var markdownTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"cell": cell, "number": figureOf, "sentence": sentence, "validity": validity, "exact": exact,
+	"join": strings.Join, "megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 },
+	"percent": func(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) },
+}).Parse(markdownText))
+
+// view is what the template sees.
+type view struct {
+	Answers   []string
+	AckTable  string // "": the set has no ack-levels
+	AckRuns   string
+	Sections  []section
+	CostTable string
+	Profile   *profile.Table // nil: no result has one
+	ProfileOf string
+	Machines  []machine
+}
+
+// PublishedAnswer and PublishedProcessed are the course report's own figures.
+func (view) PublishedAnswer() string    { return publishedAnswer }
+func (view) PublishedProcessed() string { return publishedProcessed }
+
+// section is one scenario.
+type section struct {
+	Name, Question string
+	Groups         []*group
+	Pictures       []picture
+	Table, Audit   string
+	Published      bool // has the course report's own figures beside it
+}
+
+// machine is an environment and the runs that had it.
+type machine struct {
+	result.Environment
+	Version string
+	Runs    []string // linked
+}
+
+func (s *set) markdown() ([]byte, []picture, error) {
+	v := view{Answers: s.answers(), CostTable: s.costTable(), Machines: s.machines()}
+	if levels := s.find("ack-levels"); levels != nil {
+		v.AckTable, v.AckRuns = s.ackTable(levels), runsOf(levels.Cases)
+	}
+	var pictures []picture
+	for _, sc := range s.scenarios {
+		drawn, err := sc.pictures()
+		if err != nil {
+			return nil, nil, err
+		}
+		pictures = append(pictures, drawn...)
+		v.Sections = append(v.Sections, section{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
+			Table: sc.table(), Audit: table(sc.Cases, auditRows), Published: sc.Name == "course-report"})
+	}
+	for _, g := range s.groups() {
+		for _, t := range g.first().Profiles {
+			if t.Kind == "cpu" && v.Profile == nil {
+				v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[:1]}).Runs()
+			}
+		}
+	}
+	var text bytes.Buffer
+	if err := markdownTemplate.Execute(&text, v); err != nil {
+		return nil, nil, fmt.Errorf("report: %w", err)
+	}
+	return text.Bytes(), pictures, nil
+}
+
+func (s *scenario) table() string {
+	own := []row{}
+	if s.Name == "course-report" {
+		own = []row{figureRow("answered, ms", answeredMS), figureRow("all stored, ms", processedMS)}
+	}
+	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
+		requestRows, faultRows, generatorRows)
+}
+
+// promises say, for each ack level, what CONTRACT promises: they are not measured.
+var promises = map[string][2]string{
+	"memory":  {"in the queue", "a graceful stop"},
+	"journal": {"synced in the journal", "SIGKILL, power loss"},
+	"store":   {"committed", "SIGKILL, power loss"},
+}
+
+func (s *set) ackTable(levels *scenario) string {
+	promised := func(i int) func(*group) string {
+		return func(g *group) string { return promises[g.first().Run.Aggregator.Ack][i] }
+	}
+	kill := s.find("kill")
+	losses := row{"lost by SIGKILL, of acknowledged", func(g *group) string {
+		k := kill.find(g.Case)
+		if k == nil {
+			return withheld
+		}
+		return exact(lost(k)) + " of " + exact(acknowledged(k))
+	}}
+	return table(levels.Cases, []row{{"answered when the events are", promised(0)}, {"promised to survive", promised(1)}, losses},
+		serviceRows, responseRows, processingRows, throughputRows, queueRows, costRows)
+}
+
+func (s *set) costTable() string {
+	var text strings.Builder
+	text.WriteString("| |")
+	for _, r := range costRows {
+		fmt.Fprintf(&text, " %s |", r.name)
+	}
+	text.WriteString(" run |\n|---|" + strings.Repeat("---:|", len(costRows)) + "---|\n")
+	for _, g := range s.groups() {
+		fmt.Fprintf(&text, "| %s |", cell(g.Label()))
+		for _, r := range costRows {
+			fmt.Fprintf(&text, " %s |", cell(r.cell(g)))
+		}
+		fmt.Fprintf(&text, " %s |\n", g.Runs())
+	}
+	return text.String()
+}
+
+// machines are the environments, apart from the disk's own latency, which is measured before each result.
+func (s *set) machines() []machine {
+	var all []machine
+	for _, g := range s.groups() {
+		for _, r := range g.Repeats {
+			run := fmt.Sprintf("[%s](%s/)", cell(r.Run.ID), path.Dir(r.Path))
+			m := machine{Environment: r.Run.Environment, Version: r.Run.Aggregator.Version, Runs: []string{run}}
+			known := false
+			for i := range all {
+				if all[i].same(m) {
+					known = true
+					if !slices.Contains(all[i].Runs, run) {
+						all[i].Runs = append(all[i].Runs, run)
+					}
+					all[i].Fdatasync = worse(all[i].Fdatasync, m.Fdatasync)
+				}
+			}
+			if !known {
+				all = append(all, m)
+			}
+		}
+	}
+	return all
+}
+
+func (m machine) same(other machine) bool {
+	a, b := m.Environment, other.Environment
+	a.Fdatasync, b.Fdatasync = result.Fdatasync{}, result.Fdatasync{}
+	return a == b && m.Version == other.Version
+}
+
+// worse is the slower of two probes of one disk.
+func worse(a, b result.Fdatasync) result.Fdatasync {
+	if b.P50US > a.P50US {
+		return b
+	}
+	return a
+}

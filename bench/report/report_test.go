@@ -1,0 +1,299 @@
+package report
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sekali/bench/result"
+	"sekali/bench/result/resulttest"
+)
+
+var update = flag.Bool("update", false, "make testdata/root anew from the model; read its REPORT.md before committing it")
+
+// golden is a small repository with a report of made-up figures: raw files, REPORT.md, pictures and README.md.
+const golden = "testdata/root"
+
+// models are what golden's reference consists of.
+func models() []resulttest.Model {
+	const second = time.Second
+	base := resulttest.Model{Ack: "journal", Rate: 60, Measured: 2 * second, EventsPerS: 8000, Seed: 1, Repeat: 1}
+	with := func(scenario, name string, change func(*resulttest.Model)) resulttest.Model {
+		m := base
+		m.Scenario, m.Case = scenario, name
+		change(&m)
+		return m
+	}
+	level := func(ack string) func(*resulttest.Model) { return func(m *resulttest.Model) { m.Ack = ack } }
+	killed := func(ack string) func(*resulttest.Model) {
+		return func(m *resulttest.Model) {
+			m.Ack, m.Rate, m.Kill, m.Down, m.Seed = ack, 200, 2*second, second/4, 7
+		}
+	}
+	overload := func(repeat int) func(*resulttest.Model) {
+		return func(m *resulttest.Model) {
+			m.Rate, m.Repeat, m.Seed, m.EventsPerS = 250, repeat, uint64(repeat), 8000+200*float64(repeat)
+		}
+	}
+	return []resulttest.Model{
+		with("ack-levels", "memory", level("memory")), with("ack-levels", "journal", level("journal")), with("ack-levels", "store", level("store")),
+		with("burst", "", overload(1)), with("burst", "", overload(2)), with("burst", "", overload(3)),
+		with("kill", "memory", killed("memory")), with("kill", "journal", killed("journal")),
+		with("course-report", "batched", func(m *resulttest.Model) { m.Rate, m.Measured = 20, second }),
+		with("duplicates", "history", func(*resulttest.Model) {}),
+	}
+}
+
+func makeGolden(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(golden); err != nil {
+		t.Fatal(err)
+	}
+	writeReference(t, golden, models())
+	readme := "# A README with synthetic figures, for a test\n\nbefore\n" + headlineBegin + headlineEnd + "\nafter\n"
+	if err := os.WriteFile(filepath.Join(golden, readmeFile), []byte(readme), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(golden); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeReference(t *testing.T, root string, models []resulttest.Model) {
+	t.Helper()
+	index := result.Index{ID: "synthetic"}
+	reference := filepath.Join(root, filepath.FromSlash(referenceDir), "synthetic")
+	for _, m := range models {
+		dir := m.Scenario
+		if m.Case != "" {
+			dir += "-" + m.Case
+		}
+		dir += fmt.Sprintf("-%d", m.Repeat)
+		if err := resulttest.Write(filepath.Join(reference, dir), m); err != nil {
+			t.Fatal(err)
+		}
+		index.Results = append(index.Results, result.Entry{Dir: dir, Scenario: m.Scenario, Case: m.Case, Repeat: m.Repeat, Valid: true, Held: true})
+	}
+	if err := result.WriteIndex(reference, index); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// root is a copy of golden that a test may spoil.
+func root(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(golden)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func verify(t *testing.T, dir string) (bool, string) {
+	t.Helper()
+	var out bytes.Buffer
+	same, err := Verify(dir, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return same, out.String()
+}
+
+// The golden test: what is committed under testdata is what the code makes of the raw files there.
+func TestGolden(t *testing.T) {
+	if *update {
+		makeGolden(t)
+	}
+	if same, out := verify(t, golden); !same {
+		t.Errorf("the golden report differs; -update makes it anew\n%s", out)
+	}
+}
+
+func TestWriteIsWhatVerifyExpects(t *testing.T) {
+	dir := root(t)
+	for _, name := range []string{reportFile, readmeFile} {
+		spoil(t, filepath.Join(dir, name), func(text []byte) []byte { return bytes.Replace(text, []byte("events/s"), []byte("events/h"), 1) })
+	}
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(picturesDir), "old.svg"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); same || strings.Count(out, "\n") != 3 {
+		t.Errorf("expected three differences, got\n%s", out)
+	}
+	if _, err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); !same {
+		t.Error(out)
+	}
+}
+
+func spoil(t *testing.T, path string, change func([]byte) []byte) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := change(bytes.Clone(text))
+	if bytes.Equal(text, changed) {
+		t.Fatalf("%s was not changed", path)
+	}
+	if err := os.WriteFile(path, changed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every digit of REPORT.md is one that Verify would miss if it were another.
+func TestEveryDigitOfTheReportIsVerified(t *testing.T) {
+	dir := root(t)
+	path := filepath.Join(dir, reportFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := render(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digits := 0
+	for i, c := range whole {
+		if c < '0' || c > '9' {
+			continue
+		}
+		digits++
+		changed := bytes.Clone(whole)
+		changed[i] = '0' + (c-'0'+1)%10
+		if err := os.WriteFile(path, changed, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		differences, err := verifyFiles(dir, files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(differences) != 1 || !strings.HasPrefix(differences[0].Error(), reportFile+": line ") {
+			t.Fatalf("digit at %d changed: %v", i, differences)
+		}
+	}
+	if digits < 500 {
+		t.Errorf("the report has only %d digits", digits)
+	}
+}
+
+func TestAnyByteOfARawFileIsVerified(t *testing.T) {
+	for _, name := range result.RawFiles {
+		t.Run(name, func(t *testing.T) {
+			dir := root(t)
+			path := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-2", name)
+			spoil(t, path, func(text []byte) []byte {
+				text[len(text)/2] ^= 1
+				return text
+			})
+			same, out := verify(t, dir)
+			if same || !strings.Contains(out, name) {
+				t.Errorf("not named:\n%s", out)
+			}
+		})
+	}
+}
+
+// A figure that is changed in run.json, and a raw file that is made to fit its hash again, are caught too.
+func TestForgedRunFileIsVerified(t *testing.T) {
+	for name, forge := range map[string]func(*result.Run){
+		"summary":  func(r *result.Run) { r.Summary.ThroughputStoredPerS++ },
+		"validity": func(r *result.Run) { r.Environment.Dirty = true },
+		"audit":    func(r *result.Run) { r.Audit.Lost++ },
+		"SHA-256":  func(r *result.Run) { r.Files[0].SHA256 = strings.Repeat("0", 64) },
+		"phases":   func(r *result.Run) { r.Phases[0].Measured = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := root(t)
+			folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+			run, err := result.ReadRun(folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			forge(&run)
+			if err := result.WriteRun(folder, run); err != nil {
+				t.Fatal(err)
+			}
+			if same, out := verify(t, dir); same || !strings.Contains(out, "burst-1") {
+				t.Errorf("not named:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestUnauditedRunCannotEnterTheReport(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+	run, err := result.ReadRun(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Audit = nil
+	if err := result.WriteRun(folder, run); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "not audited") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An invalid run, a broken expectation and a failed check are said where the case's figures are.
+func TestWhatDidNotHoldIsSaid(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "kill-journal-1")
+	run, err := result.ReadRun(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Environment.Race = true
+	run.Expectations[0].Held, run.Expectations[0].Got = false, "12"
+	run.Audit.Checks[0].Held = false
+	if err := result.WriteRun(folder, run); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, reportFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"**INVALID**: built with the race detector", "**not held: lost: expected 0, got 12**", "**unique_processed is"} {
+		if !bytes.Contains(text, []byte(want)) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+}
+
+// Every link of the report leads to something that is there.
+func TestLinksLeadSomewhere(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(golden, reportFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllSubmatch(text, -1)
+	if len(links) < 20 {
+		t.Errorf("only %d links", len(links))
+	}
+	for _, link := range links {
+		if _, err := os.Stat(filepath.Join(golden, filepath.FromSlash(string(link[1])))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestExact(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1 000", 1234567: "1 234 567"} {
+		if got := exact(n); got != want {
+			t.Errorf("exact(%d) is %q", n, got)
+		}
+	}
+}

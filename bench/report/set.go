@@ -1,0 +1,194 @@
+// Package report writes REPORT.md, its pictures and README.md's headline figures from the committed results, and
+// proves that they follow from the raw files. It also writes the page of a single run, report.html.
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/montanaflynn/stats"
+
+	"sekali/bench/chart"
+	"sekali/bench/profile"
+	"sekali/bench/result"
+)
+
+// topFunctions is how many functions of a profile are shown.
+const topFunctions = 15
+
+// scenarioOrder is LAB's; others follow in the order in which they ran.
+var scenarioOrder = []string{"smoke", "course-report", "steady", "burst", "duplicates", "restart", "kill", "saturation",
+	"batch-size", "ack-levels", "disk-full", "disk-error", "slow-disk", "growth", "soak"}
+
+// set is what a report is made of: scenarios, their cases, and the repeats of each.
+type set struct {
+	scenarios []*scenario
+}
+
+type scenario struct {
+	Name, Question string
+	Cases          []*group
+}
+
+// group is one case of a scenario with all its repeats, at least one.
+type group struct {
+	Scenario, Case string
+	Repeats        []repeat
+}
+
+// repeat is one result folder, its figures recomputed.
+type repeat struct {
+	Path     string // of the folder, from the report on, with slashes
+	Run      result.Run
+	Summary  result.Summary
+	Trace    []result.Sample
+	Profiles []profile.Table
+}
+
+// readSet reads and recomputes everything under reference. A result without an audit cannot be reported.
+func readSet(reference string) (*set, error) {
+	folders, err := result.Open(reference)
+	if err != nil {
+		return nil, err
+	}
+	s := &set{}
+	for _, f := range folders {
+		if f.Run.Audit == nil {
+			return nil, fmt.Errorf("report: %s was not audited", f.Dir)
+		}
+		raw, err := result.ReadRaw(f.Dir)
+		if err != nil {
+			return nil, err
+		}
+		r := repeat{Run: f.Run, Trace: raw.Trace}
+		below, err := filepath.Rel(reference, f.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		r.Path = path.Join(referenceDir, filepath.ToSlash(below))
+		if r.Summary, err = raw.Summarize(); err != nil {
+			return nil, fmt.Errorf("report: %s: %w", f.Dir, err)
+		}
+		r.Run.Validity = raw.Validate(r.Summary)
+		if r.Profiles, err = profile.Read(filepath.Join(f.Dir, result.ProfilesDir), topFunctions); err != nil {
+			return nil, err
+		}
+		s.add(r)
+	}
+	slices.SortStableFunc(s.scenarios, func(a, b *scenario) int { return cmp.Compare(place(a.Name), place(b.Name)) })
+	return s, nil
+}
+
+func place(name string) int {
+	if at := slices.Index(scenarioOrder, name); at >= 0 {
+		return at
+	}
+	return len(scenarioOrder)
+}
+
+func (s *set) add(r repeat) {
+	id := r.Run.Scenario
+	sc := s.find(id.Name)
+	if sc == nil {
+		sc = &scenario{Name: id.Name, Question: id.Question}
+		s.scenarios = append(s.scenarios, sc)
+	}
+	g := sc.find(id.Case)
+	if g == nil {
+		g = &group{Scenario: id.Name, Case: id.Case}
+		sc.Cases = append(sc.Cases, g)
+	}
+	g.Repeats = append(g.Repeats, r)
+}
+
+// find returns a scenario by name, nil if the set has none.
+func (s *set) find(name string) *scenario {
+	for _, sc := range s.scenarios {
+		if sc.Name == name {
+			return sc
+		}
+	}
+	return nil
+}
+
+// find returns a case by name, nil if the scenario, which may be nil too, has none.
+func (s *scenario) find(name string) *group {
+	if s == nil {
+		return nil
+	}
+	for _, g := range s.Cases {
+		if g.Case == name {
+			return g
+		}
+	}
+	return nil
+}
+
+func (s *set) groups() []*group {
+	var all []*group
+	for _, sc := range s.scenarios {
+		all = append(all, sc.Cases...)
+	}
+	return all
+}
+
+// Label names the group in prose.
+func (g *group) Label() string {
+	return result.Scenario{Name: g.Scenario, Case: g.Case}.Label()
+}
+
+// title names the group at the head of a column.
+func (g *group) title() string { return cmp.Or(g.Case, g.Scenario) }
+
+// first is the repeat that stands for the others where there is room for one: picture, profile.
+func (g *group) first() repeat { return g.Repeats[0] }
+
+// values are a figure's over the repeats; nil if any of them lacks it.
+func (g *group) values(of func(result.Summary) *float64) []float64 {
+	var values []float64
+	for _, r := range g.Repeats {
+		v := of(r.Summary)
+		if v == nil {
+			return nil
+		}
+		values = append(values, *v)
+	}
+	return values
+}
+
+// median is a figure over the repeats; ok is false if any of them lacks it.
+func (g *group) median(of func(result.Summary) *float64) (median float64, ok bool) {
+	if g == nil {
+		return 0, false
+	}
+	median, err := stats.Median(g.values(of))
+	return median, err == nil
+}
+
+// withheld stands for a figure that was not measured, or has too few samples behind it.
+const withheld = "–"
+
+// show writes a figure: its value, or of several repeats the median with the spread.
+func (g *group) show(of func(result.Summary) *float64) string {
+	median, ok := g.median(of)
+	if !ok {
+		return withheld
+	}
+	values := g.values(of)
+	if slices.Min(values) == slices.Max(values) {
+		return chart.Number(median)
+	}
+	return fmt.Sprintf("%s (%s to %s)", chart.Number(median), chart.Number(slices.Min(values)), chart.Number(slices.Max(values)))
+}
+
+// count adds up a number over the repeats.
+func (g *group) count(of func(repeat) uint64) uint64 {
+	var sum uint64
+	for _, r := range g.Repeats {
+		sum += of(r)
+	}
+	return sum
+}

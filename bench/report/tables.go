@@ -1,0 +1,205 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sekali/bench/result"
+)
+
+// row is one line of a table that has a column for each case.
+type row struct {
+	name string
+	cell func(*group) string
+}
+
+func figureRow(name string, of func(result.Summary) *float64) row {
+	return row{name, func(g *group) string { return g.show(of) }}
+}
+
+func numberRow(name string, of func(result.Summary) float64) row {
+	return figureRow(name, func(s result.Summary) *float64 { v := of(s); return &v })
+}
+
+func countRow(name string, of func(repeat) uint64) row {
+	return row{name, func(g *group) string { return exact(g.count(of)) }}
+}
+
+// exact writes a count with all its digits.
+func exact(n uint64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + " " + text[i:]
+	}
+	return text
+}
+
+// distributionRows are the percentiles that any of the cases has.
+func distributionRows(name string, of func(result.Summary) result.Percentiles) []row {
+	return []row{
+		figureRow(name+" p50, ms", func(s result.Summary) *float64 { return of(s).P50 }),
+		figureRow(name+" p90, ms", func(s result.Summary) *float64 { return of(s).P90 }),
+		figureRow(name+" p99, ms", func(s result.Summary) *float64 { return of(s).P99 }),
+		figureRow(name+" p99.9, ms", func(s result.Summary) *float64 { return of(s).P999 }),
+		figureRow(name+" max, ms", func(s result.Summary) *float64 { return of(s).Max }),
+	}
+}
+
+var (
+	serviceRows    = distributionRows("service time", func(s result.Summary) result.Percentiles { return s.ServiceTimeMS })
+	responseRows   = distributionRows("response time", func(s result.Summary) result.Percentiles { return s.ResponseTimeMS })
+	processingRows = distributionRows("processing latency", func(s result.Summary) result.Percentiles { return s.ProcessingLatencyMS })
+)
+
+var throughputRows = []row{
+	numberRow("throughput, accepted events/s", func(s result.Summary) float64 { return s.ThroughputAcceptedPerS }),
+	numberRow("throughput, processed events/s", func(s result.Summary) float64 { return s.ThroughputProcessedPerS }),
+	numberRow("throughput, stored (unique) events/s", func(s result.Summary) float64 { return s.ThroughputStoredPerS }),
+}
+
+var queueRows = []row{
+	numberRow("queue depth max, events", func(s result.Summary) float64 { return float64(s.QueueDepthMax) }),
+	numberRow("queue depth mean, events", func(s result.Summary) float64 { return s.QueueDepthMean }),
+	numberRow("drained after the last answer, s", func(s result.Summary) float64 { return s.DrainS }),
+}
+
+var requestRows = []row{
+	numberRow("requests planned", func(s result.Summary) float64 { return float64(s.RequestsPlanned) }),
+	numberRow("requests acknowledged", func(s result.Summary) float64 { return float64(s.RequestsAcknowledged) }),
+	numberRow("requests refused", func(s result.Summary) float64 { return float64(s.RequestsRefused) }),
+	numberRow("requests of unknown fate", func(s result.Summary) float64 { return float64(s.RequestsUnknown) }),
+	numberRow("retries", func(s result.Summary) float64 { return float64(s.Retries) }),
+	{"failed attempts by cause", causes},
+}
+
+var faultRows = []row{
+	figureRow("signal to ready again, s", func(s result.Summary) *float64 { return s.UnavailableS }),
+	figureRow("restart to ready, s", func(s result.Summary) *float64 { return s.ReadyAfterS }),
+}
+
+var deduplicationRows = []row{
+	figureRow("deduplication rate", func(s result.Summary) *float64 { return s.DeduplicationRate }),
+	{"duplicates dropped, of those sent", func(g *group) string { return exact(g.count(dropped)) + " of " + duplicatesSent(g) }},
+	figureRow("deduplication rate, by the stream", func(s result.Summary) *float64 { return s.DeduplicationRateExpected }),
+}
+
+var costRows = []row{
+	figureRow("server CPU, µs per stored event", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }),
+	figureRow("generator CPU, µs per stored event", func(s result.Summary) *float64 { return s.GeneratorCPUUSPerStored }),
+	figureRow("bytes written per stored event", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }),
+	figureRow("syncs per 1000 stored events", func(s result.Summary) *float64 { return s.SyncsPer1000Stored }),
+	figureRow("bytes allocated per stored event", func(s result.Summary) *float64 { return s.AllocatedBytesPerStored }),
+	numberRow("server resident memory max, MB", func(s result.Summary) float64 { return float64(s.ServerRSSBytesMax) / 1e6 }),
+}
+
+var generatorRows = []row{
+	figureRow("generator lag p99, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.P99 }),
+	figureRow("generator lag max, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.Max }),
+	figureRow("generator, share of all cores", func(s result.Summary) *float64 { return s.GeneratorCPUShare }),
+	figureRow("server, share of all cores", func(s result.Summary) *float64 { return s.ServerCPUShare }),
+}
+
+var auditRows = []row{
+	countRow("acknowledged", func(r repeat) uint64 { return r.Run.Audit.Acknowledged }),
+	countRow("stored", func(r repeat) uint64 { return r.Run.Audit.Stored }),
+	countRow("lost", func(r repeat) uint64 { return r.Run.Audit.Lost }),
+	countRow("duplicated", func(r repeat) uint64 { return r.Run.Audit.Duplicated }),
+	countRow("unexpected", func(r repeat) uint64 { return r.Run.Audit.Unexpected }),
+	countRow("recovered", func(r repeat) uint64 { return r.Run.Audit.Recovered }),
+	countRow("out of order", func(r repeat) uint64 { return r.Run.Audit.OutOfOrder }),
+	{"counters and database", checks},
+	{"expectations", expectations},
+}
+
+func causes(g *group) string {
+	sums := map[string]uint64{}
+	for _, r := range g.Repeats {
+		for cause, n := range r.Summary.ErrorsByCause {
+			sums[cause] += n
+		}
+	}
+	var texts []string
+	for cause, n := range sums {
+		// Status 0 is no answer at all.
+		texts = append(texts, fmt.Sprintf("%s: %s", strings.TrimPrefix(cause, "0 "), exact(n)))
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, ", ")
+}
+
+func checks(g *group) string {
+	var failed []string
+	var held int
+	for _, r := range g.Repeats {
+		for _, c := range r.Run.Audit.Checks {
+			if c.Held {
+				held++
+			} else {
+				failed = append(failed, c.String())
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return "**" + strings.Join(failed, "; ") + "**"
+	}
+	return fmt.Sprintf("all %d held", held)
+}
+
+func expectations(g *group) string {
+	var failed []string
+	var held int
+	for _, r := range g.Repeats {
+		for _, e := range r.Run.Expectations {
+			if e.Held {
+				held++
+			} else {
+				failed = append(failed, fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got))
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return "**not held: " + strings.Join(failed, "; ") + "**"
+	}
+	return fmt.Sprintf("all %d held", held)
+}
+
+// validity is VALID, or every reason against it.
+func validity(g *group) string {
+	var reasons []string
+	for _, r := range g.Repeats {
+		reasons = append(reasons, r.Run.Validity.Reasons...)
+	}
+	if len(reasons) == 0 {
+		return "VALID"
+	}
+	slices.Sort(reasons)
+	return "**INVALID**: " + strings.Join(slices.Compact(reasons), "; ")
+}
+
+// table writes a Markdown table with a column for each group. Rows without a figure in any column are left out.
+func table(groups []*group, parts ...[]row) string {
+	var text strings.Builder
+	text.WriteString("| |")
+	for _, g := range groups {
+		fmt.Fprintf(&text, " %s |", cell(g.title()))
+	}
+	text.WriteString("\n|---|" + strings.Repeat("---:|", len(groups)) + "\n")
+	for _, r := range slices.Concat(parts...) {
+		cells := make([]string, len(groups))
+		empty := true
+		for i, g := range groups {
+			cells[i] = cell(r.cell(g))
+			empty = empty && (cells[i] == withheld || cells[i] == "")
+		}
+		if !empty {
+			fmt.Fprintf(&text, "| %s | %s |\n", r.name, strings.Join(cells, " | "))
+		}
+	}
+	return text.String()
+}
+
+// cell keeps a text from ending its cell or its line.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ", "<", "&lt;").Replace(text)
+}

@@ -1,0 +1,136 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"sekali/bench/audit"
+	"sekali/bench/result"
+)
+
+// maxDifferences bounds what Verify prints; the rest is counted.
+const maxDifferences = 20
+
+// Verify recomputes everything that follows from results/reference/ under root: it compares the raw files with their
+// hashes, each run.json's summary, validity and audit with the raw files, and REPORT.md, the pictures and README.md's
+// headline figures with what they would be now. It prints the first differences; same says that there are none. The
+// error is for what could not be compared at all.
+func Verify(root string, w io.Writer) (same bool, err error) {
+	folders, err := result.Open(filepath.Join(root, filepath.FromSlash(referenceDir)))
+	if err != nil {
+		return false, err
+	}
+	var differences []error
+	for _, f := range folders {
+		differences = append(differences, verifyFolder(f)...)
+	}
+	if files, err := render(root); err != nil {
+		// What is broken was named above, or is named here.
+		differences = append(differences, err)
+	} else {
+		more, err := verifyFiles(root, files)
+		if err != nil {
+			return false, err
+		}
+		differences = append(differences, more...)
+	}
+	for i, d := range differences {
+		if i == maxDifferences {
+			fmt.Fprintf(w, "and %d more\n", len(differences)-i)
+			break
+		}
+		fmt.Fprintln(w, d)
+	}
+	if len(differences) == 0 {
+		fmt.Fprintf(w, "%d results recomputed, nothing differs\n", len(folders))
+	}
+	return len(differences) == 0, nil
+}
+
+// verifyFolder holds a result folder to its raw files.
+func verifyFolder(f result.Folder) []error {
+	differences := result.CheckFiles(f)
+	raw, err := result.ReadRaw(f.Dir)
+	if err != nil {
+		return append(differences, err)
+	}
+	summary, err := raw.Summarize()
+	if err != nil {
+		return append(differences, fmt.Errorf("%s: %w", f.Dir, err))
+	}
+	name := filepath.Join(f.Dir, result.RunFile)
+	differences = append(differences, compareJSON(name+": summary", f.Run.Summary, summary)...)
+	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, raw.Validate(summary))...)
+	var audited audit.Report
+	text, err := os.ReadFile(filepath.Join(f.Dir, result.AuditFile))
+	if err == nil {
+		err = json.Unmarshal(text, &audited)
+	}
+	if err != nil {
+		return append(differences, fmt.Errorf("%s: %w", filepath.Join(f.Dir, result.AuditFile), err))
+	}
+	if f.Run.Audit == nil {
+		return append(differences, fmt.Errorf("%s: not audited", name))
+	}
+	return append(differences, compareJSON(name+": audit", *f.Run.Audit, audited)...)
+}
+
+// compareJSON compares two values as they would be written.
+func compareJSON[T any](name string, committed, recomputed T) []error {
+	if reflect.DeepEqual(committed, recomputed) {
+		return nil
+	}
+	a, errA := result.MarshalJSON(committed)
+	b, errB := result.MarshalJSON(recomputed)
+	if err := errors.Join(errA, errB); err != nil {
+		return []error{fmt.Errorf("%s: %w", name, err)}
+	}
+	return difference(name, a, b)
+}
+
+func verifyFiles(root string, files []file) ([]error, error) {
+	var differences []error
+	for _, f := range files {
+		committed, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(f.name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			differences = append(differences, fmt.Errorf("%s: missing", f.name))
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		differences = append(differences, difference(f.name, committed, f.text)...)
+	}
+	stale, err := staleFiles(root, files)
+	for _, name := range stale {
+		differences = append(differences, fmt.Errorf("%s: is not of the report", name))
+	}
+	return differences, err
+}
+
+// difference names the first line in which two texts differ.
+func difference(name string, committed, recomputed []byte) []error {
+	if bytes.Equal(committed, recomputed) {
+		return nil
+	}
+	a, b := strings.Split(string(committed), "\n"), strings.Split(string(recomputed), "\n")
+	line := 0
+	for line < len(a) && line < len(b) && a[line] == b[line] {
+		line++
+	}
+	at := func(lines []string) string {
+		if line < len(lines) {
+			return fmt.Sprintf("%.120q", strings.TrimSpace(lines[line]))
+		}
+		return "nothing more"
+	}
+	return []error{fmt.Errorf("%s: line %d is %s, recomputed it is %s", name, line+1, at(a), at(b))}
+}
