@@ -1,0 +1,164 @@
+package publisher
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"sekali/loadgen/delivery"
+	"sekali/loadgen/stream"
+)
+
+// ErrConfig marks a configuration that cannot be; its text is one line.
+var ErrConfig = errors.New("configuration")
+
+const (
+	defaultCount = 1000      // the course report's batch
+	maxPerBatch  = 1_000_000 // as many as an aggregator may put in one transaction
+	maxRate      = 1e9
+	unbounded    = 0
+)
+
+// Config of the publisher; ParseFlags has the defaults.
+type Config struct {
+	URL        string
+	Ack        string  // memory, journal, store; "": the aggregator's own
+	TokenFile  string  // of the bearer token; "": none
+	Rate       float64 // events/s; 0: as fast as they are acknowledged
+	PerRequest int
+	Count      uint64 // events; 0: until stopped, or the end of the input
+
+	// Of the seeded stream, which is what is published without an Input.
+	Seed       uint64
+	Duplicates float64
+
+	Input  string // file, or "-"; "": the seeded stream
+	Lines  bool   // the input is plain log lines rather than NDJSON
+	Topic  string // of log lines; of NDJSON events that name none; of the whole stream
+	Source string // of log lines
+
+	Wait    time.Duration // for an aggregator that is not up yet; 0: do not look
+	Timeout time.Duration // of one attempt
+	Retry   delivery.Policy
+
+	Stdin io.Reader // what "-" reads
+}
+
+// ParseFlags reads the flags of `loadgen publish`, and from the environment
+// (SEKALI_<FLAG>) those that are not given. With -h it prints them to usage and
+// returns flag.ErrHelp; every other error is an ErrConfig.
+func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writer) (Config, error) {
+	c := Config{Retry: delivery.DefaultPolicy(), Stdin: os.Stdin}
+	flags := flag.NewFlagSet("loadgen publish", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&c.URL, "url", "http://127.0.0.1:8080", "the aggregator's `URL`")
+	flags.StringVar(&c.Ack, "ack", "", "`level` to ask for: memory, journal, store (default: the aggregator's)")
+	flags.StringVar(&c.TokenFile, "token-file", "", "`file` of the bearer token")
+	flags.Float64Var(&c.Rate, "rate", 0, "`events` a second; 0: as fast as they are acknowledged")
+	flags.IntVar(&c.PerRequest, "per-request", 100, "events a request")
+	flags.Uint64Var(&c.Count, "count", defaultCount, "events to publish; 0: until stopped. Of an input all, unless given")
+	flags.Uint64Var(&c.Seed, "seed", 1, "of the stream: the same seed publishes the same events")
+	flags.Float64Var(&c.Duplicates, "duplicates", 0, "`share` of the stream's events that repeat an earlier one, 0 to 0.99")
+	flags.StringVar(&c.Input, "input", "", "`file` of NDJSON events to publish instead of the stream; - is standard input")
+	flags.BoolVar(&c.Lines, "lines", false, "the input is plain log lines")
+	flags.StringVar(&c.Topic, "topic", "", "`name` of the topic: of log lines, of events that name none, or of the whole stream")
+	flags.StringVar(&c.Source, "source", "", "`name` of where log lines come from; part of their ids")
+	flags.DurationVar(&c.Wait, "wait", 30*time.Second, "how long to wait for an aggregator that is not up yet")
+	flags.DurationVar(&c.Timeout, "timeout", 30*time.Second, "of one attempt")
+	flags.IntVar(&c.Retry.MaxAttempts, "max-attempts", c.Retry.MaxAttempts, "attempts at a request, the first included")
+	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again")
+	given, err := parse(flags, args, lookup)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(usage, "Usage: loadgen publish [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
+		flags.SetOutput(usage)
+		flags.PrintDefaults()
+		return c, err
+	case err != nil:
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if c.Input != "" && !given["count"] {
+		c.Count = unbounded
+	}
+	if c.Input != "" && (given["duplicates"] || given["seed"]) {
+		return c, fmt.Errorf("%w: -seed and -duplicates are of the stream, and -input is given", ErrConfig)
+	}
+	return c, c.check()
+}
+
+// parse says which flags were given, on the command line or in the environment.
+func parse(flags *flag.FlagSet, args []string, lookup func(string) (string, bool)) (map[string]bool, error) {
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var err error
+	flags.VisitAll(func(f *flag.Flag) {
+		name := "SEKALI_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v, ok := lookup(name); ok && !given[f.Name] && err == nil {
+			if e := f.Value.Set(v); e != nil {
+				err = fmt.Errorf("%s=%q: %w", name, v, e)
+			}
+			given[f.Name] = true
+		}
+	})
+	return given, err
+}
+
+// check names the first setting that cannot be.
+func (c Config) check() error {
+	_, err := delivery.Target(c.URL, c.Ack)
+	switch {
+	case err != nil:
+	case c.PerRequest < 1 || c.PerRequest > maxPerBatch:
+		err = fmt.Errorf("-per-request=%d, want 1 to %d", c.PerRequest, maxPerBatch)
+	case !(c.Rate >= 0 && c.Rate <= maxRate): // NaN too
+		err = fmt.Errorf("-rate=%v, want 0 to %v", c.Rate, maxRate)
+	case c.Lines && c.Input == "":
+		err = errors.New("-lines wants an -input")
+	case c.Lines && c.Topic == "":
+		err = errors.New("-lines wants a -topic: a log line names none")
+	case c.Source != "" && !c.Lines:
+		err = errors.New("-source is of -lines")
+	case len(c.Source) > 255:
+		err = errors.New("-source is longer than 255 bytes")
+	case c.Wait < 0:
+		err = fmt.Errorf("-wait=%v is negative", c.Wait)
+	case c.Timeout <= 0:
+		err = fmt.Errorf("-timeout=%v, want more than 0", c.Timeout)
+	case c.Retry.MaxAttempts < 1:
+		err = fmt.Errorf("-max-attempts=%d, want at least 1", c.Retry.MaxAttempts)
+	default:
+		if err = c.Retry.Validate(); err == nil {
+			err = stream.CheckTopic(c.Topic)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+// token reads the bearer token.
+func (c Config) token() (string, error) {
+	if c.TokenFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("%w: -token-file: %w", ErrConfig, err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || strings.ContainsAny(token, "\r\n") {
+		return "", fmt.Errorf("%w: -token-file: %s does not hold one line", ErrConfig, c.TokenFile)
+	}
+	return token, nil
+}
