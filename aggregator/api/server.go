@@ -57,6 +57,7 @@ type Server struct {
 	started  time.Time
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
+	idle     idleConns
 	token    [sha256.Size]byte
 }
 
@@ -74,6 +75,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		IdleTimeout:                   idleTimeout,
 		MaxRequestBodySize:            cfg.MaxBodyBytes,
 		CloseOnShutdown:               true,
+		ConnState:                     a.idle.track,
 		NoDefaultServerHeader:         true,
 		NoDefaultContentType:          true,
 		DisablePreParseMultipartForm:  true,
@@ -241,9 +243,11 @@ func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
 }
 
 // Shutdown stops taking requests and waits up to budget for those that are here.
-// Connections that stay silent or slow beyond it are left to the end of the process.
+// Connections without a request are closed at once; those that are slow beyond the budget
+// are left to the end of the process.
 func (a *Server) Shutdown(budget time.Duration) error {
 	close(a.closing)
+	a.idle.close()
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
 	defer cancel()
 	if err := a.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -16,6 +16,10 @@ import (
 // 50 000). The price is disk, and reading that much again after a crash.
 const checkpointPages = 64_000
 
+// flushInterval is how late the count of refused events may be committed when nothing
+// else is: a kill forgets at most that much of it.
+const flushInterval = time.Second
+
 // receivedLayout has a fixed width, so that text order is time order.
 const receivedLayout = "2006-01-02T15:04:05.000000000Z"
 
@@ -37,6 +41,8 @@ type writer struct {
 func (p *Pipeline) RunWriter(ctx context.Context) error {
 	w := &writer{Pipeline: p}
 	defer w.abandon()
+	flush := time.NewTicker(flushInterval)
+	defer flush.Stop()
 	for {
 		if ctx.Err() != nil {
 			return w.leave()
@@ -53,6 +59,10 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		}
 		select {
 		case <-p.queueReady:
+		case <-flush.C:
+			if err := w.flushCounters(ctx); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 		}
 	}
@@ -127,7 +137,9 @@ func (w *writer) commit(ctx context.Context) error {
 	// for the journal position went with it.
 	now := time.Now()
 	w.Timings.Commit.Record(now.Sub(start), 1)
-	w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
+	if len(w.rows) > 0 {
+		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
+	}
 	w.committed(out, batch, now)
 	clear(w.rows) // an idle writer must not hold the last batch's texts
 	if err := w.journal.Release(out.State.Journal); err != nil {
