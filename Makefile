@@ -9,9 +9,6 @@ GO_TOOL  := go tool -modfile=tools/go.mod
 # The race detector needs cgo, and so a C compiler, which a machine with Go and make may lack.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
-# A scenario is named by its file (scenarios/burst.yaml) or by its name (burst).
-SCENARIO_FILE = $(if $(filter %.yaml,$(SCENARIO)),$(SCENARIO),scenarios/$(SCENARIO).yaml)
-
 # Bounds one package's tests; the whole of `make test` is to stay under 6 minutes on 2 cores.
 TEST_TIMEOUT ?= 5m
 # Time for each fuzz target of `make fuzz`.
@@ -25,8 +22,8 @@ help: ## list the targets
 build: ## bin/aggregator, bin/loadgen, bin/bench
 	$(GO_BUILD) -o bin/ ./cmd/aggregator ./cmd/loadgen ./cmd/bench
 
-bench: build ## run, audit and report the scenarios [SCENARIO=burst] [REPEAT=5]
-	bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO_FILE)) $(if $(REPEAT),-repeat $(REPEAT))
+bench: build ## run and audit the scenarios [SCENARIO=burst] [REPEAT=5]
+	bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(REPEAT),-repeat $(REPEAT))
 
 test: ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
@@ -38,7 +35,7 @@ compare: build ## two runs or result folders, side by side: A=<run> B=<run>
 
 profile: build ## CPU, heap, mutex and block profiles of a run: SCENARIO=<name>
 	@test -n "$(SCENARIO)" || { echo "usage: make profile SCENARIO=<name>" >&2; exit 2; }
-	bin/bench profile -scenario $(SCENARIO_FILE)
+	bin/bench profile -scenario $(SCENARIO)
 
 report: build ## REPORT.md from results/reference/
 	bin/bench report
