@@ -15,6 +15,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/pipeline"
+	"sekali/aggregator/stage"
 )
 
 // published is the answer to POST /publish.
@@ -145,6 +146,8 @@ func (a *Server) parse(ctx *fasthttp.RequestCtx) (*event.Request, bool) {
 			return nil, false
 		}
 	}
+	stage.Decode.Enter()
+	defer stage.HTTP.Enter()
 	parse := event.ParseJSON
 	if kind == ndjson {
 		parse = event.ParseNDJSON

@@ -21,6 +21,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/pipeline"
+	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
 
@@ -109,6 +110,7 @@ var routes = map[string]route{
 }
 
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
+	stage.HTTP.Enter() // the goroutine keeps the label, reads and writes of its connection included
 	defer func() {
 		if r := recover(); r != nil {
 			a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekali/aggregator/event"
+	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
 
@@ -62,6 +63,7 @@ func (p *Pipeline) join(r *event.Request) (*group, error) {
 // and nothing is pending, or until ctx ends. It returns an error when the journal's
 // disk has failed for good.
 func (p *Pipeline) RunCommitter(ctx context.Context) error {
+	stage.Journal.Enter()
 	defer func() {
 		p.mu.Lock()
 		p.committerDone = true

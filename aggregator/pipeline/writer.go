@@ -7,6 +7,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
+	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
 
@@ -120,6 +121,7 @@ func (w *writer) takeBatch() {
 // commit reads the chosen events, applies them in one transaction, and tells those
 // who wait. It tries until it succeeds; the batch is kept meanwhile.
 func (w *writer) commit(ctx context.Context) error {
+	stage.Read.Enter()
 	if err := w.read(); err != nil {
 		return err
 	}
@@ -286,6 +288,7 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 
 // checkpoint runs after the answers went out.
 func (w *writer) checkpoint(ctx context.Context) error {
+	stage.Checkpoint.Enter()
 	wal, err := w.store.WAL()
 	if err == nil && wal.Pages-wal.Copied >= checkpointPages {
 		wal, err = w.store.Checkpoint()

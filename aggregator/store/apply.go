@@ -11,6 +11,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
+	"sekali/aggregator/stage"
 )
 
 // Row is one event of a batch.
@@ -71,16 +72,19 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	a.stored = append(a.stored[:0], make([]bool, len(b.Rows))...)
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
 	err := c.transaction(func() error {
+		stage.Dedup.Enter()
 		if err := a.bind(c, b.Rows); err != nil {
 			return err
 		}
 		if err := a.dedup(c, b.Rows, out.FirstSeq); err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
 		}
+		stage.Events.Enter()
 		stored, err := a.insertEvents(c, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
+		stage.Commit.Enter()
 		if err := a.countTopics(c, b.Rows); err != nil {
 			return fmt.Errorf("topics: %w", err)
 		}
