@@ -2,12 +2,14 @@ package result
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sekali/loadgen/ledger"
 )
@@ -116,4 +118,22 @@ func (r *Raw) measured() []request {
 		}
 	}
 	return measured
+}
+
+// Response is an acknowledged request as its publisher saw it.
+type Response struct {
+	PlannedNS int64   // since the attack's start
+	MS        float64 // planned → acknowledged
+}
+
+// Responses are those of all phases, in the order in which the requests were planned.
+func (r *Raw) Responses() []Response {
+	var all []Response
+	for _, q := range r.requests {
+		if q.outcome == ledger.Acknowledged {
+			all = append(all, Response{q.first.PlannedNS, float64(q.answer.ResponseTime()) / 1e6})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Response) int { return cmp.Compare(a.PlannedNS, b.PlannedNS) })
+	return all
 }
