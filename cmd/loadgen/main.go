@@ -15,9 +15,6 @@ import (
 	"sekali/loadgen/publisher"
 )
 
-// version is set by the build.
-var version = "development"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -27,13 +24,8 @@ func main() {
 
 // run returns the exit code: 0 all was acknowledged, 1 something was not, 2 misconfigured.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	const usage = "usage: loadgen publish [flags] | loadgen version"
-	switch {
-	case len(args) == 1 && args[0] == "version":
-		fmt.Fprintln(stdout, version)
-		return 0
-	case len(args) == 0 || args[0] != "publish":
-		fmt.Fprintln(stderr, usage)
+	if len(args) == 0 || args[0] != "publish" {
+		fmt.Fprintln(stderr, "usage: loadgen publish [flags]; loadgen publish -h lists them")
 		return 2
 	}
 	cfg, err := publisher.ParseFlags(args[1:], os.LookupEnv, stdout)
@@ -43,13 +35,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = publisher.Run(ctx, cfg, stdout, stderr)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.Is(err, publisher.ErrConfig):
-		fmt.Fprintln(stderr, "loadgen:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return 2
 	}
 	fmt.Fprintln(stderr, "loadgen:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if errors.Is(err, publisher.ErrConfig) {
+		return 2
+	}
 	return 1
 }

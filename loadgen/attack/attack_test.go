@@ -6,130 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	vegeta "github.com/tsenart/vegeta/v12/lib"
 	"go.uber.org/goleak"
 
-	"sekali/loadgen/delivery"
 	"sekali/loadgen/ledger"
-	"sekali/loadgen/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const testEvents = 5 // a request, in these tests
-
-// fake is a server that keeps its own account of what it was sent and did.
-type fake struct {
-	*httptest.Server
-	t testing.TB
-	// answer says what to do with the n-th attempt (from 1) of a request.
-	answer func(request uint64, n int) reaction
-
-	mu   sync.Mutex
-	seen map[uint64][]reaction
-}
-
-type reaction string
-
-const (
-	accept  reaction = "accept"
-	refuse  reaction = "queue_full"
-	failing reaction = "disk_failing"
-	breakIt reaction = "reset"
-	lose    reaction = "timeout" // took it, and never answers
-	bug     reaction = "internal"
-)
-
-func newFake(t testing.TB, answer func(request uint64, n int) reaction) *fake {
-	f := &fake{t: t, answer: answer, seen: make(map[uint64][]reaction)}
-	f.Server = httptest.NewServer(f)
-	t.Cleanup(f.Close)
-	return f
-}
-
-func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	request, err := strconv.ParseUint(r.Header.Get("Sekali-Request"), 10, 64)
-	body, readErr := io.ReadAll(r.Body)
-	if err != nil || readErr != nil {
-		f.t.Errorf("a request without a number or a body: %v, %v", err, readErr)
-	}
-	if !bytes.Equal(body, bodyOf(f.t, testStream(f.t), testEvents, request)) {
-		f.t.Errorf("request %d carries %s", request, body)
-	}
-	f.mu.Lock()
-	do := f.answer(request, len(f.seen[request])+1)
-	f.seen[request] = append(f.seen[request], do)
-	f.mu.Unlock()
-	switch do {
-	case accept:
-		w.WriteHeader(http.StatusAccepted)
-		fmt.Fprintf(w, `{"ack":"journal","accepted":%d,"rejected":0}`, testEvents)
-	case refuse, failing:
-		w.Header().Set("Retry-After", "0")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, `{"code":%q}`, do)
-	case bug:
-		w.WriteHeader(http.StatusInternalServerError)
-		fmt.Fprintf(w, `{"code":%q}`, do)
-	case breakIt:
-		c, _, _ := http.NewResponseController(w).Hijack()
-		c.(*net.TCPConn).SetLinger(0)
-		c.Close()
-	case lose:
-		<-r.Context().Done()
-	}
-}
-
-// bodyOf is what TestBodyHoldsTheEventsOfItsRequest has proved.
-func bodyOf(t testing.TB, s *stream.Stream, events int, request uint64) []byte {
-	e, err := newEncoder(Config{Stream: s, EventsPerRequest: events})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e.append(nil, request)
-}
-
-// run attacks and gives the summary and the ledger, by request.
-func run(t testing.TB, ctx context.Context, c Config) (Summary, map[uint64][]ledger.Attempt, error) {
-	t.Helper()
-	var file bytes.Buffer
-	w := ledger.NewWriter(&file)
-	c.Ledger = w
-	if c.Stream == nil {
-		c.Stream = testStream(t)
-	}
-	if c.EventsPerRequest == 0 {
-		c.EventsPerRequest = testEvents
-	}
-	a, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	summary, runErr := a.Run(ctx)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	requests := make(map[uint64][]ledger.Attempt)
-	for attempt, err := range ledger.Read(&file) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := len(requests[attempt.Request]) + 1; attempt.Attempt != want && attempt.Attempt != 0 {
-			t.Fatalf("attempt %d of request %d, want %d", attempt.Attempt, attempt.Request, want)
-		}
-		requests[attempt.Request] = append(requests[attempt.Request], attempt)
-	}
-	return summary, requests, runErr
-}
 
 func testRetry() RetryPolicy {
 	return RetryPolicy{MaxAttempts: 4, MaxElapsed: 10 * time.Second, BaseDelay: time.Millisecond, MaxDelay: 10 * time.Millisecond}
@@ -412,90 +301,6 @@ func TestStoppedBeforeItBegan(t *testing.T) {
 	_, told, err := run(t, ctx, Config{URL: "http://127.0.0.1:1", Phases: []Phase{{Name: "a", Rate: 10, Requests: 10}}})
 	if !errors.Is(err, context.Canceled) || len(told) != 10 {
 		t.Errorf("%v, %d rows", err, len(told))
-	}
-}
-
-// holding answers before it has let go of the body, as net/http does when a
-// server refuses early.
-type holding struct{ held []io.ReadCloser }
-
-func (h *holding) RoundTrip(r *http.Request) (*http.Response, error) {
-	h.held = append(h.held, r.Body)
-	return &http.Response{StatusCode: http.StatusRequestEntityTooLarge, Header: http.Header{}, Body: http.NoBody}, nil
-}
-
-// The memory of a body is not used again while the transport may read it.
-func TestABodyThatIsStillReadIsNotRecycled(t *testing.T) {
-	w := ledger.NewWriter(io.Discard)
-	defer w.Close()
-	a, err := New(Config{
-		URL: "http://127.0.0.1:1", Stream: testStream(t), Ledger: w, EventsPerRequest: testEvents,
-		Phases: []Phase{{Name: "one", Clients: 1, Requests: 2}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &holding{}
-	deliver := func(number uint64) {
-		b := body{number: number, bytes: bodyOf(t, testStream(t), testEvents, number)}
-		var target vegeta.Target
-		if err := a.deliver.prepare(&target, b, 0, 0); err != nil {
-			t.Fatal(err)
-		}
-		r, err := target.Request()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := a.deliver.RoundTrip(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.deliver.begin(t.Context(), delivery.Sender{Transport: transport, Timeout: time.Second, Start: time.Now()})
-	deliver(0)
-	if len(a.ahead.spare) != 0 {
-		t.Error("a body was recycled while the transport held it")
-	}
-	a.deliver.begin(t.Context(), delivery.Sender{Transport: closing{transport}, Timeout: time.Second, Start: time.Now()})
-	deliver(1)
-	if len(a.ahead.spare) != 1 {
-		t.Errorf("%d bodies recycled, want 1", len(a.ahead.spare))
-	}
-}
-
-// closing closes the body before it answers.
-type closing struct{ *holding }
-
-func (c closing) RoundTrip(r *http.Request) (*http.Response, error) {
-	r.Body.Close()
-	return c.holding.RoundTrip(r)
-}
-
-func TestWhatARequestLooksLike(t *testing.T) {
-	var got atomic.Pointer[http.Request]
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got.Store(r.Clone(context.Background()))
-		fmt.Fprintf(w, `{"accepted":%d,"rejected":0}`, testEvents)
-	}))
-	defer server.Close()
-	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	_, _, err := run(t, t.Context(), Config{
-		URL: server.URL, AckLevel: "store", Token: "secret", Encoding: EncodingNDJSON, Compression: CompressionZstd,
-		FirstRequest: 42, Phases: []Phase{{Name: "one", Clients: 1, Requests: 1}},
-	})
-	if err != nil || got.Load() == nil {
-		t.Fatal(err)
-	}
-	r := got.Load()
-	if r.Method != "POST" || r.URL.String() != "/publish?ack=store" || r.ContentLength <= 0 {
-		t.Errorf("%s %s, %d bytes", r.Method, r.URL, r.ContentLength)
-	}
-	for name, want := range map[string]string{
-		"Content-Type": "application/x-ndjson", "Content-Encoding": "zstd", "Authorization": "Bearer secret",
-		"Sekali-Request": "42", "Accept-Encoding": "", "Idempotency-Key": "", "Expect": "",
-	} {
-		if r.Header.Get(name) != want {
-			t.Errorf("%s: %q, want %q", name, r.Header.Get(name), want)
-		}
 	}
 }
 

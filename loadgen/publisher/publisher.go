@@ -94,12 +94,12 @@ func (p *publisher) publish(ctx context.Context, src source) error {
 	var sent uint64
 	for {
 		b, err := nextBatch(ctx, items, p.config.PerRequest, p.account.skip)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return p.ended(ctx, err)
+		if ctx.Err() != nil {
+			return p.ended(ctx.Err())
 		}
-		if len(b.places) > 0 {
+		if len(b.places) > 0 { // also what was read before an error
 			if !p.pace(ctx, begun, sent) {
-				return p.ended(ctx, ctx.Err())
+				return p.ended(ctx.Err())
 			}
 			sent += uint64(len(b.places))
 			if err := p.deliver(sending, b); err != nil {
@@ -107,21 +107,21 @@ func (p *publisher) publish(ctx context.Context, src source) error {
 			}
 		}
 		if err != nil {
-			return p.ended(ctx, nil)
+			return p.ended(err)
 		}
 	}
 }
 
-// ended is the error of a publisher whose source ended with err.
-func (p *publisher) ended(ctx context.Context, err error) error {
+// ended is the error of a run whose batches ended with err.
+func (p *publisher) ended(err error) error {
+	stopped := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
-	case ctx.Err() != nil && (p.config.Count != unbounded || p.config.Input != ""):
+	case stopped && (p.config.Count != unbounded || p.config.Input != ""):
 		return fmt.Errorf("stopped: %w", errIncomplete)
-	case ctx.Err() != nil: // a stream without an end has no other
-	case err != nil:
+	case !stopped && !errors.Is(err, io.EOF):
 		return fmt.Errorf("input: %w", err)
 	}
-	if !p.account.complete() {
+	if !p.account.complete() { // a stream without an end is complete where it was stopped
 		return errIncomplete
 	}
 	return nil
