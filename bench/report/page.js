@@ -45,9 +45,10 @@
     ctx.save();
     ctx.font = 11 * devicePixelRatio + "px sans-serif";
     ctx.textBaseline = "top";
+    ctx.textAlign = "left";
     for (const span of run.spans) {
       const from = Math.max(left, u.valToPos(span.From, "x", true));
-      if (from > left + width || u.valToPos(span.To, "x", true) < left) continue;
+      if (from > left + width || u.valToPos(span.To, "x", true) <= left) continue;
       ctx.fillStyle = style(span.Fault ? "--bad" : "--quiet");
       ctx.fillText(span.Name, from + 4 * devicePixelRatio, top + (span.Fault ? 18 : 3) * devicePixelRatio);
     }

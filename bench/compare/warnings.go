@@ -1,0 +1,67 @@
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sekali/bench/result"
+)
+
+// warnings are the reasons why a difference between the sides is not, or not only, that of the programs. With one of
+// them there is no verdict on the figures.
+func (p *pair) warnings() []string {
+	var warnings []string
+	a, b := p.a.folders[0].Run, p.b.folders[0].Run
+	if p.a.label != p.b.label {
+		warnings = append(warnings, fmt.Sprintf("the scenarios differ: %s and %s", p.a.label, p.b.label))
+	} else if a.Scenario.Text != b.Scenario.Text {
+		warnings = append(warnings, "the text of the scenario differs")
+	}
+	for _, f := range slices.Concat(p.a.folders[1:], p.b.folders[1:]) {
+		if f.Run.Scenario.Text != a.Scenario.Text && f.Run.Scenario.Text != b.Scenario.Text {
+			warnings = append(warnings, fmt.Sprintf("the text of the scenario differs between the repeats of one side: %s", f.Dir))
+		}
+	}
+	for _, d := range differences(a, b) {
+		if d.a != d.b {
+			warnings = append(warnings, fmt.Sprintf("the %s differs: %s and %s", d.name, d.a, d.b))
+		}
+	}
+	if !p.a.held() && !p.b.held() {
+		warnings = append(warnings, "neither side holds what its scenario claims")
+	}
+	for _, side := range []struct {
+		name  string
+		group group
+	}{{"A", p.a}, {"B", p.b}} {
+		for _, f := range side.group.folders {
+			if !f.Run.Validity.Valid {
+				warnings = append(warnings, fmt.Sprintf("%s is INVALID: %s (%s)", side.name, strings.Join(f.Run.Validity.Reasons, "; "), f.Dir))
+			}
+			if f.Run.Audit == nil {
+				warnings = append(warnings, fmt.Sprintf("%s was not audited (%s)", side.name, f.Dir))
+			}
+		}
+	}
+	return warnings
+}
+
+// property is something of both sides that must be equal.
+type property struct{ name, a, b string }
+
+func differences(a, b result.Run) []property {
+	ea, eb := a.Environment, b.Environment
+	durability := func(r result.Run) string {
+		s := r.Environment.Store
+		return fmt.Sprintf("ack=%s, journal_mode=%s, synchronous=%s", r.Aggregator.Ack, s.JournalMode, s.Synchronous)
+	}
+	return []property{
+		{"processor", ea.CPUModel, eb.CPUModel},
+		{"number of cores", fmt.Sprint(ea.Cores), fmt.Sprint(eb.Cores)},
+		{"memory", fmt.Sprint(ea.MemoryBytes), fmt.Sprint(eb.MemoryBytes)},
+		{"system", ea.OS + " " + ea.Kernel, eb.OS + " " + eb.Kernel},
+		{"filesystem", ea.Filesystem, eb.Filesystem},
+		{"durability", durability(a), durability(b)},
+	}
+}
