@@ -95,10 +95,13 @@ func (v Verdict) with(other Verdict) Verdict {
 }
 
 func (v Verdict) sentence() string {
-	if v == NotEnough {
-		return "not shown to be worse, nor to be the same: not enough evidence"
+	switch v {
+	case NotEnough:
+		return "not shown to be worse than A, nor to be the same: not enough evidence"
+	case Worse:
+		return "worse than A"
 	}
-	return v.String() + " than A"
+	return "the same as A, or better"
 }
 
 // group is one scenario and case of one side, with its repeats.

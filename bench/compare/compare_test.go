@@ -145,7 +145,7 @@ func TestRunsFromTheirFolders(t *testing.T) {
 	if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "B is worse than A") {
 		t.Errorf("a slower server is %v\n%s", v, out)
 	}
-	if v, out := compare(t, b, a); v != SameOrBetter || !strings.Contains(out, "B is same or better than A") {
+	if v, out := compare(t, b, a); v != SameOrBetter || !strings.Contains(out, "B is the same as A, or better") {
 		t.Errorf("a faster server is %v\n%s", v, out)
 	}
 	one := filepath.Join(a, "burst-1")
