@@ -176,12 +176,14 @@ func (a *ahead) recycle(memory []byte) {
 	}
 }
 
+// memory is what a body can be built in. New memory has room for a body of the
+// usual size: one that grew into it would have been copied twice.
 func (a *ahead) memory() []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := len(a.spare) - 1
 	if last < 0 {
-		return nil
+		return make([]byte, 0, a.typical+a.typical/16)
 	}
 	m := a.spare[last]
 	a.spare = a.spare[:last]
