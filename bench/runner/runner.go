@@ -53,8 +53,8 @@ type Config struct {
 	KeepData    bool
 	Profile     bool
 	Version     string // of the build, as git describes it
-	// Finished is called with each whole result folder, before its expectations are printed. May be nil.
-	Finished func(dir string, run result.Run) error
+	// Finished is called with each whole result folder, to make of it what is not measured. May be nil.
+	Finished func(dir string) error
 
 	id          string
 	environment result.Environment
@@ -98,7 +98,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 		})
 		lines.clear()
 		if err == nil && config.Finished != nil {
-			err = config.Finished(filepath.Join(dir, job.folder()), run)
+			err = config.Finished(filepath.Join(dir, job.folder()))
 		}
 		if err != nil {
 			failed = append(failed, job.label())

@@ -34,6 +34,7 @@ Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scena
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
 	"run":     run,
 	"profile": profileRun,
+	"compare": compare,
 	"report":  report,
 	"verify":  verify,
 	"audit":   audit,

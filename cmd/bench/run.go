@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	reports "sekali/bench/report"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
@@ -85,5 +86,6 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 		return "", runner.ExitUsage
 	}
 	f.config.Profile, f.config.Version = profiled, version
+	f.config.Finished = reports.WritePage
 	return runner.Run(ctx, f.config, stdout, stderr)
 }

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+
+	comparison "sekali/bench/compare"
+)
+
+// compare sets two runs or result folders side by side; its exit code is the verdict on the second.
+func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	pictures := flags.String("pictures", "results/runs/compare", "`folder` that gets the queue traces; empty draws none")
+	if exit, ok := parse(flags, args, "<A> <B>", 2); !ok {
+		return exit
+	}
+	verdict, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Pictures: *pictures}, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench compare: %v\n", err)
+	}
+	return int(verdict)
+}
