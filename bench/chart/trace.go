@@ -6,30 +6,34 @@ import (
 	"sekali/bench/result"
 )
 
-// rateSamples is how many samples before and after one a rate reaches: at 100 ms, half a second in all. Shorter ones
-// show the batches of requests and transactions rather than the rate.
-const rateSamples = 2
-
-// RateLabel names the unit of the rates.
-const RateLabel = "events/s"
+const (
+	// rateTimeNS is the shortest time that a rate is the mean of. Shorter ones show the batches of requests and
+	// transactions rather than the rate.
+	rateTimeNS = int64(500e6)
+	// ratesShown is how many such times fit into a long run: there, single transactions would fill the picture.
+	ratesShown = 25
+)
 
 // QueueLabel names the unit of the queue depth.
 const QueueLabel = "queue depth, events"
 
 // Trace is a run over time, as its pictures show it.
 type Trace struct {
+	MeanS     float64 // seconds that each rate is the mean of
 	Seconds   []float64
 	Accepted  []float64 // events/s
 	Committed []float64 // events/s, duplicates included
 	Depth     []float64 // events
 }
 
-// NewTrace derives the rates, each the mean of half a second around its moment. Where the aggregator did not answer,
-// and where a kill took accepted events back, the value is NaN. Samples long after the drain are left out.
+// NewTrace derives the rates, each the mean of a time around its moment. Where the aggregator did not answer, and where
+// a kill took accepted events back, the value is NaN. Samples long after the drain are left out.
 func NewTrace(run result.Run, samples []result.Sample) Trace {
-	var t Trace
+	last := lastShownNS(run)
+	mean := max(rateTimeNS, last/ratesShown/rateTimeNS*rateTimeNS)
+	t := Trace{MeanS: float64(mean) / 1e9}
 	for i, s := range samples {
-		if s.TNS < 0 || s.TNS > lastShownNS(run) {
+		if s.TNS < 0 || s.TNS > last {
 			continue
 		}
 		t.Seconds = append(t.Seconds, float64(s.TNS)/1e9)
@@ -38,7 +42,7 @@ func NewTrace(run result.Run, samples []result.Sample) Trace {
 			t.Depth = append(t.Depth, math.NaN())
 			continue
 		}
-		from, to := neighbours(samples, i)
+		from, to := neighbours(samples, i, mean/2)
 		t.Depth = append(t.Depth, float64(s.QueueDepth))
 		t.Accepted = append(t.Accepted, rate(from, to, from.Received, to.Received))
 		t.Committed = append(t.Committed, rate(from, to, from.Committed(), to.Committed()))
@@ -46,13 +50,14 @@ func NewTrace(run result.Run, samples []result.Sample) Trace {
 	return t
 }
 
-// neighbours are the ends of a rate's half second: no further than the next sample without an answer.
-func neighbours(samples []result.Sample, i int) (from, to result.Sample) {
+// neighbours are the ends of a rate's time: those within reach on both sides, no further than the next sample without
+// an answer, and one on each side at least.
+func neighbours(samples []result.Sample, i int, reachNS int64) (from, to result.Sample) {
 	first, last := i, i
-	for first > max(0, i-rateSamples) && samples[first-1].Answered() {
+	for first > 0 && samples[first-1].Answered() && (first == i || samples[i].TNS-samples[first-1].TNS <= reachNS) {
 		first--
 	}
-	for last < min(len(samples)-1, i+rateSamples) && samples[last+1].Answered() {
+	for last < len(samples)-1 && samples[last+1].Answered() && (last == i || samples[last+1].TNS-samples[i].TNS <= reachNS) {
 		last++
 	}
 	return samples[first], samples[last]
@@ -74,10 +79,13 @@ func rate(from, to result.Sample, a, b uint64) float64 {
 	return float64(b-a) / (float64(to.TNS-from.TNS) / 1e9)
 }
 
+// RateLabel names the unit of the rates.
+func (t Trace) RateLabel() string { return "events/s, over " + Number(t.MeanS) + " s" }
+
 // Panels are the run's picture: throughput above, queue depth below.
 func (t Trace) Panels() []Panel {
 	return []Panel{
-		{RateLabel, []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
+		{t.RateLabel(), []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
 		{QueueLabel, []Line{{"queue depth", t.Seconds, t.Depth}}},
 	}
 }

@@ -170,7 +170,7 @@ func charts(raw *result.Raw) pageCharts {
 	times := points(t.Seconds)
 	at, median, longest := responses(raw)
 	return pageCharts{Spans: chart.Spans(raw.Run), Charts: []pageChart{
-		{"Throughput", chart.RateLabel, []string{"accepted", "committed"}, [][]*float64{times, points(t.Accepted), points(t.Committed)}},
+		{"Throughput", t.RateLabel(), []string{"accepted", "committed"}, [][]*float64{times, points(t.Accepted), points(t.Committed)}},
 		{"Queue depth", "events", []string{"queue depth"}, [][]*float64{times, points(t.Depth)}},
 		{"Response time, by the moment at which the request was due", "ms", []string{"median", "longest"}, [][]*float64{at, median, longest}},
 	}}

@@ -72,7 +72,7 @@
         label, stroke: colours[i], width: 2, dash: i ? [6, 4] : undefined, points: { show: chart.points[0].length < 60, size: 4 },
         value: (u, v) => format(v),
       }))),
-      axes: [{ ...axis, size: 34 }, { ...axis, size: 64, values: (u, values) => values.map(format) }],
+      axes: [{ ...axis, size: 34 }, { ...axis, size: 80, values: (u, values) => values.map(format) }],
       cursor: { sync: { key: cursors.key }, drag: { x: true, y: false, setScale: false } },
       hooks: {
         drawClear: [drawSpans],

@@ -203,7 +203,7 @@ func (r *Raw) costs(s *Summary, w window) {
 		c := newCurve(answered, field).rising()
 		return c.at(w.endNS) - c.at(w.startNS)
 	}
-	s.ThroughputStoredPerS = perSecond(r.storedOf(w), w.endNS-w.startNS)
+	s.ThroughputStoredPerS = perSecond(r.uniqueShare(w)*float64(s.AcceptedEvents), w.endNS-w.startNS)
 	stored := used(unique)
 	per := func(total, scale float64) *float64 {
 		if stored <= 0 {
@@ -231,11 +231,12 @@ func (r *Raw) costs(s *Summary, w window) {
 	s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
 }
 
-// storedOf is how many unique events there were among those that the window accepted: counted from the commit that
-// finished what came before to the one that finished the window.
-func (r *Raw) storedOf(w window) float64 {
+// uniqueShare is how much of what the window accepted was stored as new, by the aggregator's counters: from the commit
+// that finished what came before to the one that finished the window. Requests of a phase after the measured ones may
+// have been answered in between; they count in it, and the share is what they have in common.
+func (r *Raw) uniqueShare(w window) float64 {
 	answered := r.answered()
-	if len(answered) == 0 {
+	if len(answered) == 0 || w.within == w.before {
 		return 0
 	}
 	base := answered[0]
@@ -244,7 +245,7 @@ func (r *Raw) storedOf(w window) float64 {
 		stored.x = append(stored.x, int64(grown(base.Committed(), s.Committed())))
 		stored.y = append(stored.y, float64(grown(base.UniqueProcessed, s.UniqueProcessed)))
 	}
-	return stored.at(int64(w.within)) - stored.at(int64(w.before))
+	return (stored.at(int64(w.within)) - stored.at(int64(w.before))) / float64(w.within-w.before)
 }
 
 func (r *Raw) fault(s *Summary) {
