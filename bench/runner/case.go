@@ -76,6 +76,7 @@ type session struct {
 	sampler    *sampler
 	histograms histograms
 	profiles   profiles
+	breaking   sync.WaitGroup // the fault, and the restart after it
 }
 
 // execute runs a job and leaves its result folder behind, whole unless it returns an error.
@@ -94,9 +95,7 @@ func execute(ctx context.Context, config *Config, job job, runDir string, show f
 
 func (s *session) execute(outer context.Context) (result.Run, error) {
 	ctx, cancel := context.WithCancelCause(outer)
-	defer s.profiles.running.Wait()
-	// Ends the process too, whatever happens below.
-	defer cancel(nil)
+	defer s.cleanUp(cancel)
 	if err := s.prepare(); err != nil {
 		return s.run, err
 	}
@@ -107,9 +106,6 @@ func (s *session) execute(outer context.Context) (result.Run, error) {
 	defer log.Close()
 	if err := s.begin(ctx, log); err != nil {
 		return s.run, err
-	}
-	if !s.config.KeepData {
-		defer os.RemoveAll(s.data)
 	}
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
@@ -122,6 +118,21 @@ func (s *session) execute(outer context.Context) (result.Run, error) {
 		return s.run, cause(ctx, err)
 	}
 	return s.finish()
+}
+
+// cleanUp leaves no process behind, whatever happened, and no data folder that nobody asked for.
+func (s *session) cleanUp(cancel context.CancelCauseFunc) {
+	cancel(nil)
+	s.profiles.running.Wait()
+	s.breaking.Wait()
+	if s.aggregator != nil {
+		if p := s.aggregator.process(); p != nil {
+			<-p.Exited()
+		}
+	}
+	if !s.config.KeepData {
+		os.RemoveAll(s.data)
+	}
 }
 
 // cause prefers why a context ended over the errors that followed from it.
@@ -229,10 +240,9 @@ func (s *session) load(ctx context.Context) error {
 		measure()
 	}
 	running.Go(func() { s.followPhases(background, assault, measure) })
-	var broken sync.WaitGroup
 	var fault *result.FaultTimes
 	var faultErr error
-	broken.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
+	s.breaking.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
 
 	summary, err := assault.Run(ctx)
 	ledgerClosed = true
@@ -240,7 +250,7 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	s.say("drain", 0)
-	if broken.Wait(); faultErr != nil {
+	if s.breaking.Wait(); faultErr != nil {
 		return faultErr
 	}
 	s.run.Fault = fault

@@ -66,9 +66,6 @@ func isURL(text string) bool {
 
 func (c *Config) external() bool { return isURL(c.Aggregator) }
 
-// usageError is something that the caller has to put right.
-type usageError struct{ error }
-
 // Run runs every case and returns the folder of the run and the exit code. What goes wrong with one case is printed,
 // and the next one goes on.
 func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir string, exit int) {
@@ -100,12 +97,12 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 		if err == nil && config.Finished != nil {
 			err = config.Finished(filepath.Join(dir, job.folder()))
 		}
+		if err != nil && ctx.Err() != nil {
+			break
+		}
 		if err != nil {
 			failed = append(failed, job.label())
 			fmt.Fprintf(stdout, "FAILED %s: %v\n", job.label(), err)
-			if ctx.Err() != nil {
-				break
-			}
 			continue
 		}
 		printRun(stdout, job, run)

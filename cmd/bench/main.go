@@ -14,14 +14,15 @@ import (
 	"sekali/bench/runner"
 )
 
-// version is set by the build.
-var version = "development"
+// version is set by the build, as git describes the tree.
+var version string
 
 const usage = `usage: bench <command> [flags]
 
   run      run scenarios, audit them, write results/runs/<run>/
   profile  run one scenario with CPU, heap, mutex and block profiles
   compare  two runs or result folders, side by side
+  ab       two programs in turn, A B A B, and what the evidence says of B
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
   audit    audit a result folder again, against a URL or a file of events
@@ -35,6 +36,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"run":     run,
 	"profile": profileRun,
 	"compare": compare,
+	"ab":      ab,
 	"report":  report,
 	"verify":  verify,
 	"audit":   audit,
