@@ -26,13 +26,12 @@ func writeBench(dir string, run Run) error {
 
 func benchText(run Run) ([]byte, error) {
 	line := &benchfmt.Result{Name: benchfmt.Name(benchName(run)), Iters: int(run.Summary.AcceptedEvents)}
+	// benchstat compares only what has the same configuration: the commit is not of it.
 	for _, config := range [][2]string{
 		{"goos", before(run.Environment.OS, "/")},
 		{"goarch", after(run.Environment.OS, "/")},
 		{"pkg", "sekali"},
 		{"cpu", run.Environment.CPUModel},
-		{"commit", run.Environment.Commit},
-		{"valid", strconv.FormatBool(run.Validity.Valid)},
 	} {
 		if value := strings.Join(strings.Fields(config[1]), " "); value != "" {
 			line.Config = append(line.Config, benchfmt.Config{Key: config[0], Value: []byte(value), File: true})
