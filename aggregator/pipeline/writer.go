@@ -135,6 +135,7 @@ func (w *writer) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slowed(time.Since(start))
 	// The transaction is durable: if we crash from here on, it is not applied again,
 	// for the journal position went with it.
 	now := time.Now()
