@@ -101,6 +101,9 @@ func duplicatesSent(g *group) string {
 	return exact(low) + " to " + exact(high)
 }
 
+// courseReport is the scenario whose figures stand beside published ones.
+const courseReport = "course-report"
+
 // The figures that the course report published for its batch of 1000 events.
 const (
 	publishedAnswer    = "under 1 s"
@@ -108,7 +111,7 @@ const (
 )
 
 func (s *set) courseReport() string {
-	course := s.find("course-report")
+	course := s.find(courseReport)
 	if course == nil {
 		return ""
 	}

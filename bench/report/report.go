@@ -145,6 +145,7 @@ type view struct {
 	Answers   []string
 	AckTable  string // "": the set has no ack-levels
 	AckRuns   string
+	AckKilled bool // the table has the losses of the scenario kill
 	Sections  []section
 	CostTable string
 	Profile   *profile.Table // nil: no result has one
@@ -175,7 +176,7 @@ type machine struct {
 func (s *set) markdown() ([]byte, []picture, error) {
 	v := view{Answers: s.answers(), CostTable: s.costTable(), Machines: s.machines()}
 	if levels := s.find("ack-levels"); levels != nil {
-		v.AckTable, v.AckRuns = s.ackTable(levels), runsOf(levels.Cases)
+		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}
 	var pictures []picture
 	for _, sc := range s.scenarios {
@@ -185,7 +186,7 @@ func (s *set) markdown() ([]byte, []picture, error) {
 		}
 		pictures = append(pictures, drawn...)
 		v.Sections = append(v.Sections, section{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
-			Table: sc.table(), Audit: table(sc.Cases, auditRows), Published: sc.Name == "course-report"})
+			Table: sc.table(), Audit: table(sc.Cases, auditRows), Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {
 		for _, t := range g.first().Profiles {
@@ -203,7 +204,7 @@ func (s *set) markdown() ([]byte, []picture, error) {
 
 func (s *scenario) table() string {
 	own := []row{}
-	if s.Name == "course-report" {
+	if s.Name == courseReport {
 		own = []row{figureRow("answered, ms", answeredMS), figureRow("all stored, ms", processedMS)}
 	}
 	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
