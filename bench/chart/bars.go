@@ -45,7 +45,7 @@ func Bars(groups []string, panels []BarPanel) ([]byte, error) {
 		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = -0.6, float64(len(groups))-0.4, 0, highest*1.2
 		if len(panel.Series) > 1 {
 			// Room for one line of legend for each series, above the highest bar's label.
-			p.Y.Max = highest * (1.2 + 0.12*float64(len(panel.Series)))
+			p.Y.Max = highest * (1.2 + 0.2*float64(len(panel.Series)))
 		}
 		if highest == 0 {
 			p.Y.Max = 1
