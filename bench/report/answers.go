@@ -21,19 +21,23 @@ func (s *set) answers() []string {
 	return lines
 }
 
-// sustained is what the aggregator commits while more arrives than it can commit at once.
+// sustained is what the aggregator commits while more arrives than it can commit at once: as fast as it is taken, or
+// else in a burst.
 func (s *set) sustained() string {
-	burst := s.find("burst")
-	if burst == nil {
+	saturated := s.find("throughput")
+	if saturated == nil {
+		saturated = s.find("burst")
+	}
+	if saturated == nil {
 		return ""
 	}
-	g := burst.Cases[0]
+	g := saturated.Cases[0]
 	show := func(of func(result.Summary) float64) string {
 		return g.show(func(s result.Summary) *float64 { v := of(s); return &v })
 	}
 	refused := g.count(func(r repeat) uint64 { return r.Summary.RequestsRefused + r.Summary.RequestsUnknown })
 	planned := g.count(func(r repeat) uint64 { return r.Summary.RequestsPlanned })
-	return fmt.Sprintf("**Throughput.** At `ack=%s`, %d events a request, it accepted %s events/s in a burst and processed %s events/s "+
+	return fmt.Sprintf("**Throughput.** At `ack=%s`, %d events a request, it accepted %s events/s and processed %s events/s "+
 		"until the last was committed, %s unique events/s of them stored; %s of %s requests were not acknowledged. Generator and "+
 		"aggregator shared %d cores (%s).",
 		g.first().Run.Aggregator.Ack, g.first().Run.Load.EventsPerRequest,

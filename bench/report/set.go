@@ -20,7 +20,7 @@ import (
 const topFunctions = 15
 
 // scenarioOrder is LAB's; others follow in the order in which they ran.
-var scenarioOrder = []string{"smoke", "course-report", "steady", "burst", "duplicates", "restart", "kill", "saturation",
+var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "burst", "duplicates", "restart", "kill", "saturation",
 	"batch-size", "ack-levels", "disk-full", "disk-error", "slow-disk", "growth", "soak"}
 
 // set is what a report is made of: scenarios, their cases, and the repeats of each.
