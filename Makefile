@@ -56,4 +56,4 @@ fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	done
 
 compose-test: ## docker-compose.yml for real: needs a Docker engine
-	SEKALI_COMPOSE_TEST=1 go test -count=1 -v -timeout 20m ./compose
+	SEKALI_COMPOSE_TEST=1 go test -count=1 -v -timeout 30m ./compose
