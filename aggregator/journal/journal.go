@@ -113,11 +113,7 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 		return nil, nil, err
 	}
 	for i, segment := range numbers {
-		from := headerBytes
-		if segment == committed.Segment {
-			from = max(from, committed.Offset)
-		}
-		frames, err := j.recover(segment, from, i == len(numbers)-1)
+		frames, err := j.recover(segment, committed, i == len(numbers)-1)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -15,9 +15,9 @@ import (
 // errTorn is what a frame that a crash has cut looks like.
 var errTorn = errors.New("torn frame")
 
-// recover opens a segment for reading and returns its frames from offset from on.
-// Only the last segment may end in a torn frame, which is cut off.
-func (j *Journal) recover(segment uint64, from int64, last bool) ([]Frame, error) {
+// recover opens a segment for reading and returns its frames beyond committed. Only the
+// last segment may end in a torn frame, which is cut off.
+func (j *Journal) recover(segment uint64, committed Position, last bool) ([]Frame, error) {
 	f, err := os.OpenFile(j.path(segment), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -25,39 +25,47 @@ func (j *Journal) recover(segment uint64, from int64, last bool) ([]Frame, error
 	j.mu.Lock()
 	j.segments[segment] = f
 	j.mu.Unlock()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
-	if err := checkHeader(f, segment); err != nil {
-		return nil, err
-	}
-	if from > size {
-		return nil, fmt.Errorf("%w: segment %d has %d bytes, the store has applied up to %d", ErrCorrupt, segment, size, from)
-	}
-	frames, end, err := scan(f, segment, from, size)
-	if err != nil && !errors.Is(err, errTorn) {
-		return nil, err
-	}
-	if !last {
-		if err != nil {
-			err = fmt.Errorf("%w: segment %d at %d, and later segments exist", ErrCorrupt, segment, end)
-		}
+	frames, end, _, err := examine(f, segment, committed, last)
+	if err != nil || !last {
 		return frames, err
-	}
-	if err != nil {
-		if at, err := laterFrame(f, end+1, size); err != nil || at >= 0 {
-			if err == nil {
-				err = fmt.Errorf("%w: segment %d at %d, but a whole frame follows at %d", ErrCorrupt, segment, end, at)
-			}
-			return nil, err
-		}
 	}
 	j.tail = Position{segment, end}
 	// The cut, and frames that were written when the process died but not yet
 	// synced, become durable before anything builds on them.
 	return frames, truncate(f, end)
+}
+
+// examine returns a segment's frames beyond committed, where the last whole one ends, and
+// the file's size, which is larger only if a crash has cut the last frame. Any other
+// damage is an error.
+func examine(f *os.File, segment uint64, committed Position, last bool) (frames []Frame, end, size int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	size = info.Size()
+	if err := checkHeader(f, segment); err != nil {
+		return nil, 0, size, err
+	}
+	from := headerBytes
+	if segment == committed.Segment {
+		from = max(from, committed.Offset)
+	}
+	if from > size {
+		return nil, 0, size, fmt.Errorf("%w: segment %d has %d bytes, the store has applied up to %d", ErrCorrupt, segment, size, from)
+	}
+	frames, end, err = scan(f, segment, from, size)
+	switch {
+	case err == nil || !errors.Is(err, errTorn):
+		return frames, end, size, err
+	case !last:
+		return nil, 0, size, fmt.Errorf("%w: segment %d at %d, and later segments exist", ErrCorrupt, segment, end)
+	}
+	at, err := laterFrame(f, end+1, size)
+	if err == nil && at >= 0 {
+		err = fmt.Errorf("%w: segment %d at %d, but a whole frame follows at %d", ErrCorrupt, segment, end, at)
+	}
+	return frames, end, size, err
 }
 
 func checkHeader(f io.ReaderAt, segment uint64) error {

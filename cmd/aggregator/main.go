@@ -27,8 +27,13 @@ func main() {
 
 // run returns the exit code: 0 stopped as asked, 1 could not go on, 2 misconfigured.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == "healthcheck" {
-		return healthcheck(ctx, args[1:], stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "healthcheck":
+			return healthcheck(ctx, args[1:], stderr)
+		case "check", "backup":
+			return maintain(ctx, args[0], args[1:], stdout, stderr)
+		}
 	}
 	cfg := aggregator.DefaultConfig()
 	cfg.Version = version
@@ -53,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn, error")
 	if err := parse(flags, args, os.LookupEnv); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "Usage: aggregator [flags]\n       aggregator healthcheck [-url URL]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
+			fmt.Fprintln(stdout, "Usage: aggregator [flags]\n       aggregator healthcheck [-url URL]\n       aggregator check [-data D]\n       aggregator backup [-data D] -to F\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
 			flags.SetOutput(stdout)
 			flags.PrintDefaults()
 			return 0

@@ -1,0 +1,50 @@
+package aggregator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+)
+
+// Check examines a data folder that no aggregator runs on, changes nothing, and writes
+// what it finds to w. The error says that something is wrong.
+func Check(ctx context.Context, data string, w io.Writer) error {
+	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
+		return err // before lock would make the folder
+	}
+	unlock, err := lock(data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, faults, err := store.Check(ctx, data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "store: %d events, %d duplicates dropped, %d refused, last seq %d, %d commits\n",
+		state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq, state.Commits)
+	waiting, err := journal.Check(filepath.Join(data, "journal"), state.Journal)
+	if err != nil {
+		faults = append(faults, err.Error())
+	} else {
+		fmt.Fprintf(w, "journal: %d events wait to be applied, in %d frames; %d bytes of a torn tail\n",
+			waiting.Events-state.JournalApplied, waiting.Frames, waiting.TornBytes)
+	}
+	for _, fault := range faults {
+		fmt.Fprintln(w, "fault:", fault)
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%s: %d faults", data, len(faults))
+	}
+	fmt.Fprintln(w, "ok")
+	return nil
+}
+
+// Backup copies what is committed in a data folder to a new file, which is a whole
+// events.db: put into a folder of its own, an aggregator goes on from it.
+func Backup(ctx context.Context, data, to string) error { return store.Backup(ctx, data, to) }

@@ -1,0 +1,105 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// openReadOnly opens the database in dir as it is; an aggregator may be running on it.
+func openReadOnly(dir string) (*sql.DB, error) {
+	path := filepath.Join(dir, File)
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn(path, "mode=ro", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS)))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// Backup writes a copy of what is committed in dir's database to the new file to, also
+// while an aggregator runs there. What only its journal holds is not in the copy. While it
+// runs, the WAL cannot be given back.
+func Backup(ctx context.Context, dir, to string) (err error) {
+	db, err := openReadOnly(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // VACUUM INTO takes an empty file
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
+	}
+	// The copy counts once it would survive a power loss.
+	if f, err = os.Open(to); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// checks are what must hold in a database, each a query that counts what does not.
+var checks = []struct{ what, query string }{
+	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM events e LEFT JOIN dedup_store d
+		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
+	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM events))"},
+	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT unique_processed FROM state))"},
+	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
+	{"numbers used that are neither stored nor a duplicate's", "SELECT abs(last_seq - unique_processed - duplicate_dropped) FROM state"},
+	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
+	{"events received before their predecessor", `SELECT count(*) FROM (SELECT received_at, lag(received_at) OVER (ORDER BY seq) AS before
+		FROM events) WHERE received_at < before`},
+}
+
+// Check examines the database in dir and returns its state and every fault it finds.
+func Check(ctx context.Context, dir string) (state State, faults []string, err error) {
+	db, err := openReadOnly(dir)
+	if err != nil {
+		return State{}, nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check")
+	if err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %w", err)
+		}
+		if line != "ok" {
+			faults = append(faults, "integrity_check: "+line)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
+	for _, c := range checks {
+		var n int64
+		if err := db.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %s: %w", c.what, err)
+		}
+		if n != 0 {
+			faults = append(faults, fmt.Sprintf("%d %s", n, c.what))
+		}
+	}
+	s := &state
+	err = db.QueryRowContext(ctx, selectState).Scan(&s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected, &s.LastSeq,
+		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied)
+	if err != nil {
+		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
+	}
+	return state, faults, nil
+}

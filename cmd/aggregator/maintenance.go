@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"sekali/aggregator"
+)
+
+// maintain runs check or backup: 0 done, 1 something is wrong, 2 bad usage.
+func maintain(ctx context.Context, command string, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	data := flags.String("data", aggregator.DefaultConfig().Data, "the data `folder`")
+	usage := "usage: aggregator check [-data D]"
+	var to *string
+	if command == "backup" {
+		to = flags.String("to", "", "the new `file`")
+		usage = "usage: aggregator backup [-data D] -to F"
+	}
+	err := parse(flags, args, os.LookupEnv)
+	if err == nil && to != nil && *to == "" {
+		err = errors.New("-to is needed")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "aggregator: %v (%s)\n", err, usage)
+		return 2
+	}
+	if command == "check" {
+		err = aggregator.Check(ctx, *data, stdout)
+	} else {
+		err = aggregator.Backup(ctx, *data, *to)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return 1
+	}
+	return 0
+}

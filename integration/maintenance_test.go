@@ -1,0 +1,91 @@
+package integration_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tool runs a command of the aggregator and returns its exit code and what it printed.
+func tool(t *testing.T, args ...string) (code int, output string) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), binary, args...)
+	out, err := command.CombinedOutput()
+	if command.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return command.ProcessState.ExitCode(), string(out)
+}
+
+func TestCheck(t *testing.T) {
+	data := t.TempDir() + "/data"
+	if code, out := tool(t, "check", "-data", data); code != 1 {
+		t.Fatalf("no data folder: exit %d: %s", code, out)
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Fatal("check made the data folder")
+	}
+	a := start(t, data)
+	a.store(t, "t", "a", "b", "a")
+	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "another aggregator") {
+		t.Fatalf("while it runs: exit %d: %s", code, out)
+	}
+	a.kill()
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "store: 2 events, 1 duplicates dropped") {
+		t.Fatalf("after a kill: exit %d: %s", code, out)
+	}
+	// Each fault must be found.
+	for _, statement := range []string{
+		"UPDATE state SET unique_processed = 3",
+		"UPDATE state SET unique_processed = 2; DELETE FROM dedup_store WHERE event_id = 'a'",
+		"INSERT INTO dedup_store SELECT topic, event_id, seq FROM events WHERE event_id = 'a'; UPDATE topics SET events = 1",
+		"UPDATE topics SET events = 2; UPDATE events SET received_at = '0' WHERE event_id = 'b'",
+	} {
+		change(t, data, statement)
+		if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "fault:") {
+			t.Errorf("%s: exit %d: %s", statement, code, out)
+		}
+	}
+}
+
+func TestBackupWhileRunning(t *testing.T) {
+	data := t.TempDir() + "/data"
+	a := start(t, data)
+	var ids []string
+	for i := range 300 {
+		ids = append(ids, fmt.Sprint(i))
+	}
+	a.store(t, "t", ids...)
+	restored := t.TempDir() + "/restored"
+	if err := os.Mkdir(restored, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(restored, "events.db")
+	if code, out := tool(t, "backup", "-data", data, "-to", copied); code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+	if code, _ := tool(t, "backup", "-data", data, "-to", copied); code != 1 {
+		t.Fatal("a backup overwrote a file")
+	}
+	a.store(t, "t", "after")
+	b := start(t, restored)
+	b.store(t, "t", append(ids, "more")...)
+	b.checkStored(t, 301)
+	b.stop(t)
+	if code, out := tool(t, "check", "-data", restored); code != 0 {
+		t.Fatalf("exit %d: %s", code, out)
+	}
+}
+
+// change does to the database of a stopped aggregator what only a fault could.
+func change(t *testing.T, data, statements string) {
+	t.Helper()
+	db := openDatabase(t, data)
+	defer db.Close()
+	if _, err := db.Exec(statements); err != nil {
+		t.Fatal(err)
+	}
+}
