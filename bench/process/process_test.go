@@ -55,6 +55,8 @@ func serve(behaviour string) {
 	}
 	os.MkdirAll(data, 0o700)
 	os.WriteFile(filepath.Join(data, "written"), bytes.Repeat([]byte("x"), 1<<20), 0o600)
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
 	fmt.Fprintln(os.Stderr, "not json")
 	fmt.Fprintf(os.Stderr, `{"msg":"listening","addr":%q,"admin":"127.0.0.1:1"}`+"\n", listener.Addr())
 	ready := time.Now().Add(50 * time.Millisecond)
@@ -63,8 +65,6 @@ func serve(behaviour string) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
 	for {
 		<-stop
 		switch behaviour {

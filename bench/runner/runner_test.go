@@ -64,6 +64,8 @@ func serve(behaviour string) error {
 	if err != nil {
 		return err
 	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
 	fmt.Fprintf(os.Stderr, `{"msg":"listening","addr":%q,"admin":""}`+"\n", listener.Addr())
 	running := http.Server{Handler: server}
 	go running.Serve(listener)
@@ -71,8 +73,6 @@ func serve(behaviour string) error {
 		time.Sleep(700 * time.Millisecond)
 		return fmt.Errorf("the disk is gone")
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
 	<-stop
 	running.Close()
 	if behaviour == "miscounted database" {
