@@ -15,7 +15,7 @@ import (
 // 256 MB. A page that many batches rewrite is copied once; at 4 MB, SQLite's own
 // default, the store took 1.2 to 1.4 times as long (1 M events, batches of 5 000 to
 // 50 000). The price is disk, and reading that much again after a crash.
-const checkpointPages = 64_000
+const checkpointPages = 32_000
 
 // flushInterval is how late the count of refused events may be committed when nothing
 // else is: a kill forgets at most that much of it.

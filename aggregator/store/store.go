@@ -33,6 +33,9 @@ const (
 	// cacheKiB is the writer's page cache. Random ids touch a page of dedup_store
 	// each; what fits here is not read again.
 	cacheKiB = 64 << 10
+	// pageBytes is SQLite's page: at 8 KiB an event cost 10 to 12 µs, at 4 KiB 11.5 to 15
+	// (batches of 50 000; 0.6 M and 2 M events), at 16 KiB about the same.
+	pageBytes = 8 << 10
 	// busyTimeoutMS is how long a statement waits for a lock somebody else holds
 	// (a shell's BEGIN IMMEDIATE) before the batch fails and is retried.
 	busyTimeoutMS = 2000
@@ -139,6 +142,7 @@ func (s *Store) Reopen() (State, error) {
 func prepare(c *conn) (State, Info, error) {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
+		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
 		"journal_mode=WAL",
 		"synchronous=FULL",
 		"wal_autocheckpoint=0", // the writer checkpoints, after the answers went out

@@ -148,7 +148,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // random ids, one in five a repeat from the whole history. Give it a count of
 // batches (-benchtime 100x): the cost grows with the store.
 func BenchmarkApply(b *testing.B) {
-	const checkpointPages = 64_000 // as the writer has it
+	const checkpointPages = 32_000 // as the writer has it
 	for _, size := range []int{500, 5000, 20000, 50000} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
 			s, state, err := Open(b.TempDir())
