@@ -24,6 +24,11 @@ var compared = map[string]bool{"ack-levels": true, "batch-size": true, courseRep
 
 // pictures draws a scenario: bars where cases are compared or too short for a trace, else a trace for each case.
 func (s *scenario) pictures() ([]picture, error) {
+	if s.swept() != nil {
+		svg, err := s.curves()
+		return []picture{{Path: path.Join(picturesDir, s.Name+".svg"), Alt: "What changes with " + s.Cases[0].sweep().Parameter, svg: svg,
+			Caption: "What changes with " + s.Cases[0].sweep().Parameter + ", " + runsOf(s.Cases) + "."}}, err
+	}
 	if compared[s.Name] || s.short() {
 		svg, err := s.bars()
 		return []picture{{Path: path.Join(picturesDir, s.Name+".svg"), Alt: "Bars for " + s.Name, svg: svg,

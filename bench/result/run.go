@@ -63,7 +63,15 @@ type Scenario struct {
 	Repeat   int    `json:"repeat"` // from 1
 	Question string `json:"question"`
 	Path     string `json:"path"`
-	Text     string `json:"text"` // the whole file
+	Text     string `json:"text"`            // the whole file
+	Sweep    *Sweep `json:"sweep,omitempty"` // the case's place on a curve
+}
+
+// Sweep is a parameter that the cases of a scenario differ in.
+type Sweep struct {
+	Parameter string `json:"parameter"` // as in the scenario: load.events_per_request
+	Value     string `json:"value"`     // a number, or a name
+	Curve     string `json:"curve"`     // which of several the case is of; "" where there is one
 }
 
 // Label is the scenario with its case, as tables name it.

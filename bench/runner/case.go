@@ -36,8 +36,9 @@ const (
 type job struct {
 	scenario *scenario.Scenario
 	settings scenario.Settings
-	name     string // of the case
-	repeat   int    // from 1
+	name     string          // of the case
+	point    *scenario.Point // of a sweep; nil: none
+	repeat   int             // from 1
 	repeats  int
 }
 
@@ -163,8 +164,10 @@ func (s *session) prepare() error {
 		Environment: s.config.environment,
 		Aggregator:  result.Aggregator{Ack: s.job.settings.Aggregator.Ack, External: s.config.external(), Flags: []string{}},
 		Stream:      events.Config(),
-		Load: result.Load{EventsPerRequest: s.job.settings.Load.EventsPerRequest, Encoding: s.job.settings.Load.Encoding,
-			Compression: s.job.settings.Load.Compression},
+		Load:        loadOf(s.job.settings),
+	}
+	if p := s.job.point; p != nil {
+		s.run.Scenario.Sweep = &result.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
 	}
 	return nil
 }
@@ -184,7 +187,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 		}
 		s.run.Environment.Fdatasync = probe
 		s.run.Environment.Filesystem = filesystem(filepath.Dir(s.data))
-		s.run.Aggregator.Flags = s.flags()
+		s.run.Aggregator.Flags = flagsOf(s.job.settings, s.config.Profile)
 		s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
 		if err != nil {
 			return err
@@ -197,14 +200,6 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	s.base = base
 	s.run.Aggregator.Version, s.run.Environment.Store = base.Version, base.Store
 	return nil
-}
-
-func (s *session) flags() []string {
-	flags := s.job.settings.Aggregator.Flags()
-	if s.config.Profile {
-		flags = append(flags, "-profile-contention")
-	}
-	return flags
 }
 
 // load attacks the aggregator, breaks it where the scenario says so, and waits until all is committed.

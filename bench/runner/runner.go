@@ -235,7 +235,7 @@ func (c *Config) jobs() []job {
 	for repeat := range c.Repeat {
 		for _, s := range c.Scenarios {
 			for _, one := range s.Cases {
-				jobs = append(jobs, job{scenario: s, settings: one.Settings, name: one.Name, repeat: repeat + 1, repeats: c.Repeat})
+				jobs = append(jobs, job{scenario: s, settings: one.Settings, name: one.Name, point: one.Point, repeat: repeat + 1, repeats: c.Repeat})
 			}
 		}
 	}

@@ -68,6 +68,9 @@ func serve(behaviour string) error {
 	signal.Notify(stop, syscall.SIGTERM)
 	fmt.Fprintf(os.Stderr, `{"msg":"listening","addr":%q,"admin":""}`+"\n", listener.Addr())
 	running := http.Server{Handler: server}
+	if behaviour == "records" {
+		running.Handler = recorder{data, server}
+	}
 	go running.Serve(listener)
 	if behaviour == "dies" {
 		time.Sleep(700 * time.Millisecond)

@@ -30,21 +30,24 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 // problem is a refusal at a place of the document, such as "load.phases[0].rate".
 type problem struct{ place, message string }
 
-func check(s *Scenario, root ast.Node, hasCases bool) error {
+func check(s *Scenario, root ast.Node, named []caseText) error {
 	if p := checkHead(s); p != nil {
 		return place(s.Path, root, "", p)
 	}
 	seen := map[string]bool{}
-	for i, c := range s.Cases {
-		prefix := ""
-		if hasCases {
-			prefix = fmt.Sprintf("cases[%d].", i)
-			if p := checkCaseName(c.Name, seen); p != nil {
-				return place(s.Path, root, prefix, p)
-			}
+	for i, c := range named {
+		if p := checkCaseName(c.Name, seen); p != nil {
+			return place(s.Path, root, fmt.Sprintf("cases[%d].", i), p)
 		}
-		if p := c.Settings.check(); p != nil {
-			return place(s.Path, root, prefix, p)
+	}
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		p := c.Settings.check()
+		if c.Point.blames(p) {
+			return place(s.Path, root, "", &problem{fmt.Sprintf("sweep.values[%d]", c.Point.index), p.message})
+		}
+		if p != nil {
+			return place(s.Path, root, c.place, p)
 		}
 	}
 	return nil

@@ -43,6 +43,7 @@ type fileText struct {
 	Question string     `yaml:"question"`
 	Tags     []string   `yaml:"tags"`
 	Settings Settings   `yaml:",inline"`
+	Sweep    *sweepText `yaml:"sweep"`
 	Cases    []caseText `yaml:"cases"`
 }
 
@@ -77,7 +78,7 @@ func Parse(path string, text []byte) (*Scenario, error) {
 	if err := resolve(path, root, content, s); err != nil {
 		return nil, err
 	}
-	if err := check(s, root, len(content.Cases) > 0); err != nil {
+	if err := check(s, root, content.Cases); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -170,7 +171,7 @@ func decode(path string, node ast.Node, out any) error {
 	return nil
 }
 
-// resolve lays every case over the file's own settings.
+// resolve lays every case over the file's own settings, and the values of a sweep over every case.
 func resolve(path string, root ast.Node, content fileText, s *Scenario) error {
 	if len(content.Cases) > maxCases {
 		return &Error{Path: path, Message: fmt.Sprintf("more than %d cases", maxCases)}
@@ -189,7 +190,10 @@ func resolve(path string, root ast.Node, content fileText, s *Scenario) error {
 		if merged.Settings.Load.Phases == nil {
 			merged.Settings.Load.Phases = slices.Clone(content.Settings.Load.Phases)
 		}
-		s.Cases = append(s.Cases, Case{Name: c.Name, Settings: merged.Settings})
+		s.Cases = append(s.Cases, Case{Name: c.Name, Settings: merged.Settings, place: fmt.Sprintf("cases[%d].", i)})
+	}
+	if err := content.Sweep.expand(path, root, s); err != nil {
+		return err
 	}
 	for i := range s.Cases {
 		s.Cases[i].Settings.setDefaults()

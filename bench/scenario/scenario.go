@@ -18,13 +18,16 @@ type Scenario struct {
 	Name     string
 	Question string
 	Tags     []string
-	Cases    []Case // at least one; the only one of a file without `cases` has the name ""
+	Cases    []Case // at least one; the only one of a file without `cases` and `sweep` has the name ""
 }
 
 // Case is one set of settings that is run with a process, a data folder and a result folder of its own.
 type Case struct {
 	Name     string
 	Settings Settings
+	Point    *Point // on the curve of a sweep; nil: the file has none
+
+	place string // in the file: "cases[2].", or "" where it has no cases
 }
 
 // Settings is what a file states and a case may override, key by key; `phases` is replaced as a whole.

@@ -79,6 +79,60 @@ func TestCasesOverrideKeyByKey(t *testing.T) {
 	}
 }
 
+func TestSweepLaysEveryValueOverEveryCase(t *testing.T) {
+	s, err := Parse("kill.yaml", []byte(strings.Replace(full, sweepable, swept("[1, 1000]"), 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range s.Cases {
+		got = append(got, fmt.Sprintf("%s %d %s %+v", c.Name, c.Settings.Load.EventsPerRequest, c.Settings.Aggregator.Ack, *c.Point))
+	}
+	want := []string{
+		"journal-events_per_request-1 1 journal {Parameter:load.events_per_request Value:1 Curve:journal index:0}",
+		"memory-events_per_request-1 1 memory {Parameter:load.events_per_request Value:1 Curve:memory index:0}",
+		"journal-events_per_request-1000 1000 journal {Parameter:load.events_per_request Value:1000 Curve:journal index:1}",
+		"memory-events_per_request-1000 1000 memory {Parameter:load.events_per_request Value:1000 Curve:memory index:1}",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+}
+
+// TestEveryParameterCanBeSwept sets each, in a file without cases, and looks for it in the flags and the settings.
+func TestEveryParameterCanBeSwept(t *testing.T) {
+	const file = "name: s\nquestion: Which?\nload: {%sphases: [{name: m, clients: 1, requests: 9, measured: true}]}\nsweep: {parameter: %s, values: %s}\n"
+	for name, test := range map[string]struct {
+		values, second string
+		set            func(Settings) any
+		want           any
+	}{
+		"aggregator.ack":          {"[memory, store]", "ack-store", func(s Settings) any { return s.Aggregator.Ack }, "store"},
+		"aggregator.batch_events": {"[1, 10]", "batch_events-10", func(s Settings) any { return s.Aggregator.BatchEvents }, 10},
+		"load.events_per_request": {"[1, 10]", "events_per_request-10", func(s Settings) any { return s.Load.EventsPerRequest }, 10},
+		"stream.distance":         {"[history, recent]", "distance-recent", func(s Settings) any { return s.Stream.Distance }, "recent"},
+		"stream.duplicates":       {"[0, 0.200]", "duplicates-0.2", func(s Settings) any { return s.Stream.Duplicates }, 0.2},
+		"stream.ids":              {"[uuid4, time]", "ids-time", func(s Settings) any { return s.Stream.IDs }, "time"},
+		"stream.payload_bytes":    {"[150, 1000]", "payload_bytes-1000", func(s Settings) any { return s.Stream.PayloadBytes }, 1000},
+	} {
+		perRequest := "events_per_request: 5, "
+		if name == "load.events_per_request" {
+			perRequest = ""
+		}
+		s, err := Parse("s.yaml", fmt.Appendf(nil, file, perRequest, name, test.values))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(s.Cases) != 2 || s.Cases[1].Name != test.second || test.set(s.Cases[1].Settings) != test.want {
+			t.Errorf("%s: %+v", name, s.Cases)
+		}
+	}
+	if len(parameters) != 7 {
+		t.Errorf("%d parameters, and 7 are tried", len(parameters))
+	}
+}
+
 func TestCount(t *testing.T) {
 	for _, test := range []struct {
 		count     Count
@@ -142,6 +196,24 @@ var refused = []struct{ name, old, new string }{
 	{"negative count", "refused: 0", "refused: -1"},
 	{"count in words", "refused: 0", "refused: few"},
 	{"rate expectation", "expect: {refused: 0}", "expect: {deduplication_rate: roughly}"},
+	{"sweep of nothing", "expect: {refused: 0}", "sweep:"},
+	{"sweep without values", "expect: {refused: 0}", "sweep: {parameter: stream.ids}"},
+	{"sweep of an unknown parameter", "expect: {refused: 0}", "sweep: {parameter: stream.seed, values: [1, 2]}"},
+	{"sweep of one value", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time]}"},
+	{"sweep of a value twice", sweepable, swept("[10, 1, 010]")},
+	{"sweep of equal values", sweepable, swept("[10, 1, 10]")},
+	{"sweep of a fraction", sweepable, swept("[1, 2.5]")},
+	{"sweep of a text for a number", sweepable, swept("[1, '10']")},
+	{"sweep of zero", sweepable, swept("[0, 1]")},
+	{"sweep of a list", sweepable, swept("[1, [2]]")},
+	{"sweep of a value out of range", sweepable, swept("[1, 10000000]")},
+	{"sweep of too many values", sweepable, swept("[" + strings.Repeat("1, ", maxCases/2) + "2]")},
+	{"sweep of a number for a text", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time, 4]}"},
+	{"sweep of an unknown text", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time, uuid5]}"},
+	{"sweep of what is set", "expect: {refused: 0}", "sweep: {parameter: load.events_per_request, values: [1, 2]}"},
+	{"sweep of what a case sets", "aggregator: {ack: journal, batch_events: 5000}", "sweep: {parameter: aggregator.ack, values: [journal, store]}"},
+	{"sweep with an unknown key", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time, uuid4], from: 1}"},
+	{"sweep with a bad setting beside it", "stream: {seed: 11,", "sweep: {parameter: stream.distance, values: [recent, history]}\nstream: {seed: 11, topics: -1,"},
 	{"anchor", "{seed: 11,", "&s {seed: 11,"},
 	{"alias", "{name: journal}", "{name: *n}"},
 	{"tag", "name: kill", "name: !!str kill"},
@@ -157,6 +229,13 @@ var refused = []struct{ name, old, new string }{
 	{"indented too deeply", full, deeplyIndented()},
 	{"too large", full, "name: " + strings.Repeat("x", maxFileBytes)},
 	{"too many cases", full, full + strings.Repeat("  - {name: x}\n", maxCases)},
+}
+
+// sweepable is a setting that a sweep can take the place of.
+const sweepable = "load:\n  events_per_request: 500\n"
+
+func swept(values string) string {
+	return "sweep: {parameter: load.events_per_request, values: " + values + "}\nload:\n"
 }
 
 func aliasBomb() string {

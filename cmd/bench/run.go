@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,8 +19,10 @@ import (
 // runFlags are shared by run and profile.
 type runFlags struct {
 	scenarios []string
+	from      string // run.json to replay; "": none
 	tokenFile string
 	config    runner.Config
+	note      string // for people, before the run; "": none
 }
 
 func (f *runFlags) bind(flags *flag.FlagSet) {
@@ -43,6 +46,9 @@ func (f *runFlags) load() error {
 			return err
 		}
 		f.config.Token = strings.TrimSpace(string(token))
+	}
+	if f.from != "" {
+		return f.replay()
 	}
 	all := len(f.scenarios) == 0
 	files := f.scenarios
@@ -68,6 +74,18 @@ func (f *runFlags) load() error {
 	return nil
 }
 
+// replay takes everything that is run from a run.json.
+func (f *runFlags) replay() error {
+	if len(f.scenarios) > 0 {
+		return errors.New("-from has its scenario, and goes without -scenario")
+	}
+	recorded, err := f.config.Replay(f.from)
+	if err == nil && recorded.Aggregator.Version != version {
+		f.note = fmt.Sprintf("recorded with version %s, replayed with %s", recorded.Aggregator.Version, version)
+	}
+	return err
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	_, exit := runScenarios(ctx, "run", false, args, stdout, stderr)
 	return exit
@@ -78,6 +96,10 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	flags.SetOutput(stderr)
 	f := runFlags{}
 	f.bind(flags)
+	f.config.Profile, f.config.Version, f.config.Finished = profiled, version, reports.WritePage
+	if !profiled {
+		flags.StringVar(&f.from, "from", "", "`run.json` of a result, to be run again exactly as it was planned")
+	}
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return "", exit
 	}
@@ -85,7 +107,20 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
 		return "", runner.ExitUsage
 	}
-	f.config.Profile, f.config.Version = profiled, version
-	f.config.Finished = reports.WritePage
-	return runner.Run(ctx, f.config, stdout, stderr)
+	if f.note != "" {
+		fmt.Fprintln(stdout, f.note)
+	}
+	dir, exit = runner.Run(ctx, f.config, stdout, stderr)
+	if dir == "" || ctx.Err() != nil {
+		return dir, exit
+	}
+	curves, err := reports.WriteCurves(dir)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
+		return dir, max(exit, runner.ExitFailed)
+	}
+	for _, path := range curves {
+		fmt.Fprintf(stdout, "curve: %s\n", path)
+	}
+	return dir, exit
 }

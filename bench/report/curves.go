@@ -1,0 +1,130 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"sekali/bench/chart"
+	"sekali/bench/result"
+)
+
+// WriteCurves draws a curve for each scenario of a run's folder that sweeps a parameter, beside index.json, and returns
+// the paths. Of a scenario with one value there is no curve.
+func WriteCurves(dir string) ([]string, error) {
+	folders, err := result.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &set{}
+	for _, f := range folders {
+		s.add(repeat{Run: f.Run, Summary: f.Run.Summary})
+	}
+	var paths []string
+	for _, sc := range s.scenarios {
+		if len(sc.swept()) < 2 {
+			continue
+		}
+		svg, err := sc.curves()
+		if err != nil {
+			return paths, err
+		}
+		path := filepath.Join(dir, sc.Name+".svg")
+		if err := os.WriteFile(path, svg, 0o644); err != nil {
+			return paths, fmt.Errorf("report: %w", err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// sweep is the case's place on a curve, nil if it has none.
+func (g *group) sweep() *result.Sweep { return g.first().Run.Scenario.Sweep }
+
+// swept are the values of the parameter that the scenario sweeps, as texts: numbers rising, else in the order in which
+// they ran. Nil: it sweeps none.
+func (s *scenario) swept() []string {
+	var values []string
+	for _, g := range s.Cases {
+		if g.sweep() == nil {
+			return nil
+		}
+		if !slices.Contains(values, g.sweep().Value) {
+			values = append(values, g.sweep().Value)
+		}
+	}
+	if numeric(values) {
+		slices.SortFunc(values, func(a, b string) int { return cmp.Compare(numberOf(a), numberOf(b)) })
+	}
+	return values
+}
+
+func numeric(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return math.IsNaN(numberOf(v)) })
+}
+
+// numberOf is NaN for the name of a choice.
+func numberOf(value string) float64 {
+	x, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return x
+}
+
+// sweptFigures are what a sweep shows, a panel each.
+var sweptFigures = []struct {
+	label string
+	of    func(result.Summary) *float64
+}{
+	{"processed events/s", func(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }},
+	{"response time, ms (p50)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }},
+	{"server CPU, µs/stored", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }},
+	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }},
+}
+
+// curves draws a panel for each figure: over a number a line for each curve, over names a bar.
+func (s *scenario) curves() ([]byte, error) {
+	values := s.swept()
+	var names []string
+	for _, g := range s.Cases {
+		if !slices.Contains(names, g.sweep().Curve) {
+			names = append(names, g.sweep().Curve)
+		}
+	}
+	var panels []chart.Panel
+	var bars []chart.BarPanel
+	for _, figure := range sweptFigures {
+		panel, bar := chart.Panel{Label: figure.label}, chart.BarPanel{Label: figure.label}
+		for _, name := range names {
+			line := chart.Line{Name: name}
+			for _, value := range values {
+				median, ok := s.at(name, value).median(figure.of)
+				if !ok {
+					median = math.NaN()
+				}
+				line.X, line.Y = append(line.X, numberOf(value)), append(line.Y, median)
+			}
+			panel.Lines, bar.Series = append(panel.Lines, line), append(bar.Series, chart.Series{Name: name, Values: line.Y})
+		}
+		panels, bars = append(panels, panel), append(bars, bar)
+	}
+	if !numeric(values) {
+		return chart.Bars(values, bars)
+	}
+	return chart.Curves(s.Cases[0].sweep().Parameter, panels)
+}
+
+// at is the case at a value of a curve, nil if it was not run to its end.
+func (s *scenario) at(curve, value string) *group {
+	for _, g := range s.Cases {
+		if g.sweep().Curve == curve && g.sweep().Value == value {
+			return g
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package runner
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+	"sekali/loadgen/stream"
+)
+
+// profileFlag is added to the aggregator's flags when it is profiled.
+const profileFlag = "-profile-contention"
+
+// Replay makes c run again what a run.json records, and nothing else: its scenario's text, and of that its one case.
+// Seed, schedule, payloads, duplicates, the planned moment of the fault and the flags all follow from the text. Since
+// run.json also has what the recording program made of it, a program that makes something else of it refuses.
+func (c *Config) Replay(path string) (result.Run, error) {
+	dir := path
+	if filepath.Base(path) == result.RunFile {
+		dir = filepath.Dir(path)
+	}
+	run, err := result.ReadRun(dir)
+	refuse := func(format string, args ...any) (result.Run, error) {
+		return run, fmt.Errorf("%s cannot be replayed: %s", path, fmt.Sprintf(format, args...))
+	}
+	if err != nil {
+		return refuse("%v", err)
+	}
+	if run.Aggregator.External {
+		return refuse("it loaded a server that was running already, and does not say how that was started nor what it held")
+	}
+	if c.external() {
+		return refuse("-aggregator must be a program, to be started with the flags of the run")
+	}
+	s, err := scenario.Parse(path+": scenario", []byte(run.Scenario.Text))
+	if err != nil {
+		return refuse("%v", err)
+	}
+	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
+	if at < 0 || s.Name != run.Scenario.Name {
+		return refuse("its scenario %q has no case %q", s.Name, run.Scenario.Label())
+	}
+	s.Path, s.Cases = run.Scenario.Path, s.Cases[at:at+1]
+	c.Scenarios, c.Profile = []*scenario.Scenario{s}, slices.Contains(run.Aggregator.Flags, profileFlag)
+	planned, err := plan(s.Cases[0].Settings, c.Profile)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	recorded := recordedPlan(run)
+	for i, part := range planned {
+		if part != recorded[i] {
+			return refuse("its %s; by the text of its scenario, as this version reads it, the %s", recorded[i], part)
+		}
+	}
+	return run, nil
+}
+
+// plan is everything that a run is determined by, part by part, as text.
+func plan(s scenario.Settings, profiled bool) ([]string, error) {
+	events, err := stream.New(s.Stream)
+	if err != nil {
+		return nil, err
+	}
+	run := result.Run{Stream: events.Config(), Aggregator: result.Aggregator{Ack: s.Aggregator.Ack, Flags: flagsOf(s, profiled)},
+		Load: loadOf(s)}
+	for _, p := range s.Load.Phases {
+		run.Phases = append(run.Phases, result.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Measured: p.Measured})
+	}
+	if s.Fault.Kind != scenario.NoFault {
+		run.Fault = &result.FaultTimes{Kind: s.Fault.Kind}
+	}
+	return recordedPlan(run), nil
+}
+
+func recordedPlan(run result.Run) []string {
+	parts := []string{
+		fmt.Sprintf("stream is %+v", run.Stream),
+		fmt.Sprintf("load is %+v", run.Load),
+		fmt.Sprintf("ack level is %s", run.Aggregator.Ack),
+		fmt.Sprintf("flags are %q", run.Aggregator.Flags),
+	}
+	phases := "phases are"
+	for _, p := range run.Phases {
+		phases += fmt.Sprintf(" {%s rate %g/s clients %d measured %t}", p.Name, p.Rate, p.Clients, p.Measured)
+	}
+	fault := scenario.NoFault
+	if run.Fault != nil {
+		fault = run.Fault.Kind
+	}
+	return append(parts, phases, "fault is "+fault)
+}
+
+// loadOf and flagsOf are a case's settings as run.json has them.
+func loadOf(s scenario.Settings) result.Load {
+	return result.Load{EventsPerRequest: s.Load.EventsPerRequest, Encoding: s.Load.Encoding, Compression: s.Load.Compression}
+}
+
+func flagsOf(s scenario.Settings, profiled bool) []string {
+	flags := s.Aggregator.Flags()
+	if profiled {
+		flags = append(flags, profileFlag)
+	}
+	return flags
+}

@@ -1,0 +1,205 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sekali/bench/memoryserver"
+	"sekali/bench/result"
+	"sekali/loadgen/ledger"
+)
+
+// recorder keeps each request as it came, in a file of its number; a retry has to be the same to the byte.
+type recorder struct {
+	dir  string
+	next http.Handler
+}
+
+func (r recorder) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if request.URL.Path == "/publish" {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		whole := append([]byte(request.URL.String()+" "+request.Header.Get("Content-Type")+"\n"), body...)
+		path := filepath.Join(r.dir, "request-"+request.Header.Get("Sekali-Request"))
+		if before, err := os.ReadFile(path); err == nil && !bytes.Equal(before, whole) {
+			http.Error(w, "a retry differs from its request", http.StatusBadRequest)
+			return
+		}
+		// A SIGKILL must not leave half of it: the retry would look different.
+		half := path + ".half"
+		if err := errors.Join(os.WriteFile(half, whole, 0o600), os.Rename(half, path)); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+	}
+	r.next.ServeHTTP(w, request)
+}
+
+// sent are the requests of a result, by the name of the recorder's file.
+func (o outcome) sent(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(o.dir, dataDir, o.index.Results[0].Dir, "request-*[0-9]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent[filepath.Base(file)] = string(text)
+	}
+	return sent
+}
+
+// planned are the ledger's planned columns, a line a request: its number, its phase, and when it was due after the
+// first one. That itself is due when the attack is ready, some microseconds after its start.
+func (o outcome) planned(t *testing.T) []string {
+	t.Helper()
+	file, err := os.Open(filepath.Join(o.dir, o.index.Results[0].Dir, result.RequestsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	due, first := map[uint64]ledger.Attempt{}, int64(0)
+	for attempt, err := range ledger.Read(file) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		due[attempt.Request] = attempt
+		if attempt.Request == 0 {
+			first = attempt.PlannedNS
+		}
+	}
+	var lines []string
+	for request, attempt := range due {
+		lines = append(lines, fmt.Sprintf("%06d %d %d", request, attempt.Phase, attempt.PlannedNS-first))
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// TestReplay runs a kill, and replays it twice from its run.json alone.
+func TestReplay(t *testing.T) {
+	t.Setenv(serveVariable, "records")
+	text := strings.Replace(short, "seed: 1,", "seed: 99, payload_bytes: 300,", 1) +
+		"fault: {kind: sigkill, at: 600ms, restart_after: 100ms}\ncases:\n  - {name: one, aggregator: {batch_events: 7}}\n  - {name: other}\n"
+	scenarios := parse(t, text)
+	scenarios[0].Cases = scenarios[0].Cases[:1]
+	config := Config{Scenarios: scenarios, Aggregator: os.Args[0], KeepData: true}
+	first := runBench(t, context.Background(), config)
+	want, wantPlanned := first.sent(t), first.planned(t)
+	if len(want) != 100 || len(wantPlanned) != 100 {
+		t.Fatalf("%d requests, %d planned:\n%s", len(want), len(wantPlanned), first.output)
+	}
+	// Alone: nothing else of the folder, and no scenario file.
+	alone := filepath.Join(t.TempDir(), result.RunFile)
+	recorded, err := os.ReadFile(filepath.Join(first.dir, first.index.Results[0].Dir, result.RunFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(alone, recorded, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		again := Config{Aggregator: os.Args[0], KeepData: true}
+		if _, err := again.Replay(alone); err != nil {
+			t.Fatal(err)
+		}
+		o := runBench(t, context.Background(), again)
+		sent := o.sent(t)
+		for name := range want {
+			if sent[name] != want[name] {
+				t.Fatalf("%s is\n%.400s\nand was\n%.400s", name, sent[name], want[name])
+			}
+		}
+		if planned := o.planned(t); len(sent) != len(want) || !slices.Equal(planned, wantPlanned) {
+			t.Errorf("%d requests, planned\n%v\nand was\n%v", len(sent), planned, wantPlanned)
+		}
+		run, original := o.run(t, 0), first.run(t, 0)
+		if run.Scenario.Text != text || run.Scenario.Case != "one" || run.Stream != original.Stream ||
+			!slices.Equal(run.Aggregator.Flags, original.Aggregator.Flags) || !slices.Contains(run.Aggregator.Flags, "-batch-events=7") {
+			t.Errorf("%+v\n%+v", run.Scenario, run.Aggregator)
+		}
+		if f := run.Fault; f == nil || f.Kind != "sigkill" || f.AtNS < 6e8 || f.RestartedNS-f.ExitedNS < 1e8 {
+			t.Errorf("fault: %+v", f)
+		}
+	}
+}
+
+// TestReplayRefuses what would be another run, each for its reason and before anything is started.
+func TestReplayRefuses(t *testing.T) {
+	server := httptest.NewServer(memoryserver.New())
+	defer server.Close()
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: server.URL})
+	good := o.run(t, 0)
+	good.Aggregator.External = false
+	good.Aggregator.Flags = []string{"-ack=journal"}
+	good.Stream.Seed = 1 // the runner changes it for a server that goes on
+	program := Config{Aggregator: os.Args[0]}
+	for name, test := range map[string]struct {
+		config Config
+		change func(*result.Run)
+		says   string // "": not refused
+	}{
+		"control":        {program, func(*result.Run) {}, ""},
+		"profiled":       {program, func(r *result.Run) { r.Aggregator.Flags = append(r.Aggregator.Flags, profileFlag) }, ""},
+		"external":       {program, func(r *result.Run) { r.Aggregator.External = true }, "a server that was running already"},
+		"onto a server":  {Config{Aggregator: server.URL}, func(*result.Run) {}, "-aggregator must be a program"},
+		"other seed":     {program, func(r *result.Run) { r.Stream.Seed++ }, "its stream is {Seed:2"},
+		"other default":  {program, func(r *result.Run) { r.Stream.PayloadBytes = 151 }, "PayloadBytes:151"},
+		"other load":     {program, func(r *result.Run) { r.Load.EventsPerRequest = 21 }, "its load is {EventsPerRequest:21"},
+		"other ack":      {program, func(r *result.Run) { r.Aggregator.Ack = "store" }, "its ack level is store"},
+		"other flags":    {program, func(r *result.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
+		"other rate":     {program, func(r *result.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
+		"other fault":    {program, func(r *result.Run) { r.Fault = &result.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
+		"no such case":   {program, func(r *result.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
+		"other name":     {program, func(r *result.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
+		"unreadable now": {program, func(r *result.Run) { r.Scenario.Text += "weather: fine\n" }, "run.json: scenario:10:1: unknown field"},
+	} {
+		run := good
+		run.Phases = slices.Clone(good.Phases)
+		test.change(&run)
+		dir := t.TempDir()
+		if err := result.WriteRun(dir, run); err != nil {
+			t.Fatal(err)
+		}
+		_, err := test.config.Replay(filepath.Join(dir, result.RunFile))
+		if test.says == "" {
+			if err != nil || test.config.Profile != (name == "profiled") {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "cannot be replayed") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, text := range map[string]string{"another version": `{"format": 2}`, "not JSON": "{", "an unknown field": `{"format": 1, "moon": "full"}`} {
+		path := filepath.Join(t.TempDir(), result.RunFile)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := program.Replay(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := program.Replay("/nonexistent/run.json"); err == nil {
+		t.Error("a missing file was replayed")
+	}
+}
