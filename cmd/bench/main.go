@@ -23,6 +23,7 @@ const usage = `usage: bench <command> [flags]
   profile  run one scenario with CPU, heap, mutex and block profiles
   compare  two runs or result folders, side by side
   ab       two programs in turn, A B A B, and what the evidence says of B
+  serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
   audit    audit a result folder again, against a URL or a file of events
@@ -37,6 +38,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"profile": profileRun,
 	"compare": compare,
 	"ab":      ab,
+	"serve":   serve,
 	"report":  report,
 	"verify":  verify,
 	"audit":   audit,

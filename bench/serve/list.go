@@ -1,0 +1,120 @@
+package serve
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sekali/bench/result"
+)
+
+const (
+	// maxRuns bounds the list, and maxDepth how far below the folder a run is looked for: results/runs/ab-…/a/runs/… is
+	// the deepest that this lab writes.
+	maxRuns  = 500
+	maxDepth = 6
+)
+
+// run is a folder with an index.json.
+type run struct {
+	Path    string // below the handler's folder, with slashes; "." is that folder
+	Index   result.Index
+	Problem string // why it cannot be read; "": it can
+	Curves  []string
+}
+
+// runs finds what there is, the newest first; more says that there are others. A symbolic link is not followed.
+func (h *Handler) runs() (all []run, more bool, err error) {
+	tree := h.root.FS()
+	err = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil && name == "." {
+			return err
+		}
+		if err != nil {
+			return nil // a run under way removes its data folders
+		}
+		if entry.IsDir() {
+			if name != "." && strings.HasPrefix(entry.Name(), ".") || strings.Count(name, "/") >= maxDepth {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if entry.Name() == result.IndexFile && entry.Type().IsRegular() {
+			all = append(all, h.read(path.Dir(name)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("serve: %w", err)
+	}
+	slices.SortStableFunc(all, func(a, b run) int { return b.Index.StartedAt.Compare(a.Index.StartedAt) })
+	if len(all) > maxRuns {
+		return all[:maxRuns], true, nil
+	}
+	return all, false, nil
+}
+
+// read reads the index of a run whose path the walk has found.
+func (h *Handler) read(name string) run {
+	one := run{Path: name}
+	index, err := result.ReadIndex(filepath.Join(h.dir, filepath.FromSlash(name)))
+	if err != nil {
+		one.Problem = err.Error()
+		return one
+	}
+	for _, entry := range index.Results {
+		if !local(entry.Dir) {
+			one.Problem = fmt.Sprintf("%q is not the name of a folder beside %s", entry.Dir, result.IndexFile)
+			return one
+		}
+	}
+	one.Index = index
+	curves, err := fs.Glob(h.root.FS(), path.Join(name, "*.svg"))
+	for _, curve := range curves {
+		one.Curves = append(one.Curves, path.Base(curve))
+	}
+	if err != nil {
+		one.Problem = err.Error()
+	}
+	return one
+}
+
+// local says that a name is that of something beside, and not hidden.
+func local(name string) bool {
+	return name != "" && name == path.Base(name) && !strings.HasPrefix(name, ".") && filepath.IsLocal(name)
+}
+
+// known says whether a path is that of a run or a result of the list; only those are compared.
+func (h *Handler) known(name string) (bool, error) {
+	all, _, err := h.runs()
+	for _, one := range all {
+		if one.Path == name {
+			return true, nil
+		}
+		for _, entry := range one.Index.Results {
+			if path.Join(one.Path, entry.Dir) == name {
+				return true, nil
+			}
+		}
+	}
+	return false, err
+}
+
+// Result is the path of one of the run's results.
+func (r run) Result(entry result.Entry) string { return path.Join(r.Path, entry.Dir) }
+
+// Label names a result as tables do.
+func (run) Label(entry result.Entry) string {
+	return result.Scenario{Name: entry.Scenario, Case: entry.Case}.Label()
+}
+
+// Name is that of the run's folder; the folder that is shown has none.
+func (r run) Name() string {
+	if r.Path == "." {
+		return r.Index.ID
+	}
+	return r.Path
+}

@@ -1,0 +1,306 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sekali/bench/report"
+	"sekali/bench/result"
+	"sekali/bench/result/resulttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const secret = "not of the results"
+
+// results makes a folder as the lab leaves it: a run of two results below runs/, a link to it, a data folder, and one
+// file outside that nobody may get.
+func results(t *testing.T) string {
+	t.Helper()
+	outside := t.TempDir()
+	dir := filepath.Join(outside, "results")
+	runDir := filepath.Join(dir, "runs", "20261123-064110")
+	index := result.Index{ID: "20261123-064110", StartedAt: time.Date(2026, 11, 23, 6, 41, 10, 0, time.UTC),
+		Environment: result.Environment{CPUModel: "synthetic <cpu>", Cores: 2}}
+	for i, model := range []resulttest.Model{
+		{Scenario: "burst", Repeat: 1, Ack: "journal", Rate: 100, Measured: 2 * time.Second, EventsPerS: 4000, Seed: 1},
+		{Scenario: "kill", Case: "journal", Repeat: 1, Ack: "journal", Rate: 100, Measured: 4 * time.Second, EventsPerS: 4000, Seed: 2,
+			Kill: 3 * time.Second, Down: 400 * time.Millisecond},
+	} {
+		name := []string{"burst-1", "kill-journal-1"}[i]
+		if err := resulttest.Write(filepath.Join(runDir, name), model); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.WritePage(filepath.Join(runDir, name)); err != nil {
+			t.Fatal(err)
+		}
+		index.Results = append(index.Results, result.Entry{Dir: name, Scenario: model.Scenario, Case: model.Case, Repeat: 1, Valid: i == 0, Held: true, Clean: true})
+	}
+	if err := result.WriteIndex(runDir, index); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		filepath.Join(outside, "secret.txt"):               secret,
+		filepath.Join(runDir, ".data", "secret.txt"):       secret,
+		filepath.Join(runDir, "burst-1", "aggregator.log"): "{}\n",
+		filepath.Join(runDir, "burst.svg"):                 "<svg/>",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{
+		filepath.Join(dir, "latest"):                   filepath.Join("runs", "20261123-064110"),
+		filepath.Join(runDir, "burst-1", "escape"):     filepath.Join("..", "..", "..", ".."),
+		filepath.Join(runDir, "burst-1", "escape.txt"): filepath.Join(outside, "secret.txt"),
+	} {
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func newHandler(t *testing.T, dir string) *Handler {
+	t.Helper()
+	h, err := New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// get asks without a client, which would tidy up the path.
+func get(h *Handler, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	r.Host = "127.0.0.1:8090"
+	h.ServeHTTP(w, r)
+	return w
+}
+
+const (
+	aRun   = "runs/20261123-064110"
+	burst  = aRun + "/burst-1"
+	killed = aRun + "/kill-journal-1"
+)
+
+func TestListLinksToWhatIsThere(t *testing.T) {
+	h := newHandler(t, results(t))
+	page := get(h, "/")
+	text := page.Body.String()
+	for _, want := range []string{"burst", "kill/journal", "INVALID", "synthetic &lt;cpu&gt;", "2026-11-23 06:41 UTC", `value="` + burst + `"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the list does not say %q:\n%s", want, text)
+		}
+	}
+	if strings.Count(text, "<section>") != 1 {
+		t.Errorf("%d runs: the link to the latest is one of them", strings.Count(text, "<section>"))
+	}
+	links := regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(text, -1)
+	if len(links) != 6 { // the run, its curve, and of each result the page and the files
+		t.Errorf("%d links: %v", len(links), links)
+	}
+	for _, link := range links {
+		if answer := get(h, link[1]); answer.Code != http.StatusOK || answer.Body.Len() == 0 {
+			t.Errorf("%s: %d", link[1], answer.Code)
+		}
+	}
+}
+
+func TestFilesAreServedApart(t *testing.T) {
+	h := newHandler(t, results(t))
+	for name, contentType := range map[string]string{
+		result.PageFile: "text/html; charset=utf-8", result.RunFile: "application/json", result.BenchFile: "text/plain; charset=utf-8",
+		result.RequestsFile: "application/octet-stream", "aggregator.log": "text/plain; charset=utf-8", "../burst.svg": "image/svg+xml",
+	} {
+		path := filepath.Join(burst, name)
+		answer := get(h, "/files/"+path)
+		want, err := os.ReadFile(filepath.Join(h.dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Code != http.StatusOK || answer.Header().Get("Content-Type") != contentType || answer.Body.String() != string(want) {
+			t.Errorf("%s: %d, %s, %d bytes", name, answer.Code, answer.Header().Get("Content-Type"), answer.Body.Len())
+		}
+		if policy := answer.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "sandbox allow-scripts") {
+			t.Errorf("%s may do what this server's own pages may: %q", name, policy)
+		}
+	}
+	folder := get(h, "/files/"+burst+"/").Body.String()
+	if !strings.Contains(folder, `href="/files/`+burst+`/report.html"`) || strings.Contains(folder, ".data") {
+		t.Errorf("%s", folder)
+	}
+	if answer := get(h, "/files/"+burst); answer.Code != http.StatusMovedPermanently || answer.Header().Get("Location") != "/files/"+burst+"/" {
+		t.Errorf("without its slash: %d %s", answer.Code, answer.Header().Get("Location"))
+	}
+}
+
+// A run's own folder can be shown too; it is its own list.
+func TestOneRunIsShown(t *testing.T) {
+	h := newHandler(t, filepath.Join(results(t), filepath.FromSlash(aRun)))
+	text := get(h, "/").Body.String()
+	for _, want := range []string{`href="/files/"`, `href="/files/burst-1/report.html"`, `value="."`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q:\n%s", want, text)
+		}
+	}
+	if answer := get(h, "/files/"); answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), "burst-1/") {
+		t.Errorf("its files: %d %s", answer.Code, answer.Body)
+	}
+}
+
+func TestNothingOutsideIsServed(t *testing.T) {
+	h := newHandler(t, results(t))
+	for _, path := range []string{
+		"/files/../secret.txt", "/files/../../secret.txt", "/files/runs/../../secret.txt", "/files/%2e%2e/secret.txt",
+		"/files/..%2fsecret.txt", "/files/%2e%2e%2fsecret.txt", "/files/" + burst + "/..%2f..%2f..%2f..%2fsecret.txt",
+		"/files/" + burst + "/escape.txt", "/files/" + burst + "/escape/secret.txt", "/files/" + burst + "/escape/",
+		"/files//etc/passwd", "/files/%2fetc%2fpasswd", "/files/..%5csecret.txt", "/files/" + aRun + "/.data/secret.txt", "/files/" + aRun + "/.data/",
+		"/files/latest/.data/secret.txt", "/files/%00", "/files/" + burst + "/run.json%00.html", "/files/nonexistent", "/files/" + burst + "/run.json/",
+		"/nonexistent", "/compare?a=../secret.txt&b=" + burst, "/compare?a=" + burst + "/..&b=" + burst, "/compare?a=/etc&b=/etc", "/compare",
+		"/compare?a=" + burst + "&b=" + aRun + "/.data",
+	} {
+		answer := get(h, path)
+		for hops := 0; answer.Code == http.StatusMovedPermanently || answer.Code == http.StatusTemporaryRedirect; hops++ {
+			if hops > 3 {
+				t.Fatalf("%s leads from one page to the next", path)
+			}
+			answer = get(h, answer.Header().Get("Location"))
+		}
+		if answer.Code != http.StatusNotFound || strings.Contains(answer.Body.String(), secret) || strings.Contains(answer.Body.String(), "root:") {
+			t.Errorf("%s: %d %.200s", path, answer.Code, answer.Body)
+		}
+	}
+}
+
+// An index that names a folder elsewhere, and one that is no index, are said to be so and lead nowhere.
+func TestForeignIndex(t *testing.T) {
+	dir := results(t)
+	for name, text := range map[string]string{
+		"a": `{"format":1,"results":[{"dir":"../../../.."}]}`, "b": `{"format":1,"results":[{"dir":".data"}]}`, "c": `{"format":9}`, "d": "{",
+	} {
+		if err := os.MkdirAll(filepath.Join(dir, "runs", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "runs", name, result.IndexFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "runs", "e"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, filepath.FromSlash(aRun), result.IndexFile), filepath.Join(dir, "runs", "e", result.IndexFile)); err != nil {
+		t.Fatal(err)
+	}
+	text := get(newHandler(t, dir), "/").Body.String()
+	if strings.Count(text, "<section>") != 5 || strings.Count(text, "is not the name of a folder beside") != 2 ||
+		!strings.Contains(text, "format 9") || !strings.Contains(text, "unexpected EOF") {
+		t.Errorf("%s", text)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	h := newHandler(t, results(t))
+	for _, test := range []struct{ a, b, verdict, says string }{
+		{burst, burst, "same or better", "throughput_stored_per_s"},
+		{burst, killed, "not enough evidence", "WARNING: the scenarios differ: burst and kill/journal"},
+		{aRun, aRun, "same or better", "== kill/journal"},
+	} {
+		answer := get(h, "/compare?a="+test.a+"&b="+test.b)
+		text := answer.Body.String()
+		if answer.Code != http.StatusOK || !strings.Contains(text, "<h1>B is "+test.verdict) || !strings.Contains(text, test.says) {
+			t.Errorf("%s and %s: %d\n%.300s", test.a, test.b, answer.Code, text)
+		}
+		if !strings.Contains(text, `src="data:image/svg&#43;xml;base64,`) && !strings.Contains(text, `src="data:image/svg+xml;base64,`) || strings.Contains(text, "ZgotmplZ") {
+			t.Errorf("%s and %s have no picture", test.a, test.b)
+		}
+		if strings.Contains(text, os.TempDir()+"/sekali-compare") {
+			t.Errorf("the page names a folder that is gone:\n%s", text)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "sekali-compare-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestOnlyLoopback(t *testing.T) {
+	for listen, good := range map[string]bool{
+		"127.0.0.1:0": true, "localhost:0": true, "[::1]:0": true, "127.9.9.9:0": true,
+		":8090": false, "0.0.0.0:8090": false, "[::]:8090": false, "192.0.2.1:80": false, "10.0.0.1:1": false, "127.0.0.1": false, "": false,
+	} {
+		if _, err := loopback(listen); (err == nil) != good {
+			t.Errorf("%q: %v", listen, err)
+		}
+	}
+	h := newHandler(t, results(t))
+	for host, good := range map[string]bool{
+		"127.0.0.1:8090": true, "localhost": true, "localhost:8090": true, "[::1]:8090": true, "[::1]": true,
+		"results.example:8090": false, "192.0.2.1:8090": false, "localhost.example": false, "": false, "[::1": false,
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = host
+		h.ServeHTTP(w, r)
+		if (w.Code == http.StatusOK) != good || !good && w.Code != http.StatusForbidden {
+			t.Errorf("%q: %d", host, w.Code)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(method, "/files/"+burst+"/run.json", nil)
+		r.Host = "127.0.0.1"
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusMethodNotAllowed {
+			t.Errorf("%s: %d", method, w.Code)
+		}
+	}
+}
+
+func TestRunUntilItIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, Config{Dir: results(t), Listen: "127.0.0.1:0"}, writer) }()
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(line)
+	answer, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err, line)
+	}
+	body, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil || !strings.Contains(string(body), "burst") {
+		t.Errorf("%v %s", err, body)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := Run(context.Background(), Config{Dir: t.TempDir(), Listen: "0.0.0.0:0"}, io.Discard); err == nil || !strings.Contains(err.Error(), "not on the loopback") {
+		t.Error(err)
+	}
+	if err := Run(context.Background(), Config{Dir: "/nonexistent", Listen: "127.0.0.1:0"}, io.Discard); err == nil {
+		t.Error("a folder that does not exist was served")
+	}
+}
