@@ -189,9 +189,11 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			Table: sc.table(), Audit: table(sc.Cases, auditRows), Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {
-		for _, t := range g.first().Profiles {
-			if t.Kind == "cpu" && v.Profile == nil {
-				v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[:1]}).Runs()
+		for i, r := range g.Repeats {
+			for _, t := range r.Profiles {
+				if t.Kind == "cpu" && v.Profile == nil {
+					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
+				}
 			}
 		}
 	}
@@ -211,7 +213,7 @@ func (s *scenario) table() string {
 		requestRows, faultRows, generatorRows)
 }
 
-// promises say, for each ack level, what CONTRACT promises: they are not measured.
+// promises say, for each ack level, what README promises: they are not measured.
 var promises = map[string][2]string{
 	"memory":  {"in the queue", "a graceful stop"},
 	"journal": {"synced in the journal", "SIGKILL, power loss"},

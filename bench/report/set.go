@@ -19,7 +19,7 @@ import (
 // topFunctions is how many functions of a profile are shown.
 const topFunctions = 15
 
-// scenarioOrder is LAB's; others follow in the order in which they ran.
+// scenarioOrder leads from the simple question to the long ones; others follow in the order in which they ran.
 var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "burst", "duplicates", "restart", "kill", "saturation",
 	"batch-size", "ack-levels", "disk-full", "disk-error", "slow-disk", "growth", "soak"}
 

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// histogramDigits is LAB's: three significant digits.
+	// histogramDigits is the precision of every percentile: three significant digits.
 	histogramDigits = 3
 	// histogramMaxUS is an hour. A value beyond it is an error, never counted in the last bucket.
 	histogramMaxUS = int64(time.Hour / time.Microsecond)
