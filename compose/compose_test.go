@@ -62,7 +62,7 @@ func TestCompose(t *testing.T) {
 	go func() { publisher <- s.tryPublish(large) }()
 	s.waitFor(t, "the publisher to be in the middle", func(now stats) bool { return now.Received > before.Received+1000 })
 	s.mustCompose(t, stopTimeout, "kill", "--signal", "SIGKILL", "aggregator")
-	if code := s.inspect(t, "{{.State.ExitCode}}"); code != "137" {
+	if code := s.exitCode(t); code != "137" {
 		t.Fatalf("killed with exit code %s, want 137", code)
 	}
 	select {
@@ -77,6 +77,17 @@ func TestCompose(t *testing.T) {
 	s.waitHealthy(t)
 	// … and none of that was lost, or publishing it again would store something.
 	s.publishNothingNew(t, large, s.events(t, s.drained(t)))
+}
+
+// exitCode waits until the engine has seen the container's end: a kill returns before.
+func (s *stack) exitCode(t *testing.T) string {
+	t.Helper()
+	for deadline := time.Now().Add(stopTimeout); s.inspect(t, "{{.State.Running}}") == "true"; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the container runs on after SIGKILL")
+		}
+	}
+	return s.inspect(t, "{{.State.ExitCode}}")
 }
 
 // bench runs the smoke scenario against what is already there. Code 3 says that the
