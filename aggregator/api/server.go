@@ -234,14 +234,19 @@ func answer(ctx *fasthttp.RequestCtx, status int, v any) {
 	ctx.SetBody(body)
 }
 
-func (a *Server) livez(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok\n") }
+func (a *Server) livez(ctx *fasthttp.RequestCtx) { ok(ctx) }
+
+func ok(ctx *fasthttp.RequestCtx) {
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("ok\n")
+}
 
 func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
 	if err := a.pipeline.Counters().Failing; err != nil {
 		refuse(ctx, err)
 		return
 	}
-	ctx.SetBodyString("ok\n")
+	ok(ctx)
 }
 
 // Shutdown stops taking requests and waits up to budget for those that are here.
