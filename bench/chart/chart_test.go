@@ -50,6 +50,18 @@ func TestPictures(t *testing.T) {
 					{Name: "p90", Values: []float64{2, 4, 51.5}}, {Name: "p99", Values: []float64{3, 9, math.NaN()}}}},
 				{Label: "stored events/s", Series: []chart.Series{{Name: "stored", Values: []float64{123456, 123, 0}}}}})
 		},
+		"curves.svg": func() ([]byte, error) {
+			sizes := []float64{1, 10, 100, 1000}
+			return chart.Curves("load.events_per_request", []chart.Panel{
+				{Label: "processed events/s", Lines: []chart.Line{{Name: "uuid4", X: sizes, Y: []float64{2000, 15000, 60000, 74000}},
+					{Name: "time", X: sizes, Y: []float64{2100, 14000, math.NaN(), 80000}}}},
+				{Label: "response time, ms", Lines: []chart.Line{{X: sizes, Y: []float64{1.8, 2.3, 3.1, 22}}}}})
+		},
+		"curve-linear.svg": func() ([]byte, error) {
+			return chart.Curves("stream.duplicates", []chart.Panel{
+				{Label: "bytes written/stored", Lines: []chart.Line{{X: []float64{0, 0.2, 0.5}, Y: []float64{900, 950, 1200}}}},
+				{Label: "nothing was measured", Lines: []chart.Line{{X: []float64{0, 0.2, 0.5}, Y: []float64{math.NaN(), math.NaN(), math.NaN()}}}}})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := draw()

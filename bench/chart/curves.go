@@ -22,14 +22,16 @@ func Curves(xLabel string, panels []Panel) ([]byte, error) {
 	for i, panel := range panels {
 		p := newPlot(panel.Label)
 		p.Add(horizontalGrid())
-		for j, line := range panel.Lines {
-			if err := addLine(p, j, line, len(panel.Lines) > 1); err != nil {
+		lines := setHeight(p, panel)
+		low, high := p.Y.Min, p.Y.Max
+		for j, line := range lines {
+			if err := addLine(p, j, line, len(lines) > 1); err != nil {
 				return nil, err
 			}
 			p.Add(marks{line: line, series: j})
 		}
 		p.X.Tick.Marker = valueTicks(values)
-		p.Y.Min, p.Y.Max = 0, headroom(panel, len(panel.Lines) > 1)
+		p.Y.Min, p.Y.Max = low, high // adding a line may have widened it
 		setRange(&p.X, values, logarithmic)
 		if i == len(panels)-1 {
 			p.X.Label.Text = xLabel
@@ -68,6 +70,61 @@ func setRange(axis *plot.Axis, values []float64, logarithmic bool) {
 	axis.Min, axis.Max = low-room, high+room
 }
 
+// setHeight makes the axis begin at zero, or logarithmic where the small values would all look like zero; its ticks are
+// then 1, 2, 5, 10, … . It returns the lines as they are to be drawn. A logarithmic axis has the logarithms as its
+// values: with plot.LogScale the label would be taken to stand at the mean, and half of the panel be kept free for it.
+func setHeight(p *plot.Plot, panel Panel) []Line {
+	legend := len(panel.Lines) > 1
+	p.Y.Min, p.Y.Max = 0, headroom(panel, legend)
+	low, high := math.Inf(1), 0.
+	for _, line := range panel.Lines {
+		for _, y := range line.Y {
+			if !math.IsNaN(y) {
+				low, high = min(low, y), max(high, y)
+			}
+		}
+	}
+	if low <= 0 || high/low < logFrom {
+		return panel.Lines
+	}
+	var lines []Line
+	for _, line := range panel.Lines {
+		logarithms := make([]float64, len(line.Y))
+		for i, y := range line.Y {
+			logarithms[i] = math.Log10(y)
+		}
+		lines = append(lines, Line{line.Name, line.X, logarithms})
+	}
+	room := math.Log10(high / low)
+	p.Y.Tick.Marker = decadeTicks{}
+	p.Y.Min, p.Y.Max = math.Log10(low)-0.1*room, math.Log10(high)+0.1*room
+	if legend {
+		p.Y.Max += 0.3 * room
+	}
+	return lines
+}
+
+// decadeTicks are the powers of ten, and where those are fewer than three, twice and five times them too, on an axis of
+// decadic logarithms.
+type decadeTicks struct{}
+
+func (decadeTicks) Ticks(low, high float64) []plot.Tick {
+	for _, factors := range [][]float64{{1}, {1, 2, 5}} {
+		var ticks []plot.Tick
+		for power := math.Floor(low); power <= high; power++ {
+			for _, factor := range factors {
+				if at := power + math.Log10(factor); at >= low && at <= high {
+					ticks = append(ticks, plot.Tick{Value: at, Label: Number(factor * math.Pow(10, power))})
+				}
+			}
+		}
+		if len(ticks) >= 3 || len(factors) > 1 {
+			return ticks
+		}
+	}
+	return nil
+}
+
 // valueTicks are at the values that were measured, and nowhere else.
 type valueTicks []float64
 
@@ -98,6 +155,6 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // shapes tell the series apart where their dashes are too short to.
-var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}, draw.RingGlyph{}}
+var shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}}
 
 var _ plot.Plotter = marks{}

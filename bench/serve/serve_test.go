@@ -224,7 +224,7 @@ func TestCompare(t *testing.T) {
 	} {
 		answer := get(h, "/compare?a="+test.a+"&b="+test.b)
 		text := answer.Body.String()
-		if answer.Code != http.StatusOK || !strings.Contains(text, "<h1>B is "+test.verdict) || !strings.Contains(text, test.says) {
+		if answer.Code != http.StatusOK || !strings.Contains(text, "<h1>B against A: "+test.verdict) || !strings.Contains(text, test.says) {
 			t.Errorf("%s and %s: %d\n%.300s", test.a, test.b, answer.Code, text)
 		}
 		if !strings.Contains(text, `src="data:image/svg&#43;xml;base64,`) && !strings.Contains(text, `src="data:image/svg+xml;base64,`) || strings.Contains(text, "ZgotmplZ") {

@@ -54,6 +54,10 @@ func TestUsage(t *testing.T) {
 		"missing scenario":    {[]string{"run", "-scenario", "nonexistent"}, 2, "scenarios/nonexistent.yaml"},
 		"missing token file":  {[]string{"run", "-token-file", "/nonexistent"}, 2, "/nonexistent"},
 		"missing folder":      {[]string{"audit", "/nonexistent", "/nonexistent"}, 1, "/nonexistent"},
+		"replay of nothing":   {[]string{"run", "-from", "/nonexistent/run.json"}, 2, "cannot be replayed"},
+		"replay and scenario": {[]string{"run", "-from", "run.json", "-scenario", bad}, 2, "-from has its scenario"},
+		"serve to others":     {[]string{"serve", "-listen", "0.0.0.0:0", "."}, 2, "not on the loopback"},
+		"serve nothing":       {[]string{"serve", "/nonexistent"}, 2, "/nonexistent"},
 		"help of a command":   {[]string{"run", "-h"}, 0, "-aggregator"},
 		"remote without word": {[]string{"run", "-scenario", write(t, "tiny.yaml", scenarioText), "-aggregator", "http://192.0.2.1"}, 2, "-allow-remote"},
 	} {
