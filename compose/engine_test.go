@@ -127,8 +127,13 @@ func (s *stack) mustCompose(t *testing.T, timeout time.Duration, args ...string)
 // inspect returns what a Go template finds in the aggregator's container.
 func (s *stack) inspect(t *testing.T, template string) string {
 	t.Helper()
-	container := lastLine(s.mustCompose(t, time.Minute, "ps", "--all", "--quiet", "aggregator"))
-	return s.must(t, time.Minute, "inspect", "--format", template, container)
+	return s.must(t, time.Minute, "inspect", "--format", template, s.container(t))
+}
+
+// container is the id of the aggregator's container, running or not.
+func (s *stack) container(t *testing.T) string {
+	t.Helper()
+	return lastLine(s.mustCompose(t, time.Minute, "ps", "--all", "--quiet", "aggregator"))
 }
 
 // waitHealthy waits for the image's own health check.
