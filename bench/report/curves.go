@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sekali/bench/chart"
 	"sekali/bench/result"
@@ -113,10 +114,33 @@ func (s *scenario) curves() ([]byte, error) {
 		}
 		panels, bars = append(panels, panel), append(bars, bar)
 	}
-	if !numeric(values) {
-		return chart.Bars(values, bars)
+	invalid := s.invalidAt(values)
+	if numeric(values) {
+		label := s.Cases[0].sweep().Parameter
+		if len(invalid) > 0 {
+			label += " (INVALID at " + strings.Join(invalid, ", ") + ")"
+		}
+		return chart.Curves(label, panels)
 	}
-	return chart.Curves(s.Cases[0].sweep().Parameter, panels)
+	for i, value := range values {
+		if slices.Contains(invalid, value) {
+			values[i] += " (INVALID)"
+		}
+	}
+	return chart.Bars(values, bars)
+}
+
+// invalidAt are the values at which a result is INVALID: its figures are drawn, and said to be so.
+func (s *scenario) invalidAt(values []string) []string {
+	var invalid []string
+	for _, value := range values {
+		if slices.ContainsFunc(s.Cases, func(g *group) bool {
+			return g.sweep().Value == value && slices.ContainsFunc(g.Repeats, func(r repeat) bool { return !r.Run.Validity.Valid })
+		}) {
+			invalid = append(invalid, value)
+		}
+	}
+	return invalid
 }
 
 // at is the case at a value of a curve, nil if it was not run to its end.
