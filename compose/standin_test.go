@@ -3,6 +3,7 @@ package compose_test
 import (
 	"archive/tar"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,8 +16,6 @@ import (
 )
 
 const (
-	// standIn is made where goImage cannot be had, and removed afterwards.
-	standIn = "sekali-build-standin:local"
 	// pullTimeout is long for a slow line: an engine that reaches no registry says so at once.
 	pullTimeout = 5 * time.Minute
 	// importTimeout covers writing a Go toolchain (300 MB) into the engine's storage.
@@ -34,13 +33,14 @@ func buildImage(t *testing.T, docker engine) string {
 		return goImage
 	}
 	t.Logf("%s cannot be pulled (%s): building on a stand-in made of this host's Go", goImage, lastLine(out))
-	importStandIn(t, docker)
-	return standIn
+	return importStandIn(t, docker)
 }
 
-// importStandIn makes an image that holds the Go toolchain and a module proxy of
-// files, and nothing else: no shell, no C compiler, no way to the network needed.
-func importStandIn(t *testing.T, docker engine) {
+// importStandIn makes an image, for the time of the test, that holds the Go toolchain
+// and a module proxy of files, and nothing else: no shell, no C compiler, no way to
+// the network needed. It returns its name.
+func importStandIn(t *testing.T, docker engine) string {
+	standIn := fmt.Sprintf("sekali-build-standin:%d", os.Getpid())
 	modules := moduleProxy(t)
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(writeStandIn(writer, goEnv(t, "GOROOT"), modules)) }()
@@ -54,6 +54,7 @@ func importStandIn(t *testing.T, docker engine) {
 		t.Fatalf("docker import: %v\n%s", err, out)
 	}
 	t.Cleanup(func() { docker.must(t, time.Minute, "image", "rm", standIn) })
+	return standIn
 }
 
 // moduleProxy downloads what the build needs, from the host's module cache as far
@@ -85,11 +86,15 @@ func writeStandIn(w io.Writer, goroot, modules string) error {
 	return errors.Join(err, archive.Close())
 }
 
-// addTree adds the folders and regular files under root, as under.
+// addTree adds the folders and regular files under root, as under, but not what only
+// tests read: half of a Go toolchain's files, and engines are slow with many.
 func addTree(archive *tar.Writer, root, under string) error {
 	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !(entry.IsDir() || entry.Type().IsRegular()) {
 			return err
+		}
+		if entry.IsDir() && (entry.Name() == "testdata" || name == filepath.Join(root, "test")) {
+			return fs.SkipDir
 		}
 		info, err := entry.Info()
 		if err != nil {
