@@ -2,7 +2,7 @@
 // whatever its publishers repeat and whenever it is killed.
 //
 //	publisher ── POST /publish ─▶ api ─▶ journal ─▶ queue ─▶ writer ─▶ SQLite, one transaction a batch
-//	                              ▲        │ 202               │        INSERT OR IGNORE dedup_store
+//	                              ▲        │ 202               │        which are new? dedup_store
 //	                              │        └ fsync, shared     │        INSERT events, counters, position
 //	                              └──────────────── 200 (ack=store) ────┘
 //	reader ──── GET /events, /events/stream, /stats ─▶ read-only connections
@@ -63,7 +63,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer unlock()
-	s, state, err := store.Open(cfg.Data)
+	s, state, err := store.Open(cfg.Data, store.Dedup(cfg.Dedup))
+	if errors.Is(err, store.ErrDedup) {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
 )
 
 // Config is the aggregator's configuration; DefaultConfig has the defaults, and
@@ -19,7 +20,7 @@ type Config struct {
 	QueueEvents       int
 	QueueBytes        int64
 	BacklogBytes      int64
-	Dedup             string // table
+	Dedup             string // table or runs; "": as the data folder was made, runs for a new one
 	BatchEvents       int
 	MaxBodyBytes      int
 	TokenFile         string
@@ -43,7 +44,6 @@ func DefaultConfig() Config {
 		// Some 3.5 million events of 290 bytes: ten seconds at several times the
 		// sustained rate.
 		BacklogBytes: 1 << 30,
-		Dedup:        "table",
 		// The store costs half as much an event at 50 000 in a transaction as at 5 000,
 		// for neighbours in the index share pages. A batch is what waits, so this size
 		// is reached only under load.
@@ -82,8 +82,10 @@ func (c Config) check() error {
 	if _, err := pipeline.ParseLevel(c.Ack); err != nil {
 		return fmt.Errorf("-ack: %w", err)
 	}
-	if c.Dedup != "table" {
-		return fmt.Errorf("-dedup=%q, want table", c.Dedup)
+	if c.Dedup != "" {
+		if _, err := store.ParseDedup(c.Dedup); err != nil {
+			return fmt.Errorf("-dedup: %w", err)
+		}
 	}
 	if c.Data == "" {
 		return errors.New("-data is empty")

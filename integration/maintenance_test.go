@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	if _, err := os.Stat(data); err == nil {
 		t.Fatal("check made the data folder")
 	}
-	a := start(t, data)
+	a := start(t, data, "-dedup", "table")
 	a.store(t, "t", "a", "b", "a")
 	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "another aggregator") {
 		t.Fatalf("while it runs: exit %d: %s", code, out)

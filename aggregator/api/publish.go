@@ -105,9 +105,11 @@ func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, erro
 			all = append(all, result{Index: len(all), Status: "rejected"})
 			rejections = rejections[1:]
 		}
-		one := result{Index: len(all), Status: "stored", Seq: out.FirstSeq + int64(i)}
+		one := result{Index: len(all), Status: "stored", Seq: out.Seqs[i]}
 		if !out.Stored[i] {
 			one.Status = "duplicate"
+		}
+		if one.Seq == 0 {
 			if one.Seq, err = a.store.Seq(e.Topic, e.ID); err != nil {
 				return nil, err
 			}

@@ -149,8 +149,8 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 
 // Outcome is what a publisher is told of its accepted events at the store level.
 type Outcome struct {
-	FirstSeq int64
-	Stored   []bool // in the request's order: event i has seq FirstSeq+i, or is a duplicate
+	Stored []bool  // in the request's order; false is a duplicate
+	Seqs   []int64 // of the stored event; 0: a duplicate whose seq only the store tells
 }
 
 // Publish takes the accepted events of a request and returns when they are as safe as

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -277,16 +278,16 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	}
 	w.mu.Unlock()
 
-	seq, stored := out.FirstSeq, out.Stored
+	seqs, stored := out.Seqs, out.Stored
 	for _, part := range w.parts {
 		n := part.events
 		w.Timings.Processing.Record(now.Sub(part.item.acceptedAt), int64(n))
 		if waiter := part.item.waiter; waiter != nil {
-			waiter.outcome = Outcome{FirstSeq: seq, Stored: append([]bool(nil), stored[:n]...)}
+			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n])}
 			close(waiter.done)
 			part.item.waiter = nil
 		}
-		seq, stored = seq+int64(n), stored[n:]
+		seqs, stored = seqs[n:], stored[n:]
 	}
 }
 

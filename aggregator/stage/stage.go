@@ -17,10 +17,11 @@ var (
 	Decode     = named("decode")     // a body made into events
 	Journal    = named("journal")    // frames written and synced
 	Read       = named("read")       // frames read back for the writer
-	Dedup      = named("dedup")      // rows of dedup_store
+	Dedup      = named("dedup")      // which events are new
 	Events     = named("events")     // rows of events
 	Commit     = named("commit")     // counters, COMMIT
 	Checkpoint = named("checkpoint") // the WAL copied into the database
+	Runs       = named("runs")       // runs of keys written and merged, beside the writer
 )
 
 func named(name string) Stage {

@@ -1,13 +1,8 @@
 package store
 
 import (
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
@@ -31,7 +26,8 @@ type Batch struct {
 // Outcome is what became of a batch. Row i, if stored, has seq FirstSeq+i.
 type Outcome struct {
 	FirstSeq int64
-	Stored   []bool // by row; false is a duplicate. Valid until the next Apply
+	Stored   []bool  // by row; false is a duplicate. Valid until the next Apply, like Seqs
+	Seqs     []int64 // by row; of the stored event. 0: a duplicate whose seq only dedup_store tells
 	State    State
 }
 
@@ -41,26 +37,17 @@ type Applier struct {
 	store  *Store
 	texts  texts
 	rows   []boundRow
-	order  []key
 	stored []bool
 }
 
 // boundRow is a Row as SQLite takes it.
 type boundRow struct{ topic, id, timestamp, source, payload, receivedAt text }
 
-// key is a row's place in the order of dedup_store. Most comparisons end at the
-// topic's rank and the id's first eight bytes.
-type key struct {
-	topic  int32
-	row    int32
-	prefix uint64
-}
-
 // NewApplier returns the Applier of s; a store has one.
 func NewApplier(s *Store) *Applier { return &Applier{store: s} }
 
-// Apply commits a batch on top of state. The dedup decision is INSERT OR IGNORE
-// into dedup_store; of two rows with the same identity in one batch the first wins.
+// Apply commits a batch on top of state. Of two rows with the same identity in one
+// batch the first wins.
 //
 // After an error nothing may be assumed: the caller reopens the store; if its state is
 // the Outcome's, the batch was committed all the same.
@@ -76,8 +63,13 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		if err := a.bind(c, b.Rows); err != nil {
 			return err
 		}
-		if err := a.dedup(c, b.Rows, out.FirstSeq); err != nil {
+		seqs, err := a.store.dedup.decide(c, b.Rows, a.rows, out.FirstSeq)
+		if err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
+		}
+		out.Seqs = seqs
+		for i, seq := range seqs {
+			a.stored[i] = seq == out.FirstSeq+int64(i)
 		}
 		stage.Events.Enter()
 		stored, err := a.insertEvents(c, out.FirstSeq)
@@ -103,6 +95,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	if err != nil {
 		return out, fmt.Errorf("store: apply %d events: %w", len(b.Rows), err)
 	}
+	a.store.dedup.committed(a.stored, out.State.LastSeq)
 	return out, nil
 }
 
@@ -123,65 +116,6 @@ func (a *Applier) bind(c *conn, rows []Row) error {
 			a.texts.add(r.Source), a.texts.add(r.Payload), a.texts.add(r.ReceivedAt)})
 	}
 	return nil
-}
-
-const insertDedup = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VALUES (?, ?, ?)"
-
-// dedup inserts the identities, in key order, so that neighbours on a page of the
-// index are written together.
-func (a *Applier) dedup(c *conn, rows []Row, firstSeq int64) error {
-	s, err := c.prepare(insertDedup)
-	if err != nil {
-		return err
-	}
-	a.sort(rows)
-	for _, k := range a.order {
-		r := &a.rows[k.row]
-		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, firstSeq+int64(k.row))); err != nil {
-			return err
-		}
-		inserted, err := s.run()
-		if err != nil {
-			return err
-		}
-		a.stored[k.row] = inserted == 1
-	}
-	return nil
-}
-
-// sort puts the rows' keys in order: by topic, id, and place in the batch, so that
-// of two with the same identity the first wins.
-func (a *Applier) sort(rows []Row) {
-	ranks := map[string]int32{}
-	for i := range rows {
-		ranks[rows[i].Topic] = 0
-	}
-	for rank, topic := range slices.Sorted(maps.Keys(ranks)) {
-		ranks[topic] = int32(rank)
-	}
-	a.order = a.order[:0]
-	for i := range rows {
-		a.order = append(a.order, key{ranks[rows[i].Topic], int32(i), prefix(rows[i].ID)})
-	}
-	slices.SortFunc(a.order, func(x, y key) int {
-		if x.topic != y.topic {
-			return cmp.Compare(x.topic, y.topic)
-		}
-		if x.prefix != y.prefix {
-			return cmp.Compare(x.prefix, y.prefix)
-		}
-		if by := strings.Compare(rows[x.row].ID, rows[y.row].ID); by != 0 {
-			return by
-		}
-		return cmp.Compare(x.row, y.row)
-	})
-}
-
-// prefix is the first eight bytes, in an integer of the same order.
-func prefix(s string) uint64 {
-	var b [8]byte
-	copy(b[:], s)
-	return binary.BigEndian.Uint64(b[:])
 }
 
 const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"

@@ -124,12 +124,34 @@ func (c *conn) row(sql string, to ...any) (err error) {
 	for i, p := range to {
 		switch p := p.(type) {
 		case *int64:
-			*p = sqlite3.Xsqlite3_column_int64(c.tls, s.handle, int32(i))
+			*p = s.columnInt(int32(i))
 		case *string:
-			*p = libc.GoString(sqlite3.Xsqlite3_column_text(c.tls, s.handle, int32(i)))
+			*p = s.columnText(int32(i))
 		}
 	}
 	return nil
+}
+
+// rows runs a query and calls each on every row.
+func (c *conn) rows(sql string, each func(*statement) error, args ...int64) (err error) {
+	s, err := c.prepare(sql)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.reset()) }()
+	for i, n := range args {
+		if err := s.bindInt(int32(i+1), n); err != nil {
+			return err
+		}
+	}
+	for {
+		if found, err := s.step(); err != nil || !found {
+			return err
+		}
+		if err := each(s); err != nil {
+			return err
+		}
+	}
 }
 
 // transaction runs body between BEGIN IMMEDIATE and COMMIT; an error of any of
@@ -202,6 +224,16 @@ func (s *statement) step() (row bool, err error) {
 	default:
 		return false, s.conn.failed(rc)
 	}
+}
+
+// columnInt and columnText read column i, counted from 0, of the row that step found.
+func (s *statement) columnInt(i int32) int64 {
+	return sqlite3.Xsqlite3_column_int64(s.conn.tls, s.handle, i)
+}
+
+func (s *statement) columnText(i int32) string {
+	p := sqlite3.Xsqlite3_column_text(s.conn.tls, s.handle, i)
+	return string(unsafe.Slice((*byte)(at(p)), sqlite3.Xsqlite3_column_bytes(s.conn.tls, s.handle, i)))
 }
 
 func (s *statement) reset() error { return s.bound(sqlite3.Xsqlite3_reset(s.conn.tls, s.handle)) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // openReadOnly opens the database in dir as it is; an aggregator may be running on it.
@@ -49,17 +50,29 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// checks are what must hold in a database, each a query that counts what does not.
-var checks = []struct{ what, query string }{
-	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM events e LEFT JOIN dedup_store d
-		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
-	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM events))"},
+// check is a query that counts what must not be.
+type check struct{ what, query string }
+
+// checks are what must hold in every database.
+var checks = []check{
 	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT unique_processed FROM state))"},
 	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
 	{"numbers used that are neither stored nor a duplicate's", "SELECT abs(last_seq - unique_processed - duplicate_dropped) FROM state"},
 	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
 	{"events received before their predecessor", `SELECT count(*) FROM (SELECT received_at, lag(received_at) OVER (ORDER BY seq) AS before
 		FROM events) WHERE received_at < before`},
+}
+
+// tableChecks are what must hold of dedup_store where it is a table.
+var tableChecks = []check{
+	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM events e LEFT JOIN dedup_store d
+		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
+	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM events))"},
+}
+
+// runsChecks are what no index of the database guards where the identities lie in runs.
+var runsChecks = []check{
+	{"events stored twice", "SELECT (SELECT count(*) FROM events) - (SELECT count(*) FROM (SELECT DISTINCT topic, event_id FROM events))"},
 }
 
 // Check examines the database in dir and returns its state and every fault it finds.
@@ -86,7 +99,15 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return State{}, nil, fmt.Errorf("store: check: %w", err)
 	}
-	for _, c := range checks {
+	var runs int
+	if err := db.QueryRowContext(ctx, hasRuns).Scan(&runs); err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
+	all := slices.Concat(checks, runsChecks)
+	if runs == 0 {
+		all = slices.Concat(checks, tableChecks)
+	}
+	for _, c := range all {
 		var n int64
 		if err := db.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
 			return State{}, nil, fmt.Errorf("store: check: %s: %w", c.what, err)
@@ -100,6 +121,13 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied)
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
+	}
+	if runs > 0 {
+		more, err := checkRuns(dir, state.LastSeq)
+		if err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %w", err)
+		}
+		faults = append(faults, more...)
 	}
 	return state, faults, nil
 }

@@ -1,13 +1,7 @@
 -- The database of one aggregator. The writer is its only writer; look at it with
 -- the sqlite3 shell as you like, also while the aggregator runs.
 
--- What has been seen: the reference of deduplication. INSERT OR IGNORE decides.
-CREATE TABLE dedup_store (
-  topic    TEXT    NOT NULL,
-  event_id TEXT    NOT NULL,
-  seq      INTEGER NOT NULL, -- of the stored event
-  PRIMARY KEY (topic, event_id)
-) STRICT, WITHOUT ROWID;
+-- dedup_store, what has been seen, is a table or a view: dedup_table.sql, dedup_runs.sql.
 
 -- What is stored, once an event, in commit order.
 CREATE TABLE events (

@@ -59,23 +59,30 @@ type State struct {
 // writer; everything else may be called beside it.
 type Store struct {
 	path   string
-	writer *conn // owned by the writer
+	made   Dedup   // how to make a new database; "" is runs
+	newest int     // keys in memory, of the runs; 0 is their default, tests take less
+	writer *conn   // owned by the writer, like dedup
+	dedup  deduper // nil while the writer is
 	Pool   *sql.DB
 	Info   Info
 }
 
 // Info is what the database says about itself, read back after opening.
 type Info struct {
-	Dedup         string `json:"dedup"`
+	Dedup         Dedup  `json:"dedup"`
 	SQLiteVersion string `json:"sqlite_version"`
 	JournalMode   string `json:"journal_mode"`
 	Synchronous   string `json:"synchronous"`
 	PageSize      int64  `json:"page_size"`
 }
 
-// Open opens or creates the database in dir and returns its state.
-func Open(dir string) (_ *Store, _ State, err error) {
-	s := &Store{path: filepath.Join(dir, File)}
+// Open opens or creates the database in dir and returns its state. An existing one has to deduplicate in the way that is
+// named; "" is any, and runs for a new one.
+func Open(dir string, way Dedup) (*Store, State, error) {
+	return open(&Store{path: filepath.Join(dir, File), made: way})
+}
+
+func open(s *Store) (_ *Store, _ State, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("store: %s: %w", File, errors.Join(err, s.Close()))
@@ -118,17 +125,20 @@ func dsn(path string, query ...string) string {
 // says which batches are in the database; after a COMMIT that failed, it is the
 // only thing that does.
 func (s *Store) Reopen() (State, error) {
-	if s.writer != nil {
-		_ = s.writer.close() // its error is the one that brought us here
-		s.writer = nil
-	}
+	_ = s.closeWriter() // its error is the one that brought us here
 	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return State{}, err
 	}
-	state, info, err := prepare(c)
+	state, info, err := prepare(c, s.made)
 	if err != nil {
 		return State{}, errors.Join(err, c.close())
+	}
+	s.dedup = &tableDedup{}
+	if info.Dedup == DedupRuns {
+		if s.dedup, err = openRuns(c, filepath.Dir(s.path), state.LastSeq, s.newest); err != nil {
+			return State{}, errors.Join(err, c.close())
+		}
 	}
 	s.writer = c
 	if s.Info == (Info{}) { // read by others later, so it is set before there are any
@@ -137,9 +147,19 @@ func (s *Store) Reopen() (State, error) {
 	return state, nil
 }
 
+// closeWriter closes what Reopen opened.
+func (s *Store) closeWriter() error {
+	if s.writer == nil {
+		return nil
+	}
+	err := errors.Join(s.dedup.close(), s.writer.close())
+	s.writer, s.dedup = nil, nil
+	return err
+}
+
 // prepare sets the pragmas, creates the schema in an empty database, and reads back
 // what durability rests on.
-func prepare(c *conn) (State, Info, error) {
+func prepare(c *conn, way Dedup) (State, Info, error) {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
 		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
@@ -154,8 +174,8 @@ func prepare(c *conn) (State, Info, error) {
 			return State{}, Info{}, fmt.Errorf("PRAGMA %s: %w", pragma, err)
 		}
 	}
-	info := Info{Dedup: "table"}
-	var synchronous, version int64
+	var info Info
+	var synchronous, version, runs int64
 	for sql, to := range map[string]any{
 		"PRAGMA journal_mode":     &info.JournalMode,
 		"PRAGMA synchronous":      &synchronous,
@@ -174,7 +194,7 @@ func prepare(c *conn) (State, Info, error) {
 	switch version {
 	case 0:
 		if err := c.transaction(func() error {
-			return c.exec(schema + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+			return c.exec(schema + waySchema(way) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
 		}); err != nil {
 			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
 		}
@@ -182,9 +202,21 @@ func prepare(c *conn) (State, Info, error) {
 	default:
 		return State{}, Info{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
 	}
+	if err := c.row(hasRuns, &runs); err != nil {
+		return State{}, Info{}, fmt.Errorf("read the schema: %w", err)
+	}
+	if info.Dedup = DedupTable; runs > 0 {
+		info.Dedup = DedupRuns
+	}
+	if way != "" && way != info.Dedup {
+		return State{}, Info{}, fmt.Errorf("%w: it was made with -dedup %s, which cannot be changed", ErrDedup, info.Dedup)
+	}
 	state, err := readState(c)
 	return state, info, err
 }
+
+// hasRuns is 1 in a database that deduplicates by runs.
+const hasRuns = "SELECT count(*) FROM sqlite_schema WHERE name = 'dedup_runs'"
 
 const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
   last_received_at, journal_segment, journal_offset, journal_applied FROM state`
@@ -264,11 +296,7 @@ func (s *Store) Close() error {
 	if s.Pool != nil {
 		errs = append(errs, s.Pool.Close())
 	}
-	if s.writer != nil {
-		errs = append(errs, s.writer.close())
-		s.writer = nil
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.closeWriter())...)
 }
 
 // IsFull reports an error that means no room on the disk.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,101 +17,108 @@ import (
 // TestApplyAgainstAMap applies random batches, with repeats inside and across them
 // and reopenings between, and compares all that is stored with a map.
 func TestApplyAgainstAMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
+	for _, way := range []Dedup{DedupTable, DedupRuns} {
+		t.Run(string(way), func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { applyAgainstAMap(t, way) }) })
+	}
+}
+
+func applyAgainstAMap(t *rapid.T, way Dedup) {
+	dir, err := os.MkdirTemp("", "store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, state, err := Open(dir, way)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply := NewApplier(s)
+	type stored struct {
+		payload string
+		seq     int64
+	}
+	model := map[[2]string]stored{}
+	var received int64
+	for batch := range rapid.IntRange(1, 6).Draw(t, "batches") {
+		var rows []Row
+		for i := range rapid.IntRange(0, 150).Draw(t, "rows") {
+			rows = append(rows, Row{Event: event.Event{
+				Topic:     fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic")),
+				ID:        fmt.Sprint("e", rapid.IntRange(0, 200).Draw(t, "id")),
+				Timestamp: "2026-11-23T06:41:10Z",
+				Payload:   fmt.Sprint(batch*1000 + i),
+			}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format(time.RFC3339Nano)})
+		}
+		position := journal.Position{Segment: uint64(batch + 1), Offset: 40}
+		out, err := apply.Apply(state, Batch{Rows: rows, Rejected: 1, Journal: position, JournalApplied: batch})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer os.RemoveAll(dir)
-		s, state, err := Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		apply := NewApplier(s)
-		type stored struct {
-			payload string
-			seq     int64
-		}
-		model := map[[2]string]stored{}
-		var received int64
-		for batch := range rapid.IntRange(1, 6).Draw(t, "batches") {
-			var rows []Row
-			for i := range rapid.IntRange(0, 150).Draw(t, "rows") {
-				rows = append(rows, Row{Event: event.Event{
-					Topic:     fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic")),
-					ID:        fmt.Sprint("e", rapid.IntRange(0, 200).Draw(t, "id")),
-					Timestamp: "2026-11-23T06:41:10Z",
-					Payload:   fmt.Sprint(batch*1000 + i),
-				}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format(time.RFC3339Nano)})
+		for i, r := range rows {
+			key := [2]string{r.Topic, r.ID}
+			_, known := model[key]
+			if out.Stored[i] == known {
+				t.Fatalf("row %d %v: stored %v, known before %v", i, key, out.Stored[i], known)
 			}
-			position := journal.Position{Segment: uint64(batch + 1), Offset: 40}
-			out, err := apply.Apply(state, Batch{Rows: rows, Rejected: 1, Journal: position, JournalApplied: batch})
-			if err != nil {
+			if !known {
+				model[key] = stored{r.Payload, out.FirstSeq + int64(i)}
+			}
+			if want := model[key].seq; out.Seqs[i] != want && (way == DedupRuns || !known || out.Seqs[i] != 0) {
+				t.Fatalf("row %d %v: seq %d, want %d", i, key, out.Seqs[i], want)
+			}
+		}
+		received += int64(len(rows))
+		state = out.State
+		if rapid.Bool().Draw(t, "reopen") {
+			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			for i, r := range rows {
-				key := [2]string{r.Topic, r.ID}
-				_, known := model[key]
-				if out.Stored[i] == known {
-					t.Fatalf("row %d %v: stored %v, known before %v", i, key, out.Stored[i], known)
-				}
-				if !known {
-					model[key] = stored{r.Payload, out.FirstSeq + int64(i)}
-				}
+			var again State
+			if s, again, err = Open(dir, way); err != nil || again != state {
+				t.Fatalf("reopened: %+v, want %+v; %v", again, state, err)
 			}
-			received += int64(len(rows))
-			state = out.State
-			if rapid.Bool().Draw(t, "reopen") {
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-				var again State
-				if s, again, err = Open(dir); err != nil || again != state {
-					t.Fatalf("reopened: %+v, want %+v; %v", again, state, err)
-				}
-				apply = NewApplier(s)
-			} else if _, err := s.Checkpoint(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		defer s.Close()
-		if state.UniqueProcessed != int64(len(model)) || state.UniqueProcessed+state.DuplicateDropped != received {
-			t.Fatalf("%+v; %d unique of %d received", state, len(model), received)
-		}
-		rows, err := s.Pool.Query("SELECT e.topic, e.event_id, e.payload, e.seq, d.seq FROM events e JOIN dedup_store d USING (topic, event_id)")
-		if err != nil {
+			apply = NewApplier(s)
+		} else if _, err := s.Checkpoint(); err != nil {
 			t.Fatal(err)
 		}
-		defer rows.Close()
-		n := 0
-		for ; rows.Next(); n++ {
-			var key [2]string
-			var got stored
-			var dedupSeq int64
-			if err := rows.Scan(&key[0], &key[1], &got.payload, &got.seq, &dedupSeq); err != nil {
-				t.Fatal(err)
-			}
-			if want := model[key]; got != want || dedupSeq != got.seq {
-				t.Fatalf("%v: %+v (dedup_store says %d), want %+v", key, got, dedupSeq, want)
-			}
-		}
-		topics, err := s.Topics(t.Context(), 10)
-		if err != nil {
+	}
+	defer s.Close()
+	if state.UniqueProcessed != int64(len(model)) || state.UniqueProcessed+state.DuplicateDropped != received {
+		t.Fatalf("%+v; %d unique of %d received", state, len(model), received)
+	}
+	rows, err := s.Pool.Query("SELECT e.topic, e.event_id, e.payload, e.seq, d.seq FROM events e JOIN dedup_store d USING (topic, event_id)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var key [2]string
+		var got stored
+		var dedupSeq int64
+		if err := rows.Scan(&key[0], &key[1], &got.payload, &got.seq, &dedupSeq); err != nil {
 			t.Fatal(err)
 		}
-		sum := int64(0)
-		for _, topic := range topics {
-			sum += topic.Events
+		if want := model[key]; got != want || dedupSeq != got.seq {
+			t.Fatalf("%v: %+v (dedup_store says %d), want %+v", key, got, dedupSeq, want)
 		}
-		if n != len(model) || sum != int64(n) {
-			t.Fatalf("%d rows, %d by topic, want %d", n, sum, len(model))
-		}
-	})
+	}
+	topics, err := s.Topics(t.Context(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := int64(0)
+	for _, topic := range topics {
+		sum += topic.Events
+	}
+	if n != len(model) || sum != int64(n) {
+		t.Fatalf("%d rows, %d by topic, want %d", n, sum, len(model))
+	}
 }
 
 // TestTextStaysText: 007 must not become 7, whatever it looks like.
 func TestTextStaysText(t *testing.T) {
-	s, state, err := Open(t.TempDir())
+	s, state, err := Open(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +137,32 @@ func TestTextStaysText(t *testing.T) {
 	}
 }
 
+// TestWayOfDedupIsKept: a database deduplicates as it was made to; asking for the other way is refused.
+func TestWayOfDedupIsKept(t *testing.T) {
+	for _, way := range []Dedup{DedupTable, DedupRuns} {
+		dir := t.TempDir()
+		for _, ask := range []Dedup{way, ""} {
+			s, _, err := Open(dir, ask)
+			if err != nil || s.Info.Dedup != way {
+				t.Fatalf("made with %q, opened with %q: %v, %v", way, ask, s.Info.Dedup, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := DedupTable
+		if way == other {
+			other = DedupRuns
+		}
+		if _, _, err := Open(dir, other); !errors.Is(err, ErrDedup) {
+			t.Fatalf("made with %q, opened with %q: %v", way, other, err)
+		}
+	}
+}
+
 func TestNewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := Open(dir)
+	s, _, err := Open(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +170,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	if _, _, err := Open(dir); err == nil {
+	if _, _, err := Open(dir, ""); err == nil {
 		t.Fatal("a database of schema version 99 was opened")
 	}
 }
@@ -149,36 +180,38 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // batches (-benchtime 100x): the cost grows with the store.
 func BenchmarkApply(b *testing.B) {
 	const checkpointPages = 32_000 // as the writer has it
-	for _, size := range []int{500, 5000, 20000, 50000} {
-		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			s, state, err := Open(b.TempDir())
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			apply := NewApplier(s)
-			rows := make([]Row, size)
-			var originals uint64
-			for range b.N {
-				b.StopTimer()
-				originals = fill(rows, originals)
-				b.StartTimer()
-				out, err := apply.Apply(state, Batch{Rows: rows})
+	for _, way := range []Dedup{DedupTable, DedupRuns} {
+		for _, size := range []int{500, 5000, 20000, 50000} {
+			b.Run(fmt.Sprintf("dedup=%s/batch=%d", way, size), func(b *testing.B) {
+				s, state, err := Open(b.TempDir(), way)
 				if err != nil {
 					b.Fatal(err)
 				}
-				state = out.State
-				if wal, err := s.WAL(); err != nil {
-					b.Fatal(err)
-				} else if wal.Pages > checkpointPages {
-					if _, err := s.Checkpoint(); err != nil {
+				defer s.Close()
+				apply := NewApplier(s)
+				rows := make([]Row, size)
+				var originals uint64
+				for range b.N {
+					b.StopTimer()
+					originals = fill(rows, originals)
+					b.StartTimer()
+					out, err := apply.Apply(state, Batch{Rows: rows})
+					if err != nil {
 						b.Fatal(err)
 					}
+					state = out.State
+					if wal, err := s.WAL(); err != nil {
+						b.Fatal(err)
+					} else if wal.Pages > checkpointPages {
+						if _, err := s.Checkpoint(); err != nil {
+							b.Fatal(err)
+						}
+					}
 				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
-			b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
-		})
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
+				b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
 	}
 }
 

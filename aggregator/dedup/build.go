@@ -1,0 +1,116 @@
+package dedup
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+)
+
+// syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes, so that no journal's
+// sync has to wait for more of them.
+const syncBytes = 4 << 20
+
+// builder writes a run's file. The entries come in order.
+type builder struct {
+	dir      string
+	run      Run
+	file     *os.File
+	filter   filter
+	fences   []uint64
+	block    []byte
+	count    int
+	out      []byte // blocks not yet written
+	unsynced int
+}
+
+// newBuilder begins a run of at most keys keys.
+func newBuilder(dir string, named Run, keys int64) (*builder, error) {
+	f, err := os.OpenFile(filepath.Join(dir, named.File), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes)}, nil
+}
+
+func (b *builder) add(e entry) error {
+	if cap(b.block)-len(b.block) < maxEntryBytes {
+		if err := b.endBlock(); err != nil {
+			return err
+		}
+	}
+	if b.count == 0 {
+		b.fences = append(b.fences, e.hash)
+	}
+	b.block = appendEntry(b.block, e, b.run.First)
+	b.count++
+	b.run.Keys++
+	b.filter.add(e.hash)
+	return nil
+}
+
+func (b *builder) endBlock() error {
+	full := b.block[:blockBytes]
+	clear(full[len(b.block):])
+	binary.LittleEndian.PutUint16(full[4:], uint16(b.count))
+	binary.LittleEndian.PutUint32(full, crc32.Checksum(full[4:], castagnoli))
+	b.out = append(b.out, full...)
+	b.block, b.count = b.block[:blockHeader], 0
+	if len(b.out) >= cursorBlocks*blockBytes {
+		return b.flush()
+	}
+	return nil
+}
+
+func (b *builder) flush() error {
+	if _, err := b.file.Write(b.out); err != nil {
+		return err
+	}
+	b.unsynced += len(b.out)
+	b.out = b.out[:0]
+	if b.unsynced < syncBytes {
+		return nil
+	}
+	b.unsynced = 0
+	return b.file.Sync()
+}
+
+// finish writes the index and the trailer, makes the file and its name durable, and opens the run.
+func (b *builder) finish() (*run, error) {
+	if b.count > 0 {
+		if err := b.endBlock(); err != nil {
+			return nil, err
+		}
+	}
+	raw := appendWords(appendWords(nil, b.filter), b.fences)
+	b.out = append(b.out, raw...)
+	trailer := make([]byte, 0, trailerBytes)
+	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(crc32.Checksum(raw, castagnoli))} {
+		trailer = binary.LittleEndian.AppendUint64(trailer, uint64(n))
+	}
+	trailer = binary.LittleEndian.AppendUint32(trailer, crc32.Checksum(trailer, castagnoli))
+	b.out = append(append(b.out, trailer...), runMagic...)
+	if err := b.flush(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(b.file.Sync(), syncDir(b.dir)); err != nil {
+		return nil, err
+	}
+	return newRun(b.dir, b.run, b.file, b.filter, b.fences), nil
+}
+
+// abandon removes what was written.
+func (b *builder) abandon() {
+	b.file.Close()
+	os.Remove(filepath.Join(b.dir, b.run.File))
+}
+
+// syncDir makes the names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

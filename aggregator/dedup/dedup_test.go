@@ -1,0 +1,249 @@
+package dedup
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// database is what an index rests on: the events, the list of runs, and transactions of both.
+type database struct {
+	dir    string
+	events []stored // by seq
+	runs   []Run
+	last   int64
+	config Config // but for the database's part
+}
+
+type stored struct {
+	seq       int64
+	topic, id string
+}
+
+func (d *database) open() (*Index, error) {
+	c := d.config
+	c.Dir, c.Runs, c.Last, c.Events = d.dir, slices.Clone(d.runs), d.last, d.scan
+	return Open(c)
+}
+
+func (d *database) check() ([]string, error) {
+	c := d.config
+	c.Dir, c.Runs, c.Last, c.Events = d.dir, d.runs, d.last, d.scan
+	return Check(c)
+}
+
+func (d *database) scan(from, to int64, each func(seq int64, topic, id string) error) error {
+	for _, e := range d.events {
+		if e.seq >= from && e.seq <= to {
+			if err := each(e.seq, e.topic, e.id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// apply commits a batch as the writer does, and returns the seqs that the index gave.
+func (d *database) apply(x *Index, batch [][2]string) ([]int64, error) {
+	first := d.last + 1
+	x.Begin(first)
+	for _, b := range batch {
+		x.Add(b[0], b[1])
+	}
+	seqs, err := x.Decide()
+	if err != nil {
+		return nil, err
+	}
+	changes := x.Changes()
+	isNew := make([]bool, len(batch))
+	for i, seq := range seqs {
+		if isNew[i] = seq == first+int64(i); isNew[i] {
+			d.events = append(d.events, stored{seq, batch[i][0], batch[i][1]})
+		}
+	}
+	for _, c := range changes {
+		d.runs = slices.DeleteFunc(d.runs, func(r Run) bool { return slices.Contains(c.Remove, r) })
+		d.runs = append(d.runs, c.Add...)
+	}
+	slices.SortFunc(d.runs, func(a, b Run) int { return int(a.First - b.First) })
+	d.last += int64(len(batch))
+	x.Committed(isNew, d.last, changes)
+	return slices.Clone(seqs), nil
+}
+
+// TestIndexAgainstAMap applies random batches with a hash that collides all the time, so that keys and not hashes must decide; between
+// them the index is closed, as a crash would leave it, or loses or finds damaged what it had written.
+func TestIndexAgainstAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "dedup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		bits := rapid.IntRange(1, 20).Draw(t, "bits of the hash")
+		d := &database{dir: dir, config: Config{NewestKeys: rapid.IntRange(1, 40).Draw(t, "newest"), hash: func(k []byte) uint64 {
+			h := uint64(14695981039346656037)
+			for _, c := range k {
+				h = (h ^ uint64(c)) * 1099511628211
+			}
+			return h * 0x9e3779b97f4a7c15 >> (64 - bits) << (64 - bits)
+		}}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { x.Close() }()
+		model := map[[2]string]int64{}
+		ids := rapid.IntRange(1, 3000).Draw(t, "ids")
+		for range rapid.IntRange(1, 40).Draw(t, "batches") {
+			random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "batch"), 0))
+			batch := make([][2]string, random.IntN(200))
+			for i := range batch {
+				n := random.IntN(ids)
+				batch[i] = [2]string{fmt.Sprint("t", n%3), identity(n)}
+			}
+			first := d.last + 1
+			seqs, err := d.apply(x, batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range batch {
+				want, known := model[b]
+				if !known {
+					want = first + int64(i)
+					model[b] = want
+				}
+				if seqs[i] != want {
+					t.Fatalf("row %d %q: stored under %d, want %d (known before: %v)", i, b, seqs[i], want, known)
+				}
+			}
+			if faults, err := d.check(); err != nil || len(faults) > 0 {
+				t.Fatalf("check: %q, %v", faults, err)
+			}
+			if what := rapid.SampledFrom([]string{"", "", "", "reopen", "lose", "damage"}).Draw(t, "then"); what != "" {
+				if err := x.Close(); err != nil {
+					t.Fatal(err)
+				}
+				harm(t, d, what)
+				if x, err = d.open(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
+func identity(n int) string {
+	if n%2 == 0 {
+		return fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n)
+	}
+	return fmt.Sprint("e", n)
+}
+
+// harm removes a run's file, or changes a byte that Open looks at.
+func harm(t *rapid.T, d *database, what string) {
+	if what == "reopen" || len(d.runs) == 0 {
+		return
+	}
+	path := filepath.Join(d.dir, rapid.SampledFrom(d.runs).Draw(t, "run").File)
+	if what == "lose" {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1-rapid.IntRange(0, trailerBytes-1).Draw(t, "byte")] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer, neither by a look-up nor by
+// a merge.
+func TestDamagedBlockIsMadeAgain(t *testing.T) {
+	d := &database{dir: t.TempDir(), config: Config{NewestKeys: 500, Secret: make([]byte, SecretBytes)}}
+	x, err := d.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := make([][2]string, 1000)
+	for i := range batch {
+		batch[i] = [2]string{"t", identity(i)}
+	}
+	if _, err := d.apply(x, batch); err != nil {
+		t.Fatal(err)
+	}
+	for len(d.runs) == 0 { // the worker writes it in its own time, the next transaction lists it
+		if _, err := d.apply(x, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(d.dir, d.runs[0].File), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff}, blockBytes/2); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if faults, err := d.check(); err != nil || len(faults) != 1 || !strings.Contains(faults[0], ErrDamaged.Error()) {
+		t.Fatalf("check: %q, %v", faults, err)
+	}
+	if _, err := d.apply(x, batch); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("a damaged block was read: %v", err)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if x, err = d.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	seqs, err := d.apply(x, batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, seq := range seqs {
+		if seq != int64(i+1) {
+			t.Fatalf("row %d: %d", i, seq)
+		}
+	}
+}
+
+// TestRunThatCannotBeMadeAgain: events that are gone must not make their keys unknown in silence.
+func TestRunThatCannotBeMadeAgain(t *testing.T) {
+	d := &database{dir: t.TempDir(), last: 10, config: Config{Secret: make([]byte, SecretBytes)},
+		runs: []Run{{File: "gone.run", First: 1, Last: 10, Keys: 10}}}
+	if _, err := d.open(); err == nil || !strings.Contains(err.Error(), "cannot be made again") {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestKeysAreIdentities(t *testing.T) {
+	seen := map[string][2]string{}
+	texts := []string{"a", "aa", "\x00", "\x10", strings.Repeat("x", 255), "00112233-4455-6677-8899-aabbccddeeff",
+		"00112233-4455-6677-8899-AABBCCDDEEFF", "00112233-4455-6677-8899-aabbccddeef", "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"}
+	for _, topic := range texts {
+		for _, id := range texts {
+			k := key(appendKey(nil, topic, id))
+			if other, ok := seen[string(k)]; ok {
+				t.Fatalf("%q and %q %q have one key", other, topic, id)
+			}
+			seen[string(k)] = [2]string{topic, id}
+		}
+	}
+}

@@ -1,0 +1,399 @@
+package dedup
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/dchest/siphash"
+)
+
+const (
+	// newestKeys is how many keys wait in memory to become a run, some 20 MB. More would be written less often; after a crash as
+	// many, and those of a run not yet on the list, are read back from the events.
+	newestKeys = 1 << 18
+	// maxUnwritten bounds the frozen tables that wait for the worker: a disk that takes no run for so long holds the
+	// writer up.
+	maxUnwritten = 4
+	// SecretBytes is the length of the hash's key. It is secret so that no publisher can choose ids whose hashes agree.
+	SecretBytes = 16
+)
+
+// Config is what an Index is opened with.
+type Config struct {
+	Dir    string // made if need be; nobody else's
+	Secret []byte // SecretBytes, the same for ever
+	Runs   []Run  // the list
+	Last   int64  // the highest seq that the database has
+	// Events calls each for every stored event with from <= seq <= to, in the order of seq.
+	Events func(from, to int64, each func(seq int64, topic, id string) error) error
+
+	NewestKeys int                   // how many keys wait in memory to become a run; 0 is the default
+	hash       func(k []byte) uint64 // tests: a worse one
+}
+
+// Index answers whether an event is stored. Its methods have one caller, the writer.
+type Index struct {
+	dir        string
+	hash       func(k []byte) uint64
+	newestKeys int
+
+	// Owned by the writer.
+	newest *table
+	first  int64 // the seq of the batch's first event
+	probes []probe
+	arena  []byte // their keys
+	seqs   []int64
+
+	mu        sync.Mutex
+	changed   sync.Cond // mu; unwritten or failing or closed changed
+	runs      []*run    // by First; replaced, never changed in place
+	frozen    []*table  // oldest first; those not yet in runs
+	unwritten int       // of frozen, the last so many have no file yet
+	finished  []Change  // by the worker; not yet installed
+	failing   error     // the worker's last attempt
+	broken    error     // a run is damaged: the index has to be opened again
+	closed    bool
+	done      chan struct{} // the worker has ended
+}
+
+// probe is one identity of a batch.
+type probe struct {
+	hash uint64
+	key  key
+	row  int32
+}
+
+// Change is a step of the list: what it lists instead of what.
+type Change struct {
+	Add, Remove []Run
+
+	add    []*run
+	remove []*run
+	table  *table // that became a run
+}
+
+// Open opens the runs of the list, makes those again whose files are missing or damaged, and reads the newest keys back from
+// the events. Changes that come of it are among the first Changes.
+func Open(c Config) (_ *Index, err error) {
+	x := &Index{dir: c.Dir, hash: c.hash, newestKeys: c.NewestKeys, done: make(chan struct{})}
+	x.changed.L = &x.mu
+	if x.newestKeys == 0 {
+		x.newestKeys = newestKeys
+	}
+	if err := x.setHash(c); err != nil {
+		return nil, fmt.Errorf("dedup: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("dedup: %w", errors.Join(err, closeRuns(x.runs)))
+		}
+	}()
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := removeOthers(c.Dir, c.Runs); err != nil {
+		return nil, err
+	}
+	covered := int64(0)
+	for _, named := range c.Runs {
+		if named.First != covered+1 || named.Last < named.First || named.Last > c.Last {
+			return nil, fmt.Errorf("the list has a run of seq %d to %d behind %d, and the events end at %d", named.First, named.Last, covered, c.Last)
+		}
+		covered = named.Last
+		r, err := openRun(c.Dir, named)
+		if err == nil {
+			x.runs = append(x.runs, r)
+			continue
+		}
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, ErrDamaged) {
+			return nil, err
+		}
+		if err := x.remake(named, c.Events); err != nil {
+			return nil, err
+		}
+	}
+	x.newest = newTable(covered+1, x.newestKeys)
+	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string) error {
+		x.arena = appendKey(x.arena[:0], topic, id)
+		x.newest.add(x.hash(x.arena), x.arena, seq)
+		if len(x.newest.entries) < x.newestKeys {
+			return nil
+		}
+		x.freeze(seq)
+		return x.writeOldest()
+	})
+	if err != nil {
+		return nil, err
+	}
+	go x.work()
+	return x, nil
+}
+
+// setHash makes the hash of the secret, unless a test has its own.
+func (x *Index) setHash(c Config) error {
+	if x.hash != nil {
+		return nil
+	}
+	if len(c.Secret) != SecretBytes {
+		return fmt.Errorf("a secret of %d bytes, want %d", len(c.Secret), SecretBytes)
+	}
+	k0, k1 := binary.LittleEndian.Uint64(c.Secret), binary.LittleEndian.Uint64(c.Secret[8:])
+	x.hash = func(k []byte) uint64 { return siphash.Hash(k0, k1, k) }
+	return nil
+}
+
+// writeOldest writes the oldest frozen table, if there are more than may wait for the worker, which is not there yet.
+func (x *Index) writeOldest() error {
+	if len(x.frozen) <= maxUnwritten {
+		return nil
+	}
+	r, err := x.writeTable(x.frozen[0])
+	if err != nil {
+		return err
+	}
+	x.runs, x.frozen, x.unwritten = append(x.runs, r), x.frozen[1:], x.unwritten-1
+	x.finished = append(x.finished, Change{Add: []Run{r.Run}})
+	return nil
+}
+
+// removeOthers removes the files that are not on the list: of merges that a crash ended, or that the list has left
+// behind.
+func removeOthers(dir string, listed []Run) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if slices.ContainsFunc(listed, func(r Run) bool { return r.File == f.Name() }) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remake makes a run again from the events that it covers, as several where they are many.
+func (x *Index) remake(named Run, events func(from, to int64, each func(seq int64, topic, id string) error) error) error {
+	change := Change{Remove: []Run{named}}
+	t := newTable(named.First, x.newestKeys)
+	write := func(last int64) error {
+		t.last = last
+		r, err := x.writeTable(t)
+		if err != nil {
+			return err
+		}
+		change.Add, x.runs = append(change.Add, r.Run), append(x.runs, r)
+		t = newTable(last+1, x.newestKeys)
+		return nil
+	}
+	var keys int64
+	err := events(named.First, named.Last, func(seq int64, topic, id string) error {
+		if len(t.entries) >= x.newestKeys {
+			if err := write(seq - 1); err != nil {
+				return err
+			}
+		}
+		keys++
+		x.arena = appendKey(x.arena[:0], topic, id)
+		t.add(x.hash(x.arena), x.arena, seq)
+		return nil
+	})
+	if err == nil && keys != named.Keys {
+		err = fmt.Errorf("%s cannot be made again: %d events where it had %d keys", named.File, keys, named.Keys)
+	}
+	if err == nil {
+		err = write(named.Last)
+	}
+	x.finished = append(x.finished, change)
+	return err
+}
+
+// Begin forgets the last batch. The next one's first event has this seq.
+func (x *Index) Begin(first int64) {
+	x.first, x.probes, x.arena = first, x.probes[:0], x.arena[:0]
+}
+
+// Add appends an identity to the batch.
+func (x *Index) Add(topic, id string) {
+	if cap(x.arena)-len(x.arena) < maxKeyBytes { // what is there stays where it is: the probes point to it
+		x.arena = make([]byte, 0, max(arenaChunk, 2*cap(x.arena)))
+	}
+	at := len(x.arena)
+	x.arena = appendKey(x.arena, topic, id)
+	k := key(x.arena[at:len(x.arena):len(x.arena)])
+	x.probes = append(x.probes, probe{x.hash(k), k, int32(len(x.probes))})
+}
+
+// Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
+// one if it is a duplicate. The slice is valid until the next Decide. Afterwards the batch's order is lost.
+func (x *Index) Decide() ([]int64, error) {
+	runs, frozen, err := x.room()
+	if err != nil {
+		return nil, fmt.Errorf("dedup: %w", err)
+	}
+	slices.SortFunc(x.probes, func(a, b probe) int {
+		if a.hash != b.hash {
+			if a.hash < b.hash {
+				return -1
+			}
+			return 1
+		}
+		return int(a.row - b.row)
+	})
+	x.seqs = append(x.seqs[:0], make([]int64, len(x.probes))...)
+	// What memory knows, or the batch itself. What is left is new, as far as memory goes.
+	for i, p := range x.probes {
+		seq, ok := x.newest.find(p.hash, p.key)
+		for t := len(frozen) - 1; !ok && t >= 0; t-- {
+			seq, ok = frozen[t].find(p.hash, p.key)
+		}
+		if ok {
+			x.seqs[p.row] = seq
+			continue
+		}
+		x.seqs[p.row] = x.first + int64(p.row)
+		for j := i - 1; j >= 0 && x.probes[j].hash == p.hash; j-- {
+			if q := x.probes[j]; string(q.key) == string(p.key) {
+				x.seqs[p.row] = -1 - int64(q.row) // as that row, whatever the runs say of it
+			}
+		}
+	}
+	for _, r := range slices.Backward(runs) {
+		for _, p := range x.probes {
+			if x.seqs[p.row] != x.first+int64(p.row) || !r.filter.has(p.hash) {
+				continue
+			}
+			seq, ok, err := r.find(p.hash, p.key)
+			if err != nil {
+				return nil, fmt.Errorf("dedup: %w", discard(err))
+			}
+			if ok {
+				x.seqs[p.row] = seq
+			}
+		}
+	}
+	for _, p := range x.probes {
+		if at := x.seqs[p.row]; at < 0 {
+			x.seqs[p.row] = x.seqs[-1-at]
+		}
+	}
+	return x.seqs, nil
+}
+
+// room waits until not too many tables wait to be written, and returns what is to be searched.
+func (x *Index) room() (runs []*run, frozen []*table, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.broken != nil {
+		return nil, nil, x.broken
+	}
+	for x.unwritten > maxUnwritten {
+		if x.failing != nil {
+			return nil, nil, x.failing
+		}
+		x.changed.Wait()
+	}
+	return x.runs, x.frozen, nil
+}
+
+// discard removes the file of a run that turned out to be damaged.
+func discard(err error) error {
+	var d *damage
+	if errors.As(err, &d) {
+		err = errors.Join(err, os.Remove(d.run.path))
+	}
+	return err
+}
+
+// Changes returns the steps of the list that the next transaction has to record.
+func (x *Index) Changes() []Change {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clip(x.finished)
+}
+
+// Committed takes over what a transaction has made durable: the batch, of which those rows are stored that are marked so, and the changes.
+// last is the highest seq it used.
+func (x *Index) Committed(stored []bool, last int64, changes []Change) {
+	for _, p := range x.probes {
+		if stored[p.row] {
+			x.newest.add(p.hash, p.key, x.first+int64(p.row))
+		}
+	}
+	if len(x.newest.entries) >= x.newestKeys {
+		x.freeze(last)
+	}
+	if len(changes) > 0 {
+		x.install(changes)
+	}
+}
+
+// freeze begins a new table and leaves the full one to the worker.
+func (x *Index) freeze(last int64) {
+	x.newest.last = last
+	x.mu.Lock()
+	x.frozen = append(slices.Clip(x.frozen), x.newest)
+	x.unwritten++
+	x.mu.Unlock()
+	x.changed.Broadcast()
+	x.newest = newTable(last+1, x.newestKeys)
+}
+
+// install puts the changes into force and removes the files that nobody reads any more.
+func (x *Index) install(changes []Change) {
+	x.mu.Lock()
+	var gone []*run
+	runs := slices.Clone(x.runs)
+	for _, c := range changes {
+		runs = slices.DeleteFunc(runs, func(r *run) bool { return slices.Contains(c.remove, r) })
+		runs = append(runs, c.add...)
+		x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
+		gone = append(gone, c.remove...)
+	}
+	slices.SortFunc(runs, func(a, b *run) int { return int(a.First - b.First) })
+	x.runs, x.finished = runs, x.finished[len(changes):]
+	x.mu.Unlock()
+	x.changed.Broadcast()
+	for _, r := range gone {
+		_ = r.file.Close()    // it was only read
+		_ = os.Remove(r.path) // or at the next start
+	}
+}
+
+// Close ends the worker and closes the files. What only memory knows is read from the events at the next Open.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	x.closed = true
+	x.mu.Unlock()
+	x.changed.Broadcast()
+	<-x.done
+	runs := x.runs
+	for _, c := range x.finished {
+		runs = append(runs, c.add...)
+	}
+	return closeRuns(runs)
+}
+
+func closeRuns(runs []*run) error {
+	var errs []error
+	for _, r := range runs {
+		errs = append(errs, r.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// newFile returns a name that no run has had: a list of another time, from a backup, must not find files of this one.
+func newFile() string {
+	var b [8]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:]) + ".run"
+}

@@ -1,0 +1,209 @@
+package dedup
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"sort"
+)
+
+// A run's file: blocks of entries, then the index (the filter's words, the first hash of each block), then the trailer.
+// A block is a checksum over the rest of it, the number of its entries, the entries, zeros.
+const (
+	blockBytes   = 4096
+	blockHeader  = 4 + 2
+	trailerBytes = 8*6 + 4 + len(runMagic)
+	runMagic     = "sekali run 1"
+)
+
+// ErrDamaged is wrapped by errors that mean a run's file is not what this package wrote. An Index removes such a file:
+// the next Open makes it again from the events.
+var ErrDamaged = errors.New("run of keys is damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Run names a run; it is a row of the list that the database keeps.
+type Run struct {
+	File        string // in the index's folder; never used twice
+	First, Last int64  // the range of seq whose keys it holds
+	Keys        int64
+}
+
+// run is an open Run.
+type run struct {
+	Run
+	path   string
+	file   *os.File
+	filter filter
+	fences []uint64 // the first hash of each block
+
+	merging bool // guarded by the index's mu
+
+	// Of the writer, the only one who looks up: the block that was read last.
+	block   []byte
+	blockAt int // -1: none
+}
+
+// openRun opens a run's file and reads its index.
+func openRun(dir string, named Run) (_ *run, err error) {
+	f, err := os.Open(filepath.Join(dir, named.File))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("%s: %w", named.File, err), f.Close())
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	trailer := make([]byte, trailerBytes)
+	if info.Size() < int64(len(trailer)) {
+		return nil, fmt.Errorf("%w: %d bytes", ErrDamaged, info.Size())
+	}
+	if _, err := f.ReadAt(trailer, info.Size()-int64(len(trailer))); err != nil {
+		return nil, err
+	}
+	var n [6]int64
+	for i := range n {
+		n[i] = int64(binary.LittleEndian.Uint64(trailer[8*i:]))
+	}
+	first, last, keys, blocks, words, indexSum := n[0], n[1], n[2], n[3], n[4], n[5]
+	sum := binary.LittleEndian.Uint32(trailer[48:])
+	switch {
+	case string(trailer[52:]) != runMagic || sum != crc32.Checksum(trailer[:48], castagnoli):
+		return nil, fmt.Errorf("%w: its trailer", ErrDamaged)
+	case info.Size() != blocks*blockBytes+8*(words+blocks)+int64(trailerBytes):
+		return nil, fmt.Errorf("%w: %d bytes do not hold %d blocks", ErrDamaged, info.Size(), blocks)
+	case Run{named.File, first, last, keys} != named:
+		return nil, fmt.Errorf("%w: it holds %d keys of seq %d to %d, the list says %d of %d to %d", ErrDamaged, keys, first, last, named.Keys, named.First, named.Last)
+	}
+	raw := make([]byte, 8*(words+blocks))
+	if _, err := f.ReadAt(raw, blocks*blockBytes); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(raw, castagnoli) != uint32(indexSum) {
+		return nil, fmt.Errorf("%w: its index", ErrDamaged)
+	}
+	return newRun(dir, named, f, filter(readWords(raw[:8*words])), readWords(raw[8*words:])), nil
+}
+
+func newRun(dir string, named Run, f *os.File, filter filter, fences []uint64) *run {
+	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, fences: fences, block: make([]byte, blockBytes), blockAt: -1}
+}
+
+func readWords(raw []byte) []uint64 {
+	words := make([]uint64, len(raw)/8)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint64(raw[8*i:])
+	}
+	return words
+}
+
+func appendWords(dst []byte, words []uint64) []byte {
+	for _, w := range words {
+		dst = binary.LittleEndian.AppendUint64(dst, w)
+	}
+	return dst
+}
+
+// damage is a block of a run that is not what was written.
+type damage struct {
+	run   *run
+	block int
+}
+
+func (d *damage) Error() string {
+	return fmt.Sprintf("%s: %v: block %d", d.run.File, ErrDamaged, d.block)
+}
+func (d *damage) Unwrap() error { return ErrDamaged }
+
+// openBlock checks a block's bytes and returns those of its entries, and their number.
+func (r *run) openBlock(i int, buf []byte) (entries []byte, count int, err error) {
+	if binary.LittleEndian.Uint32(buf) != crc32.Checksum(buf[4:], castagnoli) {
+		return nil, 0, &damage{r, i}
+	}
+	return buf[blockHeader:], int(binary.LittleEndian.Uint16(buf[4:])), nil
+}
+
+// find looks a key up that the filter let through.
+func (r *run) find(hash uint64, k key) (seq int64, ok bool, err error) {
+	// The last block that begins below the hash, and those behind it that begin with it: equal hashes may cross blocks.
+	at := max(0, sort.Search(len(r.fences), func(i int) bool { return r.fences[i] >= hash })-1)
+	for ; at < len(r.fences) && r.fences[at] <= hash; at++ {
+		if r.blockAt != at {
+			r.blockAt = -1
+			if _, err := r.file.ReadAt(r.block, int64(at)*blockBytes); err != nil {
+				return 0, false, fmt.Errorf("%s: %w", r.File, err)
+			}
+			if _, _, err := r.openBlock(at, r.block); err != nil {
+				return 0, false, err
+			}
+			r.blockAt = at
+		}
+		data, count := r.block[blockHeader:], int(binary.LittleEndian.Uint16(r.block[4:]))
+		for range count {
+			e, rest, ok := nextEntry(data, r.First)
+			if !ok {
+				return 0, false, &damage{r, at}
+			}
+			if e.hash > hash {
+				return 0, false, nil
+			}
+			if e.hash == hash && string(e.key) == string(k) {
+				return e.seq, true, nil
+			}
+			data = rest
+		}
+	}
+	return 0, false, nil
+}
+
+// cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's look-ups.
+type cursor struct {
+	run   *run
+	buf   []byte // several blocks
+	next  int    // the block to read after those in buf
+	blk   int    // the block within buf that data is of
+	have  int    // blocks in buf
+	data  []byte
+	left  int // entries in data
+	entry entry
+}
+
+// cursorBlocks is what a cursor reads at once: 256 KiB, so that a merge of eight holds 2 MiB.
+const cursorBlocks = 64
+
+func newCursor(r *run) *cursor { return &cursor{run: r, buf: make([]byte, cursorBlocks*blockBytes)} }
+
+// advance moves to the next entry; ok is false behind the last.
+func (c *cursor) advance() (ok bool, err error) {
+	for c.left == 0 {
+		if c.blk == c.have {
+			n := min(cursorBlocks, len(c.run.fences)-c.next)
+			if n == 0 {
+				return false, nil
+			}
+			if _, err := c.run.file.ReadAt(c.buf[:n*blockBytes], int64(c.next)*blockBytes); err != nil {
+				return false, fmt.Errorf("%s: %w", c.run.File, err)
+			}
+			c.next, c.have, c.blk = c.next+n, n, 0
+		}
+		at := c.next - c.have + c.blk
+		if c.data, c.left, err = c.run.openBlock(at, c.buf[c.blk*blockBytes:(c.blk+1)*blockBytes]); err != nil {
+			return false, err
+		}
+		c.blk++
+	}
+	e, rest, ok := nextEntry(c.data, c.run.First)
+	if !ok {
+		return false, &damage{c.run, c.next - c.have + c.blk - 1}
+	}
+	c.entry, c.data, c.left = e, rest, c.left-1
+	return true, nil
+}

@@ -1,0 +1,173 @@
+package store
+
+import (
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"sekali/aggregator/dedup"
+)
+
+// Dedup is how duplicates are recognised; a database keeps the way it was made with.
+type Dedup string
+
+// The ways: INSERT OR IGNORE into a table, and sorted runs of keys beside the database.
+const (
+	DedupTable Dedup = "table"
+	DedupRuns  Dedup = "runs"
+)
+
+// ParseDedup returns the way of this name.
+func ParseDedup(name string) (Dedup, error) {
+	switch d := Dedup(name); d {
+	case DedupTable, DedupRuns:
+		return d, nil
+	}
+	return "", fmt.Errorf("%q, want table or runs", name)
+}
+
+// deduper decides which events of a batch are new. It belongs to the writer.
+type deduper interface {
+	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
+	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0.
+	decide(c *conn, rows []Row, bound []boundRow, firstSeq int64) (seqs []int64, err error)
+	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
+	committed(stored []bool, last int64)
+	close() error
+}
+
+// ErrDedup means a database that was made with another way than the one asked for.
+var ErrDedup = errors.New("another way of deduplication")
+
+// waySchema is the part of the schema that the ways differ in.
+func waySchema(d Dedup) string {
+	if d == DedupTable {
+		return tableSchema
+	}
+	return runsSchema
+}
+
+// dedupDir is the folder of the runs, in the data folder.
+const dedupDir = "dedup"
+
+//go:embed dedup_runs.sql
+var runsSchema string
+
+// runsDedup decides with an index of runs; the list of runs is in the transaction.
+type runsDedup struct {
+	index   *dedup.Index
+	changes []dedup.Change // that the transaction recorded
+}
+
+// runsConfig reads what the index of the database that c is connected to is opened with. The events end at last.
+func runsConfig(c *conn, dir string, last int64) (config dedup.Config, err error) {
+	var secret string
+	if err := c.row("SELECT secret FROM dedup_secret", &secret); err != nil {
+		return config, fmt.Errorf("dedup_secret: %w", err)
+	}
+	if config.Secret, err = hex.DecodeString(secret); err != nil {
+		return config, fmt.Errorf("dedup_secret: %w", err)
+	}
+	config.Dir, config.Last = filepath.Join(dir, dedupDir), last
+	err = c.rows("SELECT file, first_seq, last_seq, keys FROM dedup_runs ORDER BY first_seq", func(s *statement) error {
+		config.Runs = append(config.Runs, dedup.Run{File: s.columnText(0), First: s.columnInt(1), Last: s.columnInt(2), Keys: s.columnInt(3)})
+		return nil
+	})
+	if err != nil {
+		return config, fmt.Errorf("dedup_runs: %w", err)
+	}
+	config.Events = func(from, to int64, each func(seq int64, topic, id string) error) error {
+		return c.rows("SELECT seq, topic, event_id FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
+			return each(s.columnInt(0), s.columnText(1), s.columnText(2))
+		}, from, to)
+	}
+	return config, nil
+}
+
+func openRuns(c *conn, dir string, last int64, newestKeys int) (*runsDedup, error) {
+	config, err := runsConfig(c, dir, last)
+	if err != nil {
+		return nil, err
+	}
+	config.NewestKeys = newestKeys
+	index, err := dedup.Open(config)
+	if err != nil {
+		return nil, err
+	}
+	return &runsDedup{index: index}, nil
+}
+
+// checkRuns compares the runs of the database in dir with its events.
+func checkRuns(dir string, last int64) (faults []string, err error) {
+	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	config, err := runsConfig(c, dir, last)
+	if err != nil {
+		return nil, err
+	}
+	return dedup.Check(config)
+}
+
+func (d *runsDedup) decide(c *conn, rows []Row, _ []boundRow, firstSeq int64) ([]int64, error) {
+	d.changes = d.index.Changes()
+	for _, change := range d.changes {
+		if err := record(c, change); err != nil {
+			return nil, fmt.Errorf("dedup_runs: %w", err)
+		}
+	}
+	d.index.Begin(firstSeq)
+	for i := range rows {
+		d.index.Add(rows[i].Topic, rows[i].ID)
+	}
+	return d.index.Decide()
+}
+
+// record writes a change of the list of runs.
+func record(c *conn, change dedup.Change) error {
+	remove, err := c.prepare("DELETE FROM dedup_runs WHERE file = ?")
+	if err != nil {
+		return err
+	}
+	insert, err := c.prepare("INSERT INTO dedup_runs (file, first_seq, last_seq, keys) VALUES (?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	run := func(s *statement, file string, more ...int64) error {
+		text, free, err := c.text(file)
+		if err != nil {
+			return err
+		}
+		defer free()
+		err = s.bindText(1, text)
+		for i, n := range more {
+			err = errors.Join(err, s.bindInt(int32(i+2), n))
+		}
+		if err == nil {
+			_, err = s.run()
+		}
+		return err
+	}
+	for _, r := range change.Remove {
+		if err := run(remove, r.File); err != nil {
+			return err
+		}
+	}
+	for _, r := range change.Add {
+		if err := run(insert, r.File, r.First, r.Last, r.Keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *runsDedup) committed(stored []bool, last int64) {
+	d.index.Committed(stored, last, d.changes)
+	d.changes = nil
+}
+
+func (d *runsDedup) close() error { return d.index.Close() }

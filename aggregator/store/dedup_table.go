@@ -1,0 +1,96 @@
+package store
+
+import (
+	"cmp"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+//go:embed dedup_table.sql
+var tableSchema string
+
+// tableDedup decides with INSERT OR IGNORE into dedup_store: the reference.
+type tableDedup struct {
+	order []key
+	seqs  []int64
+}
+
+// key is a row's place in the order of dedup_store. Most comparisons end at the
+// topic's rank and the id's first eight bytes.
+type key struct {
+	topic  int32
+	row    int32
+	prefix uint64
+}
+
+const insertDedup = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VALUES (?, ?, ?)"
+
+// decide inserts the identities, in key order, so that neighbours on a page of the
+// index are written together.
+func (d *tableDedup) decide(c *conn, rows []Row, bound []boundRow, firstSeq int64) ([]int64, error) {
+	s, err := c.prepare(insertDedup)
+	if err != nil {
+		return nil, err
+	}
+	d.sort(rows)
+	d.seqs = append(d.seqs[:0], make([]int64, len(rows))...)
+	for _, k := range d.order {
+		r := &bound[k.row]
+		seq := firstSeq + int64(k.row)
+		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq)); err != nil {
+			return nil, err
+		}
+		inserted, err := s.run()
+		if err != nil {
+			return nil, err
+		}
+		if inserted == 1 {
+			d.seqs[k.row] = seq
+		}
+	}
+	return d.seqs, nil
+}
+
+// committed: the table is in the transaction itself.
+func (d *tableDedup) committed([]bool, int64) {}
+
+func (d *tableDedup) close() error { return nil }
+
+// sort puts the rows' keys in order: by topic, id, and place in the batch, so that
+// of two with the same identity the first wins.
+func (d *tableDedup) sort(rows []Row) {
+	ranks := map[string]int32{}
+	for i := range rows {
+		ranks[rows[i].Topic] = 0
+	}
+	for rank, topic := range slices.Sorted(maps.Keys(ranks)) {
+		ranks[topic] = int32(rank)
+	}
+	d.order = d.order[:0]
+	for i := range rows {
+		d.order = append(d.order, key{ranks[rows[i].Topic], int32(i), prefix(rows[i].ID)})
+	}
+	slices.SortFunc(d.order, func(x, y key) int {
+		if x.topic != y.topic {
+			return cmp.Compare(x.topic, y.topic)
+		}
+		if x.prefix != y.prefix {
+			return cmp.Compare(x.prefix, y.prefix)
+		}
+		if by := strings.Compare(rows[x.row].ID, rows[y.row].ID); by != 0 {
+			return by
+		}
+		return cmp.Compare(x.row, y.row)
+	})
+}
+
+// prefix is the first eight bytes, in an integer of the same order.
+func prefix(s string) uint64 {
+	var b [8]byte
+	copy(b[:], s)
+	return binary.BigEndian.Uint64(b[:])
+}

@@ -1,0 +1,108 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sekali/aggregator/event"
+)
+
+const (
+	killedDir  = "SEKALI_TEST_KILLED_STORE"
+	killNewest = 700 // keys in memory: a run every few batches, a merge every few tens
+	killBatch  = 200
+)
+
+// TestMain applies batches until it is killed, if it is the child of TestKilledWhileRunsAreWritten.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killedDir); dir != "" {
+		fmt.Fprintln(os.Stderr, applyForEver(dir))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func applyForEver(dir string) error {
+	s, state, err := open(&Store{path: filepath.Join(dir, File), newest: killNewest})
+	if err != nil {
+		return err
+	}
+	for apply := NewApplier(s); ; {
+		out, err := apply.Apply(state, Batch{Rows: killRows(state.Commits)})
+		if err != nil {
+			return err
+		}
+		state = out.State
+		if state.Commits%50 == 0 {
+			if _, err := s.Checkpoint(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// killRows are the rows of a batch: about two thirds are new, the others repeat something of any batch before.
+func killRows(batch int64) []Row {
+	random := rand.New(rand.NewPCG(uint64(batch), 3))
+	rows := make([]Row, killBatch)
+	for i := range rows {
+		id := batch*killBatch + int64(i)
+		if random.IntN(3) == 0 {
+			id = random.Int64N(id + 1)
+		}
+		rows[i] = Row{Event: event.Event{Topic: "t", ID: fmt.Sprint(id), Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+	}
+	return rows
+}
+
+// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, again and again on one folder. What
+// was decided must be what a map decides.
+func TestKilledWhileRunsAreWritten(t *testing.T) {
+	dir := t.TempDir()
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	for range 15 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), killedDir+"="+dir)
+		child.Stderr = os.Stderr
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(50+random.IntN(250)) * time.Millisecond)
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Wait(); err.Error() != "signal: killed" {
+			t.Fatal(err)
+		}
+	}
+	s, state, err := open(&Store{path: filepath.Join(dir, File), newest: killNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	known := map[string]bool{}
+	for batch := range state.Commits {
+		for _, r := range killRows(batch) {
+			known[r.ID] = true
+		}
+	}
+	var runs, events int64
+	if err := s.Pool.QueryRow("SELECT (SELECT count(*) FROM dedup_runs), (SELECT count(*) FROM events)").Scan(&runs, &events); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d batches, %d runs", state.Commits, runs)
+	if state.UniqueProcessed != int64(len(known)) || events != int64(len(known)) || state.UniqueProcessed+state.DuplicateDropped != state.Commits*killBatch {
+		t.Fatalf("%d events, %+v, want %d unique of %d", events, state, len(known), state.Commits*killBatch)
+	}
+	if runs == 0 {
+		t.Fatal("no run was written: the test has seen nothing")
+	}
+	if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) > 0 {
+		t.Fatalf("%q %v", faults, err)
+	}
+}
