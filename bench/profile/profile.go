@@ -26,13 +26,15 @@ type kind struct {
 	counts string // in words
 }
 
+const cpuKind = "cpu"
+
 // kinds are in the order in which they are printed.
 var kinds = []kind{
-	{"cpu", "cpu", "CPU time in the measured phases"},
-	{"heap", "inuse_space", "memory in use at the end"},
-	{"allocs", "alloc_space", "memory allocated since the start"},
-	{"mutex", "delay", "time that others waited for a lock held here, since the start"},
-	{"block", "delay", "time spent waiting here, since the start"},
+	{cpuKind, "cpu", "CPU time in the measured window"},
+	{"heap", "inuse_space", "memory in use at its end"},
+	{"allocs", "alloc_space", "memory allocated in the measured window"},
+	{"mutex", "delay", "time that others waited for a lock held here, in the measured window"},
+	{"block", "delay", "time spent waiting here, in the measured window"},
 }
 
 // Table is a profile by function.
@@ -42,6 +44,7 @@ type Table struct {
 	Unit      string // nanoseconds or bytes
 	Total     int64
 	Functions []Function // by flat, falling
+	Stages    []Stage    // of the cpu, by value, falling
 }
 
 // Function is one function's part of a profile.
@@ -84,18 +87,9 @@ func Read(dir string, n int) ([]Table, error) {
 }
 
 func (k kind) read(path string, n int) (Table, error) {
-	file, err := os.Open(path)
+	p, at, err := k.parse(path)
 	if err != nil {
-		return Table{}, fmt.Errorf("profile: %w", err)
-	}
-	defer file.Close()
-	p, err := profile.Parse(file)
-	if err != nil {
-		return Table{}, fmt.Errorf("profile: %s: %w", path, err)
-	}
-	at := slices.IndexFunc(p.SampleType, func(t *profile.ValueType) bool { return t.Type == k.sample })
-	if at < 0 {
-		return Table{}, fmt.Errorf("profile: %s has no samples of type %q", path, k.sample)
+		return Table{}, err
 	}
 	table := Table{Kind: k.name, Counts: k.counts, Unit: p.SampleType[at].Unit}
 	table.Functions = functions(p, at)
@@ -103,7 +97,36 @@ func (k kind) read(path string, n int) (Table, error) {
 		table.Total += f.Flat
 	}
 	table.Functions = table.Functions[:min(n, len(table.Functions))]
+	if k.name == cpuKind {
+		table.Stages = stages(p, at)
+	}
 	return table, nil
+}
+
+// parse reads a profile and says which of its samples' values counts.
+func (k kind) parse(path string) (p *profile.Profile, value int, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("profile: %w", err)
+	}
+	defer file.Close()
+	if p, err = profile.Parse(file); err != nil {
+		return nil, 0, fmt.Errorf("profile: %s: %w", path, err)
+	}
+	value = slices.IndexFunc(p.SampleType, func(t *profile.ValueType) bool { return t.Type == k.sample })
+	if value < 0 {
+		return nil, 0, fmt.Errorf("profile: %s has no samples of type %q", path, k.sample)
+	}
+	return p, value, nil
+}
+
+// readCPU returns a folder's CPU profile, nil if it has none.
+func readCPU(dir string) (p *profile.Profile, value int, err error) {
+	p, value, err = kinds[0].parse(filepath.Join(dir, cpuKind+Suffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	return p, value, err
 }
 
 // functions adds up the samples by function. One that is on a stack twice is counted once in its Cum.
@@ -150,8 +173,9 @@ func stack(s *profile.Sample) []string {
 	return names
 }
 
-// Print writes the top functions of every profile in a folder, and how to open them.
-func Print(w io.Writer, dir string, n int) error {
+// Print writes the stages and the top functions of every profile in a folder, and how to open them. cpuUSPerStored is the CPU
+// time that a stored event cost, by the process's own account; the stages share it out. nil: not known.
+func Print(w io.Writer, dir string, n int, cpuUSPerStored *float64) error {
 	tables, err := Read(dir, n)
 	if err != nil {
 		return err
@@ -162,6 +186,17 @@ func Print(w io.Writer, dir string, n int) error {
 	for _, t := range tables {
 		fmt.Fprintf(w, "%s: %s, %s in all\n", t.Kind, t.Counts, t.Format(t.Total))
 		columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		if len(t.Stages) > 0 {
+			fmt.Fprintf(columns, "stage\tCPU\tshare\tµs an event\t\n")
+			for _, stage := range t.Stages {
+				each := "–"
+				if cpuUSPerStored != nil {
+					each = fmt.Sprintf("%.2f", *cpuUSPerStored*t.Share(stage.Value))
+				}
+				fmt.Fprintf(columns, "%s\t%s\t%.1f%%\t%s\t\n", stage.Name, t.Format(stage.Value), 100*t.Share(stage.Value), each)
+			}
+			fmt.Fprintln(columns)
+		}
 		fmt.Fprintf(columns, "flat\tflat%%\tcum\tcum%%\t\n")
 		for _, f := range t.Functions {
 			fmt.Fprintf(columns, "%s\t%.1f%%\t%s\t%.1f%%\t  %s\n", t.Format(f.Flat), 100*t.Share(f.Flat), t.Format(f.Cum), 100*t.Share(f.Cum), f.Name)
@@ -172,6 +207,12 @@ func Print(w io.Writer, dir string, n int) error {
 		fmt.Fprintln(w)
 	}
 	cpu := filepath.Join(dir, tables[0].Kind+Suffix)
+	if tables[0].Kind == cpuKind {
+		if err := WriteFlame(dir); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "Flame graph:              %s\n", filepath.Join(dir, FlameFile))
+	}
 	_, err = fmt.Fprintf(w, "Open one in the browser:  go tool pprof -http=: %s\nWhat changed since:       go tool pprof -http=: -diff_base <earlier%s> %s\n",
 		cpu, Suffix, cpu)
 	return err

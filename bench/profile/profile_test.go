@@ -2,6 +2,8 @@ package profile
 
 import (
 	"bytes"
+	"encoding/xml"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,13 +80,72 @@ func TestPrint(t *testing.T) {
 	dir := t.TempDir()
 	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{"insert<write": 75_000_000, "read<write": 25_000_000})
 	var out bytes.Buffer
-	if err := Print(&out, dir, 5); err != nil {
+	cost := 20.0
+	if err := Print(&out, dir, 5, &cost); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"cpu: CPU time in the measured phases, 100ms in all", "75ms", "75.0%", "insert", "go tool pprof -http=: " + dir, "-diff_base"} {
+	for _, want := range []string{"cpu: CPU time in the measured window, 100ms in all", "other  100ms  100.0%        20.00", FlameFile, "75ms", "75.0%", "insert", "go tool pprof -http=: " + dir, "-diff_base"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("does not say %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// TestStages: the label decides, then whether it is the collector's.
+func TestStages(t *testing.T) {
+	label := func(name string) map[string][]string { return map[string][]string{stageLabel: {name}} }
+	of := func(names ...string) []*profile.Location {
+		var stack []*profile.Location
+		for _, name := range names {
+			stack = append(stack, &profile.Location{Line: []profile.Line{{Function: &profile.Function{Name: name}}}})
+		}
+		return stack
+	}
+	p := &profile.Profile{Sample: []*profile.Sample{
+		{Value: []int64{30}, Label: label("dedup"), Location: of("find", "decide")},
+		{Value: []int64{25}, Label: label("dedup"), Location: of("runtime.gcBgMarkWorker")}, // a label is a label
+		{Value: []int64{40}, Location: of("runtime.scanobject", "runtime.gcBgMarkWorker")},
+		{Value: []int64{5}, Location: of("runtime.mcall")},
+	}}
+	want := []Stage{{"dedup", 55}, {CollectorStage, 40}, {OtherStage, 5}}
+	if got := stages(p, 0); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestFlame: it is XML whatever the functions are called, a stage's frame is as wide as its share, children lie within, and what
+// is too narrow to be seen is left out.
+func TestFlame(t *testing.T) {
+	dir := t.TempDir()
+	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{
+		"a[]]>&\"b<path/write": 750_000, "read<path/write": 249_900, "tiny": 100})
+	if err := WriteFlame(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, FlameFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var picture struct {
+		Frames []struct {
+			Name string `xml:"data-n,attr"`
+			Rect struct {
+				X     float64 `xml:"x,attr"`
+				Y     float64 `xml:"y,attr"`
+				Width float64 `xml:"width,attr"`
+			} `xml:"rect"`
+		} `xml:"g>g"`
+	}
+	if err := xml.Unmarshal(text, &picture); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range picture.Frames {
+		got = append(got, fmt.Sprintf("%s %.0f+%.0f at %.0f", f.Name, f.Rect.X, f.Rect.Width, f.Rect.Y/flameRow))
+	}
+	want := []string{"all 0+1200 at 0", "other 0+1200 at 1", "write 0+1200 at 2", `a[]]>&"b 0+900 at 3`, "read 900+300 at 3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
 	}
 }
 
@@ -93,7 +154,7 @@ func TestErrors(t *testing.T) {
 	if tables, err := Read(filepath.Join(dir, "none"), 1); err != nil || tables != nil {
 		t.Errorf("of a missing folder: %v, %v", tables, err)
 	}
-	if err := Print(&bytes.Buffer{}, dir, 1); err == nil {
+	if err := Print(&bytes.Buffer{}, dir, 1, nil); err == nil {
 		t.Error("an empty folder was printed")
 	}
 	stacks(t, filepath.Join(dir, "mutex.pb.gz"), "other", "count", map[string]int64{"f": 1})

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/tsenart/vegeta/v12/lib/plot"
 
 	"sekali/bench/chart"
+	"sekali/bench/profile"
 	"sekali/bench/result"
 )
 
@@ -23,7 +25,7 @@ import (
 var pageFiles embed.FS
 
 var pageTemplate = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
-	"number": figureOf, "exact": exact, "sentence": sentence,
+	"number": func(v any) string { return whole(figureOf(v)) }, "exact": func(n uint64) string { return whole(exact(n)) }, "sentence": sentence,
 	"megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 },
 }).ParseFS(pageFiles, "page.html.tmpl"))
 
@@ -46,6 +48,8 @@ type pageView struct {
 	Figures []figure // the first ones a reader looks for
 	Tables  []pageTable
 	Charts  pageCharts
+	Stages  [][4]string   // nil: no CPU profile
+	Flame   template.HTML // an SVG
 	UPlot   template.JS
 	Script  template.JS
 	Style   template.CSS
@@ -80,6 +84,20 @@ func page(dir string) ([]byte, error) {
 	g := &group{Scenario: raw.Run.Scenario.Name, Case: raw.Run.Scenario.Case,
 		Repeats: []repeat{{Run: raw.Run, Summary: raw.Run.Summary, Trace: raw.Trace}}}
 	v.Figures, v.Tables = headFigures(g), pageTables(g)
+	tables, err := profile.Read(filepath.Join(dir, result.ProfilesDir), topFunctions)
+	if err != nil {
+		return nil, err
+	}
+	flame, err := profile.Flame(filepath.Join(dir, result.ProfilesDir))
+	if err != nil {
+		return nil, err
+	}
+	v.Flame = template.HTML(flame) // made by us, its names escaped
+	for _, t := range tables {
+		if t.Stages != nil {
+			v.Stages = stageRows(t, raw.Run.Summary.ServerCPUUSPerStored)
+		}
+	}
 	if v.UPlot, v.Style, err = uPlot(); err != nil {
 		return nil, err
 	}
@@ -155,11 +173,18 @@ func pageTables(g *group) []pageTable {
 	return tables
 }
 
+// whole keeps a line from ending within a number: the spaces between its digits do not break.
+func whole(text string) string {
+	return digitSpace.ReplaceAllString(text, "$1\u00a0$2")
+}
+
+var digitSpace = regexp.MustCompile(`(\d) (\d{3})\b`)
+
 func filled(g *group, rows []row) [][2]string {
 	var cells [][2]string
 	for _, r := range rows {
 		if text := r.cell(g); text != withheld && text != "" {
-			cells = append(cells, [2]string{r.name, text})
+			cells = append(cells, [2]string{r.name, whole(text)})
 		}
 	}
 	return cells

@@ -150,6 +150,8 @@ type view struct {
 	CostTable string
 	Profile   *profile.Table // nil: no result has one
 	ProfileOf string
+	Stages    string // the CPU profile by stage, a table
+	Flame     picture
 	Machines  []machine
 }
 
@@ -193,6 +195,10 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			for _, t := range r.Profiles {
 				if t.Kind == "cpu" && v.Profile == nil {
 					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
+					v.Stages = stageTable(t, r.Summary.ServerCPUUSPerStored)
+					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
+						Alt: "Flame graph of the aggregator's CPU time, by stage and function"}
+					pictures = append(pictures, v.Flame)
 				}
 			}
 		}
@@ -234,6 +240,29 @@ func (s *set) ackTable(levels *scenario) string {
 	}}
 	return table(levels.Cases, []row{{"answered when the events are", promised(0)}, {"promised to survive", promised(1)}, losses},
 		serviceRows, responseRows, processingRows, throughputRows, queueRows, costRows)
+}
+
+// stageTable shares out the CPU time that a stored event cost.
+func stageTable(t profile.Table, cpuUSPerStored *float64) string {
+	var text strings.Builder
+	text.WriteString("| stage | CPU | share | µs per stored event |\n|---|---:|---:|---:|\n")
+	for _, row := range stageRows(t, cpuUSPerStored) {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", cell(row[0]), row[1], row[2], row[3])
+	}
+	return text.String()
+}
+
+// stageRows are a CPU profile's stages: name, time, share, and µs per stored event where that is known.
+func stageRows(t profile.Table, cpuUSPerStored *float64) [][4]string {
+	var rows [][4]string
+	for _, s := range t.Stages {
+		each := withheld
+		if cpuUSPerStored != nil {
+			each = fmt.Sprintf("%.2f", *cpuUSPerStored*t.Share(s.Value))
+		}
+		rows = append(rows, [4]string{s.Name, t.Format(s.Value), fmt.Sprintf("%.1f %%", 100*t.Share(s.Value)), each})
+	}
+	return rows
 }
 
 func (s *set) costTable() string {

@@ -46,6 +46,7 @@ type repeat struct {
 	Summary  result.Summary
 	Trace    []result.Sample
 	Profiles []profile.Table
+	Flame    []byte // of the CPU profile, an SVG; nil: none
 }
 
 // readSet reads and recomputes everything under reference. A result without an audit cannot be reported.
@@ -74,6 +75,9 @@ func readSet(reference string) (*set, error) {
 		}
 		r.Run.Validity = raw.Validate(r.Summary)
 		if r.Profiles, err = profile.Read(filepath.Join(f.Dir, result.ProfilesDir), topFunctions); err != nil {
+			return nil, err
+		}
+		if r.Flame, err = profile.Flame(filepath.Join(f.Dir, result.ProfilesDir)); err != nil {
 			return nil, err
 		}
 		s.add(r)

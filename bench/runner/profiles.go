@@ -4,31 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/google/pprof/profile"
+
 	"sekali/bench/result"
 )
 
 const (
-	// closedLoopProfile is how long the CPU is profiled where the measured phases have no planned duration.
-	closedLoopProfile = 2 * time.Second
+	// profileSlice is what one CPU profile covers; slices are taken until the window has ended, and merged. Between two, a few
+	// milliseconds are not seen.
+	profileSlice = time.Second
 	// profileTimeout is added to a profile's own time.
 	profileTimeout = 30 * time.Second
 )
 
-// snapshotProfiles are taken at the end; what they count began with the process.
-var snapshotProfiles = []string{"heap", "allocs", "mutex", "block"}
+// windowProfiles count from the start of the process: what they said at the window's start is taken off.
+var windowProfiles = []string{"allocs", "mutex", "block"}
 
-// profiles takes the aggregator's pprof profiles: the CPU's over the measured phases, the others at their end.
+// profiles takes the aggregator's pprof profiles of the measured window, which ends when the last event is committed.
 type profiles struct {
+	ended   chan struct{}
 	running sync.WaitGroup
-	err     error // of the CPU profile; read after running
+	err     error                       // of the CPU profile; read after running
+	before  map[string]*profile.Profile // negative
+	faulty  bool
 }
 
 // begin starts the CPU profile, if profiles are asked for.
@@ -36,53 +40,97 @@ func (p *profiles) begin(ctx context.Context, s *session) {
 	if !s.config.Profile {
 		return
 	}
-	var measured time.Duration
-	for _, phase := range s.job.settings.Load.Phases {
-		if phase.Measured {
-			measured += time.Duration(phase.Duration)
+	p.ended, p.before = make(chan struct{}), map[string]*profile.Profile{}
+	// A fault ends the process that these would be of.
+	if p.faulty = s.job.settings.Fault.Kind != ""; !p.faulty {
+		for _, name := range windowProfiles {
+			if p.before[name], p.err = s.takeProfile(ctx, name, 0); p.err != nil {
+				return
+			}
+			p.before[name].Scale(-1)
 		}
 	}
-	if measured == 0 {
-		measured = closedLoopProfile
+	p.running.Go(func() { p.err = p.cpu(ctx, s) })
+}
+
+// cpu takes slice after slice until the window has ended.
+func (p *profiles) cpu(ctx context.Context, s *session) error {
+	var slices []*profile.Profile
+	for {
+		slice, err := s.takeProfile(ctx, fmt.Sprintf("profile?seconds=%d", int(profileSlice.Seconds())), profileSlice)
+		if err != nil && p.faulty && len(slices) > 0 {
+			return s.saveProfile("cpu", slices...) // what there was until the fault
+		}
+		if err != nil {
+			return err
+		}
+		slices = append(slices, slice)
+		select {
+		case <-p.ended:
+			return s.saveProfile("cpu", slices...)
+		default:
+		}
 	}
-	wholeSeconds := int(math.Ceil(measured.Seconds()))
-	p.running.Go(func() {
-		p.err = s.saveProfile(ctx, "cpu", fmt.Sprintf("profile?seconds=%d", wholeSeconds), time.Duration(wholeSeconds)*time.Second)
-	})
 }
 
 // end waits for the CPU profile and takes the others.
 func (p *profiles) end(ctx context.Context, s *session) error {
-	if !s.config.Profile {
+	if p.ended == nil {
 		return nil
 	}
+	close(p.ended)
 	p.running.Wait()
 	err := p.err
-	for _, name := range snapshotProfiles {
-		err = errors.Join(err, s.saveProfile(ctx, name, name, 0))
+	heap, e := s.takeProfile(ctx, "heap", 0)
+	if err = errors.Join(err, e); e == nil {
+		err = errors.Join(err, s.saveProfile("heap", heap))
+	}
+	for _, name := range windowProfiles {
+		after, e := s.takeProfile(ctx, name, 0)
+		if err = errors.Join(err, e); e != nil {
+			continue
+		}
+		all := []*profile.Profile{after}
+		if before := p.before[name]; before != nil {
+			all = append(all, before)
+		}
+		err = errors.Join(err, s.saveProfile(name, all...))
 	}
 	return err
 }
 
-// saveProfile writes one profile to profiles/<name>.pb.gz.
-func (s *session) saveProfile(ctx context.Context, name, query string, takes time.Duration) error {
+// takeProfile asks the aggregator for a profile, which takes so long.
+func (s *session) takeProfile(ctx context.Context, query string, takes time.Duration) (*profile.Profile, error) {
 	process := s.aggregator.process()
 	if process == nil || process.Admin == "" {
-		return errors.New("profile: the aggregator has no admin address")
+		return nil, errors.New("profile: the aggregator has no admin address")
 	}
 	bounded, cancel := context.WithTimeout(ctx, takes+profileTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(bounded, http.MethodGet, process.Admin+"/debug/pprof/"+query, nil)
 	if err != nil {
-		return fmt.Errorf("profile: %w", err)
+		return nil, fmt.Errorf("profile: %w", err)
 	}
 	answer, err := s.aggregator.client.Do(request)
 	if err != nil {
-		return fmt.Errorf("profile: %w", err)
+		return nil, fmt.Errorf("profile: %w", err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("profile: %s: %s", query, answer.Status)
+		return nil, fmt.Errorf("profile: %s: %s", query, answer.Status)
+	}
+	p, err := profile.Parse(answer.Body)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %s: %w", query, err)
+	}
+	return p, nil
+}
+
+// saveProfile adds profiles up into profiles/<name>.pb.gz.
+func (s *session) saveProfile(name string, all ...*profile.Profile) error {
+	sum, err := profile.Merge(all)
+	if err != nil {
+		return fmt.Errorf("profile: %s: %w", name, err)
 	}
 	if err := os.MkdirAll(filepath.Join(s.dir, result.ProfilesDir), 0o755); err != nil {
 		return fmt.Errorf("profile: %w", err)
@@ -91,8 +139,7 @@ func (s *session) saveProfile(ctx context.Context, name, query string, takes tim
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
-	_, err = io.Copy(file, answer.Body)
-	if err := errors.Join(err, file.Close()); err != nil {
+	if err := errors.Join(sum.Write(file), file.Close()); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
 	return nil

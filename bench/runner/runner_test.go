@@ -238,10 +238,10 @@ func TestFaults(t *testing.T) {
 		lossy           bool
 	}{
 		"SIGTERM":                    {"honest", "fault: {kind: sigterm, at: 600ms, restart_after: 100ms}", true, false},
-		"SIGKILL":                    {"honest", "fault: {kind: sigkill, at: 600ms}", true, false},
-		"SIGKILL loses, unexpected":  {"forgets", "fault: {kind: sigkill, at: 600ms}", false, true},
-		"SIGKILL loses, as expected": {"forgets", "fault: {kind: sigkill, at: 600ms}\naggregator: {ack: memory}\nexpect: {lost: some}", true, true},
-		"SIGKILL had to lose":        {"honest", "fault: {kind: sigkill, at: 600ms}\naggregator: {ack: memory}\nexpect: {lost: some}", false, false},
+		"SIGKILL":                    {"honest", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}", true, false},
+		"SIGKILL loses, unexpected":  {"forgets", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}", false, true},
+		"SIGKILL loses, as expected": {"forgets", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", true, true},
+		"SIGKILL had to lose":        {"honest", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(serveVariable, test.behaviour)
@@ -254,7 +254,7 @@ func TestFaults(t *testing.T) {
 			if f == nil || f.AtNS < 6e8 || f.ExitedNS < f.AtNS || f.RestartedNS < f.ExitedNS || f.ReadyNS < f.RestartedNS {
 				t.Fatalf("fault: %+v", f)
 			}
-			if strings.Contains(test.text, "restart_after") && f.RestartedNS-f.ExitedNS < 1e8 {
+			if strings.Contains(test.text, "restart_after") && f.RestartedNS-f.ExitedNS < 5e7 {
 				t.Errorf("restarted too early: %+v", f)
 			}
 			if run.Summary.Retries == 0 || run.Summary.RequestsAcknowledged != 80 {

@@ -24,7 +24,7 @@ func profileRun(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	for _, folder := range folders {
 		fmt.Fprintf(stdout, "\n== %s\n", folder.Run.Scenario.Label())
 		if err == nil {
-			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions)
+			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions, folder.Run.Summary.ServerCPUUSPerStored)
 		}
 	}
 	if err != nil {

@@ -1,0 +1,52 @@
+package profile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/google/pprof/profile"
+)
+
+// stageLabel is the label by which the aggregator marks what a goroutine works on.
+const stageLabel = "stage"
+
+// The stages of samples without a label.
+const (
+	CollectorStage = "garbage collector"
+	OtherStage     = "other"
+)
+
+// Stage is one stage's part of a profile.
+type Stage struct {
+	Name  string
+	Value int64
+}
+
+// stages adds up the samples by stage, the largest first.
+func stages(p *profile.Profile, value int) []Stage {
+	byName := map[string]int64{}
+	for _, sample := range p.Sample {
+		byName[stageOf(sample)] += sample.Value[value]
+	}
+	var all []Stage
+	for name, v := range byName {
+		all = append(all, Stage{name, v})
+	}
+	slices.SortFunc(all, func(a, b Stage) int { return cmp.Or(cmp.Compare(b.Value, a.Value), cmp.Compare(a.Name, b.Name)) })
+	return all
+}
+
+// stageOf is a sample's label. Without one, it is the collector's own goroutines' or of what nobody labelled: a collection
+// that a labelled goroutine has to assist is its stage's.
+func stageOf(s *profile.Sample) string {
+	if names := s.Label[stageLabel]; len(names) > 0 {
+		return names[0]
+	}
+	for _, name := range stack(s) {
+		if strings.HasPrefix(name, "runtime.gcBgMarkWorker") || name == "runtime.bgsweep" || name == "runtime.bgscavenge" {
+			return CollectorStage
+		}
+	}
+	return OtherStage
+}
