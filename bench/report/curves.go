@@ -77,15 +77,17 @@ func numberOf(value string) float64 {
 	return x
 }
 
-// sweptFigures are what a sweep shows, a panel each.
+// sweptFigures are what a sweep shows, a panel each; one that has a parameter is shown where that is swept.
 var sweptFigures = []struct {
-	label string
-	of    func(result.Summary) *float64
+	label     string
+	of        func(result.Summary) *float64
+	parameter string
 }{
-	{"processed events/s", func(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }},
-	{"response time, ms (p50)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }},
-	{"server CPU, µs/stored", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }},
-	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }},
+	{"processed events/s", func(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }, ""},
+	{"response time, ms (p50)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }, ""},
+	{"response time, ms (p99)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P99 }, "load.rate"},
+	{"server CPU, µs/stored", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }, ""},
+	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }, ""},
 }
 
 // curves draws a panel for each figure: over a number a line for each curve, over names a bar.
@@ -100,6 +102,9 @@ func (s *scenario) curves() ([]byte, error) {
 	var panels []chart.Panel
 	var bars []chart.BarPanel
 	for _, figure := range sweptFigures {
+		if figure.parameter != "" && figure.parameter != s.Cases[0].sweep().Parameter {
+			continue
+		}
 		panel, bar := chart.Panel{Label: figure.label}, chart.BarPanel{Label: figure.label}
 		for _, name := range names {
 			line := chart.Line{Name: name}

@@ -110,6 +110,7 @@ func TestEveryParameterCanBeSwept(t *testing.T) {
 		"aggregator.ack":          {"[memory, store]", "ack-store", func(s Settings) any { return s.Aggregator.Ack }, "store"},
 		"aggregator.batch_events": {"[1, 10]", "batch_events-10", func(s Settings) any { return s.Aggregator.BatchEvents }, 10},
 		"load.events_per_request": {"[1, 10]", "events_per_request-10", func(s Settings) any { return s.Load.EventsPerRequest }, 10},
+		"load.rate":               {"[1, 10]", "rate-10", func(s Settings) any { return s.Load.Phases[0].Rate }, Rate(10)},
 		"stream.distance":         {"[history, recent]", "distance-recent", func(s Settings) any { return s.Stream.Distance }, "recent"},
 		"stream.duplicates":       {"[0, 0.200]", "duplicates-0.2", func(s Settings) any { return s.Stream.Duplicates }, 0.2},
 		"stream.ids":              {"[uuid4, time]", "ids-time", func(s Settings) any { return s.Stream.IDs }, "time"},
@@ -119,7 +120,11 @@ func TestEveryParameterCanBeSwept(t *testing.T) {
 		if name == "load.events_per_request" {
 			perRequest = ""
 		}
-		s, err := Parse("s.yaml", fmt.Appendf(nil, file, perRequest, name, test.values))
+		text := fmt.Sprintf(file, perRequest, name, test.values)
+		if name == "load.rate" {
+			text = strings.Replace(text, "clients: 1, requests: 9", "rate: 7/s, duration: 1s", 1)
+		}
+		s, err := Parse("s.yaml", []byte(text))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -128,8 +133,8 @@ func TestEveryParameterCanBeSwept(t *testing.T) {
 			t.Errorf("%s: %+v", name, s.Cases)
 		}
 	}
-	if len(parameters) != 7 {
-		t.Errorf("%d parameters, and 7 are tried", len(parameters))
+	if len(parameters) != 8 {
+		t.Errorf("%d parameters, and 8 are tried", len(parameters))
 	}
 }
 

@@ -49,6 +49,7 @@ var parameters = []parameter{
 	{"aggregator.ack", choice(func(s *Settings) *string { return &s.Aggregator.Ack })},
 	{"aggregator.batch_events", whole(func(s *Settings) *int { return &s.Aggregator.BatchEvents })},
 	{"load.events_per_request", whole(func(s *Settings) *int { return &s.Load.EventsPerRequest })},
+	{"load.rate", requestRate},
 	{"stream.distance", choice(func(s *Settings) *string { return &s.Stream.Distance })},
 	{"stream.duplicates", share(func(s *Settings) *float64 { return &s.Stream.Duplicates })},
 	{"stream.ids", choice(func(s *Settings) *string { return &s.Stream.IDs })},
@@ -76,6 +77,21 @@ func whole(field func(*Settings) *int) func(*Settings, sweepValue) (string, erro
 		*field(s) = n
 		return strconv.Itoa(n), nil
 	}
+}
+
+// requestRate sets the rate of every phase, in requests a second; what the phases say of it is replaced.
+func requestRate(s *Settings, v sweepValue) (string, error) {
+	n, err := strconv.Atoi(v.text)
+	if !v.bare || err != nil || n < 1 {
+		return "", refuse(v.node, "%q is not a whole number of requests a second", v.text)
+	}
+	for i := range s.Load.Phases {
+		if s.Load.Phases[i].Rate == 0 {
+			return "", refuse(v.node, "phase %q has clients and no rate", s.Load.Phases[i].Name)
+		}
+		s.Load.Phases[i].Rate = Rate(n)
+	}
+	return strconv.Itoa(n), nil
 }
 
 func share(field func(*Settings) *float64) func(*Settings, sweepValue) (string, error) {

@@ -23,6 +23,7 @@ const usage = `usage: bench <command> [flags]
   profile  run one scenario with CPU, heap, mutex and block profiles
   compare  two runs or result folders, side by side
   ab       two programs in turn, A B A B, and what the evidence says of B
+  saturate the highest rate that meets an objective, by search
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
@@ -34,14 +35,15 @@ Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scena
 
 // commands take their arguments and return the exit code.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
-	"run":     run,
-	"profile": profileRun,
-	"compare": compare,
-	"ab":      ab,
-	"serve":   serve,
-	"report":  report,
-	"verify":  verify,
-	"audit":   audit,
+	"run":      run,
+	"profile":  profileRun,
+	"compare":  compare,
+	"ab":       ab,
+	"saturate": saturate,
+	"serve":    serve,
+	"report":   report,
+	"verify":   verify,
+	"audit":    audit,
 }
 
 func main() {
