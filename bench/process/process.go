@@ -34,11 +34,12 @@ const (
 
 // Config says what to start.
 type Config struct {
-	Binary string
-	Args   []string  // after the listeners and the data folder
-	Data   string    // data folder, made by the process
-	Listen string    // "" picks a port; a restart gives the address that publishers know
-	Log    io.Writer // receives the process's standard error
+	Binary  string
+	Command string    // of the binary, which then takes no data folder and no admin listener; "": none
+	Args    []string  // after the listeners and the data folder
+	Data    string    // data folder, made by the process
+	Listen  string    // "" picks a port; a restart gives the address that publishers know
+	Log     io.Writer // receives the process's standard error
 }
 
 // Process is one run of the binary. Its methods may be called from several goroutines.
@@ -68,8 +69,11 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 	if config.Listen == "" {
 		config.Listen = "127.0.0.1:0"
 	}
-	args := append([]string{"-listen", config.Listen, "-admin", "127.0.0.1:0", "-data", config.Data}, config.Args...)
-	command := exec.Command(config.Binary, args...)
+	args := []string{"-listen", config.Listen, "-admin", "127.0.0.1:0", "-data", config.Data}
+	if config.Command != "" {
+		args = []string{config.Command, "-listen", config.Listen}
+	}
+	command := exec.Command(config.Binary, append(args, config.Args...)...)
 	// A group of its own keeps the terminal's ctrl-C from it: the bench decides what ends when.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stderr, err := command.StderrPipe()

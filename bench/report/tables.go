@@ -97,6 +97,8 @@ var generatorRows = []row{
 	figureRow("generator lag p99, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.P99 }),
 	figureRow("generator lag max, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.Max }),
 	figureRow("generator, share of all cores", func(s result.Summary) *float64 { return s.GeneratorCPUShare }),
+	figureRow("generator's ceiling, events/s", func(s result.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
+	figureRow("load, share of the generator's ceiling", func(s result.Summary) *float64 { return s.GeneratorCeilingShare }),
 	figureRow("server, share of all cores", func(s result.Summary) *float64 { return s.ServerCPUShare }),
 }
 

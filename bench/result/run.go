@@ -121,6 +121,10 @@ type FaultTimes struct {
 type Generator struct {
 	Stalls         int   `json:"stalls"`           // beats that came late by more than the stall limit
 	LongestStallNS int64 `json:"longest_stall_ns"` // 0: none came late
+
+	// What it reached before the case, with the case's bodies and clients, against a server that only answers.
+	CeilingRequests uint64 `json:"ceiling_requests,omitempty"` // acknowledged; 0: not measured
+	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
 }
 
 // Validity says whether the figures are the aggregator's. Reasons are whole sentences without a full stop.

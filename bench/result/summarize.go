@@ -37,6 +37,7 @@ func (r *Raw) Summarize() (Summary, error) {
 	s.ThroughputProcessedPerS = perSecond(float64(s.AcceptedEvents), w.endNS-w.startNS)
 	r.queue(&s, w)
 	r.costs(&s, w)
+	r.ceiling(&s)
 	r.fault(&s)
 	if err := r.deduplication(&s); err != nil {
 		return s, err
@@ -246,6 +247,28 @@ func (r *Raw) uniqueShare(w window) float64 {
 		stored.y = append(stored.y, float64(grown(base.UniqueProcessed, s.UniqueProcessed)))
 	}
 	return (stored.at(int64(w.within)) - stored.at(int64(w.before))) / float64(w.within-w.before)
+}
+
+// ceiling sets the rate of the measured phases beside the generator's own.
+func (r *Raw) ceiling(s *Summary) {
+	g := r.Run.Generator
+	if g.CeilingRequests == 0 || g.CeilingNS <= 0 {
+		return
+	}
+	ceiling := float64(g.CeilingRequests) / (float64(g.CeilingNS) / float64(time.Second))
+	rate := 0.
+	closed := true
+	for _, p := range r.Run.Phases {
+		if p.Measured && p.Rate > 0 {
+			rate, closed = max(rate, p.Rate), false
+		}
+	}
+	if closed && s.MeasuredS > 0 {
+		rate = float64(s.RequestsAcknowledged) / s.MeasuredS
+	}
+	s.GeneratorCeilingRequestsPerS = figure(ceiling)
+	s.GeneratorCeilingEventsPerS = figure(ceiling * float64(r.Run.Load.EventsPerRequest))
+	s.GeneratorCeilingShare = figure(rate / ceiling)
 }
 
 func (r *Raw) fault(s *Summary) {

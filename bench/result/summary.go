@@ -35,15 +35,20 @@ type Summary struct {
 	Retries              uint64            `json:"retries"`
 	ErrorsByCause        map[string]uint64 `json:"errors_by_cause"` // attempts; "503 queue_full", "0 reset"
 
-	GeneratorLagMS          Percentiles `json:"generator_lag_ms"`    // planned → first attempt sent
-	GeneratorCPUShare       *float64    `json:"generator_cpu_share"` // of all cores, in the window
-	ServerCPUShare          *float64    `json:"server_cpu_share"`    // of all cores, in the window
-	ServerCPUUSPerStored    *float64    `json:"server_cpu_us_per_stored"`
-	GeneratorCPUUSPerStored *float64    `json:"generator_cpu_us_per_stored"`
-	BytesWrittenPerStored   *float64    `json:"bytes_written_per_stored"`
-	SyncsPer1000Stored      *float64    `json:"syncs_per_1000_stored"` // journal syncs and commits
-	AllocatedBytesPerStored *float64    `json:"allocated_bytes_per_stored"`
-	ServerRSSBytesMax       int64       `json:"server_rss_bytes_max"` // whole run
+	GeneratorLagMS    Percentiles `json:"generator_lag_ms"`    // planned → first attempt sent
+	GeneratorCPUShare *float64    `json:"generator_cpu_share"` // of all cores, in the window
+	ServerCPUShare    *float64    `json:"server_cpu_share"`    // of all cores, in the window
+
+	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
+	GeneratorCeilingEventsPerS   *float64 `json:"generator_ceiling_events_per_s,omitempty"`
+	GeneratorCeilingShare        *float64 `json:"generator_ceiling_share,omitempty"` // of it, offered (open loop) or acknowledged (closed loop)
+
+	ServerCPUUSPerStored    *float64 `json:"server_cpu_us_per_stored"`
+	GeneratorCPUUSPerStored *float64 `json:"generator_cpu_us_per_stored"`
+	BytesWrittenPerStored   *float64 `json:"bytes_written_per_stored"`
+	SyncsPer1000Stored      *float64 `json:"syncs_per_1000_stored"` // journal syncs and commits
+	AllocatedBytesPerStored *float64 `json:"allocated_bytes_per_stored"`
+	ServerRSSBytesMax       int64    `json:"server_rss_bytes_max"` // whole run
 
 	UnavailableS *float64 `json:"unavailable_s"` // signal → ready again
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process → ready

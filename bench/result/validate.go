@@ -16,6 +16,8 @@ const (
 	maxLagMS = 50
 	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the aggregator.
 	maxGeneratorShare = 0.75
+	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the generator may have set it.
+	maxCeilingShare = 0.8
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
 	maxStallNS = int64(250 * time.Millisecond)
 	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample every 100 ms.
@@ -87,6 +89,10 @@ func (r *Raw) generatorReasons(s Summary) []string {
 	}
 	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
 		reasons = append(reasons, fmt.Sprintf("the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+	}
+	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
+		reasons = append(reasons, fmt.Sprintf("the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
+			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
 	}
 	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
 		reasons = append(reasons, fmt.Sprintf("the machine stood still for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))

@@ -97,6 +97,16 @@ func TestValidity(t *testing.T) {
 		{"generator saturated", "the generator took", func(t *testing.T, dir string) {
 			rewrite(t, dir, func(s *result.Sample) { s.GeneratorCPUNS = s.TNS * 16 / 10 })
 		}},
+		{"generator at its ceiling", "the generator, not the aggregator, set the rate: 83 %", func(t *testing.T, dir string) {
+			rewriteRun(t, dir, func(r *result.Run) {
+				r.Generator.CeilingRequests, r.Generator.CeilingNS = uint64(r.Phases[1].Rate*12/10*0.3), 300e6
+			})
+		}},
+		{"generator under its ceiling", "", func(t *testing.T, dir string) {
+			rewriteRun(t, dir, func(r *result.Run) {
+				r.Generator.CeilingRequests, r.Generator.CeilingNS = uint64(r.Phases[1].Rate*2), 1e9
+			})
+		}},
 		{"machine stalled", "the machine stood still for 400 ms", func(t *testing.T, dir string) {
 			rewriteRun(t, dir, func(r *result.Run) { r.Generator = result.Generator{Stalls: 1, LongestStallNS: 400e6} })
 		}},

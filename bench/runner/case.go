@@ -105,6 +105,9 @@ func (s *session) execute(outer context.Context) (result.Run, error) {
 		return s.run, err
 	}
 	defer log.Close()
+	if err := s.measureCeiling(ctx, log); err != nil {
+		return s.run, cause(ctx, err)
+	}
 	if err := s.begin(ctx, log); err != nil {
 		return s.run, err
 	}
@@ -217,7 +220,7 @@ func (s *session) load(ctx context.Context) error {
 		}
 	}()
 	started := make(chan time.Time, 1)
-	assault, err := attack.New(s.attackConfig(book, started))
+	assault, err := attack.New(s.attackConfig(s.aggregator.url, s.aggregator.token, book, func(at time.Time) { started <- at }))
 	if err != nil {
 		return err
 	}
@@ -268,13 +271,13 @@ func (s *session) load(ctx context.Context) error {
 	return result.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
 }
 
-func (s *session) attackConfig(book *ledger.Writer, started chan<- time.Time) attack.Config {
+func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart func(time.Time)) attack.Config {
 	load := s.job.settings.Load
 	config := attack.Config{
-		URL: s.aggregator.url, AckLevel: s.job.settings.Aggregator.Ack, Token: s.aggregator.token,
+		URL: url, AckLevel: s.job.settings.Aggregator.Ack, Token: token,
 		Stream: s.stream, EventsPerRequest: load.EventsPerRequest, Encoding: load.Encoding,
 		Retry: attack.DefaultRetry(), Ledger: book,
-		OnStart: func(at time.Time) { started <- at },
+		OnStart: onStart,
 	}
 	if load.Compression != "none" {
 		config.Compression = load.Compression

@@ -19,6 +19,10 @@ func printRun(w io.Writer, j job, run result.Run) {
 	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
 	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %.3g s\n", s.QueueDepthMax, s.QueueDepthMean, s.DrainS)
 	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
+	if s.GeneratorCeilingShare != nil {
+		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
+			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
+	}
 	if len(s.ErrorsByCause) > 0 {
 		fmt.Fprintf(w, "  errors              %v, %d retries\n", s.ErrorsByCause, s.Retries)
 	}

@@ -53,6 +53,7 @@ type Config struct {
 	KeepData    bool
 	Profile     bool
 	Version     string // of the build, as git describes it
+	Self        string // program whose null server the generator's ceiling is measured against; "": it is not measured
 	// Finished is called with each whole result folder, to make of it what is not measured. May be nil.
 	Finished func(dir string) error
 

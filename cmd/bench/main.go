@@ -11,11 +11,15 @@ import (
 	"os/signal"
 	"syscall"
 
+	"sekali/bench/nullserver"
 	"sekali/bench/runner"
 )
 
 // version is set by the build, as git describes the tree.
 var version string
+
+// self is this program once it is one: the tests of this package are not.
+var self string
 
 const usage = `usage: bench <command> [flags]
 
@@ -35,21 +39,23 @@ Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scena
 
 // commands take their arguments and return the exit code.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
-	"run":      run,
-	"profile":  profileRun,
-	"compare":  compare,
-	"ab":       ab,
-	"saturate": saturate,
-	"serve":    serve,
-	"report":   report,
-	"verify":   verify,
-	"audit":    audit,
+	"run":              run,
+	"profile":          profileRun,
+	"compare":          compare,
+	"ab":               ab,
+	"saturate":         saturate,
+	"serve":            serve,
+	"report":           report,
+	"verify":           verify,
+	"audit":            audit,
+	nullserver.Command: nullServer, // not for people: the runner starts it to measure the generator
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second ctrl-C ends the bench at once; its processes end with it.
 	context.AfterFunc(ctx, stop)
+	self = runner.Self()
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -64,6 +70,14 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return runner.ExitUsage
 	}
 	return command(ctx, args[1:], stdout, stderr)
+}
+
+func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
+	if err := nullserver.Run(ctx, args, stderr); err != nil {
+		fmt.Fprintln(stderr, err)
+		return runner.ExitFailed
+	}
+	return runner.ExitHeld
 }
 
 // parse reads the flags of a command and holds it to a number of arguments. When ok is false, exit is the code.

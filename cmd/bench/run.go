@@ -40,6 +40,7 @@ func (f *runFlags) bind(flags *flag.FlagSet) {
 
 // load reads the scenarios and the token.
 func (f *runFlags) load() error {
+	f.config.Self = self
 	if f.tokenFile != "" {
 		token, err := os.ReadFile(f.tokenFile)
 		if err != nil {

@@ -60,7 +60,7 @@ func saturate(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	if config.Plan, err = saturation.NewPlan(path, text, confirmLength); err != nil {
 		return usage(err)
 	}
-	config.Runner.Version, config.Runner.Finished = version, reports.WritePage
+	config.Runner.Version, config.Runner.Self, config.Runner.Finished = version, self, reports.WritePage
 	config.Runner.Out = saturation.Folder(config.Runner.Out, time.Now())
 	record, exit := saturation.Run(ctx, config, stdout, stderr)
 	if record.Curve != "" {
