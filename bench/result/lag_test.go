@@ -1,0 +1,24 @@
+package result
+
+import "testing"
+
+// TestLagOfFewRequests: which percentile is held to which bound depends on how many there are.
+func TestLagOfFewRequests(t *testing.T) {
+	ms := func(v float64) *float64 { return &v }
+	for name, test := range map[string]struct {
+		lag  Percentiles
+		late bool
+	}{
+		"p99 within":               {Percentiles{P90: ms(1), P99: ms(49), Max: ms(400)}, false},
+		"p99 beyond":               {Percentiles{P90: ms(1), P99: ms(51), Max: ms(400)}, true},
+		"no p99, p90 within":       {Percentiles{P90: ms(49), Max: ms(400)}, false},
+		"no p99, p90 beyond":       {Percentiles{P90: ms(51), Max: ms(400)}, true},
+		"only the longest, within": {Percentiles{Max: ms(249)}, false},
+		"only the longest, beyond": {Percentiles{Max: ms(251)}, true},
+		"none":                     {Percentiles{}, false},
+	} {
+		if reasons := (&Raw{}).generatorReasons(Summary{GeneratorLagMS: test.lag}); len(reasons) > 0 != test.late {
+			t.Errorf("%s: %q", name, reasons)
+		}
+	}
+}
