@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,7 +14,8 @@ import (
 	"sekali/bench/result"
 )
 
-// sampleInterval is how often the trace asks the aggregator.
+// sampleInterval is how often the trace asks the aggregator, give or take a quarter: a fixed time would keep step with a round
+// rate of requests and see the same moment of each.
 const sampleInterval = 100 * time.Millisecond
 
 // sampler keeps the queue trace. It holds it in memory: 150 bytes a sample, so 3 MB for half an hour.
@@ -35,14 +37,13 @@ type sample struct {
 
 // run samples until ctx ends.
 func (s *sampler) run(ctx context.Context) {
-	ticker := time.NewTicker(sampleInterval)
-	defer ticker.Stop()
+	random := rand.New(rand.NewPCG(1, 1)) // the same for every run
+	next := time.Now()
 	for {
 		s.take(ctx)
-		select {
-		case <-ctx.Done():
+		next = next.Add(sampleInterval*3/4 + time.Duration(random.Int64N(int64(sampleInterval/2))))
+		if !sleep(ctx, time.Until(next)) {
 			return
-		case <-ticker.C:
 		}
 	}
 }

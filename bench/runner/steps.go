@@ -11,6 +11,10 @@ import (
 	"sekali/loadgen/attack"
 )
 
+// lastLook is how long before a fault the histograms are asked for, which takes up to 50 ms under load: the fault comes on time, and
+// they lack what was committed in between.
+const lastLook = 60 * time.Millisecond
+
 // breakIt does what the scenario's fault says, at its moment, and returns when the aggregator is ready again; nil where
 // nothing is to be broken.
 func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*result.FaultTimes, error) {
@@ -24,10 +28,14 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*resul
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if !sleep(ctx, time.Until(startedAt.Add(time.Duration(fault.At)))) {
+	at := startedAt.Add(time.Duration(fault.At))
+	if !sleep(ctx, time.Until(at.Add(-lastLook))) {
 		return nil, ctx.Err()
 	}
 	s.histograms.interrupt(ctx, s.aggregator)
+	if !sleep(ctx, time.Until(at)) {
+		return nil, ctx.Err()
+	}
 	signal := syscall.SIGTERM
 	if fault.Kind == scenario.Sigkill {
 		signal = syscall.SIGKILL
