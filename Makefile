@@ -14,7 +14,7 @@ TEST_TIMEOUT ?= 5m
 # Time for each fuzz target of `make fuzz`.
 FUZZ_TIME ?= 20s
 
-.PHONY: help build bench test compare profile report verify lint fuzz compose-test
+.PHONY: help build bench test compare profile report verify lint sbom fuzz compose-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,10 +43,14 @@ report: build ## REPORT.md from results/reference/
 verify: build ## recompute every figure of REPORT.md from the raw files
 	bin/bench verify
 
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, go vet, staticcheck, and the modules' checksums
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted >&2; exit 1; }
 	go vet ./...
 	$(GO_TOOL) staticcheck ./...
+	go mod verify
+
+sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
+	go run ./cmd/sbom bin/aggregator bin/loadgen bin/bench > bin/sbom.cdx.json
 
 fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
