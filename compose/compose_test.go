@@ -61,7 +61,7 @@ func TestCompose(t *testing.T) {
 	publisher := make(chan error, 1)
 	go func() { publisher <- s.tryPublish(large) }()
 	s.waitFor(t, "the publisher to be in the middle", func(now stats) bool { return now.Received > before.Received+1000 })
-	s.mustCompose(t, stopTimeout, "kill", "--signal", "SIGKILL", "aggregator")
+	s.mustCompose(t, stopTimeout, "kill", "-s", "SIGKILL", "aggregator")
 	if code := s.exitCode(t); code != "137" {
 		t.Fatalf("killed with exit code %s, want 137", code)
 	}
