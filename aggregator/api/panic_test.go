@@ -1,0 +1,44 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// A server without a pipeline panics in /readyz: fasthttp would take the process along.
+func TestPanicAnswers500AndServes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.DiscardHandler))
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(ln, "", "") }()
+	client := &http.Client{Timeout: 5 * time.Second}
+	for _, want := range []struct {
+		path   string
+		status int
+		body   string
+	}{{"/readyz", 500, `"code":"internal"`}, {"/livez", 200, "ok"}} {
+		resp, err := client.Get("http://" + ln.Addr().String() + want.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != want.status || !bytes.Contains(body, []byte(want.body)) {
+			t.Errorf("%s: %d %s %v, want %d with %s", want.path, resp.StatusCode, body, err, want.status, want.body)
+		}
+	}
+	if err := a.Shutdown(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
