@@ -113,6 +113,7 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 	}
 	conn, left := ctx.Conn(), page.Limit
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		defer a.cutOff(conn)
 		var body []byte
 		for {
 			page.Limit = pageEvents

@@ -35,6 +35,24 @@ func TestPanicAnswers500AndServes(t *testing.T) {
 			t.Errorf("%s: %d %s %v, want %d with %s", want.path, resp.StatusCode, body, err, want.status, want.body)
 		}
 	}
+	// An export panics in a goroutine of its own; its connection is cut, and the next request is served.
+	export, err := http.NewRequest(http.MethodGet, "http://"+ln.Addr().String()+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	export.Header.Set("Accept", "application/x-ndjson")
+	if resp, err := client.Do(export); err == nil {
+		_, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			t.Errorf("an export that panicked ended whole, with %s", resp.Status)
+		}
+	}
+	resp, err := client.Get("http://" + ln.Addr().String() + "/livez")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("after it: %v %v", resp, err)
+	}
+	resp.Body.Close()
 	if err := a.Shutdown(5 * time.Second); err != nil {
 		t.Error(err)
 	}

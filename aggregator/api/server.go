@@ -109,6 +109,14 @@ var routes = map[string]route{
 	"/readyz":        {fasthttp.MethodGet, true, (*Server).readyz},
 }
 
+// cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where handle's recover does not reach.
+func (a *Server) cutOff(conn net.Conn) {
+	if r := recover(); r != nil {
+		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		conn.Close()
+	}
+}
+
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	stage.HTTP.Enter() // the goroutine keeps the label, reads and writes of its connection included
 	defer func() {

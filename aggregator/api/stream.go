@@ -42,6 +42,7 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	conn := ctx.Conn()
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer a.streams.Add(-1)
+		defer a.cutOff(conn)
 		a.follow(w, page, func() error { return conn.SetWriteDeadline(time.Now().Add(writeTimeout)) })
 	})
 }
