@@ -7,6 +7,8 @@ import (
 	"io"
 
 	comparison "sekali/bench/compare"
+	"sekali/bench/result"
+	"sekali/bench/runner"
 )
 
 // compare sets two runs or result folders side by side; its exit code is the verdict on the second.
@@ -16,6 +18,12 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	pictures := flags.String("pictures", "results/runs/compare", "`folder` that gets the queue traces; empty draws none")
 	if exit, ok := parse(flags, args, "<A> <B>", 2); !ok {
 		return exit
+	}
+	for _, path := range flags.Args() {
+		if _, err := result.Open(path); err != nil {
+			fmt.Fprintf(stderr, "bench compare: %v\n", err)
+			return runner.ExitUsage
+		}
 	}
 	verdict, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Pictures: *pictures}, stdout)
 	if err != nil {
