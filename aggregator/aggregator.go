@@ -63,8 +63,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer unlock()
-	s, state, err := store.Open(cfg.Data, store.Dedup(cfg.Dedup))
-	if errors.Is(err, store.ErrDedup) {
+	s, state, err := store.Open(cfg.Data, store.Design{Dedup: store.Dedup(cfg.Dedup), Layout: store.Layout(cfg.Layout)})
+	if errors.Is(err, store.ErrDesign) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if err != nil {

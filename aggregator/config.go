@@ -21,6 +21,7 @@ type Config struct {
 	QueueBytes        int64
 	BacklogBytes      int64
 	Dedup             string // table or runs; "": as the data folder was made, runs for a new one
+	Layout            string // rows or blocks; "": as the data folder was made, blocks for a new one
 	BatchEvents       int
 	MaxBodyBytes      int
 	TokenFile         string
@@ -85,6 +86,11 @@ func (c Config) check() error {
 	if c.Dedup != "" {
 		if _, err := store.ParseDedup(c.Dedup); err != nil {
 			return fmt.Errorf("-dedup: %w", err)
+		}
+	}
+	if c.Layout != "" {
+		if _, err := store.ParseLayout(c.Layout); err != nil {
+			return fmt.Errorf("-layout: %w", err)
 		}
 	}
 	if c.Data == "" {

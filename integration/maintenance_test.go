@@ -28,7 +28,7 @@ func TestCheck(t *testing.T) {
 	if _, err := os.Stat(data); err == nil {
 		t.Fatal("check made the data folder")
 	}
-	a := start(t, data, "-dedup", "table")
+	a := start(t, data, "-dedup", "table", "-layout", "rows")
 	a.store(t, "t", "a", "b", "a")
 	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "another aggregator") {
 		t.Fatalf("while it runs: exit %d: %s", code, out)
@@ -44,6 +44,31 @@ func TestCheck(t *testing.T) {
 		"INSERT INTO dedup_store SELECT topic, event_id, seq FROM events WHERE event_id = 'a'; UPDATE topics SET events = 1",
 		"UPDATE topics SET events = 2; UPDATE events SET received_at = '0' WHERE event_id = 'b'",
 	} {
+		change(t, data, statement)
+		if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "fault:") {
+			t.Errorf("%s: exit %d: %s", statement, code, out)
+		}
+	}
+}
+
+// TestCheckFindsDamagedBlocks: what no constraint of the tables guards must be found by check.
+func TestCheckFindsDamagedBlocks(t *testing.T) {
+	for _, statement := range []string{
+		"UPDATE blocks SET events = events + 1",
+		"UPDATE blocks SET last_seq = last_seq + 1",
+		"UPDATE blocks SET directory = json_remove(directory, '$[1]'), events = events - 1",
+		"DELETE FROM topic_blocks WHERE topic = 't'",
+		"INSERT INTO topic_blocks SELECT 'other', first_seq FROM blocks",
+		"INSERT INTO blocks SELECT first_seq + 1, last_seq + 1, events, directory, data FROM blocks",
+		"UPDATE blocks SET data = substr(data, 1, length(data) - 1)",
+	} {
+		data := t.TempDir() + "/data"
+		a := start(t, data)
+		a.store(t, "t", "a", "b", "c")
+		a.kill()
+		if code, out := tool(t, "check", "-data", data); code != 0 {
+			t.Fatalf("before any damage: exit %d: %s", code, out)
+		}
 		change(t, data, statement)
 		if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "fault:") {
 			t.Errorf("%s: exit %d: %s", statement, code, out)

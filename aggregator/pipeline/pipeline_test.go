@@ -51,7 +51,7 @@ func newRig(t rapid.TB, cfg Config) *rig {
 // open opens the data folder; run starts the committer and the writer.
 func (r *rig) open() {
 	r.t.Helper()
-	s, state, err := store.Open(r.dir, store.DedupRuns)
+	s, state, err := store.Open(r.dir, store.Design{})
 	if err != nil {
 		r.t.Fatal(err)
 	}

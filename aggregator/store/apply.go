@@ -35,13 +35,20 @@ type Outcome struct {
 // belongs to the writer.
 type Applier struct {
 	store  *Store
-	texts  texts
-	rows   []boundRow
+	bound  bound
 	stored []bool
+	topics texts
 }
 
-// boundRow is a Row as SQLite takes it.
-type boundRow struct{ topic, id, timestamp, source, payload, receivedAt text }
+// bound is the rows of a batch, and on demand their texts where SQLite can read them.
+type bound struct {
+	rows     []Row
+	arena    texts
+	rowTexts []rowText // none until they are asked for
+}
+
+// rowText is a Row as SQLite takes it.
+type rowText struct{ topic, id, timestamp, source, payload, receivedAt text }
 
 // NewApplier returns the Applier of s; a store has one.
 func NewApplier(s *Store) *Applier { return &Applier{store: s} }
@@ -60,10 +67,8 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
 	err := c.transaction(func() error {
 		stage.Dedup.Enter()
-		if err := a.bind(c, b.Rows); err != nil {
-			return err
-		}
-		seqs, err := a.store.dedup.decide(c, b.Rows, a.rows, out.FirstSeq)
+		a.bound.rows, a.bound.rowTexts = b.Rows, a.bound.rowTexts[:0]
+		seqs, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
 		}
@@ -72,7 +77,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			a.stored[i] = seq == out.FirstSeq+int64(i)
 		}
 		stage.Events.Enter()
-		stored, err := a.insertEvents(c, out.FirstSeq)
+		stored, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
@@ -99,77 +104,49 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	return out, nil
 }
 
-// bind copies the rows' texts to where SQLite can read them.
-func (a *Applier) bind(c *conn, rows []Row) error {
+// texts returns the rows' texts, which it copies when they are asked for first.
+func (b *bound) texts(c *conn) ([]rowText, error) {
+	if len(b.rowTexts) == len(b.rows) {
+		return b.rowTexts, nil
+	}
 	size := 0
-	for i := range rows {
-		r := &rows[i]
+	for i := range b.rows {
+		r := &b.rows[i]
 		size += len(r.Topic) + len(r.ID) + len(r.Timestamp) + len(r.Source) + len(r.Payload) + len(r.ReceivedAt)
 	}
-	if err := a.texts.reset(c, size); err != nil {
-		return err
+	if err := b.arena.reset(c, size); err != nil {
+		return nil, err
 	}
-	a.rows = a.rows[:0]
-	for i := range rows {
-		r := &rows[i]
-		a.rows = append(a.rows, boundRow{a.texts.add(r.Topic), a.texts.add(r.ID), a.texts.add(r.Timestamp),
-			a.texts.add(r.Source), a.texts.add(r.Payload), a.texts.add(r.ReceivedAt)})
+	for i := range b.rows {
+		r := &b.rows[i]
+		b.rowTexts = append(b.rowTexts, rowText{b.arena.add(r.Topic), b.arena.add(r.ID), b.arena.add(r.Timestamp),
+			b.arena.add(r.Source), b.arena.add(r.Payload), b.arena.add(r.ReceivedAt)})
 	}
-	return nil
-}
-
-const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
-
-// insertEvents inserts the rows marked as stored and returns how many they are.
-func (a *Applier) insertEvents(c *conn, firstSeq int64) (stored int64, err error) {
-	s, err := c.prepare(insertEvent)
-	if err != nil {
-		return 0, err
-	}
-	for i := range a.rows {
-		if !a.stored[i] {
-			continue
-		}
-		r := &a.rows[i]
-		payload := s.bindNull(6)
-		if r.payload.bytes > 0 {
-			payload = s.bindText(6, r.payload)
-		}
-		if err := errors.Join(payload, s.bindInt(1, firstSeq+int64(i)), s.bindText(2, r.topic), s.bindText(3, r.id),
-			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
-			return 0, err
-		}
-		if _, err := s.run(); err != nil {
-			return 0, err
-		}
-		stored++
-	}
-	return stored, nil
+	return b.rowTexts, nil
 }
 
 const upsertTopic = "INSERT INTO topics (name, events) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
 func (a *Applier) countTopics(c *conn, rows []Row) error {
-	type count struct {
-		topic  text
-		events int64
-	}
-	counts := map[string]*count{}
+	counts := map[string]int64{}
+	size := 0
 	for i, stored := range a.stored {
 		if !stored {
 			continue
 		}
-		if counts[rows[i].Topic] == nil {
-			counts[rows[i].Topic] = &count{topic: a.rows[i].topic}
+		if counts[rows[i].Topic]++; counts[rows[i].Topic] == 1 {
+			size += len(rows[i].Topic)
 		}
-		counts[rows[i].Topic].events++
+	}
+	if err := a.topics.reset(c, size); err != nil {
+		return err
 	}
 	s, err := c.prepare(upsertTopic)
 	if err != nil {
 		return err
 	}
-	for _, n := range counts {
-		if err := errors.Join(s.bindText(1, n.topic), s.bindInt(2, n.events)); err != nil {
+	for topic, n := range counts {
+		if err := errors.Join(s.bindText(1, a.topics.add(topic)), s.bindInt(2, n)); err != nil {
 			return err
 		}
 		if _, err := s.run(); err != nil {

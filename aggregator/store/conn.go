@@ -203,6 +203,11 @@ func (s *statement) bindText(i int32, t text) error {
 	return s.bound(sqlite3.Xsqlite3_bind_text(s.conn.tls, s.handle, i, t.at, t.bytes, 0)) // 0: SQLITE_STATIC
 }
 
+// bindBlob is bindText for bytes.
+func (s *statement) bindBlob(i int32, t text) error {
+	return s.bound(sqlite3.Xsqlite3_bind_blob(s.conn.tls, s.handle, i, t.at, t.bytes, 0))
+}
+
 func (s *statement) bindNull(i int32) error {
 	return s.bound(sqlite3.Xsqlite3_bind_null(s.conn.tls, s.handle, i))
 }

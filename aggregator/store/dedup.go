@@ -32,14 +32,11 @@ func ParseDedup(name string) (Dedup, error) {
 type deduper interface {
 	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
 	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0.
-	decide(c *conn, rows []Row, bound []boundRow, firstSeq int64) (seqs []int64, err error)
+	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, err error)
 	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
 	committed(stored []bool, last int64)
 	close() error
 }
-
-// ErrDedup means a database that was made with another way than the one asked for.
-var ErrDedup = errors.New("another way of deduplication")
 
 // waySchema is the part of the schema that the ways differ in.
 func waySchema(d Dedup) string {
@@ -62,7 +59,7 @@ type runsDedup struct {
 }
 
 // runsConfig reads what the index of the database that c is connected to is opened with. The events end at last.
-func runsConfig(c *conn, dir string, last int64) (config dedup.Config, err error) {
+func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config, err error) {
 	var secret string
 	if err := c.row("SELECT secret FROM dedup_secret", &secret); err != nil {
 		return config, fmt.Errorf("dedup_secret: %w", err)
@@ -79,15 +76,13 @@ func runsConfig(c *conn, dir string, last int64) (config dedup.Config, err error
 		return config, fmt.Errorf("dedup_runs: %w", err)
 	}
 	config.Events = func(from, to int64, each func(seq int64, topic, id string) error) error {
-		return c.rows("SELECT seq, topic, event_id FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
-			return each(s.columnInt(0), s.columnText(1), s.columnText(2))
-		}, from, to)
+		return l.identities(c, from, to, each)
 	}
 	return config, nil
 }
 
-func openRuns(c *conn, dir string, last int64, newestKeys int) (*runsDedup, error) {
-	config, err := runsConfig(c, dir, last)
+func openRuns(c *conn, l layout, dir string, last int64, newestKeys int) (*runsDedup, error) {
+	config, err := runsConfig(c, l, dir, last)
 	if err != nil {
 		return nil, err
 	}
@@ -100,20 +95,20 @@ func openRuns(c *conn, dir string, last int64, newestKeys int) (*runsDedup, erro
 }
 
 // checkRuns compares the runs of the database in dir with its events.
-func checkRuns(dir string, last int64) (faults []string, err error) {
+func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
 	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
-	config, err := runsConfig(c, dir, last)
+	config, err := runsConfig(c, l, dir, last)
 	if err != nil {
 		return nil, err
 	}
 	return dedup.Check(config)
 }
 
-func (d *runsDedup) decide(c *conn, rows []Row, _ []boundRow, firstSeq int64) ([]int64, error) {
+func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, error) {
 	d.changes = d.index.Changes()
 	for _, change := range d.changes {
 		if err := record(c, change); err != nil {
@@ -121,8 +116,8 @@ func (d *runsDedup) decide(c *conn, rows []Row, _ []boundRow, firstSeq int64) ([
 		}
 	}
 	d.index.Begin(firstSeq)
-	for i := range rows {
-		d.index.Add(rows[i].Topic, rows[i].ID)
+	for i := range b.rows {
+		d.index.Add(b.rows[i].Topic, b.rows[i].ID)
 	}
 	return d.index.Decide()
 }

@@ -31,7 +31,12 @@ const insertDedup = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VA
 
 // decide inserts the identities, in key order, so that neighbours on a page of the
 // index are written together.
-func (d *tableDedup) decide(c *conn, rows []Row, bound []boundRow, firstSeq int64) ([]int64, error) {
+func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, error) {
+	rows := b.rows
+	texts, err := b.texts(c)
+	if err != nil {
+		return nil, err
+	}
 	s, err := c.prepare(insertDedup)
 	if err != nil {
 		return nil, err
@@ -39,7 +44,7 @@ func (d *tableDedup) decide(c *conn, rows []Row, bound []boundRow, firstSeq int6
 	d.sort(rows)
 	d.seqs = append(d.seqs[:0], make([]int64, len(rows))...)
 	for _, k := range d.order {
-		r := &bound[k.row]
+		r := &texts[k.row]
 		seq := firstSeq + int64(k.row)
 		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq)); err != nil {
 			return nil, err

@@ -99,13 +99,14 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return State{}, nil, fmt.Errorf("store: check: %w", err)
 	}
-	var runs int
-	if err := db.QueryRowContext(ctx, hasRuns).Scan(&runs); err != nil {
+	design, err := designOf(dir)
+	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: %w", err)
 	}
-	all := slices.Concat(checks, runsChecks)
-	if runs == 0 {
-		all = slices.Concat(checks, tableChecks)
+	events := newLayout(design.Layout)
+	all := slices.Concat(checks, events.checks(), runsChecks)
+	if design.Dedup == DedupTable {
+		all = slices.Concat(checks, events.checks(), tableChecks)
 	}
 	for _, c := range all {
 		var n int64
@@ -122,12 +123,21 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}
-	if runs > 0 {
-		more, err := checkRuns(dir, state.LastSeq)
+	if design.Dedup == DedupRuns {
+		more, err := checkRuns(events, dir, state.LastSeq)
 		if err != nil {
 			return State{}, nil, fmt.Errorf("store: check: %w", err)
 		}
 		faults = append(faults, more...)
 	}
 	return state, faults, nil
+}
+
+// designOf reads how the database in dir was made.
+func designOf(dir string) (d Design, err error) {
+	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
+	if err != nil {
+		return d, err
+	}
+	return d, errors.Join(readDesign(c, &d), c.close())
 }

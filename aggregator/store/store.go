@@ -61,27 +61,28 @@ type State struct {
 // writer; everything else may be called beside it.
 type Store struct {
 	path   string
-	made   Dedup   // how to make a new database; "" is runs
+	asked  Design  // "" is any; of a new database, the default
 	newest int     // keys in memory, of the runs; 0 is their default, tests take less
 	writer *conn   // owned by the writer, like dedup
 	dedup  deduper // nil while the writer is
+	layout layout
 	Pool   *sql.DB
 	Info   Info
 }
 
 // Info is what the database says about itself, read back after opening.
 type Info struct {
-	Dedup         Dedup  `json:"dedup"`
+	Design
 	SQLiteVersion string `json:"sqlite_version"`
 	JournalMode   string `json:"journal_mode"`
 	Synchronous   string `json:"synchronous"`
 	PageSize      int64  `json:"page_size"`
 }
 
-// Open opens or creates the database in dir and returns its state. An existing one has to deduplicate in the way that is
-// named; "" is any, and runs for a new one.
-func Open(dir string, way Dedup) (*Store, State, error) {
-	return open(&Store{path: filepath.Join(dir, File), made: way})
+// Open opens or creates the database in dir and returns its state. An existing one has to be of the design that is
+// asked for; "" is any, and for a new one runs and blocks.
+func Open(dir string, asked Design) (*Store, State, error) {
+	return open(&Store{path: filepath.Join(dir, File), asked: asked})
 }
 
 func open(s *Store) (_ *Store, _ State, err error) {
@@ -132,13 +133,16 @@ func (s *Store) Reopen() (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	state, info, err := prepare(c, s.made)
+	state, info, err := prepare(c, s.asked)
 	if err != nil {
 		return State{}, errors.Join(err, c.close())
 	}
+	if s.layout == nil { // read by others later, like Info
+		s.layout = newLayout(info.Layout)
+	}
 	s.dedup = &tableDedup{}
 	if info.Dedup == DedupRuns {
-		if s.dedup, err = openRuns(c, filepath.Dir(s.path), state.LastSeq, s.newest); err != nil {
+		if s.dedup, err = openRuns(c, s.layout, filepath.Dir(s.path), state.LastSeq, s.newest); err != nil {
 			return State{}, errors.Join(err, c.close())
 		}
 	}
@@ -161,7 +165,7 @@ func (s *Store) closeWriter() error {
 
 // prepare sets the pragmas, creates the schema in an empty database, and reads back
 // what durability rests on.
-func prepare(c *conn, way Dedup) (State, Info, error) {
+func prepare(c *conn, asked Design) (State, Info, error) {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
 		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
@@ -176,7 +180,7 @@ func prepare(c *conn, way Dedup) (State, Info, error) {
 		}
 	}
 	var info Info
-	var synchronous, version, runs int64
+	var synchronous, version int64
 	for sql, to := range map[string]any{
 		"PRAGMA journal_mode":     &info.JournalMode,
 		"PRAGMA synchronous":      &synchronous,
@@ -195,7 +199,7 @@ func prepare(c *conn, way Dedup) (State, Info, error) {
 	switch version {
 	case 0:
 		if err := c.transaction(func() error {
-			return c.exec(schema + waySchema(way) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+			return c.exec(schema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
 		}); err != nil {
 			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
 		}
@@ -203,26 +207,39 @@ func prepare(c *conn, way Dedup) (State, Info, error) {
 	default:
 		return State{}, Info{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
 	}
-	if err := c.row(hasRuns, &runs); err != nil {
+	if err := readDesign(c, &info.Design); err != nil {
 		return State{}, Info{}, fmt.Errorf("read the schema: %w", err)
 	}
-	info.Dedup = DedupTable
 	cacheKiB := tableCacheKiB
-	if runs > 0 {
-		info.Dedup, cacheKiB = DedupRuns, runsCacheKiB
+	if info.Dedup == DedupRuns {
+		cacheKiB = runsCacheKiB
 	}
 	if err := c.exec(fmt.Sprintf("PRAGMA cache_size=-%d", cacheKiB)); err != nil {
 		return State{}, Info{}, fmt.Errorf("PRAGMA cache_size: %w", err)
 	}
-	if way != "" && way != info.Dedup {
-		return State{}, Info{}, fmt.Errorf("%w: it was made with -dedup %s, which cannot be changed", ErrDedup, info.Dedup)
+	if asked.Dedup != "" && asked.Dedup != info.Dedup {
+		return State{}, Info{}, fmt.Errorf("%w: it was made with -dedup %s, which cannot be changed", ErrDesign, info.Dedup)
+	}
+	if asked.Layout != "" && asked.Layout != info.Layout {
+		return State{}, Info{}, fmt.Errorf("%w: it was made with -layout %s, which cannot be changed", ErrDesign, info.Layout)
 	}
 	state, err := readState(c)
 	return state, info, err
 }
 
-// hasRuns is 1 in a database that deduplicates by runs.
-const hasRuns = "SELECT count(*) FROM sqlite_schema WHERE name = 'dedup_runs'"
+// readDesign finds out how the database was made.
+func readDesign(c *conn, d *Design) error {
+	*d = Design{DedupTable, LayoutRows}
+	return c.rows("SELECT name FROM sqlite_schema WHERE type = 'table'", func(s *statement) error {
+		switch s.columnText(0) {
+		case "dedup_runs":
+			d.Dedup = DedupRuns
+		case "blocks":
+			d.Layout = LayoutBlocks
+		}
+		return nil
+	})
+}
 
 const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
   last_received_at, journal_segment, journal_offset, journal_applied FROM state`

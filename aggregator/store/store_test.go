@@ -17,18 +17,21 @@ import (
 // TestApplyAgainstAMap applies random batches, with repeats inside and across them
 // and reopenings between, and compares all that is stored with a map.
 func TestApplyAgainstAMap(t *testing.T) {
-	for _, way := range []Dedup{DedupTable, DedupRuns} {
-		t.Run(string(way), func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { applyAgainstAMap(t, way) }) })
+	for _, d := range designs {
+		t.Run(string(d.Dedup+"-")+string(d.Layout), func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { applyAgainstAMap(t, d) }) })
 	}
 }
 
-func applyAgainstAMap(t *rapid.T, way Dedup) {
+// designs are all there are.
+var designs = []Design{{DedupTable, LayoutRows}, {DedupTable, LayoutBlocks}, {DedupRuns, LayoutRows}, {DedupRuns, LayoutBlocks}}
+
+func applyAgainstAMap(t *rapid.T, design Design) {
 	dir, err := os.MkdirTemp("", "store")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	s, state, err := Open(dir, way)
+	s, state, err := Open(dir, design)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +50,7 @@ func applyAgainstAMap(t *rapid.T, way Dedup) {
 				ID:        fmt.Sprint("e", rapid.IntRange(0, 200).Draw(t, "id")),
 				Timestamp: "2026-11-23T06:41:10Z",
 				Payload:   fmt.Sprint(batch*1000 + i),
-			}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format(time.RFC3339Nano)})
+			}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format("2006-01-02T15:04:05.000000000Z")})
 		}
 		position := journal.Position{Segment: uint64(batch + 1), Offset: 40}
 		out, err := apply.Apply(state, Batch{Rows: rows, Rejected: 1, Journal: position, JournalApplied: batch})
@@ -63,7 +66,7 @@ func applyAgainstAMap(t *rapid.T, way Dedup) {
 			if !known {
 				model[key] = stored{r.Payload, out.FirstSeq + int64(i)}
 			}
-			if want := model[key].seq; out.Seqs[i] != want && (way == DedupRuns || !known || out.Seqs[i] != 0) {
+			if want := model[key].seq; out.Seqs[i] != want && (design.Dedup == DedupRuns || !known || out.Seqs[i] != 0) {
 				t.Fatalf("row %d %v: seq %d, want %d", i, key, out.Seqs[i], want)
 			}
 		}
@@ -74,7 +77,7 @@ func applyAgainstAMap(t *rapid.T, way Dedup) {
 				t.Fatal(err)
 			}
 			var again State
-			if s, again, err = Open(dir, way); err != nil || again != state {
+			if s, again, err = Open(dir, design); err != nil || again != state {
 				t.Fatalf("reopened: %+v, want %+v; %v", again, state, err)
 			}
 			apply = NewApplier(s)
@@ -118,7 +121,7 @@ func applyAgainstAMap(t *rapid.T, way Dedup) {
 
 // TestTextStaysText: 007 must not become 7, whatever it looks like.
 func TestTextStaysText(t *testing.T) {
-	s, state, err := Open(t.TempDir(), "")
+	s, state, err := Open(t.TempDir(), Design{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,32 +140,31 @@ func TestTextStaysText(t *testing.T) {
 	}
 }
 
-// TestWayOfDedupIsKept: a database deduplicates as it was made to; asking for the other way is refused.
-func TestWayOfDedupIsKept(t *testing.T) {
-	for _, way := range []Dedup{DedupTable, DedupRuns} {
+// TestDesignIsKept: a database stays what it was made as; asking for another design is refused.
+func TestDesignIsKept(t *testing.T) {
+	for _, made := range designs {
 		dir := t.TempDir()
-		for _, ask := range []Dedup{way, ""} {
+		for _, ask := range append([]Design{made, {}, {Dedup: made.Dedup}, {Layout: made.Layout}}, designs...) {
 			s, _, err := Open(dir, ask)
-			if err != nil || s.Info.Dedup != way {
-				t.Fatalf("made with %q, opened with %q: %v, %v", way, ask, s.Info.Dedup, err)
+			if ask.Dedup != "" && ask.Dedup != made.Dedup || ask.Layout != "" && ask.Layout != made.Layout {
+				if !errors.Is(err, ErrDesign) {
+					t.Fatalf("made as %q, opened as %q: %v", made, ask, err)
+				}
+				continue
+			}
+			if err != nil || s.Info.Design != made {
+				t.Fatalf("made as %q, opened as %q: %v, %v", made, ask, s.Info.Design, err)
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-		}
-		other := DedupTable
-		if way == other {
-			other = DedupRuns
-		}
-		if _, _, err := Open(dir, other); !errors.Is(err, ErrDedup) {
-			t.Fatalf("made with %q, opened with %q: %v", way, other, err)
 		}
 	}
 }
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	s, _, err := Open(dir, "")
+	s, _, err := Open(dir, Design{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	if _, _, err := Open(dir, ""); err == nil {
+	if _, _, err := Open(dir, Design{}); err == nil {
 		t.Fatal("a database of schema version 99 was opened")
 	}
 }
@@ -180,10 +182,10 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // batches (-benchtime 100x): the cost grows with the store.
 func BenchmarkApply(b *testing.B) {
 	const checkpointPages = 32_000 // as the writer has it
-	for _, way := range []Dedup{DedupTable, DedupRuns} {
+	for _, design := range designs {
 		for _, size := range []int{500, 5000, 20000, 50000} {
-			b.Run(fmt.Sprintf("dedup=%s/batch=%d", way, size), func(b *testing.B) {
-				s, state, err := Open(b.TempDir(), way)
+			b.Run(fmt.Sprintf("dedup=%s/layout=%s/batch=%d", design.Dedup, design.Layout, size), func(b *testing.B) {
+				s, state, err := Open(b.TempDir(), design)
 				if err != nil {
 					b.Fatal(err)
 				}

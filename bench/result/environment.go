@@ -27,6 +27,7 @@ type Fdatasync struct {
 // Store is what the aggregator reads back from its database.
 type Store struct {
 	Dedup         string `json:"dedup"`
+	Layout        string `json:"layout"`
 	SQLiteVersion string `json:"sqlite_version"`
 	JournalMode   string `json:"journal_mode"`
 	Synchronous   string `json:"synchronous"`

@@ -43,6 +43,7 @@ type Settings struct {
 type Aggregator struct {
 	Ack          string `yaml:"ack"` // memory, journal or store
 	Dedup        string `yaml:"dedup"`
+	Layout       string `yaml:"layout"`
 	BatchEvents  int    `yaml:"batch_events"`
 	QueueEvents  int    `yaml:"queue_events"`
 	QueueBytes   int64  `yaml:"queue_bytes"`
@@ -65,6 +66,7 @@ func (a Aggregator) Flags() []string {
 	}
 	text("ack", a.Ack)
 	text("dedup", a.Dedup)
+	text("layout", a.Layout)
 	number("batch-events", int64(a.BatchEvents))
 	number("queue-events", int64(a.QueueEvents))
 	number("queue-bytes", a.QueueBytes)

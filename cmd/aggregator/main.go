@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&cfg.QueueEvents, "queue-events", cfg.QueueEvents, "events that may wait in memory")
 	flags.Int64Var(&cfg.QueueBytes, "queue-bytes", cfg.QueueBytes, "bytes that may wait in memory")
 	flags.Int64Var(&cfg.BacklogBytes, "backlog-bytes", cfg.BacklogBytes, "bytes that may wait in the journal")
+	flags.StringVar(&cfg.Layout, "layout", cfg.Layout, "how events lie in the database: blocks or rows; fixed when the data folder is made (default blocks)")
 	flags.StringVar(&cfg.Dedup, "dedup", cfg.Dedup, "deduplication `design`: runs or table; fixed when the data folder is made (default runs)")
 	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in a transaction")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"sekali/aggregator/event"
+)
+
+// A block ends when it has blockEvents, or with the event that takes its data to blockBytes. Reading one event reads its
+// block; see BenchmarkApply and BenchmarkEvents for what other sizes cost.
+const (
+	blockEvents = 128
+	blockBytes  = 64 << 10
+	// receivedBytes is the length of every received_at.
+	receivedBytes = len("2006-01-02T15:04:05.000000000Z")
+	// directoryNumbers is how many numbers the directory has for an event; layout_blocks.sql says which.
+	directoryNumbers = 8
+)
+
+// block gathers neighbours on their way into the table blocks.
+type block struct {
+	first, last int64 // seqs
+	events      int
+	directory   []byte
+	data        []byte
+	topics      []string // distinct
+
+	receivedAt string // the latest, which begins at received
+	received   int
+}
+
+// begin empties b; its first event will have this seq.
+func (b *block) begin(first int64) {
+	b.first, b.events, b.receivedAt = first, 0, ""
+	b.directory, b.data, b.topics = append(b.directory[:0], '['), b.data[:0], b.topics[:0]
+}
+
+// full reports that b ends here.
+func (b *block) full() bool { return b.events == blockEvents || len(b.data) >= blockBytes }
+
+// add appends an event.
+func (b *block) add(seq int64, r *Row) error {
+	if r.ReceivedAt != b.receivedAt {
+		if len(r.ReceivedAt) != receivedBytes {
+			return fmt.Errorf("received_at %q, want %d bytes", r.ReceivedAt, receivedBytes)
+		}
+		b.receivedAt, b.received = r.ReceivedAt, len(b.data)+1
+		b.data = append(b.data, r.ReceivedAt...)
+	}
+	if b.events > 0 {
+		b.directory = append(b.directory, ',')
+	}
+	numbers := [directoryNumbers]int{int(seq - b.first), len(b.data) + 1, len(r.Topic), len(r.ID), len(r.Timestamp), len(r.Source), len(r.Payload), b.received}
+	for i, n := range numbers {
+		separator := byte(',')
+		if i == 0 {
+			separator = '['
+		}
+		b.directory = strconv.AppendInt(append(b.directory, separator), int64(n), 10)
+	}
+	b.directory = append(b.directory, ']')
+	b.data = append(b.data, r.Topic...)
+	b.data = append(b.data, r.ID...)
+	b.data = append(b.data, r.Timestamp...)
+	b.data = append(b.data, r.Source...)
+	b.data = append(b.data, r.Payload...)
+	if !slices.Contains(b.topics, r.Topic) {
+		b.topics = append(b.topics, r.Topic)
+	}
+	b.last = seq
+	b.events++
+	return nil
+}
+
+// end closes the directory.
+func (b *block) end() { b.directory = append(b.directory, ']') }
+
+var errDirectory = errors.New("the directory of the block does not fit its data")
+
+// eachEvent calls each for the events of a block until it returns false. Their texts point into data.
+func eachEvent(first int64, directory, data string, each func(seq int64, r Row) (more bool)) error {
+	for len(directory) > 1 {
+		directory = directory[1:] // the array's bracket, or the comma behind the last event
+		var n [directoryNumbers]int
+		for i := range n {
+			var ok bool
+			if n[i], directory, ok = number(directory); !ok || n[i] > len(data)+1 && i > 0 {
+				return errDirectory
+			}
+		}
+		if len(directory) == 0 || directory[0] != ']' {
+			return errDirectory
+		}
+		directory = directory[1:]
+		at, received := n[1]-1, n[7]-1
+		size := n[2] + n[3] + n[4] + n[5] + n[6]
+		if at < 0 || received < 0 || at+size > len(data) || received+receivedBytes > len(data) {
+			return errDirectory
+		}
+		text := data[at:]
+		cut := func(bytes int) string {
+			t := text[:bytes]
+			text = text[bytes:]
+			return t
+		}
+		e := event.Event{Topic: cut(n[2]), ID: cut(n[3]), Timestamp: cut(n[4]), Source: cut(n[5]), Payload: cut(n[6])}
+		if !each(first+int64(n[0]), Row{Event: e, ReceivedAt: data[received : received+receivedBytes]}) {
+			return nil
+		}
+	}
+	if directory != "]" {
+		return errDirectory
+	}
+	return nil
+}
+
+// number reads a number behind the byte that opens or separates.
+func number(s string) (n int, rest string, ok bool) {
+	i := 1
+	for ; i < len(s) && s[i] >= '0' && s[i] <= '9' && i < 12; i++ {
+		n = n*10 + int(s[i]-'0')
+	}
+	return n, s[min(i, len(s)):], i > 1
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// Layout is how the events lie in the database; a database keeps the one it was made with.
+type Layout string
+
+// The layouts: a row of a table each, and some neighbours together in a row.
+const (
+	LayoutRows   Layout = "rows"
+	LayoutBlocks Layout = "blocks"
+)
+
+// ParseLayout returns the layout of this name.
+func ParseLayout(name string) (Layout, error) {
+	switch l := Layout(name); l {
+	case LayoutRows, LayoutBlocks:
+		return l, nil
+	}
+	return "", fmt.Errorf("%q, want blocks or rows", name)
+}
+
+// Design is how a database is made, and stays.
+type Design struct {
+	Dedup  Dedup  `json:"dedup"`
+	Layout Layout `json:"layout"`
+}
+
+// ErrDesign means a database of another design than the one asked for.
+var ErrDesign = errors.New("another design")
+
+// layout writes and reads the events.
+type layout interface {
+	// insert is called inside the transaction: row i, if it is new, is stored under firstSeq+i. It returns how many are.
+	insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stored int64, err error)
+	// page calls each for the events of a page. Their texts are valid until it returns.
+	page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row)) error
+	// identities calls each for every event with from <= seq <= to, in the order of seq.
+	identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error
+	// checks are queries that count what must not be.
+	checks() []check
+}
+
+// newLayout returns the layout l, for one connection's writer and any readers.
+func newLayout(l Layout) layout {
+	if l == LayoutRows {
+		return &rowsLayout{}
+	}
+	return &blocksLayout{}
+}
+
+// layoutSchema is the part of the schema that the layouts differ in.
+func layoutSchema(l Layout) string {
+	if l == LayoutRows {
+		return rowsSchema
+	}
+	return blocksSchema
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+)
+
+//go:embed layout_blocks.sql
+var blocksSchema string
+
+// blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all of them.
+type blocksLayout struct {
+	block block
+	copy  texts // of a block, where SQLite can read it
+}
+
+const (
+	insertBlock      = "INSERT INTO blocks (first_seq, last_seq, events, directory, data) VALUES (?, ?, ?, ?, ?)"
+	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
+)
+
+func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stored int64, err error) {
+	rows := b.rows
+	l.block.events = 0
+	for i := range rows {
+		if !isNew[i] {
+			continue
+		}
+		seq := firstSeq + int64(i)
+		if l.block.events == 0 {
+			l.block.begin(seq)
+		}
+		if err := l.block.add(seq, &rows[i]); err != nil {
+			return 0, err
+		}
+		stored++
+		if l.block.full() {
+			if err := l.insertBlock(c); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if l.block.events == 0 {
+		return stored, nil
+	}
+	return stored, l.insertBlock(c)
+}
+
+// insertBlock writes the block and forgets its events.
+func (l *blocksLayout) insertBlock(c *conn) error {
+	b := &l.block
+	b.end()
+	size := len(b.directory) + len(b.data)
+	for _, topic := range b.topics {
+		size += len(topic)
+	}
+	if err := l.copy.reset(c, size); err != nil {
+		return err
+	}
+	s, err := c.prepare(insertBlock)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.bindInt(1, b.first), s.bindInt(2, b.last), s.bindInt(3, int64(b.events)),
+		s.bindText(4, l.copy.add(view(b.directory))), s.bindBlob(5, l.copy.add(view(b.data)))); err != nil {
+		return err
+	}
+	if _, err := s.run(); err != nil {
+		return err
+	}
+	if s, err = c.prepare(insertTopicBlock); err != nil {
+		return err
+	}
+	for _, topic := range b.topics {
+		if err := errors.Join(s.bindText(1, l.copy.add(topic)), s.bindInt(2, b.first)); err != nil {
+			return err
+		}
+		if _, err := s.run(); err != nil {
+			return fmt.Errorf("topic_blocks: %w", err)
+		}
+	}
+	b.events = 0
+	return nil
+}
+
+// The first block of a page is the one that begins last before it, since the page may begin inside.
+const (
+	selectBlocks = `SELECT first_seq, directory, data FROM blocks
+		WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY first_seq`
+	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.data FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
+		WHERE t.topic = ?2 AND t.first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY t.first_seq`
+)
+
+func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row)) error {
+	query, args := selectBlocks, []any{page.After}
+	if page.Topic != "" {
+		query, args = selectTopicBlocks, append(args, page.Topic)
+	}
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var first int64
+	var directory, data sql.RawBytes
+	for left := page.Limit; left > 0 && rows.Next(); {
+		if err := rows.Scan(&first, &directory, &data); err != nil {
+			return err
+		}
+		err := eachEvent(first, view(directory), view(data), func(seq int64, r Row) bool {
+			if seq > page.After && (page.Topic == "" || page.Topic == r.Topic) {
+				each(seq, r)
+				left--
+			}
+			return left > 0
+		})
+		if err != nil {
+			return fmt.Errorf("block %d: %w", first, err)
+		}
+	}
+	return rows.Err()
+}
+
+const selectIdentities = `SELECT first_seq, directory, data FROM blocks
+	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
+
+func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error {
+	return c.rows(selectIdentities, func(s *statement) error {
+		first := s.columnInt(0)
+		var failed error
+		err := eachEvent(first, s.columnText(1), s.columnText(2), func(seq int64, r Row) bool {
+			if seq >= from && seq <= to {
+				failed = each(seq, r.Topic, r.ID)
+			}
+			return failed == nil
+		})
+		if err != nil {
+			return fmt.Errorf("block %d: %w", first, err)
+		}
+		return failed
+	}, from, to)
+}
+
+func (*blocksLayout) checks() []check {
+	return []check{
+		{"blocks whose numbers are not those of their events", `SELECT count(*) FROM blocks WHERE json_array_length(directory) <> events
+			OR json_extract(directory, '$[0][0]') <> 0 OR json_extract(directory, '$[#-1][0]') <> last_seq - first_seq`},
+		{"blocks whose data does not end with their last event", `SELECT count(*) FROM (SELECT length(data) AS bytes, json_extract(directory, '$[#-1]') AS last FROM blocks)
+			WHERE (SELECT sum(value) FROM json_each(last) WHERE key BETWEEN 1 AND 6) <> bytes + 1`},
+		{"blocks that overlap", "SELECT count(*) FROM (SELECT first_seq, lag(last_seq) OVER (ORDER BY first_seq) AS before FROM blocks) WHERE first_seq <= before"},
+		{"topics of blocks that topic_blocks does not know, or knows without reason", `SELECT count(*) FROM (
+			SELECT DISTINCT b.first_seq, CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT) AS topic
+			FROM blocks b, json_each(b.directory) e) AS has FULL JOIN topic_blocks t ON t.topic = has.topic AND t.first_seq = has.first_seq
+			WHERE t.topic IS NULL OR has.topic IS NULL`},
+	}
+}

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"unsafe"
+)
+
+//go:embed layout_rows.sql
+var rowsSchema string
+
+// rowsLayout keeps each event as a row of the table events: the reference.
+type rowsLayout struct{}
+
+const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stored int64, err error) {
+	rows, err := b.texts(c)
+	if err != nil {
+		return 0, err
+	}
+	s, err := c.prepare(insertEvent)
+	if err != nil {
+		return 0, err
+	}
+	for i := range rows {
+		if !isNew[i] {
+			continue
+		}
+		r := &rows[i]
+		payload := s.bindNull(6)
+		if r.payload.bytes > 0 {
+			payload = s.bindText(6, r.payload)
+		}
+		if err := errors.Join(payload, s.bindInt(1, firstSeq+int64(i)), s.bindText(2, r.topic), s.bindText(3, r.id),
+			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
+			return 0, err
+		}
+		if _, err := s.run(); err != nil {
+			return 0, err
+		}
+		stored++
+	}
+	return stored, nil
+}
+
+const (
+	selectEvents  = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+	selectByTopic = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events INDEXED BY events_by_topic WHERE topic = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
+)
+
+func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row)) error {
+	query, args := selectEvents, []any{page.After, page.Limit}
+	if page.Topic != "" {
+		query, args = selectByTopic, append(args, page.Topic)
+	}
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var seq int64
+	var topic, id, timestamp, source, payload, receivedAt sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&seq, &topic, &id, &timestamp, &source, &payload, &receivedAt); err != nil {
+			return err
+		}
+		var r Row
+		r.Topic, r.ID, r.Timestamp, r.Source = view(topic), view(id), view(timestamp), view(source)
+		r.Payload, r.ReceivedAt = view(payload), view(receivedAt)
+		each(seq, r)
+	}
+	return rows.Err()
+}
+
+// view is the text in b, for as long as b stays as it is.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func (*rowsLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error {
+	return c.rows("SELECT seq, topic, event_id FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
+		return each(s.columnInt(0), s.columnText(1), s.columnText(2))
+	}, from, to)
+}
+
+func (*rowsLayout) checks() []check { return nil }

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sekali/aggregator/event"
+)
+
+// TestPagesAgainstAList: whatever the layout, a page is what a list of the stored events says, and so is the table or view events.
+func TestPagesAgainstAList(t *testing.T) {
+	for _, layout := range []Layout{LayoutRows, LayoutBlocks} {
+		t.Run(string(layout), func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { pagesAgainstAList(t, layout) }) })
+	}
+}
+
+// listed is an event of the list.
+type listed struct {
+	seq int64
+	row Row
+}
+
+func pagesAgainstAList(t *rapid.T, layout Layout) {
+	dir, err := os.MkdirTemp("", "store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, state, err := Open(dir, Design{Layout: layout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all []listed
+	apply := NewApplier(s)
+	for batch := range rapid.IntRange(1, 5).Draw(t, "batches") {
+		var rows []Row
+		for i := range rapid.IntRange(0, 3*blockEvents).Draw(t, "rows") {
+			// Some are duplicates, which leave gaps; some are large, which end a block.
+			id := rapid.IntRange(0, 9).Draw(t, "new")*100_000 + batch*1000 + i
+			payload := fmt.Sprintf(`{"n": %d,"é":"ü"}`, id)
+			switch rapid.IntRange(0, 30).Draw(t, "payload") {
+			case 0:
+				payload = ""
+			case 1:
+				payload = `"` + strings.Repeat("x", blockBytes) + `"`
+			}
+			rows = append(rows, Row{Event: event.Event{
+				Topic: fmt.Sprint("töpic", rapid.IntRange(0, 3).Draw(t, "topic")), ID: fmt.Sprint(id % 700),
+				Timestamp: "2026-11-23T06:41:10Z", Source: rapid.SampledFrom([]string{"", "a", "ü"}).Draw(t, "source"), Payload: payload,
+			}, ReceivedAt: time.Unix(int64(batch), int64(i/20)).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+		}
+		out, err := apply.Apply(state, Batch{Rows: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, stored := range out.Stored {
+			if stored {
+				all = append(all, listed{out.FirstSeq + int64(i), rows[i]})
+			}
+		}
+		state = out.State
+	}
+	for range 8 {
+		page := Page{
+			Topic: rapid.SampledFrom([]string{"", "töpic0", "töpic3", "none"}).Draw(t, "page topic"),
+			After: rapid.Int64Range(-1, state.LastSeq+1).Draw(t, "after"), Limit: rapid.IntRange(1, 500).Draw(t, "limit"),
+		}
+		var want, got []listed
+		for _, l := range all {
+			if l.seq > page.After && (page.Topic == "" || page.Topic == l.row.Topic) && len(want) < page.Limit {
+				want = append(want, l)
+			}
+		}
+		err := s.layout.page(t.Context(), s.Pool, page, func(seq int64, r Row) {
+			for _, text := range []*string{&r.Topic, &r.ID, &r.Timestamp, &r.Source, &r.Payload, &r.ReceivedAt} {
+				*text = strings.Clone(*text)
+			}
+			got = append(got, listed{seq, r})
+		})
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%+v: %d events, want %d; %v", page, len(got), len(want), err)
+		}
+	}
+	viewIsTheList(t, s, all)
+}
+
+func viewIsTheList(t *rapid.T, s *Store, all []listed) {
+	rows, err := s.Pool.Query("SELECT seq, topic, event_id, timestamp, source, coalesce(payload, ''), received_at FROM events ORDER BY seq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var got listed
+		r := &got.row
+		if err := rows.Scan(&got.seq, &r.Topic, &r.ID, &r.Timestamp, &r.Source, &r.Payload, &r.ReceivedAt); err != nil {
+			t.Fatal(err)
+		}
+		if n >= len(all) || got != all[n] {
+			t.Fatalf("row %d of events is %+v", n, got)
+		}
+	}
+	if err := rows.Err(); err != nil || n != len(all) {
+		t.Fatalf("%d rows in events, want %d; %v", n, len(all), err)
+	}
+}
+
+// TestDamagedDirectory: a directory that does not fit its data is an error, never another event.
+func TestDamagedDirectory(t *testing.T) {
+	var b block
+	b.begin(7)
+	row := Row{Event: event.Event{Topic: "t", ID: "i", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+	if err := b.add(7, &row); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.add(9, &row); err != nil {
+		t.Fatal(err)
+	}
+	b.end()
+	count := func(directory, data string) (n int, err error) {
+		err = eachEvent(7, directory, data, func(seq int64, r Row) bool {
+			if want := []int64{7, 9}[n]; seq != want || r != row {
+				t.Fatalf("event %d: seq %d, %+v", n, seq, r)
+			}
+			n++
+			return true
+		})
+		return n, err
+	}
+	if n, err := count(string(b.directory), string(b.data)); n != 2 || err != nil {
+		t.Fatalf("%s: %d events, %v", b.directory, n, err)
+	}
+	for length := range b.directory {
+		if _, err := count(string(b.directory[:length]), string(b.data)); err == nil {
+			t.Errorf("%s: no error", b.directory[:length])
+		}
+	}
+	if _, err := count(string(b.directory), string(b.data[:len(b.data)-1])); err == nil {
+		t.Error("data is one byte short: no error")
+	}
+	row.ReceivedAt = "2026"
+	if err := b.add(10, &row); err == nil {
+		t.Error("a received_at of 4 bytes was taken")
+	}
+}
+
+// BenchmarkEvents reads pages of 200 000 stored events of ten topics that take turns: all of them in turn, those of one
+// topic, and through the table or view, as the sqlite3 shell would.
+func BenchmarkEvents(b *testing.B) {
+	const events, limit = 200_000, 1000
+	for _, layout := range []Layout{LayoutRows, LayoutBlocks} {
+		s, state, err := Open(b.TempDir(), Design{Layout: layout})
+		if err != nil {
+			b.Fatal(err)
+		}
+		apply := NewApplier(s)
+		var originals uint64
+		for rows := make([]Row, 10_000); originals < events; {
+			originals = fill(rows, originals)
+			out, err := apply.Apply(state, Batch{Rows: rows})
+			if err != nil {
+				b.Fatal(err)
+			}
+			state = out.State
+		}
+		pages := func(topic string) func(b *testing.B) {
+			return func(b *testing.B) {
+				var body []byte
+				after, read := int64(0), 0
+				for range b.N {
+					var n int
+					var err error
+					if body, after, n, err = s.Events(b.Context(), body[:0], Page{Topic: topic, After: after, Limit: limit}, NDJSON); err != nil {
+						b.Fatal(err)
+					}
+					if read += n; n < limit {
+						after = 0
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(read), "ns/event")
+			}
+		}
+		b.Run(fmt.Sprintf("layout=%s/read=all", layout), pages(""))
+		b.Run(fmt.Sprintf("layout=%s/read=topic", layout), pages("topic-3"))
+		b.Run(fmt.Sprintf("layout=%s/read=sql", layout), func(b *testing.B) {
+			for range b.N {
+				var n, bytes int
+				if err := s.Pool.QueryRow("SELECT count(*), sum(length(payload)) FROM events").Scan(&n, &bytes); err != nil || n < events {
+					b.Fatal(n, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*events), "ns/event")
+		})
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
