@@ -1,5 +1,7 @@
 package result
 
+import "strings"
+
 // Summary is what the measured phases came to. Every figure is rounded to six significant digits, so that a machine
 // with another floating-point unit computes the same text. Null: not measured, or withheld for want of samples.
 //
@@ -52,6 +54,17 @@ type Summary struct {
 
 	UnavailableS *float64 `json:"unavailable_s"` // signal → ready again
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process → ready
+}
+
+// Refusals are the attempts of the measured phases that were answered 503, whether a retry got through or not.
+func (s Summary) Refusals() uint64 {
+	var n uint64
+	for cause, count := range s.ErrorsByCause {
+		if strings.HasPrefix(cause, "503 ") {
+			n += count
+		}
+	}
+	return n
 }
 
 // Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than ten samples beyond it

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"sekali/bench/audit"
 	"sekali/bench/result"
@@ -26,24 +25,13 @@ func expectations(expect scenario.Expect, report audit.Report, summary result.Su
 		{"out_of_order", scenario.Exactly(0), report.OutOfOrder},
 		{"rejected", scenario.Exactly(0), report.Bounds.RejectedEvents},
 		{"unacknowledged", expect.Unacknowledged, summary.RequestsPlanned - summary.RequestsAcknowledged},
-		{"refused", expect.Refused, refusals(summary)},
+		{"refused", expect.Refused, summary.Refusals()},
 	}
 	var all []result.Expectation
 	for _, c := range counts {
 		all = append(all, result.Expectation{Name: c.name, Expected: c.want.String(), Got: strconv.FormatUint(c.got, 10), Held: c.want.Allows(c.got)})
 	}
 	return append(all, deduplication(expect, report), counters(report))
-}
-
-// refusals are the attempts of the measured phases that were answered 503, whether a retry got through or not.
-func refusals(summary result.Summary) uint64 {
-	var n uint64
-	for cause, count := range summary.ErrorsByCause {
-		if strings.HasPrefix(cause, "503 ") {
-			n += count
-		}
-	}
-	return n
 }
 
 // duplicateCheck is the audit's check that the deduplication rate rests on.

@@ -30,9 +30,10 @@ const (
 )
 
 const (
-	// runsDir holds a folder for each run; latestLink points at the newest one.
-	runsDir    = "runs"
-	latestLink = "latest"
+	// runsDir holds a folder for each run.
+	runsDir = "runs"
+	// LatestLink, beside runsDir, points at the newest one.
+	LatestLink = "latest"
 	// dataDir holds the data folders while a run lasts.
 	dataDir = ".data"
 	// idLayout names a run by its start, UTC.
@@ -220,7 +221,7 @@ func (c *Config) makeRunDir(now time.Time) (string, error) {
 
 // linkLatest replaces the link in one step.
 func (c *Config) linkLatest(dir string) error {
-	link := filepath.Join(c.Out, latestLink)
+	link := filepath.Join(c.Out, LatestLink)
 	fresh := link + ".new"
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
 		return err

@@ -223,7 +223,7 @@ func TestProcessIsRunAndMeasured(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if latest, err := os.Readlink(filepath.Join(o.dir, "..", "..", latestLink)); err != nil || latest != filepath.Join(runsDir, filepath.Base(o.dir)) {
+	if latest, err := os.Readlink(filepath.Join(o.dir, "..", "..", LatestLink)); err != nil || latest != filepath.Join(runsDir, filepath.Base(o.dir)) {
 		t.Errorf("latest is %q, %v", latest, err)
 	}
 	if _, err := os.Stat(filepath.Join(o.dir, dataDir)); !os.IsNotExist(err) {
@@ -297,7 +297,7 @@ func TestInterrupt(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, absent := range []string{filepath.Join(o.dir, "..", "..", latestLink), filepath.Join(o.dir, dataDir), filepath.Join(o.dir, "short-2")} {
+	for _, absent := range []string{filepath.Join(o.dir, "..", "..", LatestLink), filepath.Join(o.dir, dataDir), filepath.Join(o.dir, "short-2")} {
 		if _, err := os.Lstat(absent); !os.IsNotExist(err) {
 			t.Errorf("%s: %v", absent, err)
 		}

@@ -2,68 +2,76 @@ package saturation
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"sekali/bench/scenario"
 )
 
+// confirmLength is how many times longer than a probe the run is that confirms the answer: what builds up slowly shows in it.
+const confirmLength = 3
+
 // Plan makes a probe's scenario out of a file: the same text, with one case behind it that sets the phases. So a probe's
 // run.json says verbatim what was run, and replays.
 type Plan struct {
-	path    string
-	text    []byte
-	phases  []scenario.Phase
-	confirm float64 // times the length of a probe
+	path             string
+	text             []byte
+	phases           []scenario.Phase
+	name             string
+	eventsPerRequest int
 }
 
-// NewPlan reads a scenario whose phases are open loop, without cases, sweep or fault: the search sets the rates.
-func NewPlan(path string, text []byte, confirm float64) (*Plan, error) {
-	s, err := scenario.Parse(path, text)
-	if err != nil {
-		return nil, err
-	}
+// NewPlan takes a scenario whose phases are open loop, without cases, sweep or fault: the search sets the rates.
+func NewPlan(s *scenario.Scenario) (*Plan, error) {
 	if len(s.Cases) != 1 || s.Cases[0].Name != "" {
-		return nil, fmt.Errorf("%s: a search has neither cases nor a sweep", path)
+		return nil, fmt.Errorf("%s: a search has neither cases nor a sweep", s.Path)
 	}
 	settings := s.Cases[0].Settings
 	if settings.Fault.Kind != scenario.NoFault {
-		return nil, fmt.Errorf("%s: a search has no fault", path)
+		return nil, fmt.Errorf("%s: a search has no fault", s.Path)
 	}
 	if slices.ContainsFunc(settings.Load.Phases, func(p scenario.Phase) bool { return p.Rate == 0 }) {
-		return nil, fmt.Errorf("%s: a search sets the rates: every phase needs one, and a duration", path)
+		return nil, fmt.Errorf("%s: a search sets the rates: every phase needs one, and a duration", s.Path)
 	}
-	return &Plan{path: path, text: text, phases: settings.Load.Phases, confirm: confirm}, nil
+	return &Plan{path: s.Path, text: s.Text, phases: settings.Load.Phases, name: s.Name,
+		eventsPerRequest: settings.Load.EventsPerRequest}, nil
 }
 
-// scenario is that of probe number n, at so many requests a second, rounded to a whole number.
-func (p *Plan) scenario(kind Kind, n int, rate float64) (*scenario.Scenario, error) {
+// probe is the scenario of a search's probe number n, from 1, at so many requests a second.
+func (p *Plan) probe(kind Kind, n int, rate float64) (*scenario.Scenario, error) {
 	var phases []string
 	for _, phase := range p.phases {
 		duration := time.Duration(phase.Duration)
 		if kind == Confirming && phase.Measured {
-			duration = time.Duration(float64(duration) * p.confirm)
+			duration *= confirmLength
 		}
-		phases = append(phases, fmt.Sprintf("{name: %s, rate: %d/s, duration: %s, measured: %v}", phase.Name, whole(rate), duration, phase.Measured))
+		phases = append(phases, fmt.Sprintf("{name: %s, rate: %s/s, duration: %s, measured: %v}", phase.Name, decimal(rate), duration, phase.Measured))
 	}
-	return p.with(fmt.Sprintf("cases:\n  - name: %s-%02d\n    load: {phases: [%s]}\n", kind, n, strings.Join(phases, ", ")))
+	return p.with(fmt.Sprintf("cases:\n  - name: %s\n    load: {phases: [%s]}\n", caseName(kind, n), strings.Join(phases, ", ")))
 }
+
+func caseName(kind Kind, n int) string { return fmt.Sprintf("%s-%02d", kind, n) }
+
+// decimal writes a rate in full.
+func decimal(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) }
 
 // curvePoints are the shares of the rate that was found at which the curve is measured.
 var curvePoints = []float64{0.10, 0.20, 0.35, 0.50, 0.65, 0.75, 0.85, 0.95, 1.00, 1.05}
 
-// curve is a sweep over the rates.
+// curve is a sweep over whole rates around the one that was found, nil where there are no two of them.
 func (p *Plan) curve(rate float64) (*scenario.Scenario, error) {
 	var values []string
 	for _, share := range curvePoints {
-		values = append(values, fmt.Sprint(whole(share*rate)))
+		if value := math.Round(share * rate); value >= 1 {
+			values = append(values, decimal(value))
+		}
 	}
-	if len(slices.Compact(values)) < len(curvePoints) {
-		return nil, errors.New("the rate is too low for a curve: its points would be the same")
+	if values = slices.Compact(values); len(values) < 2 {
+		return nil, nil
 	}
 	return p.with("sweep: {parameter: load.rate, values: [" + strings.Join(values, ", ") + "]}\n")
 }
@@ -72,6 +80,3 @@ func (p *Plan) with(more string) (*scenario.Scenario, error) {
 	text := append(bytes.TrimRight(slices.Clone(p.text), "\n"), '\n')
 	return scenario.Parse(p.path, append(text, more...))
 }
-
-// whole is the rate that is run.
-func whole(rate float64) int { return max(1, int(math.Round(rate))) }

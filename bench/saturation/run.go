@@ -1,6 +1,9 @@
+// Package saturation finds the highest rate of requests at which an aggregator meets an objective: a search of audited probes that
+// ends, an answer that is confirmed, and the curve of latency against rate. What it says follows from the probes' raw files.
 package saturation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,194 +11,255 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/montanaflynn/stats"
 
 	"sekali/bench/result"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
 
-// Agreement is how far the answers of several searches may be apart, as a share of their median.
-const Agreement = 0.10
-
-// SearchFile is what a search leaves behind, beside its runs.
-const SearchFile = "search.json"
-
 // Config says what to search for.
 type Config struct {
-	Plan      *Plan
-	Objective Objective
-	Text      string // the objective, as it was given
-	Start     float64
-	Repeat    int           // searches
-	Curve     bool          // measure one at the answer
-	Runner    runner.Config // Out is the folder of the searches
+	Plan   *Plan
+	Search scenario.Search
+	Curve  bool          // measure one at the answer
+	Runner runner.Config // Out is the folder of the searches; Finished is called for the curve's results alone
+	// Run is runner.Run.
+	Run func(ctx context.Context, config runner.Config, stdout, stderr io.Writer) (dir string, exit int)
 }
 
-// Record is search.json.
-type Record struct {
-	Objective        string   `json:"objective"`
-	EventsPerRequest int      `json:"events_per_request"`
-	Searches         []Answer `json:"searches"`
-	Agree            bool     `json:"agree"` // all found one, and they are within a tenth
-	Curve            string   `json:"curve"` // the run of the curve, from this file on; "": none
-}
+// The ways in which searches end before their end.
+var (
+	errInterrupted = errors.New("interrupted")
+	errBudget      = errors.New("the budget was used up")
+	errFailed      = errors.New("a run failed")
+	errUsage       = errors.New("nothing could be run")
+)
 
-// Answer is what one search came to.
-type Answer struct {
-	RequestsPerS float64 `json:"requests_per_s"` // the highest rate that was met and confirmed; without one, the highest that short probes met
-	EventsPerS   float64 `json:"events_per_s"`
-	Error        string  `json:"error"` // "": found and confirmed
-	Probes       []Probe `json:"probes"`
-}
-
-// Probe is one run of a search, in order.
-type Probe struct {
-	Kind         Kind     `json:"kind"`
-	RequestsPerS int      `json:"requests_per_s"`
-	Met          bool     `json:"met"`
-	Failed       []string `json:"failed"`  // terms of the objective
-	Invalid      []string `json:"invalid"` // reasons
-	Dir          string   `json:"dir"`     // the result folder, from this file on
-}
-
-// Agree says whether rates are within Agreement of their median.
-func Agree(rates []float64) bool {
-	median, err := stats.Median(rates)
-	return err == nil && slices.Max(rates)-slices.Min(rates) <= Agreement*median
-}
-
-// Run searches, draws nothing, writes search.json and returns it with the exit code.
+// Run searches as often as it was asked to, measures the curve, writes search.json however that ends, and returns it with the exit
+// code: that of runner.Run for what failed, and runner.ExitInvalid where the searches went to their end, or to that of the budget,
+// without an answer that they agree on.
 func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, int) {
-	settings, err := config.Plan.with("")
-	if err != nil {
-		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-		return Record{}, runner.ExitUsage
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(config.Search.Budget), errBudget)
+	defer cancel()
+	s := session{Config: config, stdout: stdout, stderr: stderr, record: Record{
+		Scenario: config.Plan.name, Objective: config.Search.Objective.String(), EventsPerRequest: config.Plan.eventsPerRequest,
+		Repeat: config.Search.Repeat, BudgetS: time.Duration(config.Search.Budget).Seconds(), Searches: []Answer{}}}
+	exit := s.run(ctx)
+	if exit == runner.ExitUsage {
+		return s.record, exit
 	}
-	record := Record{Objective: config.Text, EventsPerRequest: settings.Cases[0].Settings.Load.EventsPerRequest}
-	exit, found := runner.ExitHeld, []float64{}
-	for n := range config.Repeat {
-		fmt.Fprintf(stdout, "search %d of %d: %s\n", n+1, config.Repeat, config.Text)
-		answer, err := search(ctx, config, record.EventsPerRequest, stdout, stderr)
-		record.Searches = append(record.Searches, answer)
-		switch {
-		case err == nil:
-			found = append(found, answer.RequestsPerS)
-			fmt.Fprintf(stdout, "  found and confirmed: %.0f requests/s, %.0f events/s\n", answer.RequestsPerS, answer.EventsPerS)
-		case errors.Is(err, errFailed) || ctx.Err() != nil:
-			fmt.Fprintf(stdout, "  %v\n", err)
-			return record, runner.ExitFailed
-		default:
-			exit = runner.ExitInvalid
-			fmt.Fprintf(stdout, "  %v (highest that was met: %.0f requests/s)\n", err, answer.RequestsPerS)
+	if err := errors.Join(s.record.Write(config.Runner.Out), s.unlink()); err != nil {
+		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
+		return s.record, runner.ExitFailed
+	}
+	fmt.Fprintf(stdout, "every probe: %s\n", filepath.Join(config.Runner.Out, SearchFile))
+	return s.record, exit
+}
+
+// session is a record in the making.
+type session struct {
+	Config
+	stdout, stderr io.Writer
+	record         Record
+}
+
+func (s *session) run(ctx context.Context) (exit int) {
+	for n := range s.Search.Repeat {
+		start := s.start()
+		fmt.Fprintf(s.stdout, "search %d of %d: %s, from %s requests/s\n", n+1, s.Search.Repeat, s.record.Objective, decimal(start.Rate))
+		err := s.search(ctx, start)
+		exit = max(exit, exitOf(err))
+		if err != nil && !isEnd(err) {
+			return s.end(err)
 		}
 	}
-	record.Agree = len(found) == config.Repeat && Agree(found)
-	switch {
-	case config.Repeat > 1 && record.Agree:
-		fmt.Fprintf(stdout, "the %d searches agree within %.0f %%\n", config.Repeat, 100*Agreement)
-	case config.Repeat > 1:
-		fmt.Fprintf(stdout, "the %d searches do not agree within %.0f %%\n", config.Repeat, 100*Agreement)
+	s.record.compare()
+	fmt.Fprintln(s.stdout, s.record.Verdict())
+	if s.record.Agree != nil && !*s.record.Agree {
 		exit = runner.ExitInvalid
 	}
-	if config.Curve && len(found) > 0 {
-		median, _ := stats.Median(found) // there is one
-		if record.Curve, err = curve(ctx, config, median, stdout, stderr); err != nil {
-			fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-			exit = runner.ExitFailed
-		}
+	median, found := s.record.Median()
+	if !s.Curve || !found {
+		return exit
 	}
-	text, err := result.MarshalJSON(record)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(config.Runner.Out, SearchFile), text, 0o644)
+	err := s.curve(ctx, median)
+	if err != nil && !isEnd(err) {
+		return s.end(err)
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-		exit = runner.ExitFailed
-	}
-	return record, exit
+	return max(exit, exitOf(err))
 }
 
-var errFailed = errors.New("a probe failed")
+// end is that before the end.
+func (s *session) end(err error) (exit int) {
+	s.record.Ended = err.Error()
+	fmt.Fprintf(s.stdout, "ended early: %v\n", err)
+	return exitOf(err)
+}
 
-func search(ctx context.Context, config Config, perRequest int, stdout, stderr io.Writer) (Answer, error) {
-	answer := Answer{Probes: []Probe{}}
-	rate, err := Search(config.Start, func(kind Kind, rate float64) (Outcome, error) {
-		s, err := config.Plan.scenario(kind, len(answer.Probes)+1, rate)
-		if err != nil {
-			return Invalid, err
+// isEnd says that a search or a curve went to its end, with or without an answer.
+func isEnd(err error) bool {
+	for _, end := range []error{ErrInvalid, ErrNone, ErrNotConfirmed, ErrUnbounded} {
+		if errors.Is(err, end) {
+			return true
 		}
-		probe, err := config.ask(ctx, s, kind, whole(rate), stderr)
+	}
+	return false
+}
+
+func exitOf(err error) int {
+	switch {
+	case err == nil:
+		return runner.ExitHeld
+	case isEnd(err), errors.Is(err, errBudget):
+		return runner.ExitInvalid
+	case errors.Is(err, errUsage):
+		return runner.ExitUsage
+	}
+	return runner.ExitFailed
+}
+
+// start is where the next search begins: with small steps at the first answer, once there is one.
+func (s *session) start() Start {
+	if found := s.record.found(); len(found) > 0 {
+		return Start{found[0], nearStep}
+	}
+	return Start{float64(s.Search.Start), farStep}
+}
+
+// search adds an answer to the record, whatever it is.
+func (s *session) search(ctx context.Context, start Start) error {
+	answer := Answer{Start: start.Rate, Step: start.Step, Probes: []Probe{}}
+	rate, err := Search(start, func(kind Kind, rate float64) (Outcome, error) {
+		probe, err := s.probe(ctx, kind, len(answer.Probes)+1, rate)
 		if err != nil {
 			return Invalid, err
 		}
 		answer.Probes = append(answer.Probes, probe)
-		fmt.Fprintf(stdout, "  %s\n", probe)
-		switch {
-		case len(probe.Invalid) > 0:
-			return Invalid, nil
-		case probe.Met:
-			return Met, nil
-		}
-		return Missed, nil
+		fmt.Fprintf(s.stdout, "  %s\n", probe)
+		return probe.Outcome(), nil
 	})
-	answer.RequestsPerS = float64(whole(rate))
-	answer.EventsPerS = answer.RequestsPerS * float64(perRequest)
-	if err != nil {
-		answer.Error = err.Error()
-	}
-	return answer, err
+	answer.end(rate, s.record.EventsPerRequest, err)
+	s.record.Searches = append(s.record.Searches, answer)
+	fmt.Fprintf(s.stdout, "  %s\n", answer)
+	return err
 }
 
-// ask runs one probe. A failed audit or expectation ends the search: what loses events has no rate.
-func (c Config) ask(ctx context.Context, s *scenario.Scenario, kind Kind, rate int, stderr io.Writer) (Probe, error) {
-	config := c.Runner
-	config.Scenarios, config.Repeat = []*scenario.Scenario{s}, 1
-	dir, exit := runner.Run(ctx, config, io.Discard, stderr)
-	if exit != runner.ExitHeld && exit != runner.ExitInvalid {
-		return Probe{}, fmt.Errorf("%w, exit code %d: %s", errFailed, exit, dir)
+// probe runs one. A failed audit or expectation ends the searches: what loses events has no rate.
+func (s *session) probe(ctx context.Context, kind Kind, n int, rate float64) (Probe, error) {
+	one, err := s.Plan.probe(kind, n, rate)
+	if err != nil {
+		return Probe{}, err
+	}
+	config := s.Runner
+	config.Finished = nil // a page for each of dozens of probes is more than they are worth
+	dir, _, err := s.measure(ctx, config, one)
+	if err != nil {
+		return Probe{}, err
 	}
 	folders, err := result.Open(dir)
 	if err != nil {
 		return Probe{}, err
 	}
+	below, err := filepath.Rel(s.Runner.Out, folders[0].Dir)
+	if err != nil {
+		return Probe{}, err
+	}
 	run := folders[0].Run
-	probe := Probe{Kind: kind, RequestsPerS: rate, Failed: c.Objective.Failed(run.Summary), Invalid: run.Validity.Reasons}
-	probe.Met = len(probe.Failed) == 0
-	probe.Dir, err = filepath.Rel(c.Runner.Out, folders[0].Dir)
-	return probe, err
+	return newProbe(kind, rate, s.Search.Objective.Objective, run.Summary, run.Validity, filepath.ToSlash(below)), nil
+}
+
+// curve measures latency against rate.
+func (s *session) curve(ctx context.Context, rate float64) error {
+	sweep, err := s.Plan.curve(rate)
+	if err != nil {
+		return err
+	}
+	if sweep == nil {
+		fmt.Fprintln(s.stdout, "no curve: around so low a rate there are no two whole ones")
+		return nil
+	}
+	fmt.Fprintf(s.stdout, "curve: %d rates around %s requests/s\n", len(sweep.Cases), decimal(rate))
+	dir, exit, err := s.measure(ctx, s.Runner, sweep)
+	if err != nil {
+		return err
+	}
+	if s.record.Curve, err = filepath.Rel(s.Runner.Out, dir); err != nil {
+		return err
+	}
+	s.record.Curve = filepath.ToSlash(s.record.Curve)
+	if exit == runner.ExitInvalid {
+		fmt.Fprintln(s.stdout, "  INVALID in part: the picture says where")
+		return ErrInvalid
+	}
+	return nil
+}
+
+// measure runs a scenario; exit is runner.ExitHeld or runner.ExitInvalid unless there is an error, which says why.
+func (s *session) measure(ctx context.Context, config runner.Config, one *scenario.Scenario) (dir string, exit int, err error) {
+	config.Scenarios, config.Repeat = []*scenario.Scenario{one}, 1
+	var said bytes.Buffer
+	dir, exit = s.Run(ctx, config, &said, s.stderr)
+	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errBudget):
+		return dir, exit, fmt.Errorf("%w: %s", errBudget, time.Duration(s.Search.Budget))
+	case ctx.Err() != nil:
+		return dir, exit, errInterrupted
+	case exit == runner.ExitUsage:
+		return dir, exit, errUsage
+	case exit == runner.ExitFailed:
+		_, _ = io.Copy(s.stderr, &said) // what did not hold
+		return dir, exit, fmt.Errorf("%w: %s", errFailed, dir)
+	}
+	return dir, exit, nil
+}
+
+// unlink removes the runner's link to the latest of the probes, which says nothing.
+func (s *session) unlink() error {
+	if err := os.Remove(filepath.Join(s.Runner.Out, runner.LatestLink)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (p Probe) String() string {
-	text := fmt.Sprintf("%-7s %6d requests/s: met", p.Kind, p.RequestsPerS)
-	if !p.Met {
-		text = fmt.Sprintf("%-7s %6d requests/s: missed", p.Kind, p.RequestsPerS)
-	}
-	for _, reason := range slices.Concat(p.Failed, p.Invalid) {
-		text += "; " + reason
-	}
-	if len(p.Invalid) > 0 {
-		text += " (INVALID: does not count)"
+	word := map[Outcome]string{Met: "met", Missed: "missed", Invalid: "INVALID, does not count"}[p.Outcome()]
+	text := fmt.Sprintf("%-7s %6s requests/s: %s", p.Kind, decimal(p.RequestsPerS), word)
+	if reasons := slices.Concat(p.Failed, p.Invalid); len(reasons) > 0 {
+		text += ": " + strings.Join(reasons, "; ")
 	}
 	return text
 }
 
-// curve measures latency against rate and returns the run's folder, from the searches' folder on.
-func curve(ctx context.Context, config Config, rate float64, stdout, stderr io.Writer) (string, error) {
-	s, err := config.Plan.curve(rate)
-	if err != nil {
-		return "", err
+func (a Answer) String() string {
+	if a.RequestsPerS == nil {
+		return "no answer: " + a.Error
 	}
-	fmt.Fprintf(stdout, "curve: %d rates up to %d requests/s\n", len(curvePoints), whole(curvePoints[len(curvePoints)-1]*rate))
-	c := config.Runner
-	c.Scenarios, c.Repeat = []*scenario.Scenario{s}, 1
-	dir, exit := runner.Run(ctx, c, io.Discard, stderr)
-	if exit == runner.ExitFailed || exit == runner.ExitUsage {
-		return "", fmt.Errorf("the curve's run failed: %s", dir)
+	return fmt.Sprintf("found and confirmed: %s requests/s, %.0f events/s", decimal(*a.RequestsPerS), *a.EventsPerS)
+}
+
+// Verdict says in a line what the searches came to together.
+func (r *Record) Verdict() string {
+	var rates []string
+	for _, rate := range r.found() {
+		rates = append(rates, decimal(rate))
 	}
-	return filepath.Rel(config.Runner.Out, dir)
+	switch {
+	case len(rates) == 0:
+		return "no rate was confirmed"
+	case r.Repeat == 1:
+		return fmt.Sprintf("answer: %s requests/s, to within %.0f %%", rates[0], 100*Resolution)
+	case len(rates) < r.Repeat:
+		return fmt.Sprintf("%d of %d searches have an answer: %s requests/s", len(rates), r.Repeat, strings.Join(rates, ", "))
+	}
+	word := "agree"
+	if !*r.Agree {
+		word = "do not agree"
+	}
+	median, _ := r.Median() // there is one
+	return fmt.Sprintf("answers: %s requests/s; their range is %.1f %% of their median %s, the bound is %.0f %%: they %s", strings.Join(rates, ", "),
+		100**r.Range, decimal(median), 100*Agreement, word)
 }
 
 // Folder names a search's folder by its start.

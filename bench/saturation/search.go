@@ -3,6 +3,7 @@ package saturation
 import (
 	"errors"
 	"math"
+	"strconv"
 )
 
 // Outcome is what a probe at one rate came to.
@@ -27,10 +28,15 @@ const (
 const (
 	// Resolution is how close the rates that are met and missed have to be: a twentieth is less than the same probe varies by.
 	Resolution = 0.05
-	// growth is from one rate to the next until one is missed.
-	growth = 2
-	// maxGrowth bounds the search upwards and downwards: 2^10 times the first rate.
-	maxGrowth = 10
+	// farStep is from one rate to the next until one is missed, where nothing is known of the answer.
+	farStep = 2
+	// nearStep is the first step where an answer is known: two resolutions. Each further step is the square of the last, up to farStep.
+	nearStep = (1 + Resolution) * (1 + Resolution)
+	// maxSteps bounds the search upwards and downwards: 2^10 times the first rate.
+	maxSteps = 10
+	// lowestRate and highestRate, in requests a second, bound what is probed: below, a probe of seconds holds hardly a request, and
+	// above, the curve would ask for more than a scenario may.
+	lowestRate, highestRate = 1, 900_000
 	// maxConfirmations is how many rates are tried for longer, each a twentieth below the last.
 	maxConfirmations = 5
 )
@@ -38,14 +44,18 @@ const (
 // The ways in which a search ends without an answer.
 var (
 	ErrInvalid      = errors.New("INVALID: the generator or the machine, not the aggregator, is the limit")
-	ErrNone         = errors.New("no rate meets the objective")
-	ErrNotConfirmed = errors.New("no rate that was met by short probes was met by a longer one")
-	ErrUnbounded    = errors.New("every rate meets the objective, as far as the search goes")
+	ErrNone         = errors.New("none of the probed rates met it")
+	ErrNotConfirmed = errors.New("none of the rates that short probes met was met by a longer one")
+	ErrUnbounded    = errors.New("every probed rate met it, so the limit was not found")
 )
 
-// Search finds the highest rate that ask meets. A rate that is missed is asked for once more, and so is one that is INVALID: the second
-// outcome counts, for a machine hiccups more often than an aggregator twice. It asks at most 2 × (10 + 10 + 5) times.
-func Search(start float64, ask func(kind Kind, rate float64) (Outcome, error)) (rate float64, err error) {
+// Start is where a search begins: at a rate, and how far it goes from there to the next.
+type Start struct{ Rate, Step float64 }
+
+// Search finds the highest rate that ask meets and confirms, to within Resolution; without one there is an error, and no rate. Rates have
+// three significant digits. A rate that is missed is asked for once more, and so is one that is INVALID: the second outcome counts, for
+// a machine hiccups more often than an aggregator twice. It asks at most 2 × (11 + 4 + 5) times.
+func Search(start Start, ask func(kind Kind, rate float64) (Outcome, error)) (rate float64, err error) {
 	try := func(kind Kind, rate float64) (bool, error) {
 		out, err := ask(kind, rate)
 		if err == nil && out != Met {
@@ -58,14 +68,14 @@ func Search(start float64, ask func(kind Kind, rate float64) (Outcome, error)) (
 	}
 	low, high, err := bracket(start, try)
 	if err != nil {
-		return low, err
+		return 0, err
 	}
 	for high/low > 1+Resolution {
-		middle := math.Sqrt(low * high)
+		middle := runnable(math.Sqrt(low * high))
 		met, err := try(Probing, middle)
 		switch {
 		case err != nil:
-			return low, err
+			return 0, err
 		case met:
 			low = middle
 		default:
@@ -73,41 +83,53 @@ func Search(start float64, ask func(kind Kind, rate float64) (Outcome, error)) (
 		}
 	}
 	for range maxConfirmations {
-		if met, err := try(Confirming, low); err != nil || met {
-			return low, err
+		met, err := try(Confirming, low)
+		switch {
+		case err != nil:
+			return 0, err
+		case met:
+			return low, nil
 		}
-		low /= 1 + Resolution
+		low = runnable(low / (1 + Resolution))
 	}
-	return low, ErrNotConfirmed
+	return 0, ErrNotConfirmed
 }
 
-// bracket returns a rate that is met and one that is missed, at most growth apart.
-func bracket(start float64, try func(Kind, float64) (bool, error)) (low, high float64, err error) {
-	met, err := try(Probing, start)
+// bracket returns a rate that is met and one that is missed, at most farStep apart.
+func bracket(start Start, try func(Kind, float64) (bool, error)) (low, high float64, err error) {
+	rate, step := runnable(start.Rate), start.Step
+	met, err := try(Probing, rate)
 	if err != nil {
 		return 0, 0, err
 	}
-	rate := start
-	for range maxGrowth {
+	for range maxSteps {
 		last := rate
 		if met {
-			rate *= growth
+			rate = runnable(rate * step)
 		} else {
-			rate /= growth
+			rate = runnable(rate / step)
+		}
+		if rate == last {
+			break
 		}
 		again, err := try(Probing, rate)
-		if err != nil && met {
-			return last, 0, err
-		}
 		if err != nil {
 			return 0, 0, err
 		}
 		if again != met {
 			return min(last, rate), max(last, rate), nil
 		}
+		step = min(step*step, farStep)
 	}
 	if met {
-		return rate, 0, ErrUnbounded
+		return 0, 0, ErrUnbounded
 	}
 	return 0, 0, ErrNone
+}
+
+// runnable is the nearest rate that is probed: of three significant digits, a tenth of the resolution apart.
+func runnable(rate float64) float64 {
+	// Reading back what was just written cannot fail.
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(rate, 'g', 3, 64), 64)
+	return min(max(rounded, lowestRate), highestRate)
 }

@@ -34,6 +34,12 @@ func check(s *Scenario, root ast.Node, named []caseText) error {
 	if p := checkHead(s); p != nil {
 		return place(s.Path, root, "", p)
 	}
+	if node := find(root, "search"); node != nil && node.Type() == ast.NullType {
+		return at(s.Path, start(node), "search: an objective, a start, a number of repeats or a budget is needed")
+	}
+	if p := s.Search.check(); p != nil {
+		return place(s.Path, root, "", p)
+	}
 	seen := map[string]bool{}
 	for i, c := range named {
 		if p := checkCaseName(c.Name, seen); p != nil {

@@ -43,6 +43,7 @@ type fileText struct {
 	Question string     `yaml:"question"`
 	Tags     []string   `yaml:"tags"`
 	Settings Settings   `yaml:",inline"`
+	Search   Search     `yaml:"search"`
 	Sweep    *sweepText `yaml:"sweep"`
 	Cases    []caseText `yaml:"cases"`
 }
@@ -65,6 +66,9 @@ func Parse(path string, text []byte) (*Scenario, error) {
 		return nil, err
 	}
 	var content fileText
+	if content.Search, err = newSearch(); err != nil {
+		return nil, err
+	}
 	if err := decode(path, root, &content); err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func Parse(path string, text []byte) (*Scenario, error) {
 	if fraction.token != nil {
 		return nil, at(path, fraction.token, fmt.Sprintf("%q is not a whole number", fraction.token.Value))
 	}
-	s := &Scenario{Path: path, Text: text, Name: content.Name, Question: content.Question, Tags: content.Tags}
+	s := &Scenario{Path: path, Text: text, Name: content.Name, Question: content.Question, Tags: content.Tags, Search: content.Search}
 	if err := resolve(path, root, content, s); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ type Scenario struct {
 	Name     string
 	Question string
 	Tags     []string
+	Search   Search // for bench saturate; every scenario has one, by default
 	Cases    []Case // at least one; the only one of a file without `cases` and `sweep` has the name ""
 }
 

@@ -138,6 +138,25 @@ func TestEveryParameterCanBeSwept(t *testing.T) {
 	}
 }
 
+func TestSearch(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "p99<50ms,refused=0,unknown=0,backlog<2s,leftover<10% from 100/s, 1 within 15m0s",
+		"search: {start: 2.5/s}\n": "p99<50ms,refused=0,unknown=0,backlog<2s,leftover<10% from 2.5/s, 1 within 15m0s",
+		"search: {objective: p50<1ms, repeat: 3}\n":                "p50<1ms from 100/s, 3 within 15m0s",
+		"search:\n  objective: p99<1s, refused=0\n  budget: 90s\n": "p99<1s,refused=0 from 100/s, 1 within 1m30s",
+	} {
+		s, err := Parse("s.yaml", []byte(full+text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		got := fmt.Sprintf("%s from %g/s, %d within %s", s.Search.Objective, float64(s.Search.Start), s.Search.Repeat, time.Duration(s.Search.Budget))
+		if got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestCount(t *testing.T) {
 	for _, test := range []struct {
 		count     Count
@@ -219,6 +238,22 @@ var refused = []struct{ name, old, new string }{
 	{"sweep of what a case sets", "aggregator: {ack: journal, batch_events: 5000}", "sweep: {parameter: aggregator.ack, values: [journal, store]}"},
 	{"sweep with an unknown key", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time, uuid4], from: 1}"},
 	{"sweep with a bad setting beside it", "stream: {seed: 11,", "sweep: {parameter: stream.distance, values: [recent, history]}\nstream: {seed: 11, topics: -1,"},
+	{"search of nothing", "expect: {refused: 0}", "search:"},
+	{"search for nothing", "expect: {refused: 0}", "search: {objective: ''}"},
+	{"objective without a unit", "expect: {refused: 0}", "search:\n  objective: p99<50ms,backlog<2"},
+	{"objective without a unit, quoted", "expect: {refused: 0}", "search: {objective: 'p99<50ms,backlog<2'}"},
+	{"objective that bounds a metric twice", "expect: {refused: 0}", "search: {objective: 'p99<50ms, p99<60ms'}"},
+	{"objective that is a list", "expect: {refused: 0}", "search: {objective: [p99<50ms]}"},
+	{"start of a search without a unit", "expect: {refused: 0}", "search: {start: 100}"},
+	{"start of a search that is no number", "expect: {refused: 0}", "search: {start: NaN/s}"},
+	{"start of a search that is infinite", "expect: {refused: 0}", "search: {start: Inf/s}"},
+	{"start of a search in hexadecimal", "expect: {refused: 0}", "search: {start: 0x10/s}"},
+	{"start of a search below one", "expect: {refused: 0}", "search: {start: 0.5/s}"},
+	{"no search at all", "expect: {refused: 0}", "search: {repeat: 0}"},
+	{"too many searches", "expect: {refused: 0}", "search: {repeat: 1000}"},
+	{"search without time", "expect: {refused: 0}", "search: {budget: 0s}"},
+	{"search for ever", "expect: {refused: 0}", "search: {budget: 1000h}"},
+	{"search with an unknown key", "expect: {refused: 0}", "search: {objective: 'p99<50ms', until: 3}"},
 	{"anchor", "{seed: 11,", "&s {seed: 11,"},
 	{"alias", "{name: journal}", "{name: *n}"},
 	{"tag", "name: kill", "name: !!str kill"},

@@ -2,10 +2,9 @@ package scenario
 
 import (
 	"fmt"
-	"math"
 	"reflect"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -36,16 +35,29 @@ func (r *Rate) UnmarshalYAML(node ast.Node) error {
 	if bare {
 		return refuse(node, "%s has no unit: write %s/s", text, text)
 	}
-	number, unit, _ := strings.Cut(text, "/")
-	value, err := strconv.ParseFloat(number, 64)
-	if err != nil || unit != "s" || math.IsNaN(value) || math.IsInf(value, 0) {
-		return refuse(node, `%q is not a rate such as "50/s"`, text)
+	if *r, err = ParseRate(text); err != nil {
+		return refuse(node, "%s", err)
+	}
+	return nil
+}
+
+// rateText is of a decimal number: NaN, Inf and hexadecimal, which strconv reads too, are slips here.
+var rateText = regexp.MustCompile(`^(-?[0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)/s$`)
+
+// ParseRate reads "50/s".
+func ParseRate(text string) (Rate, error) {
+	found := rateText.FindStringSubmatch(text)
+	if found == nil {
+		return 0, fmt.Errorf(`%q is not a rate such as "50/s"`, text)
+	}
+	value, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		return 0, fmt.Errorf(`%q is not a rate such as "50/s"`, text)
 	}
 	if value <= 0 {
-		return refuse(node, "a rate must be above 0, not %s", text)
+		return 0, fmt.Errorf("a rate must be above 0, not %s", text)
 	}
-	*r = Rate(value)
-	return nil
+	return Rate(value), nil
 }
 
 // UnmarshalYAML reads "3s" or "250ms".

@@ -5,74 +5,101 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"sekali/bench/objective"
 	reports "sekali/bench/report"
 	"sekali/bench/runner"
 	"sekali/bench/saturation"
+	"sekali/bench/scenario"
 )
 
-const (
-	// defaultObjective is what most people mean by "it keeps up": nearly everybody is answered soon, nobody is turned away, and
-	// what is accepted is processed as fast as it comes.
-	defaultObjective = "p99<50ms,refused=0,backlog<2s,leftover<10%"
-	// confirmLength is how much longer than a probe the run is that confirms the answer.
-	confirmLength = 3
-)
+// saturateFlags lay what the command line says of the search over what the scenario says.
+type saturateFlags struct {
+	scenario string
+	config   saturation.Config
+	set      []func(*scenario.Search)
+}
+
+func (f *saturateFlags) bind(flags *flag.FlagSet) {
+	flags.StringVar(&f.scenario, "scenario", "saturation", "the scenario's `file` or name: open loop, its rates are set by the search, which its block search describes")
+	flags.Func("objective", "what a rate has to meet, in place of the scenario's: `terms` of "+strings.Join(objective.Names(), ", "), func(text string) error {
+		o, err := objective.Parse(text)
+		f.set = append(f.set, func(s *scenario.Search) { s.Objective.Objective = o })
+		return err
+	})
+	flags.Func("start", "the first `rate` in requests a second, in place of the scenario's, such as 100/s", func(text string) error {
+		rate, err := scenario.ParseRate(strings.TrimSuffix(text, "/s") + "/s")
+		f.set = append(f.set, func(s *scenario.Search) { s.Start = rate })
+		return err
+	})
+	repeat := flags.Int("repeat", 0, "how many searches, in place of the scenario's; they have to agree within 10 %")
+	budget := flags.Duration("budget", 0, "the most `time` that all of it may take, in place of the scenario's")
+	f.set = append(f.set, func(s *scenario.Search) {
+		flags.Visit(func(given *flag.Flag) {
+			switch given.Name {
+			case "repeat":
+				s.Repeat = *repeat
+			case "budget":
+				s.Budget = scenario.Duration(*budget)
+			}
+		})
+	})
+	flags.BoolVar(&f.config.Curve, "curve", true, "measure latency at ten rates up to 105 % of the answer")
+	flags.StringVar(&f.config.Runner.Out, "out", "results", "`folder` that gets runs/saturate-<time>")
+	flags.StringVar(&f.config.Runner.Aggregator, "aggregator", "bin/aggregator", "`program` to start for each probe, or URL of a running server, which is left running")
+}
+
+// load reads the scenario.
+func (f *saturateFlags) load() error {
+	path := f.scenario
+	if !strings.ContainsAny(path, "/.") {
+		path = filepath.Join("scenarios", path+".yaml")
+	}
+	s, err := scenario.Read(path)
+	if err != nil {
+		return err
+	}
+	f.config.Search = s.Search
+	for _, set := range f.set {
+		set(&f.config.Search)
+	}
+	if err := f.config.Search.Check(); err != nil {
+		return err
+	}
+	f.config.Plan, err = saturation.NewPlan(s)
+	return err
+}
 
 // saturate searches for the highest rate that meets an objective.
 func saturate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("saturate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	name := flags.String("scenario", "saturation", "the scenario's `file` or name: open loop, its rates are set by the search")
-	objective := flags.String("objective", defaultObjective, "what a rate has to meet: `terms` of p50, p90, p99, p999, refused, unknown, backlog and leftover")
-	start := flags.Float64("start", 100, "the first `rate`, in requests a second")
-	config := saturation.Config{}
-	flags.IntVar(&config.Repeat, "repeat", 1, "how many searches; they have to agree within 10 %")
-	flags.BoolVar(&config.Curve, "curve", true, "measure latency at ten rates up to 105 % of the answer")
-	flags.StringVar(&config.Runner.Out, "out", "results", "`folder` that gets runs/saturate-<time>")
-	flags.StringVar(&config.Runner.Aggregator, "aggregator", "bin/aggregator", "`program` to start for each probe, or URL of a running server, which is left running")
+	f := saturateFlags{}
+	f.bind(flags)
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return exit
 	}
-	usage := func(err error) int {
+	if err := f.load(); err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
 		return runner.ExitUsage
 	}
-	var err error
-	if config.Objective, err = saturation.Parse(*objective); err != nil {
-		return usage(err)
+	f.config.Run = runner.Run
+	f.config.Runner.Version, f.config.Runner.Self, f.config.Runner.Finished = version, self, reports.WritePage
+	f.config.Runner.Out = saturation.Folder(f.config.Runner.Out, time.Now())
+	record, exit := saturation.Run(ctx, f.config, stdout, stderr)
+	if record.Curve == "" {
+		return exit
 	}
-	if config.Text, config.Start = *objective, *start; *start < 1 || config.Repeat < 1 {
-		return usage(fmt.Errorf("-start and -repeat must be at least 1"))
-	}
-	path := *name
-	if !strings.ContainsAny(path, "/.") {
-		path = filepath.Join("scenarios", path+".yaml")
-	}
-	text, err := os.ReadFile(path)
+	curves, err := reports.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)))
 	if err != nil {
-		return usage(err)
+		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
+		return runner.ExitFailed
 	}
-	if config.Plan, err = saturation.NewPlan(path, text, confirmLength); err != nil {
-		return usage(err)
+	for _, path := range curves {
+		fmt.Fprintf(stdout, "curve: %s\n", path)
 	}
-	config.Runner.Version, config.Runner.Self, config.Runner.Finished = version, self, reports.WritePage
-	config.Runner.Out = saturation.Folder(config.Runner.Out, time.Now())
-	record, exit := saturation.Run(ctx, config, stdout, stderr)
-	if record.Curve != "" {
-		curves, err := reports.WriteCurves(filepath.Join(config.Runner.Out, record.Curve))
-		if err != nil {
-			fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-			return runner.ExitFailed
-		}
-		for _, path := range curves {
-			fmt.Fprintf(stdout, "curve: %s\n", path)
-		}
-	}
-	fmt.Fprintf(stdout, "every probe: %s\n", filepath.Join(config.Runner.Out, saturation.SearchFile))
 	return exit
 }
