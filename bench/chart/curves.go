@@ -28,7 +28,7 @@ func Curves(xLabel string, panels []Panel) ([]byte, error) {
 			if err := addLine(p, j, line, len(lines) > 1); err != nil {
 				return nil, err
 			}
-			p.Add(marks{line: line, series: j})
+			p.Add(marks{line: line, series: j, crossed: panel.Crossed})
 		}
 		p.X.Tick.Marker = valueTicks(values)
 		p.Y.Min, p.Y.Max = low, high // adding a line may have widened it
@@ -140,16 +140,23 @@ func (v valueTicks) Ticks(low, high float64) []plot.Tick {
 
 // marks are the measured points of a line.
 type marks struct {
-	line   Line
-	series int
+	line    Line
+	series  int
+	crossed []float64 // values of X
 }
 
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
 	glyph := draw.GlyphStyle{Color: colours[m.series%len(colours)], Radius: 2.8, Shape: shapes[m.series%len(shapes)]}
+	cross := draw.GlyphStyle{Color: faultColour, Radius: 7, Shape: draw.CrossGlyph{}}
 	for i, y := range m.line.Y {
-		if !math.IsNaN(y) {
-			c.DrawGlyph(glyph, vg.Point{X: toX(m.line.X[i]), Y: toY(y)})
+		if math.IsNaN(y) {
+			continue
+		}
+		at := vg.Point{X: toX(m.line.X[i]), Y: toY(y)}
+		c.DrawGlyph(glyph, at)
+		if slices.Contains(m.crossed, m.line.X[i]) {
+			c.DrawGlyph(cross, at)
 		}
 	}
 }

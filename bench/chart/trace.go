@@ -85,8 +85,8 @@ func (t Trace) RateLabel() string { return "events/s, over " + Number(t.MeanS) +
 // Panels are the run's picture: throughput above, queue depth below.
 func (t Trace) Panels() []Panel {
 	return []Panel{
-		{t.RateLabel(), []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
-		{QueueLabel, []Line{{"queue depth", t.Seconds, t.Depth}}},
+		{Label: t.RateLabel(), Lines: []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
+		{Label: QueueLabel, Lines: []Line{{"queue depth", t.Seconds, t.Depth}}},
 	}
 }
 
@@ -113,5 +113,5 @@ func Run(run result.Run, samples []result.Sample) ([]byte, error) {
 
 // Queues draws the queue traces of two runs in one picture, each from its own start.
 func Queues(nameA string, a Trace, nameB string, b Trace) ([]byte, error) {
-	return Timeline([]Panel{{QueueLabel, []Line{{nameA, a.Seconds, a.Depth}, {nameB, b.Seconds, b.Depth}}}}, nil)
+	return Timeline([]Panel{{Label: QueueLabel, Lines: []Line{{nameA, a.Seconds, a.Depth}, {nameB, b.Seconds, b.Depth}}}}, nil)
 }

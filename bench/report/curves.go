@@ -11,12 +11,13 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
+	"sekali/bench/objective"
 	"sekali/bench/result"
 )
 
 // WriteCurves draws a curve for each scenario of a run's folder that sweeps a parameter, beside index.json, and returns
-// the paths. Of a scenario with one value there is no curve.
-func WriteCurves(dir string) ([]string, error) {
+// the paths. Of a scenario with one value there is no curve. Where a result misses the objective, which may be nil, its marks are crossed.
+func WriteCurves(dir string, o objective.Objective) ([]string, error) {
 	folders, err := result.Open(dir)
 	if err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func WriteCurves(dir string) ([]string, error) {
 		if len(sc.swept()) < 2 {
 			continue
 		}
-		svg, err := sc.curves()
+		svg, err := sc.curves(o)
 		if err != nil {
 			return paths, err
 		}
@@ -91,8 +92,13 @@ var sweptFigures = []struct {
 }
 
 // curves draws a panel for each figure: over a number a line for each curve, over names a bar.
-func (s *scenario) curves() ([]byte, error) {
+func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 	values := s.swept()
+	missed := s.valuesOf(values, func(r repeat) bool { return len(o.Failed(r.Summary)) > 0 })
+	var crossed []float64
+	for _, value := range missed {
+		crossed = append(crossed, numberOf(value))
+	}
 	var names []string
 	for _, g := range s.Cases {
 		if !slices.Contains(names, g.sweep().Curve) {
@@ -105,7 +111,7 @@ func (s *scenario) curves() ([]byte, error) {
 		if figure.parameter != "" && figure.parameter != s.Cases[0].sweep().Parameter {
 			continue
 		}
-		panel, bar := chart.Panel{Label: figure.label}, chart.BarPanel{Label: figure.label}
+		panel, bar := chart.Panel{Label: figure.label, Crossed: crossed}, chart.BarPanel{Label: figure.label}
 		for _, name := range names {
 			line := chart.Line{Name: name}
 			for _, value := range values {
@@ -119,11 +125,15 @@ func (s *scenario) curves() ([]byte, error) {
 		}
 		panels, bars = append(panels, panel), append(bars, bar)
 	}
-	invalid := s.invalidAt(values)
+	// The figures of an INVALID result are drawn, and said to be so.
+	invalid := s.valuesOf(values, func(r repeat) bool { return !r.Run.Validity.Valid })
 	if numeric(values) {
 		label := s.Cases[0].sweep().Parameter
 		if len(invalid) > 0 {
 			label += " (INVALID at " + strings.Join(invalid, ", ") + ")"
+		}
+		if len(missed) > 0 {
+			label += " (crossed: misses the objective, at " + strings.Join(missed, ", ") + ")"
 		}
 		return chart.Curves(label, panels)
 	}
@@ -135,17 +145,17 @@ func (s *scenario) curves() ([]byte, error) {
 	return chart.Bars(values, bars)
 }
 
-// invalidAt are the values at which a result is INVALID: its figures are drawn, and said to be so.
-func (s *scenario) invalidAt(values []string) []string {
-	var invalid []string
+// valuesOf are the values at which a result, of any curve and repeat, is of a kind.
+func (s *scenario) valuesOf(values []string, kind func(repeat) bool) []string {
+	var found []string
 	for _, value := range values {
 		if slices.ContainsFunc(s.Cases, func(g *group) bool {
-			return g.sweep().Value == value && slices.ContainsFunc(g.Repeats, func(r repeat) bool { return !r.Run.Validity.Valid })
+			return g.sweep().Value == value && slices.ContainsFunc(g.Repeats, kind)
 		}) {
-			invalid = append(invalid, value)
+			found = append(found, value)
 		}
 	}
-	return invalid
+	return found
 }
 
 // at is the case at a value of a curve, nil if it was not run to its end.

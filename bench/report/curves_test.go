@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/objective"
 	"sekali/bench/result"
 	"sekali/bench/result/resulttest"
 )
@@ -45,17 +46,22 @@ func sweepRun(t *testing.T, parameter string, values ...string) string {
 }
 
 func TestCurvesOfASweep(t *testing.T) {
+	// The model commits 1000 events/s of the first value's 2500, and of the others all.
+	o, err := objective.Parse("leftover<10%")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		parameter string
 		values    []string
 		says      []string // texts of the picture, in this order
 	}{
-		"numbers rise": {"load.events_per_request", []string{"100", "10", "1000"}, []string{">10<", ">100<", ">1 000<", ">load.events_per_request (INVALID at 100)<"}},
+		"numbers rise": {"load.events_per_request", []string{"100", "10", "1000"}, []string{">10<", ">100<", ">1 000<", ">load.events_per_request (INVALID at 100) (crossed: misses the objective, at 10, 100)<"}},
 		"names are bars in the order of the file": {"stream.distance", []string{"recent", "history"}, []string{">recent (INVALID)<", ">history<"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := sweepRun(t, test.parameter, test.values...)
-			paths, err := WriteCurves(dir)
+			paths, err := WriteCurves(dir, o)
 			if err != nil || !slices.Equal(paths, []string{filepath.Join(dir, "sizes.svg")}) {
 				t.Fatal(paths, err)
 			}
@@ -71,6 +77,9 @@ func TestCurvesOfASweep(t *testing.T) {
 				}
 				rest = after
 			}
+			if crossed := strings.Contains(string(svg), "#B00020"); crossed != strings.Contains(strings.Join(test.says, ""), "crossed") {
+				t.Errorf("crossed: %v", crossed)
+			}
 			for _, text := range []string{"processed events/s", "response time, ms (p50)", "server CPU, µs/stored", "bytes written/stored", ">uuid4<", ">time<"} {
 				if !strings.Contains(string(svg), text) {
 					t.Errorf("no %q", text)
@@ -81,10 +90,10 @@ func TestCurvesOfASweep(t *testing.T) {
 }
 
 func TestNoCurveWithoutASweep(t *testing.T) {
-	if paths, err := WriteCurves(sweepRun(t, "stream.ids", "time")); err != nil || len(paths) > 0 {
+	if paths, err := WriteCurves(sweepRun(t, "stream.ids", "time"), nil); err != nil || len(paths) > 0 {
 		t.Errorf("one value: %v, %v", paths, err)
 	}
-	if paths, err := WriteCurves(filepath.Join(golden, filepath.FromSlash(referenceDir), "synthetic")); err != nil || len(paths) > 0 {
+	if paths, err := WriteCurves(filepath.Join(golden, filepath.FromSlash(referenceDir), "synthetic"), nil); err != nil || len(paths) > 0 {
 		t.Errorf("no sweep: %v, %v", paths, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"path"
 
 	"sekali/bench/chart"
+	"sekali/bench/objective"
 	"sekali/bench/result"
 )
 
@@ -25,9 +26,15 @@ var compared = map[string]bool{"ack-levels": true, "batch-size": true, courseRep
 // pictures draws a scenario: bars where cases are compared or too short for a trace, else a trace for each case.
 func (s *scenario) pictures() ([]picture, error) {
 	if s.swept() != nil {
-		svg, err := s.curves()
+		caption := "What changes with " + s.Cases[0].sweep().Parameter
+		var o objective.Objective
+		if s.Search != nil {
+			o = s.Search.objective
+			caption += "; crossed: misses the objective"
+		}
+		svg, err := s.curves(o)
 		return []picture{{Path: path.Join(picturesDir, s.Name+".svg"), Alt: "What changes with " + s.Cases[0].sweep().Parameter, svg: svg,
-			Caption: "What changes with " + s.Cases[0].sweep().Parameter + ", " + runsOf(s.Cases) + "."}}, err
+			Caption: caption + ", " + runsOf(s.Cases) + "."}}, err
 	}
 	if compared[s.Name] || s.short() {
 		svg, err := s.bars()

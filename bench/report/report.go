@@ -165,6 +165,7 @@ type section struct {
 	Groups         []*group
 	Pictures       []picture
 	Table, Audit   string
+	Search         *search
 	Published      bool // has the course report's own figures beside it
 }
 
@@ -188,7 +189,7 @@ func (s *set) markdown() ([]byte, []picture, error) {
 		}
 		pictures = append(pictures, drawn...)
 		v.Sections = append(v.Sections, section{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
-			Table: sc.table(), Audit: table(sc.Cases, auditRows), Published: sc.Name == courseReport})
+			Table: sc.table(), Audit: table(sc.Cases, auditRows), Search: sc.Search, Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {
 		for i, r := range g.Repeats {

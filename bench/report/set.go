@@ -31,6 +31,7 @@ type set struct {
 type scenario struct {
 	Name, Question string
 	Cases          []*group
+	Search         *search // whose curve the cases are; nil: none
 }
 
 // group is one case of a scenario with all its repeats, at least one.
@@ -56,34 +57,45 @@ func readSet(reference string) (*set, error) {
 		return nil, err
 	}
 	s := &set{}
+	if err := s.read(reference, folders); err != nil {
+		return nil, err
+	}
+	if err := s.readSearches(reference); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(s.scenarios, func(a, b *scenario) int { return cmp.Compare(place(a.Name), place(b.Name)) })
+	return s, nil
+}
+
+// read adds folders, their figures recomputed.
+func (s *set) read(reference string, folders []result.Folder) error {
 	for _, f := range folders {
 		if f.Run.Audit == nil {
-			return nil, fmt.Errorf("report: %s was not audited", f.Dir)
+			return fmt.Errorf("report: %s was not audited", f.Dir)
 		}
 		raw, err := result.ReadRaw(f.Dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		r := repeat{Run: f.Run, Trace: raw.Trace}
 		below, err := filepath.Rel(reference, f.Dir)
 		if err != nil {
-			return nil, fmt.Errorf("report: %w", err)
+			return fmt.Errorf("report: %w", err)
 		}
 		r.Path = path.Join(referenceDir, filepath.ToSlash(below))
 		if r.Summary, err = raw.Summarize(); err != nil {
-			return nil, fmt.Errorf("report: %s: %w", f.Dir, err)
+			return fmt.Errorf("report: %s: %w", f.Dir, err)
 		}
 		r.Run.Validity = raw.Validate(r.Summary)
 		if r.Profiles, err = profile.Read(filepath.Join(f.Dir, result.ProfilesDir), topFunctions); err != nil {
-			return nil, err
+			return err
 		}
 		if r.Flame, err = profile.Flame(filepath.Join(f.Dir, result.ProfilesDir)); err != nil {
-			return nil, err
+			return err
 		}
 		s.add(r)
 	}
-	slices.SortStableFunc(s.scenarios, func(a, b *scenario) int { return cmp.Compare(place(a.Name), place(b.Name)) })
-	return s, nil
+	return nil
 }
 
 func place(name string) int {

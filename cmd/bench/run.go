@@ -115,7 +115,7 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	if dir == "" || ctx.Err() != nil {
 		return dir, exit
 	}
-	curves, err := reports.WriteCurves(dir)
+	curves, err := reports.WriteCurves(dir, nil)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
 		return dir, max(exit, runner.ExitFailed)

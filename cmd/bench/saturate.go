@@ -93,7 +93,7 @@ func saturate(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	if record.Curve == "" {
 		return exit
 	}
-	curves, err := reports.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)))
+	curves, err := reports.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)), f.config.Search.Objective.Objective)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
 		return runner.ExitFailed
