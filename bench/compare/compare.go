@@ -1,7 +1,18 @@
 // Package compare sets two runs side by side, case by case and metric by metric, and says what the evidence is worth.
 //
-// Each metric is tested with Mann-Whitney's U, and the p-values of one comparison are corrected together (Holm), so
-// that comparing many metrics finds no difference by their number alone.
+// A verdict rests on at most six deciding metrics, named in this package and not chosen by what came out. Of each, the
+// ratio B/A is estimated (Hodges-Lehmann, on logarithms) with an interval of 95 %:
+//
+//   - worse: some deciding metric is worse at p ≤ 0.05 after Holm's correction over all deciding metrics of the
+//     comparison, by more than 1 %. It is worse even if it lies within the margin: that it is small does not make it none.
+//   - same or better: every deciding metric's interval lies within the margin or on the good side. All have to, so that
+//     nothing is corrected (an intersection-union test): the chance to pass a B that is worse by the margin is 2.5 %.
+//   - not enough evidence: neither, and what it would take is estimated from the scatter.
+//
+// Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with Wilcoxon's signed ranks: what
+// the machine does to both of a pair cancels, and a drift, which favours A in one pair and B in the next, becomes scatter.
+// Two sides that ran one after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
+// said. Both tests go by ranks, and are exact for so few values.
 package compare
 
 import (
@@ -11,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"sekali/bench/chart"
 	"sekali/bench/result"
@@ -40,7 +52,9 @@ func (v Verdict) String() string {
 // Config names the two sides, each a result folder, a run or a folder of runs.
 type Config struct {
 	A, B     string
-	Pictures string // folder for the queue traces, made if need be; "": none
+	Margin   float64 // how much worse B may be and count as the same, 0 to 1; 0: DefaultMargin
+	Same     bool    // both sides are one program: the noise floor is printed
+	Pictures string  // folder for the queue traces, made if need be; "": none
 }
 
 // Run compares B with A, prints the tables and returns the verdict on B.
@@ -61,26 +75,46 @@ func Run(c Config, w io.Writer) (Verdict, error) {
 	if len(pairs) == 0 {
 		return NotEnough, fmt.Errorf("compare: %s and %s have no scenario and case in common", c.A, c.B)
 	}
+	margin := cmp.Or(c.Margin, DefaultMargin)
 	for i := range pairs {
-		pairs[i].measure()
+		pairs[i].measure(margin)
 	}
-	correct(pairs)
+	tests := correct(pairs)
 	verdict := SameOrBetter
 	for i := range pairs {
-		if err := pairs[i].print(w); err != nil {
+		if err := pairs[i].report(w, design{pairs[i].paired, tests}, c, margin); err != nil {
 			return NotEnough, fmt.Errorf("compare: %w", err)
-		}
-		if c.Pictures != "" {
-			path, err := pairs[i].draw(c.Pictures)
-			if err != nil {
-				return NotEnough, err
-			}
-			fmt.Fprintf(w, "queue traces: %s\n", path)
 		}
 		verdict = verdict.with(pairs[i].verdict())
 	}
-	fmt.Fprintf(w, "\nB is %s\n", verdict.sentence())
+	fmt.Fprintf(w, "\n%s\n", verdict.sentence(c.Same, margin))
 	return verdict, nil
+}
+
+// report writes all there is of one pair.
+func (p *pair) report(w io.Writer, d design, c Config, margin float64) error {
+	if err := p.print(w, d, margin); err != nil {
+		return err
+	}
+	if c.Same {
+		if err := p.printNoise(w, d, margin); err != nil {
+			return err
+		}
+	}
+	if p.verdict() == Worse {
+		if err := p.printProfiles(w); err != nil {
+			return err
+		}
+	}
+	if c.Pictures == "" {
+		return nil
+	}
+	path, err := p.draw(c.Pictures)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "queue traces: %s\n", path)
+	return err
 }
 
 // with is the verdict on both: one that is worse makes the whole worse, one without evidence leaves it open.
@@ -94,14 +128,20 @@ func (v Verdict) with(other Verdict) Verdict {
 	return SameOrBetter
 }
 
-func (v Verdict) sentence() string {
-	switch v {
-	case NotEnough:
-		return "not shown to be worse than A, nor to be the same: not enough evidence"
-	case Worse:
-		return "worse than A"
+func (v Verdict) sentence(same bool, margin float64) string {
+	switch {
+	case v == NotEnough && same:
+		return "A against itself: not enough evidence that it is the same within " + part(margin)
+	case v == Worse && same:
+		return "A is called worse than itself: a false alarm, which at most one of 20 such comparisons gives on a steady machine"
+	case same:
+		return "A is the same as itself, within " + part(margin)
+	case v == NotEnough:
+		return "B is not shown to be worse than A, nor to be the same: not enough evidence"
+	case v == Worse:
+		return "B is worse than A"
 	}
-	return "the same as A, or better"
+	return "B is the same as A, or better, within " + part(margin)
 }
 
 // group is one scenario and case of one side, with its repeats.
@@ -141,8 +181,30 @@ func readSide(path string) ([]group, error) {
 
 // pair is what is compared: the same scenario and case of both sides, unless each side is a single one.
 type pair struct {
-	a, b    group
-	metrics []metric
+	a, b     group
+	paired   bool // the sides took turns: their i-th repeats belong together
+	deciders []decider
+	others   []metric
+}
+
+// interleaved says that the sides took turns: each repeat of one ran beside the same repeat of the other, and before the
+// next of either.
+func interleaved(a, b group) bool {
+	if len(a.folders) != len(b.folders) || len(a.folders) < 2 {
+		return false
+	}
+	var last time.Time
+	for i := range a.folders {
+		first, second := a.folders[i].Run.StartedAt, b.folders[i].Run.StartedAt
+		if second.Before(first) {
+			first, second = second, first
+		}
+		if !first.After(last) || !second.After(first) {
+			return false
+		}
+		last = second
+	}
+	return true
 }
 
 // match finds the pairs, in B's order. Two single results are compared whatever they are called.
@@ -181,7 +243,7 @@ func (p *pair) draw(dir string) (string, error) {
 		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("compare: %w", err)
+		return "", err
 	}
 	id := p.b.folders[0].Run.Scenario
 	name := id.Name
@@ -190,7 +252,7 @@ func (p *pair) draw(dir string) (string, error) {
 	}
 	path := filepath.Join(dir, name+".svg")
 	if err := os.WriteFile(path, svg, 0o644); err != nil {
-		return "", fmt.Errorf("compare: %w", err)
+		return "", err
 	}
 	return path, nil
 }

@@ -2,8 +2,8 @@ package compare
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,87 +13,6 @@ import (
 	"sekali/bench/result"
 	"sekali/bench/result/resulttest"
 )
-
-// noisy is a side of n repeats whose figures scatter by 2 % around those of a server that is so much slower.
-func noisy(random *rand.Rand, n int, slower float64) group {
-	g := group{label: "steady"}
-	for range n {
-		scatter := func(x float64) float64 { return x * (1 + 0.02*random.NormFloat64()) }
-		pointer := func(x float64) *float64 { v := scatter(x); return &v }
-		latency := func(x float64) result.Percentiles {
-			x *= 1 + slower
-			return result.Percentiles{P50: pointer(x), P90: pointer(2 * x), P99: pointer(3 * x), Max: pointer(5 * x)}
-		}
-		g.summaries = append(g.summaries, result.Summary{
-			ThroughputAcceptedPerS: scatter(1e5 / (1 + slower)), ThroughputProcessedPerS: scatter(1e5 / (1 + slower)),
-			ThroughputStoredPerS: scatter(8e4 / (1 + slower)), ProcessingLatencyMS: latency(20), ServiceTimeMS: latency(3), ResponseTimeMS: latency(4),
-			QueueDepthMean: scatter(500), ServerCPUUSPerStored: pointer(10 * (1 + slower)), BytesWrittenPerStored: pointer(900),
-		})
-		g.folders = append(g.folders, result.Folder{Run: result.Run{Validity: result.Validity{Valid: true}, Audit: nil}})
-	}
-	return g
-}
-
-func judge(random *rand.Rand, n int, slower float64) Verdict {
-	pairs := []pair{{a: noisy(random, n, 0), b: noisy(random, n, slower)}}
-	pairs[0].measure()
-	correct(pairs)
-	for _, m := range pairs[0].metrics {
-		if m.judgement() == "worse" {
-			return Worse
-		}
-		if m.test && !m.reachable {
-			return NotEnough
-		}
-	}
-	return SameOrBetter
-}
-
-// A against A is called worse no more often than alpha allows: 200 times 5 %, and by the binomial law hardly ever
-// more than 20.
-func TestSameIsNotCalledWorse(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	wrong := 0
-	for range 200 {
-		if judge(random, 10, 0) != SameOrBetter {
-			wrong++
-		}
-	}
-	if wrong > 20 {
-		t.Errorf("%d of 200 comparisons of the same with the same were not called the same", wrong)
-	}
-}
-
-func TestFivePerCentSlowerIsCalledWorse(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	seen := 0
-	for range 100 {
-		if judge(random, 12, 0.05) == Worse {
-			seen++
-		}
-	}
-	if seen < 95 {
-		t.Errorf("5 %% slower under 2 %% noise was called worse in %d of 100 comparisons of 12 repeats a side", seen)
-	}
-	if v := judge(random, 12, -0.05); v != SameOrBetter {
-		t.Errorf("5 %% faster is %v", v)
-	}
-	if v := judge(random, 3, 0.5); v != NotEnough {
-		t.Errorf("with 3 repeats a side, half as fast is %v", v)
-	}
-}
-
-func TestSmallestP(t *testing.T) {
-	// The first ones are in benchmath's table of the U test.
-	for _, test := range []struct {
-		n, m int
-		want float64
-	}{{1, 1, 1}, {2, 2, 1. / 3}, {3, 3, 0.1}, {5, 5, 2. / 252}, {4, 2, 2. / 15}} {
-		if got := smallestP(test.n, test.m); got < test.want*0.999 || got > test.want*1.001 {
-			t.Errorf("smallestP(%d, %d) is %v, expected %v", test.n, test.m, got, test.want)
-		}
-	}
-}
 
 // side writes a run of n repeats and returns its folder.
 func side(t *testing.T, n int, m resulttest.Model) string {
@@ -138,19 +57,73 @@ func compare(t *testing.T, a, b string) (Verdict, string) {
 
 var overload = resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 100, Measured: time.Second, EventsPerS: 4000}
 
+// takeTurns gives the repeats of both sides the times of A B, B A, A B, …
+func takeTurns(t *testing.T, a, b string, n int) {
+	t.Helper()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range n {
+		for j, dir := range []string{a, b} {
+			at := start.Add(time.Duration(2*i+(i+j)%2) * time.Minute)
+			change(t, filepath.Join(dir, fmt.Sprintf("burst-%d", i+1)), func(r *result.Run) { r.StartedAt = at })
+		}
+	}
+}
+
 func TestRunsFromTheirFolders(t *testing.T) {
 	slower := overload
 	slower.EventsPerS, slower.Seed = 3000, 100
-	a, b := side(t, 7, overload), side(t, 7, slower)
-	if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "B is worse than A") {
-		t.Errorf("a slower server is %v\n%s", v, out)
-	}
-	if v, out := compare(t, b, a); v != SameOrBetter || !strings.Contains(out, "B is the same as A, or better") {
-		t.Errorf("a faster server is %v\n%s", v, out)
+	a, b := side(t, 8, overload), side(t, 8, slower)
+	for _, design := range []string{"did not take turns", "took turns"} {
+		if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "B is worse than A") || !strings.Contains(out, design) {
+			t.Errorf("a slower server is %v\n%s", v, out)
+		}
+		if v, out := compare(t, b, a); v != SameOrBetter || !strings.Contains(out, "B is the same as A, or better, within 5 %") {
+			t.Errorf("a faster server is %v\n%s", v, out)
+		}
+		takeTurns(t, a, b, 8)
 	}
 	one := filepath.Join(a, "burst-1")
-	if v, out := compare(t, one, filepath.Join(b, "burst-1")); v != NotEnough || !strings.Contains(out, "cannot show a difference") {
+	if v, out := compare(t, one, filepath.Join(b, "burst-1")); v != NotEnough || !strings.Contains(out, "nothing can be said of any: 5 a side at least") {
 		t.Errorf("one repeat a side is %v\n%s", v, out)
+	}
+	if v, out := compare(t, one, one); v != NotEnough {
+		t.Errorf("one repeat and itself is %v\n%s", v, out)
+	}
+}
+
+// A program against itself: what would be seen, and the verdict's words.
+func TestNoiseFloor(t *testing.T) {
+	a, b := side(t, 8, overload), side(t, 8, overload)
+	takeTurns(t, a, b, 8)
+	var out bytes.Buffer
+	v, err := Run(Config{A: a, B: b, Same: true}, &out)
+	if err != nil || v != SameOrBetter {
+		t.Errorf("%v, %v", v, err)
+	}
+	for _, want := range []string{"smallest effect seen with 8", "repeats a side to see 5 %", "A is the same as itself, within 5 %"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+// A deciding metric that one side lacks leaves the verdict open, and is named.
+func TestMissingMetric(t *testing.T) {
+	a, b := side(t, 8, overload), side(t, 8, overload)
+	text, err := os.ReadFile(filepath.Join(b, "burst-8", result.HistogramsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h result.Histograms
+	if err := json.Unmarshal(text, &h); err != nil {
+		t.Fatal(err)
+	}
+	h.Windows = nil
+	if err := result.WriteHistograms(filepath.Join(b, "burst-8"), h); err != nil {
+		t.Fatal(err)
+	}
+	if v, out := compare(t, a, b); v != NotEnough || !strings.Contains(out, "MISSING: processing_latency_ms_p50: 1 of 8 repeats of B do not have it") {
+		t.Errorf("%v\n%s", v, out)
 	}
 }
 

@@ -2,120 +2,192 @@ package compare
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
 	"github.com/montanaflynn/stats"
-	"golang.org/x/perf/benchmath"
 
 	"sekali/bench/result"
 )
 
-// alpha is the chance, over all metrics of one comparison, to call something different that is not.
-const alpha = 0.05
+const (
+	// alpha is the chance, over all deciding metrics of one comparison, to call something different that is not.
+	alpha = 0.05
+	// leastShift is the smallest shift that is called worse, however certain: where the linker happens to put a loop
+	// moves a program by as much.
+	leastShift = 0.01
+	// DefaultMargin is how much worse B may be and count as the same.
+	DefaultMargin = 0.05
+)
+
+// deciding are the metrics that a verdict rests on, chosen before any run was looked at: what a publisher sees, how fast
+// and at what price events are stored. Few, since each that is added makes all of them harder to prove.
+var deciding = []string{
+	"throughput_processed_per_s", // not in an open loop, where the schedule sets it
+	"response_time_ms_p50",
+	"response_time_ms_p99",
+	"processing_latency_ms_p50",
+	"server_cpu_us_per_stored",
+	"bytes_written_per_stored",
+}
 
 // metric is one figure of a pair.
 type metric struct {
 	result.Metric
-	a, b      []float64
-	test      bool    // has a p-value: a way that is better, and values that are not all equal
-	p         float64 // Mann-Whitney, then corrected by Holm
-	reachable bool    // so many repeats could give a p under alpha, if the sides were wholly apart
+	a, b []float64
+	p    float64 // that B and A do not differ, two-sided; of a deciding metric corrected by Holm
 }
 
-// measure collects the values of both sides and tests them. A metric that a repeat lacks is left out.
-func (p *pair) measure() {
+// decider is a metric that decides.
+type decider struct {
+	metric
+	shift          // of the logarithms: that of the ratio B/A
+	missing string // why it has no ratio; "": it has one
+	margin  float64
+}
+
+// measure collects the values of both sides and tests them.
+func (p *pair) measure(margin float64) {
+	p.paired = interleaved(p.a, p.b)
 	for _, m := range result.Metrics {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
-		if one.a == nil || one.b == nil {
+		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {
+			if len(one.a)+len(one.b) > 0 {
+				d := decider{metric: one, margin: margin, missing: p.missing(one)}
+				d.test(p.paired)
+				p.deciders = append(p.deciders, d)
+			}
 			continue
 		}
-		one.test = m.Better != result.Neither && !constant(slices.Concat(one.a, one.b))
-		if one.test {
-			// The order of the repeats stays as it is for who reads them; the samples are sorted copies.
-			thresholds := benchmath.DefaultThresholds
-			one.p = benchmath.AssumeNothing.Compare(
-				benchmath.NewSample(slices.Clone(one.a), &thresholds), benchmath.NewSample(slices.Clone(one.b), &thresholds)).P
+		if len(one.a) < len(p.a.summaries) || len(one.b) < len(p.b.summaries) {
+			continue
 		}
-		p.metrics = append(p.metrics, one)
+		one.p = probability(one.a, one.b, p.paired)
+		p.others = append(p.others, one)
 	}
 }
 
+// values are those of the repeats that have the metric.
 func values(g group, m result.Metric) []float64 {
 	var all []float64
 	for _, s := range g.summaries {
-		v := m.Value(s)
-		if v == nil {
-			return nil
+		if v := m.Value(s); v != nil {
+			all = append(all, *v)
 		}
-		all = append(all, *v)
 	}
 	return all
 }
 
-func constant(values []float64) bool { return slices.Min(values) == slices.Max(values) }
-
-// correct replaces the p-values of all pairs by Holm's, and says which metrics could have come under alpha at all.
-func correct(pairs []pair) {
-	var tested []*metric
-	for i := range pairs {
-		for j := range pairs[i].metrics {
-			if m := &pairs[i].metrics[j]; m.test {
-				tested = append(tested, m)
-			}
+// missing says why a metric has no ratio of B to A.
+func (p *pair) missing(m metric) string {
+	for _, side := range []struct {
+		name   string
+		values []float64
+		group  group
+	}{{"A", m.a, p.a}, {"B", m.b, p.b}} {
+		if lacking := len(side.group.summaries) - len(side.values); lacking > 0 {
+			return fmt.Sprintf("%d of %d repeats of %s do not have it", lacking, len(side.group.summaries), side.name)
+		}
+		if slices.Min(side.values) <= 0 {
+			return fmt.Sprintf("a repeat of %s has 0, to which nothing has a ratio", side.name)
 		}
 	}
-	slices.SortStableFunc(tested, func(a, b *metric) int { return cmp.Compare(a.p, b.p) })
+	return ""
+}
+
+// openLoop says that a schedule, and not the aggregator, set how many events came.
+func (p *pair) openLoop() bool {
+	for _, phase := range p.a.folders[0].Run.Phases {
+		if phase.Measured && phase.Rate > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *decider) test(paired bool) {
+	if d.missing != "" {
+		d.p = 1
+		return
+	}
+	a, b := logarithms(d.a), logarithms(d.b)
+	d.p = probability(a, b, paired)
+	if paired {
+		d.shift = pairedShift(a, b)
+	} else {
+		d.shift = independentShift(a, b)
+	}
+}
+
+func probability(a, b []float64, paired bool) float64 {
+	if paired {
+		return pairedP(a, b)
+	}
+	return independentP(a, b)
+}
+
+func logarithms(values []float64) []float64 {
+	logs := make([]float64, len(values))
+	for i, v := range values {
+		logs[i] = math.Log(v)
+	}
+	return logs
+}
+
+// correct replaces the p-values of all pairs' deciding metrics by Holm's, and returns how many there are.
+func correct(pairs []pair) (tests int) {
+	var tested []*decider
+	for i := range pairs {
+		for j := range pairs[i].deciders {
+			tested = append(tested, &pairs[i].deciders[j])
+		}
+	}
+	slices.SortStableFunc(tested, func(a, b *decider) int { return cmp.Compare(a.p, b.p) })
 	var highest float64
-	for i, m := range tested {
-		highest = max(highest, math.Min(1, m.p*float64(len(tested)-i)))
-		m.p = highest
-		m.reachable = smallestP(len(m.a), len(m.b))*float64(len(tested)) <= alpha
+	for i, d := range tested {
+		highest = max(highest, math.Min(1, d.p*float64(len(tested)-i)))
+		d.p = highest
 	}
+	return len(tested)
 }
 
-// smallestP is that of the U test on samples that do not overlap: of all orders of n+m values, two are as extreme.
-func smallestP(n, m int) float64 {
-	orders := 1.
-	for i := 1; i <= n; i++ {
-		orders *= float64(m+i) / float64(i)
+// loss is a shift of the logarithms taken so that more is worse.
+func (d *decider) loss(shift float64) float64 {
+	if d.Better == result.Higher {
+		return -shift
 	}
-	return math.Min(1, 2/orders)
+	return shift
 }
 
-// change is the difference of the medians, B from A; NaN where A's is 0.
-func (m metric) change() float64 {
-	a, b := median(m.a), median(m.b)
-	if a == b {
-		return 0
+// limit is the loss of being worse by a part.
+func (d *decider) limit(part float64) float64 {
+	if d.Better == result.Higher {
+		return -math.Log(1 - part)
 	}
-	if a == 0 {
-		return math.NaN()
-	}
-	return (b - a) / math.Abs(a)
+	return math.Log(1 + part)
 }
 
-func median(values []float64) float64 {
-	m, err := stats.Median(values)
-	if err != nil {
-		return math.NaN() // not reached: there is at least one value
-	}
-	return m
+func (d *decider) worse() bool {
+	return d.missing == "" && d.p <= alpha && d.loss(d.point) > d.limit(min(leastShift, d.margin))
 }
 
-// judgement is what is said of one metric.
-func (m metric) judgement() string {
+// sameOrBetter says that the whole interval lies on the good side of the margin.
+func (d *decider) sameOrBetter() bool {
+	return d.missing == "" && max(d.loss(d.low), d.loss(d.high)) <= d.limit(d.margin)
+}
+
+// judgement is what is said of a deciding metric.
+func (d *decider) judgement() string {
 	switch {
-	case !m.test && m.Better == result.Neither:
-		return ""
-	case !m.test:
-		return "equal"
-	case m.p > alpha || median(m.a) == median(m.b):
-		return "~"
-	case (median(m.b) > median(m.a)) == (m.Better == result.Higher):
+	case d.worse():
+		return "worse"
+	case d.sameOrBetter() && d.p <= alpha && d.loss(d.point) < 0:
 		return "better"
+	case d.sameOrBetter():
+		return "same"
 	}
-	return "worse"
+	return "open"
 }
 
 // verdict is on one pair. What the audit or an expectation says needs no repeats.
@@ -123,15 +195,15 @@ func (p *pair) verdict() Verdict {
 	if p.broken() {
 		return Worse
 	}
-	if len(p.warnings()) > 0 {
+	if len(p.warnings()) > 0 || len(p.deciders) == 0 {
 		return NotEnough
 	}
 	verdict := SameOrBetter
-	for _, m := range p.metrics {
-		switch {
-		case m.judgement() == "worse":
+	for i := range p.deciders {
+		switch d := &p.deciders[i]; {
+		case d.worse():
 			return Worse
-		case m.test && !m.reachable:
+		case !d.sameOrBetter():
 			verdict = NotEnough
 		}
 	}
@@ -149,4 +221,24 @@ func (g group) held() bool {
 		}
 	}
 	return true
+}
+
+// change is the difference of the medians, B from A; NaN where A's is 0.
+func (m metric) change() float64 {
+	a, b := median(m.a), median(m.b)
+	if a == b {
+		return 0
+	}
+	if a == 0 {
+		return math.NaN()
+	}
+	return (b - a) / math.Abs(a)
+}
+
+func median(values []float64) float64 {
+	m, err := stats.Median(values)
+	if err != nil {
+		return math.NaN() // no value
+	}
+	return m
 }

@@ -16,6 +16,7 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	pictures := flags.String("pictures", "results/runs/compare", "`folder` that gets the queue traces; empty draws none")
+	margin := marginFlag(flags)
 	if exit, ok := parse(flags, args, "<A> <B>", 2); !ok {
 		return exit
 	}
@@ -25,7 +26,7 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 			return runner.ExitUsage
 		}
 	}
-	verdict, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Pictures: *pictures}, stdout)
+	verdict, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench compare: %v\n", err)
 	}

@@ -26,7 +26,7 @@ const usage = `usage: bench <command> [flags]
   run      run scenarios, audit them, write results/runs/<run>/
   profile  run one scenario with CPU, heap, mutex and block profiles
   compare  two runs or result folders, side by side
-  ab       two programs in turn, A B A B, and what the evidence says of B
+  ab       two programs in turn, A B, B A, and what the evidence says of B
   saturate the highest rate that meets an objective, by search
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sekali/bench/memoryserver"
+)
+
+func TestABUsage(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no A":          {[]string{"-scenario", "noise"}, "-a and -scenario are needed"},
+		"no scenario":   {[]string{"-a", "x"}, "-a and -scenario are needed"},
+		"no repeat":     {[]string{"-a", "x", "-scenario", "x", "-repeat", "0"}, "-repeat must be at least 1, not 0"},
+		"no margin":     {[]string{"-a", "x", "-scenario", "x", "-margin", "0"}, "more than 0 and less than 100"},
+		"no number":     {[]string{"-a", "x", "-scenario", "x", "-margin", "NaN"}, "more than 0 and less than 100"},
+		"not a program": {[]string{"-a", "/nonexistent", "-scenario", write(t, "tiny.yaml", scenarioText), "-out", t.TempDir()}, "a, 1 of 1 was not begun"},
+	} {
+		if exit, _, stderr := call(append([]string{"ab"}, test.args...)...); exit != 2 || !strings.Contains(stderr, test.says) {
+			t.Errorf("%s: exit %d, %s", name, exit, stderr)
+		}
+	}
+}
+
+// TestABTakesTurns runs a server against itself: A B, B A, and the comparison sees that they took turns.
+func TestABTakesTurns(t *testing.T) {
+	server := httptest.NewServer(memoryserver.New())
+	defer server.Close()
+	out := t.TempDir()
+	exit, stdout, stderr := call("ab", "-a", server.URL, "-scenario", write(t, "tiny.yaml", scenarioText), "-repeat", "2", "-out", out)
+	if exit != 3 {
+		t.Errorf("exit %d, %s%s", exit, stdout, stderr)
+	}
+	var order []string
+	for line := range strings.Lines(stdout) {
+		if side, _, ok := strings.Cut(line, " of 2\n"); ok {
+			order = append(order, side)
+		}
+	}
+	if got := strings.Join(order, "; "); got != "a, 1; b, 1; b, 2; a, 2" {
+		t.Errorf("order: %s", got)
+	}
+	for _, want := range []string{"The sides took turns", "Noise floor", "A against itself: not enough evidence"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("does not say %q:\n%s", want, stdout)
+		}
+	}
+	pictures, err := filepath.Glob(filepath.Join(out, "runs", "ab-*", "pictures", "tiny.svg"))
+	if err != nil || len(pictures) != 1 {
+		t.Errorf("pictures: %q (%v)", pictures, err)
+	}
+	if _, err := os.Stat(filepath.Dir(pictures[0])); err != nil {
+		t.Error(err)
+	}
+}
