@@ -100,6 +100,7 @@ var generatorRows = []row{
 	figureRow("generator's ceiling, events/s", func(s result.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
 	figureRow("load, share of the generator's ceiling", func(s result.Summary) *float64 { return s.GeneratorCeilingShare }),
 	figureRow("server, share of all cores", func(s result.Summary) *float64 { return s.ServerCPUShare }),
+	figureRow("others, share of all cores", func(s result.Summary) *float64 { return s.OtherCPUShare }),
 }
 
 var auditRows = []row{

@@ -2,6 +2,7 @@ package result
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -229,6 +230,11 @@ func (r *Raw) costs(s *Summary, w window) {
 	}
 	serverCPU := used(func(s Sample) float64 { return float64(s.ServerCPUNS) })
 	s.ServerCPUUSPerStored, s.ServerCPUShare = per(serverCPU, 1e-3), share(serverCPU)
+	if !slices.ContainsFunc(answered, func(s Sample) bool { return s.MachineCPUNS == 0 }) {
+		machineCPU := used(func(s Sample) float64 { return float64(s.MachineCPUNS) })
+		// Of nothing, ticks of 10 ms may be less.
+		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))
+	}
 	s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
 }
 

@@ -2,6 +2,8 @@ package result_test
 
 import (
 	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +115,78 @@ func TestCostsSurviveARestart(t *testing.T) {
 	if *after.SyncsPer1000Stored >= *before.SyncsPer1000Stored*1.01 || *after.SyncsPer1000Stored <= 0 {
 		t.Errorf("syncs %v before, %v with a restart", *before.SyncsPer1000Stored, *after.SyncsPer1000Stored)
 	}
+}
+
+func TestOtherCPUShare(t *testing.T) {
+	dir := write(t, steady)
+	if s := summarize(t, dir); s.OtherCPUShare != nil {
+		t.Errorf("not measured, and %v", *s.OtherCPUShare)
+	}
+	rewrite(t, dir, func(s *result.Sample) { s.MachineCPUNS = others(s, 0.07) })
+	within(t, "other_cpu_share", *summarize(t, dir).OtherCPUShare, 0.07, 0.001)
+	rewrite(t, dir, func(s *result.Sample) { s.MachineCPUNS = 1 })
+	if s := summarize(t, dir); *s.OtherCPUShare != 0 {
+		t.Errorf("less than nothing: %v", *s.OtherCPUShare)
+	}
+	rewriteRun(t, dir, func(r *result.Run) { r.Aggregator.External = true })
+	if s := summarize(t, dir); s.OtherCPUShare != nil {
+		t.Errorf("of a server that is not measured: %v", *s.OtherCPUShare)
+	}
+}
+
+// A trace from before machine_cpu_ns was measured is read; one with another column is not.
+func TestTraceOfEarlierRuns(t *testing.T) {
+	var text bytes.Buffer
+	w := result.NewTraceWriter(&text)
+	for n := range int64(3) {
+		if err := w.Write(result.Sample{TNS: n, GeneratorCPUNS: 5, MachineCPUNS: 7}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for cut, want := range map[string]string{",machine_cpu_ns|,7": "", "|,7": "error", ",machine_cpu_ns|": "error", ",generator_cpu_ns,machine_cpu_ns|,5,7": "error"} {
+		header, row, _ := strings.Cut(cut, "|")
+		earlier := zipped(t, strings.NewReplacer(header+"\n", "\n", row+"\n", "\n").Replace(unzipped(t, text.Bytes())))
+		samples, failed := 0, ""
+		for s, err := range result.ReadTrace(bytes.NewReader(earlier)) {
+			if err != nil {
+				failed = "error"
+			} else if samples++; s.GeneratorCPUNS != 5 || s.MachineCPUNS != 0 {
+				t.Errorf("%q: %+v", cut, s)
+			}
+		}
+		if failed != want || want == "" && samples != 3 {
+			t.Errorf("%q: %q after %d samples", cut, failed, samples)
+		}
+	}
+}
+
+func unzipped(t *testing.T, data []byte) string {
+	t.Helper()
+	zip, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func zipped(t *testing.T, text string) []byte {
+	t.Helper()
+	var data bytes.Buffer
+	zip := gzip.NewWriter(&data)
+	if _, err := zip.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return data.Bytes()
 }
 
 func TestFinishTwiceChangesNothing(t *testing.T) {

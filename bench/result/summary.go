@@ -41,6 +41,10 @@ type Summary struct {
 	GeneratorCPUShare *float64    `json:"generator_cpu_share"` // of all cores, in the window
 	ServerCPUShare    *float64    `json:"server_cpu_share"`    // of all cores, in the window
 
+	// OtherCPUShare is what neither of the two used, of all cores, in the window: other processes, the kernel's own threads and interrupts,
+	// and other guests of the machine's hypervisor.
+	OtherCPUShare *float64 `json:"other_cpu_share,omitempty"`
+
 	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
 	GeneratorCeilingEventsPerS   *float64 `json:"generator_ceiling_events_per_s,omitempty"`
 	GeneratorCeilingShare        *float64 `json:"generator_ceiling_share,omitempty"` // of it, offered (open loop) or acknowledged (closed loop)

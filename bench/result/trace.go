@@ -37,6 +37,7 @@ type Sample struct {
 	ServerRSSBytes   int64
 	ServerWriteBytes int64 // handed to the block layer
 	GeneratorCPUNS   int64
+	MachineCPUNS     int64 // all processes on all cores, and what a hypervisor took; 0 throughout where it is not known
 }
 
 // Answered says that the sample holds counters.
@@ -100,7 +101,11 @@ var columns = []column{
 	signed("server_rss_bytes", func(s *Sample) *int64 { return &s.ServerRSSBytes }),
 	signed("server_write_bytes", func(s *Sample) *int64 { return &s.ServerWriteBytes }),
 	signed("generator_cpu_ns", func(s *Sample) *int64 { return &s.GeneratorCPUNS }),
+	signed("machine_cpu_ns", func(s *Sample) *int64 { return &s.MachineCPUNS }),
 }
+
+// firstColumns is how many columns a trace has that was made before machine_cpu_ns was measured.
+var firstColumns = len(columns) - 1
 
 // TraceWriter writes samples as gzipped CSV with a header line. Not for concurrent use.
 type TraceWriter struct {
@@ -151,7 +156,7 @@ func ReadTrace(r io.Reader) iter.Seq2[Sample, error] {
 		}
 		rows := csv.NewReader(zip)
 		rows.ReuseRecord = true
-		rows.FieldsPerRecord = len(columns)
+		rows.FieldsPerRecord = 0 // as many as the header has
 		header, err := rows.Read()
 		if err == nil {
 			err = checkHeader(header)
@@ -173,9 +178,12 @@ func ReadTrace(r io.Reader) iter.Seq2[Sample, error] {
 }
 
 func checkHeader(header []string) error {
-	for i, c := range columns {
-		if header[i] != c.name {
-			return fmt.Errorf("column %d is %q, expected %q", i+1, header[i], c.name)
+	if len(header) != len(columns) && len(header) != firstColumns {
+		return fmt.Errorf("%d columns, expected %d", len(header), len(columns))
+	}
+	for i, name := range header {
+		if name != columns[i].name {
+			return fmt.Errorf("column %d is %q, expected %q", i+1, name, columns[i].name)
 		}
 	}
 	return nil
@@ -183,9 +191,9 @@ func checkHeader(header []string) error {
 
 func parseSample(row []string) (Sample, error) {
 	var s Sample
-	for i, c := range columns {
-		if err := c.set(&s, row[i]); err != nil {
-			return s, fmt.Errorf("%s: %w", c.name, err)
+	for i, text := range row {
+		if err := columns[i].set(&s, text); err != nil {
+			return s, fmt.Errorf("%s: %w", columns[i].name, err)
 		}
 	}
 	return s, nil

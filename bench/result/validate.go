@@ -16,6 +16,10 @@ const (
 	maxLagMS = 50
 	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the aggregator.
 	maxGeneratorShare = 0.75
+	// maxOtherShare bounds what neither generator nor aggregator took of all cores: three tenths of a core of two. The kernel's work for
+	// them (its threads that write to the disk, interrupts) is in it, and so is what an idle desktop does beside, some hundredths of a
+	// core; a compiler, another test or another guest of the hypervisor is beyond it.
+	maxOtherShare = 0.15
 	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the generator may have set it.
 	maxCeilingShare = 0.8
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
@@ -94,6 +98,9 @@ func (r *Raw) generatorReasons(s Summary) []string {
 	}
 	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
 		reasons = append(reasons, fmt.Sprintf("the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+	}
+	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
+		reasons = append(reasons, fmt.Sprintf("others took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
 	}
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
 		reasons = append(reasons, fmt.Sprintf("the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",

@@ -71,6 +71,12 @@ func rewriteRequests(t *testing.T, dir string, change func(*ledger.Attempt), mor
 	}
 }
 
+// others is the machine's CPU time where others take a share of two cores.
+func others(s *result.Sample, share float64) int64 {
+	const beforeNS = 3600e9 // the machine has been up for long
+	return beforeNS + s.ServerCPUNS + s.GeneratorCPUNS + int64(2*share*float64(s.TNS))
+}
+
 // Each way in which a run's figures are not the aggregator's makes it INVALID, and for that reason alone.
 func TestValidity(t *testing.T) {
 	const second = int64(1e9)
@@ -96,6 +102,12 @@ func TestValidity(t *testing.T) {
 		}},
 		{"generator saturated", "the generator took", func(t *testing.T, dir string) {
 			rewrite(t, dir, func(s *result.Sample) { s.GeneratorCPUNS = s.TNS * 16 / 10 })
+		}},
+		{"another process", "others took 20 % of all cores, the bound is 15 %", func(t *testing.T, dir string) {
+			rewrite(t, dir, func(s *result.Sample) { s.MachineCPUNS = others(s, 0.2) })
+		}},
+		{"a quiet machine", "", func(t *testing.T, dir string) {
+			rewrite(t, dir, func(s *result.Sample) { s.MachineCPUNS = others(s, 0.1) })
 		}},
 		{"generator at its ceiling", "the generator, not the aggregator, set the rate: 83 %", func(t *testing.T, dir string) {
 			rewriteRun(t, dir, func(r *result.Run) {

@@ -33,6 +33,7 @@ type sample struct {
 	stats      stats
 	usage      process.Usage
 	generator  int64 // CPU time of this process, ns
+	machine    int64 // of all processes, ns; 0: not known
 }
 
 // run samples until ctx ends.
@@ -56,6 +57,9 @@ func (s *sampler) take(ctx context.Context) sample {
 	}
 	now.usage = s.aggregator.usage()
 	now.generator = ownCPU()
+	if busy, err := process.MachineCPU(); err == nil { // where it cannot be read, a run goes without
+		now.machine = busy
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.samples = append(s.samples, now)
@@ -112,6 +116,7 @@ func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Samp
 		ServerRSSBytes:   s.usage.RSSBytes,
 		ServerWriteBytes: s.usage.WriteBytes,
 		GeneratorCPUNS:   s.generator,
+		MachineCPUNS:     s.machine,
 	}
 	if !s.answeredAt.IsZero() {
 		row.AnsweredNS = int64(s.answeredAt.Sub(startedAt))
