@@ -13,6 +13,9 @@ import (
 // small values of 1, 10, 100, 1000 would lie on each other.
 const logFrom = 20
 
+// crossSize is half of a cross through a mark.
+const crossSize = vg.Length(5)
+
 // Curves draws the panels below each other over one axis, which xLabel names: a mark for each measured value, joined by
 // lines. X is in the parameter's own unit, rising; NaN in Y leaves a gap.
 func Curves(xLabel string, panels []Panel) ([]byte, error) {
@@ -148,7 +151,7 @@ type marks struct {
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, toY := p.Transforms(&c)
 	glyph := draw.GlyphStyle{Color: colours[m.series%len(colours)], Radius: 2.8, Shape: shapes[m.series%len(shapes)]}
-	cross := draw.GlyphStyle{Color: faultColour, Radius: 7, Shape: draw.CrossGlyph{}}
+	cross := draw.LineStyle{Color: faultColour, Width: lineWidth}
 	for i, y := range m.line.Y {
 		if math.IsNaN(y) {
 			continue
@@ -156,7 +159,8 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 		at := vg.Point{X: toX(m.line.X[i]), Y: toY(y)}
 		c.DrawGlyph(glyph, at)
 		if slices.Contains(m.crossed, m.line.X[i]) {
-			c.DrawGlyph(cross, at)
+			c.StrokeLine2(cross, at.X-crossSize, at.Y-crossSize, at.X+crossSize, at.Y+crossSize)
+			c.StrokeLine2(cross, at.X-crossSize, at.Y+crossSize, at.X+crossSize, at.Y-crossSize)
 		}
 	}
 }

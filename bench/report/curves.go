@@ -87,11 +87,13 @@ var sweptFigures = []struct {
 	{"processed events/s", func(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }, ""},
 	{"response time, ms (p50)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }, ""},
 	{"response time, ms (p99)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P99 }, "load.rate"},
+	// Where there are too few requests for a percentile, an objective holds the longest to it.
+	{"response time, ms (max)", func(s result.Summary) *float64 { return s.ResponseTimeMS.Max }, "load.rate"},
 	{"server CPU, µs/stored", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }, ""},
 	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }, ""},
 }
 
-// curves draws a panel for each figure: over a number a line for each curve, over names a bar.
+// curves draws a panel for each figure that any result has: over a number a line for each curve, over names a bar.
 func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 	values := s.swept()
 	missed := s.valuesOf(values, func(r repeat) bool { return len(o.Failed(r.Summary)) > 0 })
@@ -123,7 +125,11 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 			}
 			panel.Lines, bar.Series = append(panel.Lines, line), append(bar.Series, chart.Series{Name: name, Values: line.Y})
 		}
-		panels, bars = append(panels, panel), append(bars, bar)
+		if slices.ContainsFunc(panel.Lines, func(l chart.Line) bool {
+			return slices.ContainsFunc(l.Y, func(y float64) bool { return !math.IsNaN(y) })
+		}) {
+			panels, bars = append(panels, panel), append(bars, bar)
+		}
 	}
 	// The figures of an INVALID result are drawn, and said to be so.
 	invalid := s.valuesOf(values, func(r repeat) bool { return !r.Run.Validity.Valid })
