@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +18,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"sekali/bench/chromiumtest"
 )
 
 const (
@@ -41,32 +41,6 @@ var views = []view{
 	{"desktop-dark", 1280, 900, "dark"},
 	{"phone-light", 375, 740, "light"},
 	{"phone-dark", 375, 740, "dark"},
-}
-
-// browser starts a headless Chromium that lives as long as the test.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil && program == "" {
-			program = path
-		}
-	}
-	if program == "" {
-		t.Skip("skipped: no Chromium on the path (Debian: apt-get install chromium)")
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()))
-	if os.Getuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Chromium refuses to be root in its sandbox; the pages are ours
-	}
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("%s does not start: %v", program, err)
-	}
-	return ctx
 }
 
 // seen is what a page did while it was open.
@@ -198,7 +172,7 @@ func canvases(t *testing.T, tab context.Context) []drawn {
 
 // TestReportInChromium opens report.html as the file that it is, and through this server.
 func TestReportInChromium(t *testing.T) {
-	chrome := browser(t)
+	chrome := chromiumtest.Start(t)
 	handler := newHandler(t, results(t))
 	server := httptest.NewServer(handler)
 	defer server.Close()
@@ -251,7 +225,7 @@ func press(t *testing.T, tab context.Context, label string) {
 
 // TestServedPagesInChromium walks as a person does: the list, a choice of two, their comparison, a folder.
 func TestServedPagesInChromium(t *testing.T) {
-	chrome := browser(t)
+	chrome := chromiumtest.Start(t)
 	server := httptest.NewServer(newHandler(t, results(t)))
 	defer server.Close()
 	ours := func(url string) bool { return !strings.HasPrefix(url, server.URL+"/") }
@@ -282,7 +256,7 @@ func TestServedPagesInChromium(t *testing.T) {
 // TestBrowserSeesMistakes is the control: a page that asks for something, one that fails and one that draws nothing are
 // seen to do so.
 func TestBrowserSeesMistakes(t *testing.T) {
-	chrome := browser(t)
+	chrome := chromiumtest.Start(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "bad.html")
 	text := `<!doctype html><body><canvas></canvas><img src="http://127.0.0.1:1/spy.png"><script>setTimeout(() => { throw new Error("broken"); })</script>`
