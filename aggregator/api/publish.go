@@ -1,16 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"strings"
-	"sync"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
@@ -131,30 +126,18 @@ func (a *Server) parse(ctx *fasthttp.RequestCtx) (*event.Request, bool) {
 		problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json or application/x-ndjson")
 		return nil, false
 	}
-	body := ctx.PostBody()
-	encoding := strings.ToLower(string(header.ContentEncoding()))
-	if encoding != "" && encoding != "identity" {
-		body, err = decompress(encoding, body, a.cfg.MaxBodyBytes)
-		switch {
-		case errors.Is(err, errEncoding):
-			ctx.Response.Header.Set("Accept-Encoding", "gzip, zstd")
-			problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding must be gzip or zstd")
-			return nil, false
-		case errors.Is(err, fasthttp.ErrBodyTooLarge):
-			a.bodyTooLarge(ctx)
-			return nil, false
-		case err != nil:
-			problem(ctx, fasthttp.StatusBadRequest, "malformed", "the body is not "+encoding+": "+err.Error())
-			return nil, false
-		}
+	b, ok := a.receive(ctx)
+	if !ok {
+		return nil, false
 	}
+	defer b.release()
 	stage.Decode.Enter()
 	defer stage.HTTP.Enter()
 	parse := event.ParseJSON
 	if kind == ndjson {
 		parse = event.ParseNDJSON
 	}
-	r, err := parse(body)
+	r, err := parse(b.data)
 	switch {
 	case errors.Is(err, event.ErrTooMany):
 		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
@@ -164,49 +147,4 @@ func (a *Server) parse(ctx *fasthttp.RequestCtx) (*event.Request, bool) {
 		return r, true
 	}
 	return nil, false
-}
-
-var errEncoding = errors.New("unknown encoding")
-
-var (
-	gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}
-	zstdReaders = sync.Pool{New: func() any {
-		// One goroutine, and no window beyond the largest body's default bound.
-		r, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20)) // fails only for bad options
-		return r
-	}}
-)
-
-// decompress returns at most limit bytes: fasthttp.ErrBodyTooLarge beyond.
-func decompress(encoding string, body []byte, limit int) ([]byte, error) {
-	var r io.Reader
-	switch encoding {
-	case "gzip":
-		z := gzipReaders.Get().(*gzip.Reader)
-		defer gzipReaders.Put(z)
-		if err := z.Reset(bytes.NewReader(body)); err != nil {
-			return nil, err
-		}
-		r = z
-	case "zstd":
-		z := zstdReaders.Get().(*zstd.Decoder)
-		defer func() {
-			_ = z.Reset(nil) // forget the body
-			zstdReaders.Put(z)
-		}()
-		if err := z.Reset(bytes.NewReader(body)); err != nil {
-			return nil, err
-		}
-		r = z
-	default:
-		return nil, errEncoding
-	}
-	out, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(out) > limit {
-		return nil, fasthttp.ErrBodyTooLarge
-	}
-	return out, nil
 }

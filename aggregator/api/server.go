@@ -26,14 +26,13 @@ import (
 )
 
 const (
-	// concurrency bounds the connections served at one time. With the largest body
-	// it bounds the memory that requests can hold: 512 × 16 MiB = 8 GiB at the very
-	// worst, if every one of them sends the largest body at once.
+	// concurrency bounds the connections served at one time.
 	concurrency = 512
-	// A request must arrive, and an answer leave, within these times.
-	readTimeout  = 30 * time.Second
-	writeTimeout = 30 * time.Second
-	idleTimeout  = 2 * time.Minute
+	// A request's line and headers must arrive, then its body, and an answer leave, within these times.
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
 	// headerBytes bounds a request's line and headers: 431 beyond.
 	headerBytes = 16 << 10
 	// retryAfterSeconds is what a 503 advises. The queue drains in about a second.
@@ -58,20 +57,23 @@ type Server struct {
 	started  time.Time
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
+	bodies   budget
 	idle     idleConns
 	token    [sha256.Size]byte
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token))}
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes}}
 	a.http = &fasthttp.Server{
 		Handler:                       a.handle,
 		ErrorHandler:                  a.badRequest,
-		ContinueHandler:               func(h *fasthttp.RequestHeader) bool { return h.ContentLength() <= cfg.MaxBodyBytes },
+		HeaderReceived:                a.headers,
+		ExpectHandler:                 a.expect,
+		StreamRequestBody:             true, // handlers read bodies, against the budget
 		Concurrency:                   concurrency,
 		ReadBufferSize:                headerBytes,
-		ReadTimeout:                   readTimeout,
+		ReadTimeout:                   headerTimeout,
 		WriteTimeout:                  writeTimeout,
 		IdleTimeout:                   idleTimeout,
 		MaxRequestBodySize:            cfg.MaxBodyBytes,
@@ -125,7 +127,39 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 			problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
 		}
 	}()
-	r, ok := routes[string(ctx.Path())]
+	if r, ok := a.route(ctx); ok {
+		r.handle(a, ctx)
+	}
+}
+
+// headers looks at a request before its body is read. To one that must be refused it adds the question that expect
+// answers, for fasthttp would wait for the body's first bytes before it calls a handler.
+func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) {
+		h.Set(fasthttp.HeaderExpect, "100-continue")
+	}
+	return fasthttp.RequestConfig{ReadTimeout: readTimeout}
+}
+
+// expect answers a client that asks by Expect: 100-continue whether to send its body.
+func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	if _, ok := a.route(ctx); !ok {
+		return ctx.Response.StatusCode()
+	}
+	switch n := ctx.Request.Header.ContentLength(); {
+	case n > a.cfg.MaxBodyBytes:
+		a.bodyTooLarge(ctx)
+	case !a.bodies.fits(n):
+		a.unreceived(ctx, errBusy)
+	default:
+		return fasthttp.StatusContinue
+	}
+	return ctx.Response.StatusCode()
+}
+
+// route finds what serves a request, or answers why nothing does.
+func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
+	r, ok = routes[string(ctx.Path())]
 	method := string(ctx.Method())
 	switch {
 	case !ok:
@@ -137,8 +171,9 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
 	default:
-		r.handle(a, ctx)
+		return r, true
 	}
+	return r, false
 }
 
 // authorized compares digests, so that neither the token's bytes nor its length show
@@ -162,7 +197,7 @@ func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		a.bodyTooLarge(ctx)
 	case errors.As(err, &network) && network.Timeout():
-		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("the request did not arrive within %v", readTimeout))
+		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
 	default:
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
 	}

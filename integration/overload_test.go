@@ -1,0 +1,78 @@
+package integration_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestMemoryUnderFullSizeBodies floods a process with bodies of the largest size on many times as many connections as the
+// bodies' bound has room for. What is refused is 503 with Retry-After, and the process stays within its bounds.
+func TestMemoryUnderFullSizeBodies(t *testing.T) {
+	const (
+		senders  = 100
+		duration = 5 * time.Second
+		bodySize = 16 << 20
+		// 128 MiB of bodies, each with the copy it is decoded to, which may double once; the queue (64 MiB), a batch
+		// (64 MiB), the page caches of SQLite's 9 connections and the process itself (128 MiB). The collector lets the
+		// heap grow to twice of what is used.
+		mostRSS = 2 * (3*128 + 64 + 64 + 128) << 20
+	)
+	a := start(t, dataFolder(t), "-backlog-bytes", fmt.Sprint(256<<20))
+	event := oneEvent("full", `,"payload":"`+strings.Repeat("x", bodySize-200)+`"`)
+	body := []byte(event)
+	transport := &http.Transport{MaxIdleConnsPerHost: senders}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: requestTimeout}
+	var taken, refused, cut atomic.Int64
+	var all sync.WaitGroup
+	for end, i := time.Now().Add(duration), 0; i < senders; i++ {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				request, err := http.NewRequest(http.MethodPost, a.URL+"/publish", bytes.NewReader(body))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Header.Set("Content-Type", "application/json")
+				if i%4 == 0 {
+					request.ContentLength = -1 // chunked: the size is not announced
+				}
+				answer, err := client.Do(request)
+				if err != nil {
+					cut.Add(1) // refused while the body was on its way, and the connection closed
+					continue
+				}
+				text, _ := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				switch {
+				case answer.StatusCode == http.StatusAccepted:
+					taken.Add(1)
+				case answer.StatusCode == http.StatusServiceUnavailable && answer.Header.Get("Retry-After") != "":
+					refused.Add(1)
+				default:
+					t.Errorf("%s %s", answer.Status, text)
+				}
+			}
+		})
+	}
+	all.Wait()
+	usage, err := a.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bodies of %d MiB taken, %d refused, %d cut; peak RSS %d MiB of %d", taken.Load(), bodySize>>20, refused.Load(), cut.Load(), usage.RSSMaxBytes>>20, mostRSS>>20)
+	if taken.Load() == 0 || refused.Load() == 0 {
+		t.Error("the flood must be taken in part and refused in part")
+	}
+	if usage.RSSMaxBytes > mostRSS {
+		t.Errorf("peak RSS %d MiB, want %d at most", usage.RSSMaxBytes>>20, mostRSS>>20)
+	}
+	a.stop(t)
+}
