@@ -149,7 +149,9 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 	if ctx.Request.Header.ContentLength() == -2 {
 		announced = 0
 	}
+	a.conns.receive(ctx.Conn())
 	b, err := readBody(ctx.RequestBodyStream(), announced, a.cfg.MaxBodyBytes, &a.bodies)
+	a.conns.serve(ctx.Conn())
 	if err == nil && announced > len(b.data) {
 		b.release()
 		err = io.ErrUnexpectedEOF
@@ -178,9 +180,11 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 	return nil, false
 }
 
-// unreceived answers a request whose body was not read to its end. What is still to come of it is not waited for.
+// unreceived answers a request whose body was not read to its end. What is still to come of it is not waited for. If there
+// was no room for it, the body that has been on its way longest makes some for the next.
 func (a *Server) unreceived(ctx *fasthttp.RequestCtx, err error) {
 	if errors.Is(err, errBusy) {
+		a.conns.evictBody()
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", err.Error())
 		ctx.SetConnectionClose()
 		return

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,8 +27,6 @@ import (
 )
 
 const (
-	// concurrency bounds the connections served at one time.
-	concurrency = 512
 	// A request's line and headers must arrive, then its body, and an answer leave, within these times.
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
@@ -58,27 +57,28 @@ type Server struct {
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
 	bodies   budget
-	idle     idleConns
+	conns    connections
 	token    [sha256.Size]byte
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes}}
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes},
+		conns: connections{open: map[net.Conn]*connection{}}}
 	a.http = &fasthttp.Server{
 		Handler:                       a.handle,
 		ErrorHandler:                  a.badRequest,
 		HeaderReceived:                a.headers,
 		ExpectHandler:                 a.expect,
-		StreamRequestBody:             true, // handlers read bodies, against the budget
-		Concurrency:                   concurrency,
+		StreamRequestBody:             true,               // handlers read bodies, against the budget
+		Concurrency:                   2 * maxConnections, // connections bounds them; one that was closed may still be ending
 		ReadBufferSize:                headerBytes,
 		ReadTimeout:                   headerTimeout,
 		WriteTimeout:                  writeTimeout,
 		IdleTimeout:                   idleTimeout,
 		MaxRequestBodySize:            cfg.MaxBodyBytes,
 		CloseOnShutdown:               true,
-		ConnState:                     a.idle.track,
+		ConnState:                     a.conns.track,
 		NoDefaultServerHeader:         true,
 		NoDefaultContentType:          true,
 		DisablePreParseMultipartForm:  true,
@@ -91,9 +91,13 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 // Serve serves until Shutdown; certificate and key are files, or both empty.
 func (a *Server) Serve(ln net.Listener, certificate, key string) error {
 	if certificate != "" {
-		return a.http.ServeTLS(ln, certificate, key)
+		pair, err := tls.LoadX509KeyPair(certificate, key)
+		if err != nil {
+			return fmt.Errorf("-tls-cert and -tls-key: %w", err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
 	}
-	return a.http.Serve(ln)
+	return a.http.Serve(listener{ln, &a.conns})
 }
 
 type route struct {
@@ -127,9 +131,14 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 			problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
 		}
 	}()
-	if r, ok := a.route(ctx); ok {
-		r.handle(a, ctx)
+	r, ok := a.route(ctx)
+	if !ok {
+		return
 	}
+	if r.method == fasthttp.MethodGet {
+		a.conns.serve(ctx.Conn())
+	}
+	r.handle(a, ctx)
 }
 
 // headers looks at a request before its body is read. To one that must be refused it adds the question that expect
@@ -210,19 +219,23 @@ func (a *Server) bodyTooLarge(ctx *fasthttp.RequestCtx) {
 
 // problem answers as RFC 9457, with a code that programs can rely on.
 func problem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
-	body, _ := json.Marshal(struct { // strings and an int: it cannot fail
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
-	}{fasthttp.StatusMessage(status), status, code, detail})
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/problem+json")
 	if status == fasthttp.StatusServiceUnavailable {
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}
-	ctx.SetBody(body)
+	ctx.SetBody(problemBody(status, code, detail))
+}
+
+func problemBody(status int, code, detail string) []byte {
+	body, _ := json.Marshal(struct { // strings and an int: it cannot fail
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	}{fasthttp.StatusMessage(status), status, code, detail})
+	return body
 }
 
 // refuse answers a request that the pipeline did not take.
@@ -297,7 +310,7 @@ func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
 // are left to the end of the process.
 func (a *Server) Shutdown(budget time.Duration) error {
 	close(a.closing)
-	a.idle.close()
+	a.conns.close()
 	ctx, cancel := context.WithTimeout(context.Background(), budget)
 	defer cancel()
 	if err := a.http.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// maxConnections bounds the connections served at one time.
+	maxConnections = 512
+	// evictAfter is how long a connection may keep the server waiting, for a request or for the rest of one, while others
+	// want its place. Before that the newcomer is refused: neighbours that all work must not push each other out.
+	evictAfter = time.Second
+	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at once.
+	refusalBudget = 100 * time.Millisecond
+)
+
+// phase is what a connection is at.
+type phase int
+
+const (
+	idle      phase = iota // nothing of a request has come
+	receiving              // a part of a request has come
+	serving                // the request is complete
+)
+
+type connection struct {
+	phase phase
+	since time.Time // when it began to wait for this request; while it serves, without meaning
+	body  bool      // it holds a part of the bodies' budget
+}
+
+// connections knows what every connection is at: those that wait longest make room for others, and those that wait for
+// a request need not hold up a stop.
+type connections struct {
+	mu     sync.Mutex
+	open   map[net.Conn]*connection
+	closed bool
+}
+
+// add takes a connection that was accepted, in the place of one that waits if there is no other, or reports that it cannot.
+func (s *connections) add(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open) >= maxConnections && !s.evict(func(*connection) bool { return true }) {
+		return false
+	}
+	s.open[c] = &connection{since: time.Now()}
+	return true
+}
+
+// evictBody closes the connection whose body has been on its way longest.
+func (s *connections) evictBody() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evict(func(c *connection) bool { return c.body })
+}
+
+// evict closes the connection that keeps the server waiting longest, if it has for evictAfter. The caller holds mu.
+func (s *connections) evict(candidate func(*connection) bool) bool {
+	var oldest net.Conn
+	since := time.Now().Add(-evictAfter)
+	for c, is := range s.open {
+		if is.phase != serving && candidate(is) && is.since.Before(since) {
+			oldest, since = c, is.since
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(s.open, oldest)
+	go oldest.Close() // over TLS it says goodbye first, which may take seconds
+	return true
+}
+
+// track is the server's ConnState hook.
+func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	is := s.open[c]
+	if is == nil {
+		return // evicted
+	}
+	switch state {
+	case fasthttp.StateActive:
+		is.phase = receiving
+	case fasthttp.StateIdle:
+		if s.closed {
+			go c.Close()
+		}
+		is.phase, is.since = idle, time.Now()
+	case fasthttp.StateClosed, fasthttp.StateHijacked:
+		delete(s.open, c)
+	}
+}
+
+// receive says that c's body is about to be read, serve that its request is complete.
+func (s *connections) receive(c net.Conn) { s.set(c, receiving, true) }
+func (s *connections) serve(c net.Conn)   { s.set(c, serving, false) }
+
+func (s *connections) set(c net.Conn, p phase, body bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if is := s.open[c]; is != nil {
+		is.phase, is.body = p, body
+	}
+}
+
+// close closes those that are idle, and from now on every one that becomes so.
+func (s *connections) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c, is := range s.open {
+		if is.phase == idle {
+			go c.Close()
+		}
+	}
+}
+
+// listener accepts as many connections as may be served, and tells the others so.
+type listener struct {
+	net.Listener
+	connections *connections
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.connections.add(c) {
+			return c, nil
+		}
+		if _, secure := c.(*tls.Conn); !secure { // a handshake would keep the others waiting
+			_ = c.SetWriteDeadline(time.Now().Add(refusalBudget)) // fails only with the connection
+			_, _ = c.Write(refusal)
+		}
+		c.Close()
+	}
+}
+
+// refusal answers a connection beyond the bound, whatever it asks.
+var refusal = func() []byte {
+	body := problemBody(fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d connections are open, that is the most", maxConnections))
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nConnection: close\r\nRetry-After: " +
+		strconv.Itoa(retryAfterSeconds) + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
+	b.Write(body)
+	return b.Bytes()
+}()
