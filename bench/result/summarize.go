@@ -10,6 +10,10 @@ import (
 	"sekali/loadgen/stream"
 )
 
+// minOtherWindowNS is the shortest window of which it is said what others took: the machine's time is counted in ticks of 10 ms a core, and
+// in a third of a second generator and aggregator alone have come to a tenth of two cores more than the machine.
+const minOtherWindowNS = int64(time.Second)
+
 // Summarize computes a result folder's figures from its raw files and run.json's inputs, and from nothing else.
 func Summarize(dir string) (Summary, error) {
 	raw, err := ReadRaw(dir)
@@ -230,7 +234,8 @@ func (r *Raw) costs(s *Summary, w window) {
 	}
 	serverCPU := used(func(s Sample) float64 { return float64(s.ServerCPUNS) })
 	s.ServerCPUUSPerStored, s.ServerCPUShare = per(serverCPU, 1e-3), share(serverCPU)
-	if !slices.ContainsFunc(answered, func(s Sample) bool { return s.MachineCPUNS == 0 }) {
+	known := !slices.ContainsFunc(answered, func(s Sample) bool { return s.MachineCPUNS == 0 })
+	if known && w.endNS-w.startNS >= minOtherWindowNS {
 		machineCPU := used(func(s Sample) float64 { return float64(s.MachineCPUNS) })
 		// Of nothing, ticks of 10 ms may be less.
 		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))

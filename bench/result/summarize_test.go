@@ -128,6 +128,11 @@ func TestOtherCPUShare(t *testing.T) {
 	if s := summarize(t, dir); *s.OtherCPUShare != 0 {
 		t.Errorf("less than nothing: %v", *s.OtherCPUShare)
 	}
+	brief := write(t, resulttest.Model{Scenario: "brief", Ack: "journal", Rate: 100, Measured: 900 * time.Millisecond, EventsPerS: 8000, Seed: 1})
+	rewrite(t, brief, func(s *result.Sample) { s.MachineCPUNS = others(s, 0.5) })
+	if s := summarize(t, brief); s.ProcessedS >= 1 || s.OtherCPUShare != nil {
+		t.Errorf("of %v s: %v", s.ProcessedS, s.OtherCPUShare)
+	}
 	rewriteRun(t, dir, func(r *result.Run) { r.Aggregator.External = true })
 	if s := summarize(t, dir); s.OtherCPUShare != nil {
 		t.Errorf("of a server that is not measured: %v", *s.OtherCPUShare)

@@ -42,7 +42,7 @@ type Summary struct {
 	ServerCPUShare    *float64    `json:"server_cpu_share"`    // of all cores, in the window
 
 	// OtherCPUShare is what neither of the two used, of all cores, in the window: other processes, the kernel's own threads and interrupts,
-	// and other guests of the machine's hypervisor.
+	// and other guests of the machine's hypervisor. Of a window under a second it is not said.
 	OtherCPUShare *float64 `json:"other_cpu_share,omitempty"`
 
 	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
