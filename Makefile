@@ -14,7 +14,7 @@ TEST_TIMEOUT ?= 5m
 # Time for each fuzz target of `make fuzz`.
 FUZZ_TIME ?= 20s
 
-.PHONY: help build bench test compare profile report verify lint sbom fuzz compose-test
+.PHONY: help build bench test faults compare profile report verify lint sbom fuzz compose-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ lint: ## gofmt, go vet, staticcheck, and the modules' checksums
 
 sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
 	go run ./cmd/sbom bin/aggregator bin/loadgen bin/bench > bin/sbom.cdx.json
+
+faults: ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
+	@mkdir -p results/faults
+	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration; code=$$?; cat results/faults/faults.txt; exit $$code
 
 fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \

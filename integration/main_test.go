@@ -1,6 +1,7 @@
 // Package integration_test runs the aggregator as its users do, as a process, and
 // does to it what befalls processes: killed at random moments, stopped under load,
-// started twice, started wrongly. It shares no code with the aggregator.
+// started twice, started wrongly. It shares no code with the aggregator but the names
+// of the places at which a test build dies.
 package integration_test
 
 import (
@@ -34,6 +35,10 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(dir)
+		if err := writeFaults(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
 		os.Exit(code)
 	}))
 }

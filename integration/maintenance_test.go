@@ -59,7 +59,7 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 		"UPDATE blocks SET directory = json_remove(directory, '$[1]'), events = events - 1",
 		"DELETE FROM topic_blocks WHERE topic = 't'",
 		"INSERT INTO topic_blocks SELECT 'other', first_seq FROM blocks",
-		"INSERT INTO blocks SELECT first_seq + 1, last_seq + 1, events, directory, data FROM blocks",
+		"INSERT INTO blocks SELECT first_seq + 1, last_seq + 1, events, directory, data, checksum FROM blocks",
 		"UPDATE blocks SET data = substr(data, 1, length(data) - 1)",
 	} {
 		data := t.TempDir() + "/data"

@@ -90,6 +90,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 
 // Serve serves until Shutdown; certificate and key are files, or both empty.
 func (a *Server) Serve(ln net.Listener, certificate, key string) error {
+	ln = patientListener{ln, a.log}
 	if certificate != "" {
 		pair, err := tls.LoadX509KeyPair(certificate, key)
 		if err != nil {

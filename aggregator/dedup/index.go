@@ -12,12 +12,14 @@ import (
 	"sync"
 
 	"github.com/dchest/siphash"
+
+	"sekali/aggregator/crash"
 )
 
 const (
 	// newestKeys is how many keys wait in memory to become a run, some 20 MB. More would be written less often; after a crash as
 	// many, and those of a run not yet on the list, are read back from the events.
-	newestKeys = 1 << 18
+	newestKeys = 1 << 18 / crash.Smaller
 	// maxUnwritten bounds the frozen tables that wait for the worker: a disk that takes no run for so long holds the
 	// writer up.
 	maxUnwritten = 4
@@ -119,6 +121,7 @@ func Open(c Config) (_ *Index, err error) {
 			return nil, err
 		}
 	}
+	crash.Here(crash.DedupOpened)
 	x.newest = newTable(covered+1, x.newestKeys)
 	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string) error {
 		x.arena = appendKey(x.arena[:0], topic, id)
@@ -363,6 +366,9 @@ func (x *Index) install(changes []Change) {
 	x.runs, x.finished = runs, x.finished[len(changes):]
 	x.mu.Unlock()
 	x.changed.Broadcast()
+	if len(gone) > 0 {
+		crash.Here(crash.RunsReplaced)
+	}
 	for _, r := range gone {
 		_ = r.file.Close()    // it was only read
 		_ = os.Remove(r.path) // or at the next start

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/stage"
 )
 
@@ -86,6 +87,7 @@ func (x *Index) write(t *table) error {
 	if err != nil {
 		return err
 	}
+	crash.Here(crash.RunDurable)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.unwritten--
@@ -130,6 +132,7 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 		}
 		x.mu.Unlock()
 	}
+	crash.Here(crash.MergeStep)
 	merged, err := m.step()
 	if err != nil {
 		delete(merges, level)
@@ -138,6 +141,7 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 	if merged == nil {
 		return nil
 	}
+	crash.Here(crash.MergeDurable)
 	delete(merges, level)
 	c := Change{Add: []Run{merged.Run}, add: []*run{merged}, remove: m.inputs}
 	for _, r := range m.inputs {

@@ -30,13 +30,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sekali/aggregator/crash"
 )
 
 const (
 	// SegmentBytes is the size at which a new segment is begun: small enough that
 	// a committed backlog soon gives its space back, large enough that creating
 	// files is rare (a guess: about once a second at 300 000 events/s).
-	SegmentBytes = 64 << 20
+	SegmentBytes = 64 << 20 / crash.Smaller
 	// MaxFrameBytes bounds one frame's body, so that a reader knows what to hold.
 	MaxFrameBytes = 32 << 20
 
@@ -189,8 +191,9 @@ func (j *Journal) begin(segment uint64) error {
 	header = append(header, segmentMagic...)
 	header = binary.LittleEndian.AppendUint64(header, segment)
 	header = binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
+	crash.Here(crash.JournalBegin)
 	if _, err = f.WriteAt(header, 0); err == nil {
-		if err = f.Sync(); err == nil {
+		if err = fsync(f); err == nil {
 			err = syncDir(j.dir)
 		}
 	}
@@ -209,7 +212,23 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(fsync(d), d.Close())
+}
+
+// fsync makes f durable with all that is known of it.
+func fsync(f *os.File) error {
+	if crash.NoSync {
+		return nil
+	}
+	return f.Sync()
+}
+
+// fdatasync makes what was appended to f durable.
+func fdatasync(f *os.File) error {
+	if crash.NoSync {
+		return nil
+	}
+	return unix.Fdatasync(int(f.Fd()))
 }
 
 // Append writes one frame, the given requests' events back to back, and returns
@@ -245,11 +264,13 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 		j.broken = true
 		return Frame{}, fmt.Errorf("journal: write: %w", err)
 	}
-	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+	crash.Here(crash.JournalWritten)
+	if err := fdatasync(f); err != nil {
 		j.broken = true
 		return Frame{}, fmt.Errorf("journal: fdatasync: %w", err)
 	}
 	// If we crash from here on, the frame is found again.
+	crash.Here(crash.JournalSynced)
 	frame := Frame{Start: j.tail, Bytes: int64(len(j.buf)), Events: events, ReceivedAt: receivedAt}
 	j.tail.Offset += frame.Bytes
 	if cap(j.buf) > MaxFrameBytes/4 {
@@ -280,7 +301,7 @@ func truncate(f *os.File, size int64) error {
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
-	return f.Sync()
+	return fsync(f)
 }
 
 func (j *Journal) file(segment uint64) *os.File {
@@ -314,6 +335,7 @@ func (j *Journal) Release(committed Position) error {
 	var errs []error
 	for n, f := range j.segments {
 		if n < committed.Segment {
+			crash.Here(crash.JournalRelease)
 			errs = append(errs, f.Close(), os.Remove(j.path(n)))
 			delete(j.segments, n)
 		}

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"sekali/aggregator/crash"
 )
 
 // errTorn is what a frame that a crash has cut looks like.
@@ -30,6 +32,7 @@ func (j *Journal) recover(segment uint64, committed Position, last bool) ([]Fram
 		return frames, err
 	}
 	j.tail = Position{segment, end}
+	crash.Here(crash.JournalCut)
 	// The cut, and frames that were written when the process died but not yet
 	// synced, become durable before anything builds on them.
 	return frames, truncate(f, end)

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/stage"
@@ -17,7 +18,7 @@ import (
 // 256 MB. A page that many batches rewrite is copied once; at 4 MB, SQLite's own
 // default, the store took 1.2 to 1.4 times as long (1 M events, batches of 5 000 to
 // 50 000). The price is disk, and reading that much again after a crash.
-const checkpointPages = 32_000
+const checkpointPages = 32_000 / crash.Smaller
 
 // flushInterval is how late the count of refused events may be committed when nothing
 // else is: a kill forgets at most that much of it.
@@ -278,6 +279,7 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	}
 	w.mu.Unlock()
 
+	crash.Here(crash.WriterAnswer)
 	seqs, stored := out.Seqs, out.Stored
 	for _, part := range w.parts {
 		n := part.events
@@ -296,7 +298,9 @@ func (w *writer) checkpoint(ctx context.Context) error {
 	stage.Checkpoint.Enter()
 	wal, err := w.store.WAL()
 	if err == nil && wal.Pages-wal.Copied >= checkpointPages {
+		crash.Here(crash.Checkpoint)
 		wal, err = w.store.Checkpoint()
+		crash.Here(crash.Checkpointed)
 		w.mu.Lock()
 		w.counters.Checkpoints++
 		w.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/stage"
@@ -95,11 +96,16 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			s.LastReceivedAt = b.Rows[len(b.Rows)-1].ReceivedAt
 		}
 		s.Journal, s.JournalApplied = b.Journal, b.JournalApplied
-		return a.writeState(c, out.State)
+		if err := a.writeState(c, out.State); err != nil {
+			return err
+		}
+		crash.Here(crash.StoreApplied)
+		return nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("store: apply %d events: %w", len(b.Rows), err)
 	}
+	crash.Here(crash.StoreCommitted)
 	a.store.dedup.committed(a.stored, out.State.LastSeq)
 	return out, nil
 }

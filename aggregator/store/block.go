@@ -1,10 +1,13 @@
 package store
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"sekali/aggregator/event"
 )
@@ -78,10 +81,36 @@ func (b *block) add(seq int64, r *Row) error {
 // end closes the directory.
 func (b *block) end() { b.directory = append(b.directory, ']') }
 
-var errDirectory = errors.New("the directory of the block does not fit its data")
+// storedBlock is a block as the table has it.
+type storedBlock struct {
+	first           int64
+	directory, data string
+	checksum        uint32
+}
 
-// eachEvent calls each for the events of a block until it returns false. Their texts point into data.
-func eachEvent(first int64, directory, data string, each func(seq int64, r Row) (more bool)) error {
+// ErrDamaged means a block that is not what was written.
+var ErrDamaged = errors.New("damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(first int64, directory, data string) uint32 {
+	var seq [8]byte
+	binary.LittleEndian.PutUint64(seq[:], uint64(first))
+	sum := crc32.Update(0, castagnoli, seq[:])
+	for _, text := range []string{directory, data} {
+		sum = crc32.Update(sum, castagnoli, unsafe.Slice(unsafe.StringData(text), len(text)))
+	}
+	return sum
+}
+
+// eachEvent calls each for the events of a block until it returns false. Their texts point into data. A block that is not what was
+// written is ErrDamaged, before anything of it is shown.
+func eachEvent(b storedBlock, each func(seq int64, r Row) (more bool)) error {
+	if checksum(b.first, b.directory, b.data) != b.checksum {
+		return fmt.Errorf("%w: its checksum is wrong", ErrDamaged)
+	}
+	errDirectory := fmt.Errorf("%w: its directory does not fit its data", ErrDamaged)
+	directory, data := b.directory, b.data
 	for len(directory) > 1 {
 		directory = directory[1:] // the array's bracket, or the comma behind the last event
 		var n [directoryNumbers]int
@@ -107,7 +136,7 @@ func eachEvent(first int64, directory, data string, each func(seq int64, r Row) 
 			return t
 		}
 		e := event.Event{Topic: cut(n[2]), ID: cut(n[3]), Timestamp: cut(n[4]), Source: cut(n[5]), Payload: cut(n[6])}
-		if !each(first+int64(n[0]), Row{Event: e, ReceivedAt: data[received : received+receivedBytes]}) {
+		if !each(b.first+int64(n[0]), Row{Event: e, ReceivedAt: data[received : received+receivedBytes]}) {
 			return nil
 		}
 	}

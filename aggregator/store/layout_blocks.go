@@ -18,7 +18,7 @@ type blocksLayout struct {
 }
 
 const (
-	insertBlock      = "INSERT INTO blocks (first_seq, last_seq, events, directory, data) VALUES (?, ?, ?, ?, ?)"
+	insertBlock      = "INSERT INTO blocks (first_seq, last_seq, events, directory, data, checksum) VALUES (?, ?, ?, ?, ?, ?)"
 	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
 )
 
@@ -65,7 +65,8 @@ func (l *blocksLayout) insertBlock(c *conn) error {
 		return err
 	}
 	if err := errors.Join(s.bindInt(1, b.first), s.bindInt(2, b.last), s.bindInt(3, int64(b.events)),
-		s.bindText(4, l.copy.add(view(b.directory))), s.bindBlob(5, l.copy.add(view(b.data)))); err != nil {
+		s.bindText(4, l.copy.add(view(b.directory))), s.bindBlob(5, l.copy.add(view(b.data))),
+		s.bindInt(6, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
 		return err
 	}
 	if _, err := s.run(); err != nil {
@@ -88,9 +89,9 @@ func (l *blocksLayout) insertBlock(c *conn) error {
 
 // The first block of a page is the one that begins last before it, since the page may begin inside.
 const (
-	selectBlocks = `SELECT first_seq, directory, data FROM blocks
+	selectBlocks = `SELECT first_seq, directory, data, checksum FROM blocks
 		WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY first_seq`
-	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.data FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
+	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.data, b.checksum FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
 		WHERE t.topic = ?2 AND t.first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY t.first_seq`
 )
 
@@ -105,12 +106,13 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 	}
 	defer rows.Close()
 	var first int64
+	var sum uint32
 	var directory, data sql.RawBytes
 	for left := page.Limit; left > 0 && rows.Next(); {
-		if err := rows.Scan(&first, &directory, &data); err != nil {
+		if err := rows.Scan(&first, &directory, &data, &sum); err != nil {
 			return err
 		}
-		err := eachEvent(first, view(directory), view(data), func(seq int64, r Row) bool {
+		err := eachEvent(storedBlock{first, view(directory), view(data), sum}, func(seq int64, r Row) bool {
 			if seq > page.After && (page.Topic == "" || page.Topic == r.Topic) {
 				each(seq, r)
 				left--
@@ -124,14 +126,14 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 	return rows.Err()
 }
 
-const selectIdentities = `SELECT first_seq, directory, data FROM blocks
+const selectIdentities = `SELECT first_seq, directory, data, checksum FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
 
 func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error {
 	return c.rows(selectIdentities, func(s *statement) error {
 		first := s.columnInt(0)
 		var failed error
-		err := eachEvent(first, s.columnText(1), s.columnText(2), func(seq int64, r Row) bool {
+		err := eachEvent(storedBlock{first, s.columnText(1), s.columnText(2), uint32(s.columnInt(3))}, func(seq int64, r Row) bool {
 			if seq >= from && seq <= to {
 				failed = each(seq, r.Topic, r.ID)
 			}

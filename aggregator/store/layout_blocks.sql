@@ -7,7 +7,8 @@ CREATE TABLE blocks (
   last_seq  INTEGER NOT NULL,
   events    INTEGER NOT NULL,
   directory TEXT    NOT NULL,
-  data      BLOB    NOT NULL
+  data      BLOB    NOT NULL,
+  checksum  INTEGER NOT NULL -- CRC-32C of first_seq (8 bytes, little-endian), directory and data
 ) STRICT;
 
 -- Which blocks have events of a topic.

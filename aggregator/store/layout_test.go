@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -126,7 +127,7 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 	b.end()
 	count := func(directory, data string) (n int, err error) {
-		err = eachEvent(7, directory, data, func(seq int64, r Row) bool {
+		err = eachEvent(storedBlock{7, directory, data, checksum(7, directory, data)}, func(seq int64, r Row) bool {
 			if want := []int64{7, 9}[n]; seq != want || r != row {
 				t.Fatalf("event %d: seq %d, %+v", n, seq, r)
 			}
@@ -145,6 +146,15 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 	if _, err := count(string(b.directory), string(b.data[:len(b.data)-1])); err == nil {
 		t.Error("data is one byte short: no error")
+	}
+	whole := storedBlock{7, string(b.directory), string(b.data), checksum(7, string(b.directory), string(b.data))}
+	for _, damaged := range []storedBlock{
+		{8, whole.directory, whole.data, whole.checksum}, {7, whole.directory, whole.data[1:] + "x", whole.checksum},
+		{7, whole.directory + " ", whole.data, whole.checksum}, {7, whole.directory, whole.data, whole.checksum ^ 1},
+	} {
+		if err := eachEvent(damaged, func(int64, Row) bool { t.Error("an event of a damaged block was shown"); return true }); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%+v: %v", damaged, err)
+		}
 	}
 	row.ReceivedAt = "2026"
 	if err := b.add(10, &row); err == nil {

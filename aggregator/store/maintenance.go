@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +124,11 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}
+	if err := readAll(events, dir); errors.Is(err, ErrDamaged) {
+		faults = append(faults, err.Error())
+	} else if err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
 	if design.Dedup == DedupRuns {
 		more, err := checkRuns(events, dir, state.LastSeq)
 		if err != nil {
@@ -140,4 +146,14 @@ func designOf(dir string) (d Design, err error) {
 		return d, err
 	}
 	return d, errors.Join(readDesign(c, &d), c.close())
+}
+
+// readAll reads every event of the database in dir.
+func readAll(events layout, dir string) error {
+	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
+	if err != nil {
+		return err
+	}
+	err = events.identities(c, 0, math.MaxInt64, func(int64, string, string) error { return nil })
+	return errors.Join(err, c.close())
 }

@@ -19,6 +19,7 @@ import (
 	_ "modernc.org/sqlite" // the readers' driver
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/journal"
 )
 
@@ -170,7 +171,7 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
 		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
 		"journal_mode=WAL",
-		"synchronous=FULL",
+		"synchronous=" + synchronousPragma(),
 		"wal_autocheckpoint=0", // the writer checkpoints, after the answers went out
 		"temp_store=MEMORY",
 		"foreign_keys=OFF",
@@ -192,7 +193,7 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 			return State{}, Info{}, fmt.Errorf("%s: %w", sql, err)
 		}
 	}
-	if info.JournalMode != "wal" || synchronous != 2 {
+	if info.JournalMode != "wal" || synchronous != 2 && !crash.NoSync {
 		return State{}, Info{}, fmt.Errorf("journal_mode=%s synchronous=%d, want wal and 2 (FULL): commits would not be durable", info.JournalMode, synchronous)
 	}
 	info.Synchronous = "full"
@@ -225,6 +226,13 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 	}
 	state, err := readState(c)
 	return state, info, err
+}
+
+func synchronousPragma() string {
+	if crash.NoSync {
+		return "OFF"
+	}
+	return "FULL"
 }
 
 // readDesign finds out how the database was made.

@@ -239,6 +239,9 @@ func (p *Process) WaitReady(ctx context.Context) error {
 	}
 }
 
+// PID is the number of the process.
+func (p *Process) PID() int { return p.process.Pid }
+
 // Signal sends SIGTERM, SIGSTOP and their like; a process that has ended is no error.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if err := p.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -18,6 +18,9 @@ func (s *set) answers() []string {
 			lines = append(lines, line)
 		}
 	}
+	if s.faults != nil {
+		lines = append(lines, faultAnswer(s.faults))
+	}
 	return lines
 }
 

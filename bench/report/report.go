@@ -142,17 +142,19 @@ var markdownTemplate = template.Must(template.New("report").Funcs(template.FuncM
 
 // view is what the template sees.
 type view struct {
-	Answers   []string
-	AckTable  string // "": the set has no ack-levels
-	AckRuns   string
-	AckKilled bool // the table has the losses of the scenario kill
-	Sections  []section
-	CostTable string
-	Profile   *profile.Table // nil: no result has one
-	ProfileOf string
-	Stages    string // the CPU profile by stage, a table
-	Flame     picture
-	Machines  []machine
+	Answers    []string
+	AckTable   string // "": the set has no ack-levels
+	AckRuns    string
+	AckKilled  bool // the table has the losses of the scenario kill
+	Sections   []section
+	CostTable  string
+	Profile    *profile.Table // nil: no result has one
+	ProfileOf  string
+	Stages     string // the CPU profile by stage, a table
+	Flame      picture
+	Faults     *result.Faults // nil: none
+	FaultTable string
+	Machines   []machine
 }
 
 // PublishedAnswer and PublishedProcessed are the course report's own figures.
@@ -180,6 +182,9 @@ func (s *set) markdown() ([]byte, []picture, error) {
 	v := view{Answers: s.answers(), CostTable: s.costTable(), Machines: s.machines()}
 	if levels := s.find("ack-levels"); levels != nil {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
+	}
+	if s.faults != nil {
+		v.Faults, v.FaultTable = s.faults, faultTable(s.faults)
 	}
 	var pictures []picture
 	for _, sc := range s.scenarios {

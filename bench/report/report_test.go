@@ -56,6 +56,19 @@ func makeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeReference(t, golden, models())
+	faults, err := result.MarshalJSON(result.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000", Faults: []result.Fault{
+		{Fault: "SIGKILL", Promise: result.NothingLost, Times: 3, Acknowledged: 12_000, Recovered: 20, RecoveryMS: []float64{10, 30, 20}},
+		{Fault: "SIGKILL at ack=memory", Promise: result.SomethingLost, Times: 1, Acknowledged: 1000, Lost: 40},
+		{Fault: "a cut journal", Promise: result.PrefixOrRefuse, Times: 4, Acknowledged: 4000, Lost: 80, Seen: "4 opened"},
+		{Fault: "overload", Promise: result.NothingLost, Times: 1, Acknowledged: 500, Lost: 1},
+		{Fault: "power loss", Promise: result.NothingLost, Skipped: "mounting a file system needs root"},
+	}})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(golden, filepath.FromSlash(referenceDir), faultsFile), faults, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	readme := "# A README with synthetic figures, for a test\n\nbefore\n" + headlineBegin + headlineEnd + "\nafter\n"
 	if err := os.WriteFile(filepath.Join(golden, readmeFile), []byte(readme), 0o644); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func Open(path string) ([]Folder, error) {
 	var all []Folder
 	for _, entry := range entries {
 		dir := filepath.Join(path, entry.Name())
-		if !exists(filepath.Join(dir, IndexFile)) {
+		if !entry.IsDir() || !exists(filepath.Join(dir, IndexFile)) {
 			continue
 		}
 		folders, err := openRun(dir)

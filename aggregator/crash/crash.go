@@ -1,0 +1,33 @@
+// Package crash names the places in the aggregator at which a crash must lose nothing. Built with -tags sekali_crash, the
+// program dies at the place that SEKALI_CRASH names; built as usual, Here is empty and costs nothing.
+//
+// A test build has three more differences, so that few events reach every place: segments, runs and the WAL end
+// Smaller times earlier. And SEKALI_NOSYNC leaves every fsync out: it is the control of a power loss, which must then
+// lose something.
+package crash
+
+// The places, each passed by the normal work of a few thousand events.
+const (
+	JournalBegin   = "journal.begin"   // a segment's file is made, its header not yet durable
+	JournalWritten = "journal.written" // a frame is written and not yet durable
+	JournalSynced  = "journal.synced"  // a frame is durable and its publishers are not yet answered
+	JournalRelease = "journal.release" // a segment is applied and not yet removed
+	JournalCut     = "journal.cut"     // at the start, before the journal's tail is cut
+	StoreApplied   = "store.applied"   // a batch is in the transaction, which is not yet committed
+	StoreCommitted = "store.committed" // a batch is committed, and memory does not know it yet
+	WriterAnswer   = "writer.answer"   // those who wait for the commit are not yet answered
+	Checkpoint     = "checkpoint"      // the WAL is about to be copied
+	Checkpointed   = "checkpointed"    // it is copied
+	RunWritten     = "run.written"     // a run's file is written and not yet durable
+	RunDurable     = "run.durable"     // it is durable and not yet on the list
+	MergeStep      = "merge.step"      // in the middle of a merge
+	MergeDurable   = "merge.durable"   // the merged run is durable and not yet on the list
+	RunsReplaced   = "runs.replaced"   // the list is committed, and the files it left behind are still there
+	DedupOpened    = "dedup.opened"    // at the start, before the newest keys are read back
+)
+
+// Points returns all places.
+func Points() []string {
+	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, StoreApplied, StoreCommitted, WriterAnswer,
+		Checkpoint, Checkpointed, RunWritten, RunDurable, MergeStep, MergeDurable, RunsReplaced, DedupOpened}
+}

@@ -1,0 +1,12 @@
+//go:build !sekali_crash
+
+package crash
+
+// Smaller is by how much the bounds are smaller in a test build.
+const Smaller = 1
+
+// NoSync reports that a test build leaves out what makes things durable.
+const NoSync = false
+
+// Here does nothing in this build.
+func Here(string) {}

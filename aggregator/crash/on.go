@@ -1,0 +1,46 @@
+//go:build sekali_crash
+
+package crash
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// Smaller is by how much the bounds are smaller in a test build.
+const Smaller = 1 << 10
+
+var (
+	// NoSync reports that this run leaves out what makes things durable.
+	NoSync = os.Getenv("SEKALI_NOSYNC") != ""
+	// SEKALI_CRASH is <place>:<how-manieth time it is passed>.
+	place, _, _ = strings.Cut(os.Getenv("SEKALI_CRASH"), ":")
+	left        = passes()
+)
+
+func passes() *atomic.Int64 {
+	left := &atomic.Int64{}
+	if place == "" {
+		return left
+	}
+	_, count, _ := strings.Cut(os.Getenv("SEKALI_CRASH"), ":")
+	n, err := strconv.ParseInt(count, 10, 64)
+	if err != nil || n < 1 {
+		fmt.Fprintf(os.Stderr, "SEKALI_CRASH=%s: want <place>:<count from 1>\n", os.Getenv("SEKALI_CRASH"))
+		os.Exit(2)
+	}
+	left.Store(n)
+	return left
+}
+
+// Here kills the process if this is the place, and the time.
+func Here(at string) {
+	if at == place && left.Add(-1) == 0 {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // until it arrives
+	}
+}

@@ -1,0 +1,70 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"sekali/bench/result"
+)
+
+// faultsFile is the table of `make faults`, under reference.
+const faultsFile = "faults.json"
+
+// readFaults returns the faults of the reference, nil if it has none.
+func readFaults(reference string) (*result.Faults, error) {
+	f, err := result.ReadFaults(filepath.Join(reference, faultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return &f, err
+}
+
+// faultTable is one row a fault.
+func faultTable(f *result.Faults) string {
+	var b strings.Builder
+	b.WriteString("| fault | times | acknowledged | lost | stored twice | not as sent | recovered | time to recover, s: median | most | promise | |\n" +
+		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n")
+	for _, fault := range f.Faults {
+		if fault.Skipped != "" {
+			fmt.Fprintf(&b, "| %s | – | – | – | – | – | – | – | – | %s | skipped: %s |\n", cell(fault.Fault), fault.Promise, cell(fault.Skipped))
+			continue
+		}
+		median, most := fault.Recovery()
+		held := "held"
+		if !fault.Held() {
+			held = "**not held**"
+		}
+		if fault.Seen != "" {
+			held += "; " + cell(fault.Seen)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(fault.Fault), exact(uint64(fault.Times)), exact(uint64(fault.Acknowledged)),
+			exact(uint64(fault.Lost)), exact(uint64(fault.Duplicated)), exact(uint64(fault.Unexpected)), exact(uint64(fault.Recovered)), median, most, fault.Promise, held)
+	}
+	return b.String()
+}
+
+// faultAnswer is the faults in one sentence.
+func faultAnswer(f *result.Faults) string {
+	var kinds, times, acknowledged, lost, duplicated, controls, seen int
+	for _, fault := range f.Faults {
+		switch {
+		case fault.Skipped != "":
+		case fault.Promise == result.SomethingLost:
+			controls++
+			if fault.Lost > 0 {
+				seen++
+			}
+		case fault.Promise == result.NothingLost:
+			kinds++
+			times += fault.Times
+			acknowledged += fault.Acknowledged
+			lost += fault.Lost
+			duplicated += fault.Duplicated
+		}
+	}
+	return fmt.Sprintf("**Faults.** %d kinds, %s times in all, from SIGKILL at named places of the code to power loss and a full disk: of %s events acknowledged at `journal` or `store`, %s were lost and %s stored twice; %d of %d controls, which must lose something, did ([the table](REPORT.md#faults)).",
+		kinds, exact(uint64(times)), exact(uint64(acknowledged)), exact(uint64(lost)), exact(uint64(duplicated)), seen, controls)
+}

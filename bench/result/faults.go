@@ -1,0 +1,104 @@
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/montanaflynn/stats"
+)
+
+// What a fault promises. The third is of damage that takes acknowledged events with it: what is opened must be the
+// beginning of what was stored, unchanged.
+const (
+	NothingLost    = "nothing acknowledged is lost"
+	SomethingLost  = "control: something must be lost"
+	PrefixOrRefuse = "a valid beginning, or refused with the reason"
+)
+
+// Fault is what one kind of fault did to the aggregator, by the ledger of those who published.
+type Fault struct {
+	Fault        string    `json:"fault"`
+	Promise      string    `json:"promise"`
+	Times        int       `json:"times"`
+	Acknowledged int       `json:"acknowledged"` // events, each counted once
+	Lost         int       `json:"lost"`         // acknowledged and absent
+	Duplicated   int       `json:"duplicated"`   // stored twice
+	Unexpected   int       `json:"unexpected"`   // stored and never sent, or not as they were sent
+	Recovered    int       `json:"recovered"`    // of unknown fate to the publisher, and stored
+	RecoveryMS   []float64 `json:"recovery_ms"`  // from the restart to ready, or from the fault's end to the next acknowledgement
+	Seen         string    `json:"seen"`         // what else the fault did
+	Skipped      string    `json:"skipped"`      // why it did not run, or ""
+}
+
+// Held reports that the promise was kept.
+func (f Fault) Held() bool {
+	exact := f.Duplicated == 0 && f.Unexpected == 0
+	switch f.Promise {
+	case SomethingLost:
+		return f.Lost > 0
+	case PrefixOrRefuse:
+		return exact
+	}
+	return exact && f.Lost == 0
+}
+
+// Faults is a run of all of them.
+type Faults struct {
+	Date    string  `json:"date"` // RFC 3339
+	Machine string  `json:"machine"`
+	Commit  string  `json:"commit"`
+	Faults  []Fault `json:"faults"`
+}
+
+// ReadFaults reads the file that `make faults` wrote.
+func ReadFaults(path string) (f Faults, err error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return f, fmt.Errorf("faults: %w", err)
+	}
+	if err := json.Unmarshal(content, &f); err != nil {
+		return f, fmt.Errorf("faults: %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// Recovery is the median and the largest of the times to recover, in seconds; "–" if there is none.
+func (f Fault) Recovery() (median, most string) {
+	if len(f.RecoveryMS) == 0 {
+		return "–", "–"
+	}
+	middle, _ := stats.Median(f.RecoveryMS)
+	largest, _ := stats.Max(f.RecoveryMS)
+	return fmt.Sprintf("%.2f", middle/1000), fmt.Sprintf("%.2f", largest/1000)
+}
+
+// WriteTable prints the faults for a terminal.
+func (f Faults) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s, %s\n\n%-44s %6s %13s %7s %11s %11s %10s %9s\n", f.Date, f.Machine, f.Commit,
+		"fault", "times", "acknowledged", "lost", "duplicated", "recovered", "median s", "most s")
+	for _, fault := range f.Faults {
+		if fault.Skipped != "" {
+			fmt.Fprintf(&b, "%-44s skipped: %s\n", fault.Fault, fault.Skipped)
+			continue
+		}
+		median, most := fault.Recovery()
+		verdict := ""
+		switch {
+		case !fault.Held():
+			verdict = "  NOT HELD: " + fault.Promise
+		case fault.Promise != NothingLost:
+			verdict = "  " + fault.Promise
+		}
+		if fault.Seen != "" {
+			verdict += "  (" + fault.Seen + ")"
+		}
+		fmt.Fprintf(&b, "%-44s %6d %13d %7d %11d %11d %10s %9s%s\n", fault.Fault, fault.Times, fault.Acknowledged, fault.Lost,
+			fault.Duplicated, fault.Recovered, median, most, verdict)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
