@@ -14,7 +14,7 @@ TEST_TIMEOUT ?= 5m
 # Time for each fuzz target of `make fuzz`.
 FUZZ_TIME ?= 20s
 
-.PHONY: help build bench test faults compare profile report verify lint sbom fuzz compose-test
+.PHONY: help build bench test faults compare profile report verify lint sbom fuzz compose-test yardsticks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,14 @@ lint: ## gofmt, go vet, staticcheck, and the modules' checksums
 	go vet ./...
 	$(GO_TOOL) staticcheck ./...
 	go mod verify
+	cd bench/yardsticks && go vet ./...
+
+# VictoriaLogs is built as its own module wants it, with cgo if there is a C compiler.
+yardsticks: build ## Sekali beside other systems, same events, about 8 minutes [ONLY=sekali,redis]
+	cd bench/yardsticks && go test ./... && $(GO_BUILD) -o ../../bin/yardsticks .
+	cd bench/yardsticks/victorialogs && go build -trimpath -o ../../../bin/victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs || \
+		echo "VictoriaLogs could not be built: going on without"
+	bin/yardsticks $(if $(ONLY),-only $(ONLY))
 
 sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
 	go run ./cmd/sbom bin/aggregator bin/loadgen bin/bench > bin/sbom.cdx.json

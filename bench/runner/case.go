@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"sekali/bench/machine"
 	"sekali/bench/process"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
@@ -184,12 +185,12 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 		if err := os.MkdirAll(filepath.Dir(s.data), 0o755); err != nil {
 			return err
 		}
-		probe, err := probeDisk(filepath.Dir(s.data))
+		probe, err := machine.ProbeDisk(filepath.Dir(s.data))
 		if err != nil {
 			return err
 		}
 		s.run.Environment.Fdatasync = probe
-		s.run.Environment.Filesystem = filesystem(filepath.Dir(s.data))
+		s.run.Environment.Filesystem = machine.Filesystem(filepath.Dir(s.data))
 		s.run.Aggregator.Flags = flagsOf(s.job.settings, s.config.Profile)
 		s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
 		if err != nil {

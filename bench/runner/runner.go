@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"sekali/bench/machine"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
 )
@@ -80,7 +81,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 		return "", ExitFailed
 	}
-	config.environment = machine(config.Version)
+	config.environment = machine.Read(config.Version)
 	jobs := config.jobs()
 	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
 	lines := newProgress(stderr)

@@ -1,4 +1,6 @@
-package runner
+// Package machine reads what a figure depends on and no setting says: processor, memory, kernel, filesystem, and what the
+// disk takes to sync.
+package machine
 
 import (
 	"fmt"
@@ -25,9 +27,9 @@ const (
 	probeTime = 2 * time.Second
 )
 
-// machine reads what does not depend on the data folder. version is what the build was told, as git describes it; the
+// Read returns what does not depend on the data folder. version is what the build was told, as git describes it; the
 // toolchain's own stamp, where there is one, is preferred.
-func machine(version string) result.Environment {
+func Read(version string) result.Environment {
 	e := result.Environment{
 		CPUModel:    cpuModel(),
 		Cores:       runtime.NumCPU(),
@@ -94,7 +96,8 @@ var filesystems = map[int64]string{
 	0x2fc12fc1:                 "zfs",
 }
 
-func filesystem(dir string) string {
+// Filesystem is the type of the one that dir is on: ext4, xfs, …; "" if it cannot be asked.
+func Filesystem(dir string) string {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return ""
@@ -105,8 +108,8 @@ func filesystem(dir string) string {
 	return fmt.Sprintf("%#x", stat.Type)
 }
 
-// probeDisk appends and syncs small writes in dir, one after the other.
-func probeDisk(dir string) (result.Fdatasync, error) {
+// ProbeDisk appends and syncs small writes in dir, one after the other.
+func ProbeDisk(dir string) (result.Fdatasync, error) {
 	var probe result.Fdatasync
 	file, err := os.CreateTemp(dir, "fdatasync-")
 	if err != nil {

@@ -1,0 +1,146 @@
+package result
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/montanaflynn/stats"
+
+	"sekali/loadgen/stream"
+)
+
+// YardsticksFile is what `make yardsticks` leaves behind.
+const YardsticksFile = "yardsticks.json"
+
+// Sekali is the id of the system that every yardstick is compared with.
+const Sekali = "sekali"
+
+// Yardsticks are other systems and Sekali, measured in turn with the same events.
+type Yardsticks struct {
+	Format           int           `json:"format"`
+	StartedAt        time.Time     `json:"started_at"`
+	Environment      Environment   `json:"environment"`
+	Stream           stream.Config `json:"stream"`
+	EventsPerRequest int           `json:"events_per_request"`
+	Systems          []Yardstick   `json:"systems"`
+}
+
+// Yardstick is one system and what it did in each round.
+type Yardstick struct {
+	ID       string           `json:"id"`
+	Name     string           `json:"name"`
+	Version  string           `json:"version"`
+	Durable  string           `json:"durable"`  // what an event survives that counts as stored
+	Dedup    string           `json:"dedup"`    // what it takes for a repeat, and for how long
+	Includes string           `json:"includes"` // what the time is spent on
+	Settings []string         `json:"settings"` // those that differ from the system's own
+	Skipped  string           `json:"skipped"`  // why it was not measured; "": it was
+	Rounds   []YardstickRound `json:"rounds"`   // in order; those of one number ran one after the other
+
+	// What follows from the rounds. Zero where the system was skipped.
+	EventsPerS          Spread   `json:"events_per_s"`
+	SekaliRatio         Spread   `json:"sekali_ratio"`            // Sekali's events/s by this system's, round by round; zero without Sekali
+	ClientCPUUSPerEvent float64  `json:"client_cpu_us_per_event"` // median; of the whole work where there is no server
+	ServerCPUUSPerEvent *float64 `json:"server_cpu_us_per_event"` // median; null: there is no server
+	ServerMemoryBytes   *int64   `json:"server_memory_bytes"`     // largest; null: there is no server
+}
+
+// YardstickRound is an empty system filled once.
+type YardstickRound struct {
+	Events            int      `json:"events"`   // sent, repeats included
+	Expected          int      `json:"expected"` // to be stored of them
+	Stored            int      `json:"stored"`   // counted afterwards
+	Seconds           float64  `json:"seconds"`  // from the first request to the last event stored
+	ClientCPUS        float64  `json:"client_cpu_s"`
+	ServerCPUS        *float64 `json:"server_cpu_s"`
+	ServerMemoryBytes *int64   `json:"server_memory_bytes"` // proportional set size at the end
+}
+
+// Spread is a figure over the rounds.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func (r YardstickRound) eventsPerS() float64 { return float64(r.Events) / r.Seconds }
+
+// ReadYardsticks reads the file in dir.
+func ReadYardsticks(dir string) (Yardsticks, error) {
+	var y Yardsticks
+	path := filepath.Join(dir, YardsticksFile)
+	if err := readJSON(path, &y); err != nil {
+		return y, err
+	}
+	return y, checkFormat(path, y.Format)
+}
+
+// WriteYardsticks writes the file into dir.
+func WriteYardsticks(dir string, y Yardsticks) error {
+	y.Format = Format
+	return writeJSON(filepath.Join(dir, YardsticksFile), y)
+}
+
+// Summarize returns y with everything that follows from the rounds computed again. A round that stored anything but
+// what was expected is an error: its rate is no rate of that work.
+func (y Yardsticks) Summarize() (Yardsticks, error) {
+	y.Systems = slices.Clone(y.Systems)
+	var sekali []YardstickRound
+	for _, s := range y.Systems {
+		if s.ID == Sekali {
+			sekali = s.Rounds
+		}
+	}
+	for i := range y.Systems {
+		if err := y.Systems[i].summarize(sekali); err != nil {
+			return y, fmt.Errorf("%s: %s: %w", YardsticksFile, y.Systems[i].ID, err)
+		}
+	}
+	return y, nil
+}
+
+func (s *Yardstick) summarize(sekali []YardstickRound) error {
+	if s.Skipped != "" {
+		return nil
+	}
+	if len(s.Rounds) == 0 {
+		return errors.New("neither rounds nor a reason why it was skipped")
+	}
+	var rates, ratios, client, server []float64
+	s.ServerMemoryBytes = nil
+	for i, r := range s.Rounds {
+		if r.Stored != r.Expected || r.Events <= 0 || r.Seconds <= 0 {
+			return fmt.Errorf("round %d: of %d events %d were stored in %v s, and %d were expected", i+1, r.Events, r.Stored, r.Seconds, r.Expected)
+		}
+		rates = append(rates, r.eventsPerS())
+		if i < len(sekali) {
+			ratios = append(ratios, sekali[i].eventsPerS()/r.eventsPerS())
+		}
+		client = append(client, r.ClientCPUS*1e6/float64(r.Events))
+		if r.ServerCPUS != nil {
+			server = append(server, *r.ServerCPUS*1e6/float64(r.Events))
+		}
+		if m := r.ServerMemoryBytes; m != nil && (s.ServerMemoryBytes == nil || *m > *s.ServerMemoryBytes) {
+			s.ServerMemoryBytes = m
+		}
+	}
+	s.EventsPerS, s.SekaliRatio = spread(rates), spread(ratios)
+	s.ClientCPUUSPerEvent, s.ServerCPUUSPerEvent = spread(client).Median, nil
+	if len(server) > 0 {
+		median := spread(server).Median
+		s.ServerCPUUSPerEvent = &median
+	}
+	return nil
+}
+
+// spread is zero for no values.
+func spread(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	median, _ := stats.Median(values) // fails for no values alone
+	return Spread{round(median), round(slices.Min(values)), round(slices.Max(values))}
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sekali/bench/result"
+	"sekali/loadgen/stream"
+)
+
+// roundTimeout bounds one system's part of a round.
+const roundTimeout = 5 * time.Minute
+
+// measurement is one call of the program.
+type measurement struct {
+	config
+	stream *stream.Stream
+	work   string
+	stdout io.Writer
+	events []stream.Event // of a round, in order
+}
+
+// rounds measures all systems, interleaved: each round begins with the next one, so that no system has always the same
+// one before it.
+func (m *measurement) rounds(ctx context.Context) ([]result.Yardstick, error) {
+	// The events take a few hundred MB that every collection would look through again.
+	debug.SetGCPercent(400)
+	m.generate()
+	results := make([]result.Yardstick, len(m.systems))
+	for i, y := range m.systems {
+		results[i] = y.Yardstick
+		var err error
+		if results[i].Version, err = y.version(ctx); err != nil {
+			results[i].Skipped = err.Error()
+			fmt.Fprintf(m.stdout, "skipped: %s: %s\n", y.ID, err)
+		}
+	}
+	for round := range m.config.rounds {
+		for i := range m.systems {
+			i = (i + round) % len(m.systems)
+			if results[i].Skipped != "" {
+				continue
+			}
+			r, err := m.fill(ctx, m.systems[i])
+			if err != nil {
+				return nil, fmt.Errorf("round %d: %s: %w", round+1, m.systems[i].ID, err)
+			}
+			results[i].Rounds = append(results[i].Rounds, r)
+			fmt.Fprintf(m.stdout, "round %d  %-18s %9.0f events/s\n", round+1, m.systems[i].ID, float64(r.Events)/r.Seconds)
+		}
+	}
+	return results, nil
+}
+
+// generate makes the events once; repeats share their texts.
+func (m *measurement) generate() {
+	originals := make([]stream.Event, 0, m.config.events)
+	m.events = make([]stream.Event, m.config.events)
+	for n := range m.events {
+		original := m.stream.Original(uint64(n))
+		if original == uint64(len(originals)) {
+			originals = append(originals, m.stream.Event(original))
+		}
+		m.events[n] = originals[original]
+	}
+}
+
+// fill starts a system on an empty folder, gives it the events, and counts what it has stored.
+func (m *measurement) fill(ctx context.Context, y yardstick) (r result.YardstickRound, err error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	dir, err := os.MkdirTemp(m.work, y.ID+"-")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(dir)
+	events := m.events
+	if y.events > 0 {
+		events = events[:min(y.events, len(events))]
+	}
+	s := y.make()
+	var requests []any
+	for batch := range slices.Chunk(events, m.eventsPerRequest) {
+		requests = append(requests, s.encode(batch))
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.start(ctx, dir); err != nil {
+		return r, err
+	}
+	debug.FreeOSMemory() // of the previous system's requests, lest they be collected while the clock runs
+	r = result.YardstickRound{Events: len(events), Expected: y.expected(m.stream, len(events))}
+	if err := clock(ctx, y.connections, s, requests, &r); err != nil {
+		return r, err
+	}
+	if r.Stored, err = s.stored(ctx); err != nil {
+		return r, fmt.Errorf("count: %w", err)
+	}
+	if r.Stored != r.Expected {
+		err = fmt.Errorf("of %d events %d were stored, and %d were expected", r.Events, r.Stored, r.Expected)
+	}
+	return r, err
+}
+
+// clock measures from the first request to the last event stored.
+func clock(ctx context.Context, connections int, s system, requests []any, r *result.YardstickRound) error {
+	client, err := clientCPU()
+	if err != nil {
+		return err
+	}
+	var server time.Duration
+	if p := s.process(); p != nil {
+		if server, _, err = p.usage(); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	err = appendAll(ctx, connections, s, requests)
+	if err == nil {
+		err = s.settle(ctx)
+	}
+	r.Seconds = time.Since(began).Seconds()
+	if err != nil {
+		return err
+	}
+	clientNow, err := clientCPU()
+	if err != nil {
+		return err
+	}
+	r.ClientCPUS = (clientNow - client).Seconds()
+	if p := s.process(); p != nil {
+		serverNow, memory, err := p.usage()
+		if err != nil {
+			return err
+		}
+		used := (serverNow - server).Seconds()
+		r.ServerCPUS, r.ServerMemoryBytes = &used, &memory
+	}
+	return nil
+}
+
+// appendAll sends the requests in order, each by the next connection that is free.
+func appendAll(ctx context.Context, connections int, s system, requests []any) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for connection := range connections {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(requests) {
+					return
+				}
+				if err := s.append(ctx, connection, requests[i]); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
+}
+
+// clientCPU is the user and system time that this process has used.
+func clientCPU() (time.Duration, error) {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0, err
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
+}

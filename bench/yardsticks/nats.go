@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/bench/result"
+	"sekali/loadgen/stream"
+)
+
+const (
+	natsConnections = 2
+	// natsPending is how many messages of a connection may wait for their acknowledgement.
+	natsPending = 4096
+	// natsWindow is how long JetStream remembers a message's id: longer than any round.
+	natsWindow = time.Hour
+)
+
+func natsYardstick() yardstick {
+	return yardstick{
+		Yardstick: result.Yardstick{ID: "nats", Name: "NATS JetStream", Durable: "SIGKILL; a power loss takes up to 2 minutes (sync_interval)", Dedup: "exact within a window of 1 h, its ids in memory",
+			Includes: overSocket, Settings: natsSettings()},
+		connections: natsConnections, version: natsVersion,
+		make: func() system { return &jetStream{} },
+	}
+}
+
+func natsSyncYardstick() yardstick {
+	return yardstick{
+		Yardstick: result.Yardstick{ID: "nats-sync-always", Name: "NATS JetStream, sync_interval: always", Durable: "SIGKILL, power loss", Dedup: "exact within a window of 1 h, its ids in memory",
+			Includes: overSocket, Settings: append(natsSettings(), "sync_interval: always")},
+		connections: natsConnections, events: 10_000, version: natsVersion,
+		make: func() system { return &jetStream{syncAlways: true} },
+	}
+}
+
+func natsSettings() []string {
+	return []string{fmt.Sprintf("%d connections, TCP on the loopback", natsConnections), "a message an event, with Nats-Msg-Id",
+		fmt.Sprintf("published asynchronously, %d at a time without acknowledgement", natsPending), "file storage, one replica", "duplicate_window 1 h"}
+}
+
+func natsVersion(context.Context) (string, error) { return natsserver.VERSION, nil }
+
+// natsCommand is the first argument with which this program is a NATS server: a process of its own, as the others are.
+const natsCommand = "nats-server"
+
+// serveNATS is that server, until SIGTERM.
+func serveNATS(args []string) error {
+	flags := flag.NewFlagSet(natsCommand, flag.ExitOnError)
+	port := flags.Int("port", 0, "")
+	dir := flags.String("dir", "", "")
+	syncAlways := flags.Bool("sync-always", false, "")
+	flags.Parse(args)
+	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: *port, JetStream: true, StoreDir: *dir, SyncAlways: *syncAlways,
+		JetStreamMaxMemory: 1 << 30, JetStreamMaxStore: 64 << 30, NoSigs: true})
+	if err != nil {
+		return err
+	}
+	s.ConfigureLogger()
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	s.Start()
+	<-ended
+	s.Shutdown()
+	s.WaitForShutdown()
+	return nil
+}
+
+type jetStream struct {
+	syncAlways  bool
+	server      *server
+	connections []jetStreamConnection
+}
+
+type jetStreamConnection struct {
+	conn *nats.Conn
+	jetstream.JetStream
+}
+
+func (j *jetStream) start(ctx context.Context, dir string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	ready := func() error {
+		conn, err := nats.Connect("nats://" + net.JoinHostPort("127.0.0.1", port))
+		if err != nil {
+			return err
+		}
+		js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(natsPending))
+		j.connections = append(j.connections, jetStreamConnection{conn, js})
+		return err
+	}
+	args := []string{natsCommand, "-port", port, "-dir", dir, "-sync-always=" + strconv.FormatBool(j.syncAlways)}
+	if j.server, err = startServer(ctx, dir, nil, ready, program, args...); err != nil {
+		return err
+	}
+	for len(j.connections) < natsConnections {
+		if err := ready(); err != nil {
+			return err
+		}
+	}
+	_, err = j.connections[0].CreateStream(ctx, jetstream.StreamConfig{Name: "events", Subjects: []string{"events.*"}, Storage: jetstream.FileStorage,
+		Duplicates: natsWindow, Replicas: 1})
+	return err
+}
+
+// encode makes the messages: topic and id are the key.
+func (j *jetStream) encode(events []stream.Event) any {
+	messages := make([]*nats.Msg, len(events))
+	for i, e := range events {
+		m := nats.NewMsg("events." + e.Topic)
+		m.Header.Set(jetstream.MsgIDHeader, e.Topic+"/"+e.EventID)
+		m.Data = []byte(strings.TrimSuffix(string(lines(events[i:i+1])), "\n"))
+		messages[i] = m
+	}
+	return messages
+}
+
+func (j *jetStream) append(_ context.Context, connection int, request any) error {
+	c := j.connections[connection]
+	for _, m := range request.([]*nats.Msg) {
+		if _, err := c.PublishMsgAsync(m, jetstream.WithStallWait(requestTimeout)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for the acknowledgements.
+func (j *jetStream) settle(ctx context.Context) error {
+	for _, c := range j.connections {
+		select {
+		case <-c.PublishAsyncComplete():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (j *jetStream) stored(ctx context.Context) (int, error) {
+	s, err := j.connections[0].Stream(ctx, "events")
+	if err != nil {
+		return 0, err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return int(info.State.Msgs), nil
+}
+
+func (j *jetStream) stop() error {
+	for _, c := range j.connections {
+		c.conn.Close()
+	}
+	return j.server.stop(syscall.SIGTERM)
+}
+
+func (j *jetStream) process() *server { return j.server }

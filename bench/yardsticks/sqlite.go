@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"sekali/bench/result"
+	"sekali/loadgen/stream"
+)
+
+// sqliteTransaction is how many events the designs on SQLite take into one transaction.
+const sqliteTransaction = 50_000
+
+// sqlitePragmas are what both designs run with: durable at COMMIT, the WAL copied back every 256 MB.
+var sqlitePragmas = []string{"page_size=16384", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=16384", "cache_size=-262144",
+	"temp_store=MEMORY", "locking_mode=EXCLUSIVE"}
+
+// sqliteEvents is the table of both designs, without an index; a row has the received_at that Sekali stores, too.
+const sqliteEvents = `CREATE TABLE events (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, event_id TEXT NOT NULL, timestamp TEXT NOT NULL,
+	source TEXT NOT NULL, payload TEXT, received_at TEXT NOT NULL) STRICT`
+
+const insertEvent = "INSERT INTO events (topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?)"
+
+// receivedAt stands for a clock that costs nothing.
+const receivedAt = "2026-01-01T00:00:00.000000000Z"
+
+func sqliteAppendYardstick() yardstick {
+	return yardstick{
+		Yardstick: result.Yardstick{ID: "sqlite-append", Name: "SQLite, rows appended", Durable: "SIGKILL, power loss", Dedup: "none: repeats are stored",
+			Includes: inProcess, Settings: sqliteSettings()},
+		connections: 1, appendOnly: true, version: sqliteVersion,
+		make: func() system { return &sqliteStore{} },
+	}
+}
+
+func sqliteDedupYardstick() yardstick {
+	return yardstick{
+		Yardstick: result.Yardstick{ID: "sqlite-btree", Name: "SQLite, one B-tree of keys", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+			Includes: inProcess, Settings: append(sqliteSettings(), "INSERT OR IGNORE of the keys in their order")},
+		connections: 1, version: sqliteVersion,
+		make: func() system { return &sqliteStore{dedup: true} },
+	}
+}
+
+func sqliteSettings() []string {
+	return append([]string{fmt.Sprintf("%d events a transaction", sqliteTransaction), "prepared statements on SQLite's own interface"}, sqlitePragmas...)
+}
+
+func sqliteVersion(context.Context) (string, error) {
+	return "SQLite " + sqlite3.SQLITE_VERSION + " (modernc.org/sqlite)", nil
+}
+
+// sqliteStore gathers requests into large transactions and appends the events as rows; with dedup, those whose key is
+// new to a table of keys.
+type sqliteStore struct {
+	dedup               bool
+	conn                *sqliteConn
+	insert, insertDedup *sqliteStatement
+	waiting             []stream.Event
+	order               []int32
+	isNew               []bool
+}
+
+func (s *sqliteStore) start(_ context.Context, dir string) (err error) {
+	if s.conn, err = openSQLite(filepath.Join(dir, "events.db"), sqlitePragmas...); err != nil {
+		return err
+	}
+	if err := s.conn.exec(sqliteEvents); err != nil {
+		return err
+	}
+	if s.insert, err = s.conn.prepare(insertEvent); err != nil || !s.dedup {
+		return err
+	}
+	if err := s.conn.exec("CREATE TABLE dedup_store (topic TEXT NOT NULL, event_id TEXT NOT NULL, PRIMARY KEY (topic, event_id)) STRICT, WITHOUT ROWID"); err != nil {
+		return err
+	}
+	s.insertDedup, err = s.conn.prepare("INSERT OR IGNORE INTO dedup_store (topic, event_id) VALUES (?, ?)")
+	return err
+}
+
+func (s *sqliteStore) encode(events []stream.Event) any { return events }
+
+func (s *sqliteStore) append(_ context.Context, _ int, request any) error {
+	s.waiting = append(s.waiting, request.([]stream.Event)...)
+	if len(s.waiting) < sqliteTransaction {
+		return nil
+	}
+	return s.commit()
+}
+
+func (s *sqliteStore) settle(context.Context) error { return s.commit() }
+
+// commit stores what waits in one transaction.
+func (s *sqliteStore) commit() error {
+	if err := s.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if s.dedup {
+		if err := s.decide(); err != nil {
+			return err
+		}
+	}
+	for i := range s.waiting {
+		if s.dedup && !s.isNew[i] {
+			continue
+		}
+		e := &s.waiting[i]
+		if _, err := s.insert.run(e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload, receivedAt); err != nil {
+			return err
+		}
+	}
+	s.waiting = s.waiting[:0]
+	return s.conn.exec("COMMIT")
+}
+
+// decide inserts the keys in their order, so that neighbours on a page of the index are written together. Of two
+// equal ones the earlier event is new: the order is stable.
+func (s *sqliteStore) decide() error {
+	s.order, s.isNew = s.order[:0], append(s.isNew[:0], make([]bool, len(s.waiting))...)
+	for i := range s.waiting {
+		s.order = append(s.order, int32(i))
+	}
+	slices.SortFunc(s.order, func(x, y int32) int {
+		a, b := &s.waiting[x], &s.waiting[y]
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.EventID, b.EventID), cmp.Compare(x, y))
+	})
+	for _, i := range s.order {
+		var err error
+		if s.isNew[i], err = s.insertDedup.run(s.waiting[i].Topic, s.waiting[i].EventID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sqliteStore) stored(context.Context) (int, error) {
+	events, err := s.conn.count("SELECT count(*) FROM events")
+	if err != nil || !s.dedup {
+		return events, err
+	}
+	keys, err := s.conn.count("SELECT count(*) FROM dedup_store")
+	if err == nil && keys != events {
+		err = errors.New(fmt.Sprint(keys, " keys, ", events, " events"))
+	}
+	return events, err
+}
+
+func (s *sqliteStore) stop() error {
+	if s.conn == nil {
+		return nil
+	}
+	return s.conn.close()
+}
+
+func (s *sqliteStore) process() *server { return nil }
