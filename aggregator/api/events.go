@@ -2,9 +2,11 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"strconv"
 	"strings"
@@ -21,6 +23,15 @@ const (
 	// pageEvents is what an export reads in one query: short, so that no reader holds
 	// the WAL back for long.
 	pageEvents = 1000
+	// pageBytes ends a page with the event that takes it there: the largest is one event longer.
+	pageBytes = 1 << 20
+	// pagesBytes bounds the pages that are on their way to readers: 64 at least, or some four of the largest events. Beside
+	// them every connection to the store may be reading one.
+	pagesBytes = 128 << 20
+	// pageKept is the largest buffer that is kept for the next page.
+	pageKept = 2 * pageBytes
+	// writtenBytes is what an export or a stream hands to fasthttp at a time.
+	writtenBytes = 16 << 10
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
 
@@ -43,30 +54,27 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		a.export(ctx, page)
 		return
 	}
-	body, last, n, err := a.page(append(make([]byte, 0, 64<<10), `{"events":[`...), page, store.JSON)
+	p, err := a.page(page, store.JSON)
 	if err != nil {
 		a.unreadable(ctx, err)
 		return
 	}
 	next := "null"
-	if n == page.Limit {
-		next = strconv.FormatInt(last, 10)
+	if p.full {
+		next = strconv.FormatInt(p.last, 10)
 	}
+	head, tail := `{"events":[`, `],"next_after":`+next+"}"
 	ctx.SetContentType("application/json")
-	ctx.SetBody(append(body, `],"next_after":`+next+"}"...))
+	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p}, len(head)+len(p.data)+len(tail))
 }
 
-func (a *Server) page(dst []byte, page store.Page, format store.Format) (body []byte, last int64, n int, err error) {
-	c, cancel := context.WithTimeout(context.Background(), readBudget)
-	defer cancel()
-	return a.store.Events(c, dst, page, format)
-}
-
-// unreadable answers a read that the store refused or that found no free connection.
+// unreadable answers a read that the store refused, or that found no free connection or no room for its page.
 func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
+	if !errors.Is(err, errBusy) {
+		a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
+	}
 	code := "disk_failing"
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errBusy) {
 		code = "busy"
 	}
 	problem(ctx, fasthttp.StatusServiceUnavailable, code, "the events could not be read now")
@@ -114,32 +122,39 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 	conn, left := ctx.Conn(), page.Limit
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer a.cutOff(conn)
-		var body []byte
+		busySince := time.Time{}
 		for {
 			page.Limit = pageEvents
 			if left > 0 {
 				page.Limit = min(left, pageEvents)
 			}
-			var n int
-			var err error
-			body, page.After, n, err = a.page(body[:0], page, store.NDJSON)
+			p, err := a.page(page, store.NDJSON)
+			if errors.Is(err, errBusy) && (busySince.IsZero() || time.Since(busySince) < readBudget) {
+				if busySince.IsZero() {
+					busySince = time.Now()
+				}
+				time.Sleep(streamPoll)
+				continue
+			}
 			if err != nil {
 				// The status is sent: a connection cut short is the only way to tell.
 				a.log.Warn("export cut off", "error", err)
 				conn.Close()
 				return
 			}
+			busySince, page.After = time.Time{}, p.last
 			_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only with the connection
-			if _, err := w.Write(body); err != nil {
+			err = p.writeTo(w)
+			p.release()
+			if err != nil {
 				return
 			}
 			if left > 0 {
-				left -= n
+				if left -= p.events; left == 0 {
+					return
+				}
 			}
-			if n < page.Limit || page.Limit < pageEvents {
-				return
-			}
-			if w.Flush() != nil {
+			if !p.full || w.Flush() != nil {
 				return
 			}
 		}

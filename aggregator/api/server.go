@@ -57,13 +57,14 @@ type Server struct {
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
 	bodies   budget
+	pages    budget
 	conns    connections
 	token    [sha256.Size]byte
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes},
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes},
 		conns: connections{open: map[net.Conn]*connection{}}}
 	a.http = &fasthttp.Server{
 		Handler:                       a.handle,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -55,23 +56,30 @@ func (a *Server) follow(w *bufio.Writer, page store.Page, extend func() error) {
 	if _, err := w.WriteString(": stream\n\n"); err != nil || w.Flush() != nil {
 		return
 	}
-	var body []byte
 	for {
-		var n int
+		wrote := false
 		if a.pipeline.Counters().LastSeq > page.After {
-			var last int64
-			var err error
-			if body, last, n, err = a.page(body[:0], page, store.SSE); err != nil {
+			switch p, err := a.page(page, store.SSE); {
+			case err == nil:
+				page.After, wrote = p.last, p.events > 0
+				err = p.writeTo(w)
+				p.release()
+				if err != nil {
+					return
+				}
+			case !errors.Is(err, errBusy): // then the next poll may find room
 				return
 			}
-			page.After = last
 		}
-		if n == 0 && time.Since(written) > streamKeep {
-			body, n = append(body[:0], ": keep\n\n"...), 1
+		if !wrote && time.Since(written) > streamKeep {
+			wrote = true
+			if _, err := w.WriteString(": keep\n\n"); err != nil {
+				return
+			}
 		}
-		if n > 0 {
+		if wrote {
 			written = time.Now()
-			if _, err := w.Write(body); err != nil || extend() != nil || w.Flush() != nil {
+			if extend() != nil || w.Flush() != nil {
 				return
 			}
 			continue

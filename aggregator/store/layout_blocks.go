@@ -95,7 +95,7 @@ const (
 		WHERE t.topic = ?2 AND t.first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY t.first_seq`
 )
 
-func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row)) error {
+func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
 	query, args := selectBlocks, []any{page.After}
 	if page.Topic != "" {
 		query, args = selectTopicBlocks, append(args, page.Topic)
@@ -108,16 +108,15 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 	var first int64
 	var sum uint32
 	var directory, data sql.RawBytes
-	for left := page.Limit; left > 0 && rows.Next(); {
+	for more := true; more && rows.Next(); {
 		if err := rows.Scan(&first, &directory, &data, &sum); err != nil {
 			return err
 		}
 		err := eachEvent(storedBlock{first, view(directory), view(data), sum}, func(seq int64, r Row) bool {
 			if seq > page.After && (page.Topic == "" || page.Topic == r.Topic) {
-				each(seq, r)
-				left--
+				more = each(seq, r)
 			}
-			return left > 0
+			return more
 		})
 		if err != nil {
 			return fmt.Errorf("block %d: %w", first, err)

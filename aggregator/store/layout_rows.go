@@ -51,7 +51,7 @@ const (
 	selectByTopic = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events INDEXED BY events_by_topic WHERE topic = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
 )
 
-func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row)) error {
+func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
 	query, args := selectEvents, []any{page.After, page.Limit}
 	if page.Topic != "" {
 		query, args = selectByTopic, append(args, page.Topic)
@@ -63,14 +63,14 @@ func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(se
 	defer rows.Close()
 	var seq int64
 	var topic, id, timestamp, source, payload, receivedAt sql.RawBytes
-	for rows.Next() {
+	for more := true; more && rows.Next(); {
 		if err := rows.Scan(&seq, &topic, &id, &timestamp, &source, &payload, &receivedAt); err != nil {
 			return err
 		}
 		var r Row
 		r.Topic, r.ID, r.Timestamp, r.Source = view(topic), view(id), view(timestamp), view(source)
 		r.Payload, r.ReceivedAt = view(payload), view(receivedAt)
-		each(seq, r)
+		more = each(seq, r)
 	}
 	return rows.Err()
 }

@@ -79,11 +79,12 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 				want = append(want, l)
 			}
 		}
-		err := s.layout.page(t.Context(), s.Pool, page, func(seq int64, r Row) {
+		err := s.layout.page(t.Context(), s.Pool, page, func(seq int64, r Row) bool {
 			for _, text := range []*string{&r.Topic, &r.ID, &r.Timestamp, &r.Source, &r.Payload, &r.ReceivedAt} {
 				*text = strings.Clone(*text)
 			}
 			got = append(got, listed{seq, r})
+			return len(got) < page.Limit
 		})
 		if err != nil || !slices.Equal(got, want) {
 			t.Fatalf("%+v: %d events, want %d; %v", page, len(got), len(want), err)
@@ -188,7 +189,7 @@ func BenchmarkEvents(b *testing.B) {
 				for range b.N {
 					var n int
 					var err error
-					if body, after, n, err = s.Events(b.Context(), body[:0], Page{Topic: topic, After: after, Limit: limit}, NDJSON); err != nil {
+					if body, after, n, err = s.Events(b.Context(), body[:0], Page{Topic: topic, After: after, Limit: limit, Bytes: 1 << 20}, NDJSON); err != nil {
 						b.Fatal(err)
 					}
 					if read += n; n < limit {

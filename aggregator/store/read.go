@@ -12,8 +12,12 @@ import (
 type Page struct {
 	Topic string // "" is all topics
 	After int64  // the first event has a greater seq
-	Limit int
+	Limit int    // events, at most
+	Bytes int    // the page ends with the event that takes it to as many, so that it has one event at least
 }
+
+// Full reports whether a page of n events and of so many bytes ended at a bound: there may be more.
+func (p Page) Full(n, bytes int) bool { return n >= p.Limit || bytes >= p.Bytes }
 
 // Format is how Events writes an event.
 type Format int
@@ -30,10 +34,12 @@ const (
 // none) and their number.
 func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format) (_ []byte, last int64, n int, err error) {
 	last = page.After
-	err = s.layout.page(ctx, s.Pool, page, func(seq int64, r Row) {
+	start := len(dst)
+	err = s.layout.page(ctx, s.Pool, page, func(seq int64, r Row) (more bool) {
 		last = seq
 		dst = appendEvent(dst, seq, r, format, n == 0)
 		n++
+		return !page.Full(n, len(dst)-start)
 	})
 	if err != nil {
 		return dst, last, n, fmt.Errorf("store: events: %w", err)
