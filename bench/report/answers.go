@@ -21,6 +21,11 @@ func (s *set) answers() []string {
 	if s.faults != nil {
 		lines = append(lines, faultAnswer(s.faults))
 	}
+	if s.yardsticks != nil {
+		if line := besideAnswer(s.yardsticks); line != "" {
+			lines = append(lines, line)
+		}
+	}
 	return lines
 }
 

@@ -154,6 +154,7 @@ type view struct {
 	Flame      picture
 	Faults     *result.Faults // nil: none
 	FaultTable string
+	Beside     *beside // nil: no yardsticks
 	Machines   []machine
 }
 
@@ -187,6 +188,13 @@ func (s *set) markdown() ([]byte, []picture, error) {
 		v.Faults, v.FaultTable = s.faults, faultTable(s.faults)
 	}
 	var pictures []picture
+	var err error
+	if v.Beside, err = besideOthers(s.yardsticks); err != nil {
+		return nil, nil, err
+	}
+	if v.Beside != nil {
+		pictures = append(pictures, v.Beside.Picture)
+	}
 	for _, sc := range s.scenarios {
 		drawn, err := sc.pictures()
 		if err != nil {

@@ -69,6 +69,13 @@ func makeGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	yardsticks, err := syntheticYardsticks().Summarize()
+	if err == nil {
+		err = result.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	readme := "# A README with synthetic figures, for a test\n\nbefore\n" + headlineBegin + headlineEnd + "\nafter\n"
 	if err := os.WriteFile(filepath.Join(golden, readmeFile), []byte(readme), 0o644); err != nil {
 		t.Fatal(err)

@@ -25,8 +25,9 @@ var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "
 
 // set is what a report is made of: scenarios, their cases, and the repeats of each.
 type set struct {
-	scenarios []*scenario
-	faults    *result.Faults // nil: none
+	scenarios  []*scenario
+	faults     *result.Faults     // nil: none
+	yardsticks *result.Yardsticks // nil: none
 }
 
 type scenario struct {
@@ -65,6 +66,9 @@ func readSet(reference string) (*set, error) {
 		return nil, err
 	}
 	if s.faults, err = readFaults(reference); err != nil {
+		return nil, err
+	}
+	if s.yardsticks, err = readYardsticks(reference); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(s.scenarios, func(a, b *scenario) int { return cmp.Compare(place(a.Name), place(b.Name)) })

@@ -41,6 +41,7 @@ func Verify(root string, w io.Writer) (same bool, err error) {
 		n, more := verifySearch(dir)
 		recomputed, differences = recomputed+n, append(differences, more...)
 	}
+	differences = append(differences, verifyYardsticks(filepath.Join(root, filepath.FromSlash(referenceDir)))...)
 	if files, err := render(root); err != nil {
 		// What is broken was named above, or is named here.
 		differences = append(differences, err)

@@ -1,0 +1,142 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"sekali/bench/chart"
+	"sekali/bench/result"
+)
+
+// beside is what `make yardsticks` measured, for the template.
+type beside struct {
+	result.Yardsticks
+	Picture picture
+}
+
+// readYardsticks returns the yardsticks of the reference, their figures computed again from the rounds; nil if it has none.
+func readYardsticks(reference string) (*result.Yardsticks, error) {
+	y, err := result.ReadYardsticks(reference)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		y, err = y.Summarize()
+	}
+	return &y, err
+}
+
+// verifyYardsticks compares the figures with what follows from the rounds.
+func verifyYardsticks(reference string) []error {
+	committed, err := result.ReadYardsticks(reference)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return []error{err}
+	}
+	recomputed, err := committed.Summarize()
+	if err != nil {
+		return []error{err}
+	}
+	return compareJSON(filepath.Join(reference, result.YardsticksFile), committed, recomputed)
+}
+
+// besideOthers draws the yardsticks; nil stays nil.
+func besideOthers(y *result.Yardsticks) (*beside, error) {
+	if y == nil {
+		return nil, nil
+	}
+	var ids []string
+	var rates []float64
+	for _, s := range y.Systems {
+		if s.Skipped == "" {
+			ids, rates = append(ids, s.ID), append(rates, s.EventsPerS.Median)
+		}
+	}
+	svg, err := chart.Bars(ids, []chart.BarPanel{{Label: "events/s", Series: []chart.Series{{Values: rates}}}})
+	return &beside{*y, picture{Path: path.Join(picturesDir, "yardsticks.svg"), Alt: "Events per second of Sekali and of other systems", svg: svg}}, err
+}
+
+// Rounds is the largest number that any system took part in.
+func (b *beside) Rounds() int {
+	most := 0
+	for _, s := range b.Systems {
+		most = max(most, len(s.Rounds))
+	}
+	return most
+}
+
+// Table is one row a system.
+func (b *beside) Table() string {
+	var text strings.Builder
+	text.WriteString("| system | events stored survive | repeats | events a round | events/s | Sekali is, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |\n" +
+		"|---|---|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, s := range b.Systems {
+		if s.Skipped != "" {
+			fmt.Fprintf(&text, "| %s | %s | %s | | skipped: %s | | | | |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), cell(s.Skipped))
+			continue
+		}
+		server, memory := withheld, withheld
+		if s.ServerCPUUSPerEvent != nil {
+			server = chart.Number(*s.ServerCPUUSPerEvent)
+		}
+		if s.ServerMemoryBytes != nil {
+			memory = chart.Number(float64(*s.ServerMemoryBytes) / 1e6)
+		}
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), exact(uint64(s.Rounds[0].Events)),
+			spread(s.EventsPerS), ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory)
+	}
+	return text.String()
+}
+
+// ratio is how many times as fast Sekali was; of Sekali itself, and without it, there is none.
+func ratio(s result.Yardstick) string {
+	if s.ID == result.Sekali || s.SekaliRatio == (result.Spread{}) {
+		return withheld
+	}
+	return spread(s.SekaliRatio)
+}
+
+// spread writes a figure as group.show does.
+func spread(s result.Spread) string {
+	if s.Min == s.Max {
+		return chart.Number(s.Median)
+	}
+	return fmt.Sprintf("%s (%s to %s)", chart.Number(s.Median), chart.Number(s.Min), chart.Number(s.Max))
+}
+
+// Settings is one item a system that was measured.
+func (b *beside) Settings() string {
+	var text strings.Builder
+	for _, s := range b.Systems {
+		if s.Skipped == "" {
+			fmt.Fprintf(&text, "- %s, %s: %s. Its time is for %s.\n", s.Name, s.Version, strings.Join(s.Settings, ", "), s.Includes)
+		}
+	}
+	return text.String()
+}
+
+// besideAnswer is the yardsticks in one sentence; "" if Sekali was not among them.
+func besideAnswer(y *result.Yardsticks) string {
+	var parts []string
+	sekali := ""
+	for _, s := range y.Systems {
+		switch {
+		case s.Skipped != "":
+		case s.ID == result.Sekali:
+			sekali = spread(s.EventsPerS)
+		default:
+			parts = append(parts, fmt.Sprintf("%s × %s", chart.Number(s.SekaliRatio.Median), s.Name))
+		}
+	}
+	if sekali == "" || len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores: %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
+		y.Environment.Cores, sekali, strings.Join(parts, ", "))
+}
