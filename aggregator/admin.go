@@ -40,6 +40,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
 		{"sekali_received_events_total", c.Received},
 		{"sekali_unique_processed_events_total", c.UniqueProcessed},
 		{"sekali_duplicate_dropped_events_total", c.DuplicateDropped},
+		{"sekali_failed_events_total", c.Failed},
 		{"sekali_rejected_events_total", c.Rejected},
 		{"sekali_commits_total", c.Commits},
 		{"sekali_failed_commits_total", c.FailedCommits},

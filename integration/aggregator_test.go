@@ -113,6 +113,7 @@ type counters struct {
 	Received   int `json:"received"`
 	Unique     int `json:"unique_processed"`
 	Duplicates int `json:"duplicate_dropped"`
+	Failed     int `json:"failed"`
 	Queue      int `json:"queue_depth"`
 }
 
@@ -126,8 +127,8 @@ func (a *aggregator) stats() (counters, error) {
 	if err := json.Unmarshal(body, &c); err != nil {
 		return c, fmt.Errorf("/stats: %w: %s", err, body)
 	}
-	if c.Received != c.Unique+c.Duplicates+c.Queue {
-		return c, fmt.Errorf("received ≠ unique_processed + duplicate_dropped + queue_depth: %s", body)
+	if c.Received != c.Unique+c.Duplicates+c.Failed+c.Queue {
+		return c, fmt.Errorf("received ≠ unique_processed + duplicate_dropped + failed + queue_depth: %s", body)
 	}
 	return c, nil
 }

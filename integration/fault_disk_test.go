@@ -204,6 +204,9 @@ func TestFaultForeignLock(t *testing.T) {
 	record(t, f)
 }
 
+// heldWALBytes bounds the WAL of the build with small bounds: 125 pages of 8 KiB, and the batch that went over it.
+const heldWALBytes = 4 << 20
+
 // TestFaultSnapshotHeld: a foreign reader never ends its transaction, so the WAL cannot be given back.
 func TestFaultSnapshotHeld(t *testing.T) {
 	f := result.Fault{Fault: "a foreign reader holds a snapshot", Promise: result.NothingLost, Times: 1}
@@ -226,11 +229,16 @@ func TestFaultSnapshotHeld(t *testing.T) {
 		if err := db.QueryRow("SELECT count(*) FROM state").Scan(&n); err != nil {
 			t.Error(err)
 		}
+		waitRefusals(t, a, p)
 		time.Sleep(long(time.Second, 10*time.Second))
+		if info, err := os.Stat(filepath.Join(data, "events.db-wal")); err != nil || info.Size() > heldWALBytes {
+			t.Errorf("the WAL under a held snapshot: %v, %v", info.Size(), err)
+		}
 		if _, err := db.Exec("ROLLBACK"); err != nil {
 			t.Error(err)
 		}
 	})
+	f.Seen = fmt.Sprintf("%d refused with 503", p.refused)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

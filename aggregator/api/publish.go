@@ -20,6 +20,7 @@ type published struct {
 	Rejected   int               `json:"rejected"`
 	Stored     *int              `json:"stored,omitempty"`     // at the store level
 	Duplicates *int              `json:"duplicates,omitempty"` // at the store level
+	Failed     int               `json:"failed,omitempty"`     // at the store level: dead letters
 	Errors     []event.Rejection `json:"errors"`
 	Results    []result          `json:"results,omitempty"`
 }
@@ -27,7 +28,7 @@ type published struct {
 // result is what became of one event, at the store level.
 type result struct {
 	Index  int    `json:"index"`
-	Status string `json:"status"` // stored, duplicate, rejected
+	Status string `json:"status"` // stored, duplicate, failed, rejected
 	Seq    int64  `json:"seq,omitempty"`
 }
 
@@ -70,7 +71,14 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 				stored++
 			}
 		}
-		duplicates := r.Events - stored
+		failed := 0
+		for _, f := range out.Failed {
+			if f {
+				failed++
+			}
+		}
+		duplicates := r.Events - stored - failed
+		p.Failed = failed
 		p.Stored, p.Duplicates = &stored, &duplicates
 		if wantResults {
 			if p.Results, err = a.results(r, out); err != nil {
@@ -99,6 +107,10 @@ func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, erro
 		for len(rejections) > 0 && rejections[0].Index == len(all) {
 			all = append(all, result{Index: len(all), Status: "rejected"})
 			rejections = rejections[1:]
+		}
+		if out.Failed != nil && out.Failed[i] {
+			all = append(all, result{Index: len(all), Status: "failed"})
+			continue
 		}
 		one := result{Index: len(all), Status: "stored", Seq: out.Seqs[i]}
 		if !out.Stored[i] {

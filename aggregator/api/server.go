@@ -111,6 +111,7 @@ type route struct {
 var routes = map[string]route{
 	"/publish":       {fasthttp.MethodPost, false, (*Server).publish},
 	"/events":        {fasthttp.MethodGet, false, (*Server).events},
+	"/dead-letters":  {fasthttp.MethodGet, false, (*Server).deadLetters},
 	"/events/stream": {fasthttp.MethodGet, false, (*Server).stream},
 	"/stats":         {fasthttp.MethodGet, false, (*Server).stats},
 	"/livez":         {fasthttp.MethodGet, true, (*Server).livez},

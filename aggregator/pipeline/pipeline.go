@@ -14,7 +14,7 @@
 //     journal's order: so one journal position says what is applied.
 //   - A batch, the counters and the journal position are one transaction. If it fails,
 //     the batch is kept and tried again; nothing else moves meanwhile.
-//   - received = unique_processed + duplicate_dropped + queue_depth at every moment,
+//   - received = unique_processed + duplicate_dropped + failed + queue_depth at every moment,
 //     because one lock guards all of them.
 //
 // A journaled event does not wait in memory: the queue holds its frame's place, and the
@@ -81,6 +81,7 @@ type Counters struct {
 	Received         int64
 	UniqueProcessed  int64
 	DuplicateDropped int64
+	Failed           int64 // accepted, and refused by the database: dead letters
 	Rejected         int64
 	QueueDepth       int64 // events accepted and not committed, in memory and in the journal
 	QueueBytes       int64 // bytes that wait in memory
@@ -133,8 +134,8 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		closing:      make(chan struct{}),
 	}
 	p.counters = Counters{
-		Received:        state.UniqueProcessed + state.DuplicateDropped,
-		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped,
+		Received:        state.UniqueProcessed + state.DuplicateDropped + state.Failed,
+		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed,
 		Rejected: state.Rejected, LastSeq: state.LastSeq, Commits: state.Commits,
 	}
 	for i, frame := range backlog {
@@ -151,6 +152,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 type Outcome struct {
 	Stored []bool  // in the request's order; false is a duplicate
 	Seqs   []int64 // of the stored event; 0: a duplicate whose seq only the store tells
+	Failed []bool  // the database refused the event; nil: none
 }
 
 // Publish takes the accepted events of a request and returns when they are as safe as
@@ -240,7 +242,7 @@ func (p *Pipeline) Counters() Counters {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.counters
-	c.QueueDepth = c.Received - c.UniqueProcessed - c.DuplicateDropped
+	c.QueueDepth = c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
 	c.QueueBytes += p.pendingBytes
 	c.Failing = p.failing()
 	if p.closed && c.Failing == nil {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,6 +20,16 @@ import (
 // default, the store took 1.2 to 1.4 times as long (1 M events, batches of 5 000 to
 // 50 000). The price is disk, and reading that much again after a crash.
 const checkpointPages = 32_000 / crash.Smaller
+
+// walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that never ends its transaction keeps
+// all that was written since. Meanwhile publishers get 503.
+const walPages = 4 * checkpointPages
+
+// ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.
+var ErrWALHeld = errors.New("the WAL is full: a reader of the database has held its snapshot for too long")
+
+// walPause is how often the writer then looks again.
+const walPause = 100 * time.Millisecond
 
 // flushInterval is how late the count of refused events may be committed when nothing
 // else is: a kill forgets at most that much of it.
@@ -246,9 +257,7 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	if err != nil {
 		return store.Outcome{}, err
 	}
-	w.mu.Lock()
-	w.storeFailing = nil
-	w.mu.Unlock()
+	w.setStoreFailing(nil)
 	return out, nil
 }
 
@@ -264,6 +273,7 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	w.mu.Lock()
 	c := &w.counters
 	c.UniqueProcessed, c.DuplicateDropped = out.State.UniqueProcessed, out.State.DuplicateDropped
+	c.Failed = out.State.Failed
 	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
 	w.rejected -= batch.Rejected
 	w.state = out.State
@@ -280,17 +290,34 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	w.mu.Unlock()
 
 	crash.Here(crash.WriterAnswer)
+	if n := len(out.Failed); n > 0 {
+		w.log.Error("the database refused events: see GET /dead-letters", "events", n)
+	}
 	seqs, stored := out.Seqs, out.Stored
+	row := 0 // of the part's first event
 	for _, part := range w.parts {
 		n := part.events
 		w.Timings.Processing.Record(now.Sub(part.item.acceptedAt), int64(n))
 		if waiter := part.item.waiter; waiter != nil {
-			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n])}
+			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n]), Failed: failedOf(out.Failed, row, n)}
 			close(waiter.done)
 			part.item.waiter = nil
 		}
-		seqs, stored = seqs[n:], stored[n:]
+		seqs, stored, row = seqs[n:], stored[n:], row+n
 	}
+}
+
+// failedOf is, for each of n rows from the row first on, whether it failed; nil if none did.
+func failedOf(failed map[int]bool, first, n int) (of []bool) {
+	for i := range n {
+		if failed[first+i] {
+			if of == nil {
+				of = make([]bool, n)
+			}
+			of[i] = true
+		}
+	}
+	return of
 }
 
 // checkpoint runs after the answers went out.
@@ -309,9 +336,16 @@ func (w *writer) checkpoint(ctx context.Context) error {
 		w.mu.Lock()
 		w.counters.WALPages = wal.Pages
 		w.mu.Unlock()
+		if wal.Pages >= walPages && wal.Copied < wal.Pages {
+			return w.waitForWAL(ctx)
+		}
 		return nil
 	}
-	// Nothing is lost by a checkpoint that fails, but the connection is not trusted.
+	return w.checkpointFailed(ctx, err)
+}
+
+// checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the connection is not trusted.
+func (w *writer) checkpointFailed(ctx context.Context, err error) error {
 	w.storeFails(err)
 	err = w.persist(ctx, "checkpoint", func() error {
 		if _, err := w.store.Reopen(); err != nil {
@@ -321,11 +355,37 @@ func (w *writer) checkpoint(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		w.mu.Lock()
-		w.storeFailing = nil
-		w.mu.Unlock()
+		w.setStoreFailing(nil)
 	}
 	return err
+}
+
+// waitForWAL holds the writer up until the WAL is copied, so that the next commit begins it anew.
+func (w *writer) waitForWAL(ctx context.Context) error {
+	w.log.Error(ErrWALHeld.Error(), "pages", walPages)
+	w.setStoreFailing(ErrWALHeld)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil // RunWriter sees it too
+		case <-time.After(walPause):
+		}
+		wal, err := w.store.Checkpoint()
+		if err != nil {
+			return w.checkpointFailed(ctx, err)
+		}
+		if wal.Copied == wal.Pages {
+			w.log.Info("the WAL is given back")
+			w.setStoreFailing(nil)
+			return nil
+		}
+	}
+}
+
+func (w *writer) setStoreFailing(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.storeFailing = err
 }
 
 // flushCounters commits what only the counters know: refused events since the last

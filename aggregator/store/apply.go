@@ -27,8 +27,9 @@ type Batch struct {
 // Outcome is what became of a batch. Row i, if stored, has seq FirstSeq+i.
 type Outcome struct {
 	FirstSeq int64
-	Stored   []bool  // by row; false is a duplicate. Valid until the next Apply, like Seqs
-	Seqs     []int64 // by row; of the stored event. 0: a duplicate whose seq only dedup_store tells
+	Stored   []bool       // by row; false is a duplicate. Valid until the next Apply, like Seqs
+	Seqs     []int64      // by row; of the stored event. 0: a duplicate whose seq only dedup_store tells
+	Failed   map[int]bool // rows that the database refused; they are dead letters now
 	State    State
 }
 
@@ -78,9 +79,20 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			a.stored[i] = seq == out.FirstSeq+int64(i)
 		}
 		stage.Events.Enter()
-		stored, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
+		refused, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
+		}
+		if len(refused) > 0 {
+			if out.Failed, err = a.setAside(c, refused); err != nil {
+				return err
+			}
+		}
+		stored := int64(0)
+		for _, is := range a.stored {
+			if is {
+				stored++
+			}
 		}
 		stage.Commit.Enter()
 		if err := a.countTopics(c, b.Rows); err != nil {
@@ -89,7 +101,8 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		s := &out.State
 		s.Commits++
 		s.UniqueProcessed += stored
-		s.DuplicateDropped += int64(len(b.Rows)) - stored
+		s.DuplicateDropped += int64(len(b.Rows)-len(out.Failed)) - stored
+		s.Failed += int64(len(out.Failed))
 		s.Rejected += b.Rejected
 		s.LastSeq += int64(len(b.Rows))
 		if len(b.Rows) > 0 {
@@ -163,7 +176,7 @@ func (a *Applier) countTopics(c *conn, rows []Row) error {
 }
 
 const updateState = `UPDATE state SET commits = ?, unique_processed = ?, duplicate_dropped = ?, rejected = ?,
-  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, last_received_at = ?`
+  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, last_received_at = ?`
 
 func (a *Applier) writeState(c *conn, state State) error {
 	s, err := c.prepare(updateState)
@@ -171,7 +184,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	for i, v := range []int64{state.Commits, state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq,
-		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied)} {
+		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed} {
 		err = errors.Join(err, s.bindInt(int32(i+1), v))
 	}
 	last, free, e := c.text(state.LastReceivedAt)
@@ -179,7 +192,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return e
 	}
 	defer free()
-	err = errors.Join(err, s.bindText(9, last))
+	err = errors.Join(err, s.bindText(10, last))
 	if err == nil {
 		_, err = s.run()
 	}

@@ -154,6 +154,11 @@ func (c *conn) rows(sql string, each func(*statement) error, args ...int64) (err
 	}
 }
 
+// run executes a statement that has no rows.
+func (c *conn) run(sql string, args ...int64) error {
+	return c.rows(sql, func(*statement) error { return nil }, args...)
+}
+
 // transaction runs body between BEGIN IMMEDIATE and COMMIT; an error of any of
 // them rolls back.
 func (c *conn) transaction(body func() error) error {

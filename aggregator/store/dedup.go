@@ -35,6 +35,8 @@ type deduper interface {
 	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, err error)
 	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
 	committed(stored []bool, last int64)
+	// forget is called inside the transaction for a new row that could not be stored after all.
+	forget(c *conn, r *Row) error
 	close() error
 }
 
@@ -164,5 +166,8 @@ func (d *runsDedup) committed(stored []bool, last int64) {
 	d.index.Committed(stored, last, d.changes)
 	d.changes = nil
 }
+
+// forget: committed is told what is stored.
+func (d *runsDedup) forget(*conn, *Row) error { return nil }
 
 func (d *runsDedup) close() error { return d.index.Close() }

@@ -63,6 +63,25 @@ func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, error) 
 // committed: the table is in the transaction itself.
 func (d *tableDedup) committed([]bool, int64) {}
 
+func (d *tableDedup) forget(c *conn, r *Row) error {
+	s, err := c.prepare("DELETE FROM dedup_store WHERE topic = ? AND event_id = ?")
+	if err != nil {
+		return err
+	}
+	for i, value := range []string{r.Topic, r.ID} {
+		text, free, e := c.text(value)
+		if e != nil {
+			return e
+		}
+		defer free()
+		err = errors.Join(err, s.bindText(int32(i+1), text))
+	}
+	if err == nil {
+		_, err = s.run()
+	}
+	return err
+}
+
 func (d *tableDedup) close() error { return nil }
 
 // sort puts the rows' keys in order: by topic, id, and place in the batch, so that

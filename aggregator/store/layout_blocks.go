@@ -22,35 +22,81 @@ const (
 	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
 )
 
-func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stored int64, err error) {
+func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	rows := b.rows
+	for i := 0; i < len(rows); {
+		var end int
+		if end, err = l.gather(rows, isNew, firstSeq, i, blockEvents); err != nil {
+			return nil, err
+		}
+		if l.block.events > 0 {
+			err = l.insertBlock(c)
+		}
+		if refusedRow(err) { // one of its events is why: each on its own
+			var more []refusal
+			more, err = l.insertSingly(c, rows, isNew, firstSeq, i, end)
+			refused = append(refused, more...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		i = end
+	}
+	return refused, nil
+}
+
+// gather fills the block with at most this many new rows from the row from on, and returns the row behind its last.
+func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
 	l.block.events = 0
-	for i := range rows {
-		if !isNew[i] {
+	for end = from; end < len(rows); end++ {
+		if !isNew[end] {
 			continue
 		}
-		seq := firstSeq + int64(i)
+		seq := firstSeq + int64(end)
 		if l.block.events == 0 {
 			l.block.begin(seq)
 		}
-		if err := l.block.add(seq, &rows[i]); err != nil {
-			return 0, err
+		if err := l.block.add(seq, &rows[end]); err != nil {
+			return end, err
 		}
-		stored++
-		if l.block.full() {
-			if err := l.insertBlock(c); err != nil {
-				return 0, err
-			}
+		if l.block.events == events || l.block.full() {
+			return end + 1, nil
 		}
 	}
-	if l.block.events == 0 {
-		return stored, nil
-	}
-	return stored, l.insertBlock(c)
+	return end, nil
 }
 
-// insertBlock writes the block and forgets its events.
+// insertSingly writes the new rows from <= i < to as blocks of one.
+func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
+	for i := from; i < to; i++ {
+		if !isNew[i] {
+			continue
+		}
+		if _, err := l.gather(rows[:i+1], isNew, firstSeq, i, 1); err != nil {
+			return nil, err
+		}
+		err := l.insertBlock(c)
+		if refusedRow(err) {
+			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return refused, nil
+}
+
+// insertBlock writes the block. If SQLite refuses any of it, nothing of it stays.
 func (l *blocksLayout) insertBlock(c *conn) error {
+	err := l.writeBlock(c)
+	if refusedRow(err) {
+		first := []int64{l.block.first}
+		err = errors.Join(err, c.run("DELETE FROM blocks WHERE first_seq = ?", first...), c.run("DELETE FROM topic_blocks WHERE first_seq = ?", first...))
+	}
+	return err
+}
+
+func (l *blocksLayout) writeBlock(c *conn) error {
 	b := &l.block
 	b.end()
 	size := len(b.directory) + len(b.data)
@@ -83,7 +129,6 @@ func (l *blocksLayout) insertBlock(c *conn) error {
 			return fmt.Errorf("topic_blocks: %w", err)
 		}
 	}
-	b.events = 0
 	return nil
 }
 

@@ -16,14 +16,14 @@ type rowsLayout struct{}
 
 const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
-func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stored int64, err error) {
+func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	rows, err := b.texts(c)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	s, err := c.prepare(insertEvent)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for i := range rows {
 		if !isNew[i] {
@@ -36,14 +36,17 @@ func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (stor
 		}
 		if err := errors.Join(payload, s.bindInt(1, firstSeq+int64(i)), s.bindText(2, r.topic), s.bindText(3, r.id),
 			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
-			return 0, err
+			return nil, err
 		}
-		if _, err := s.run(); err != nil {
-			return 0, err
+		_, err := s.run()
+		if refusedRow(err) {
+			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
 		}
-		stored++
+		if err != nil {
+			return nil, err
+		}
 	}
-	return stored, nil
+	return refused, nil
 }
 
 const (

@@ -58,7 +58,8 @@ type check struct{ what, query string }
 var checks = []check{
 	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT unique_processed FROM state))"},
 	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
-	{"numbers used that are neither stored nor a duplicate's", "SELECT abs(last_seq - unique_processed - duplicate_dropped) FROM state"},
+	{"numbers used that are neither stored nor a duplicate's nor a dead letter's", "SELECT abs(last_seq - unique_processed - duplicate_dropped - failed) FROM state"},
+	{"dead letters that failed does not count", "SELECT abs((SELECT coalesce(sum(attempts), 0) FROM dead_letters) - (SELECT failed FROM state))"},
 	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
 	{"events received before their predecessor", `SELECT count(*) FROM (SELECT received_at, lag(received_at) OVER (ORDER BY seq) AS before
 		FROM events) WHERE received_at < before`},
@@ -120,7 +121,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	}
 	s := &state
 	err = db.QueryRowContext(ctx, selectState).Scan(&s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected, &s.LastSeq,
-		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied)
+		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed)
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}

@@ -22,7 +22,8 @@ CREATE TABLE state (
   last_received_at  TEXT    NOT NULL,
   journal_segment   INTEGER NOT NULL, -- the journal up to here is applied:
   journal_offset    INTEGER NOT NULL, -- the frame that starts here is the next,
-  journal_applied   INTEGER NOT NULL  -- but for this many of its events
+  journal_applied   INTEGER NOT NULL, -- but for this many of its events
+  failed            INTEGER NOT NULL DEFAULT 0 -- dead letters, every attempt counted
 ) STRICT;
 
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0, 0);

@@ -30,7 +30,7 @@ const (
 	// File is the database's name in the data folder.
 	File = "events.db"
 	// schemaVersion is kept in PRAGMA user_version.
-	schemaVersion = 1
+	schemaVersion = 2
 	// tableCacheKiB is the writer's page cache where dedup_store is a table: random ids touch a page of it each, and
 	// what fits here is not read again. runsCacheKiB is that of a database that is only appended to: with 64 MiB it was no
 	// faster (four pairs of the scenario throughput) and took 75 MB more.
@@ -52,6 +52,7 @@ type State struct {
 	UniqueProcessed  int64
 	DuplicateDropped int64
 	Rejected         int64
+	Failed           int64
 	LastSeq          int64
 	LastReceivedAt   string           // RFC 3339, "" before the first event
 	Journal          journal.Position // the next frame to apply …
@@ -200,9 +201,15 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 	switch version {
 	case 0:
 		if err := c.transaction(func() error {
-			return c.exec(schema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+			return c.exec(schema + deadLettersSchema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
 		}); err != nil {
 			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
+		}
+	case 1: // without dead letters
+		if err := c.transaction(func() error {
+			return c.exec("ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+		}); err != nil {
+			return State{}, Info{}, fmt.Errorf("take the schema from version 1 to %d: %w", schemaVersion, err)
 		}
 	case schemaVersion:
 	default:
@@ -250,13 +257,13 @@ func readDesign(c *conn, d *Design) error {
 }
 
 const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
-  last_received_at, journal_segment, journal_offset, journal_applied FROM state`
+  last_received_at, journal_segment, journal_offset, journal_applied, failed FROM state`
 
 func readState(c *conn) (State, error) {
 	var s State
 	var segment, applied int64
 	err := c.row(selectState, &s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected,
-		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied)
+		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed)
 	s.Journal.Segment, s.JournalApplied = uint64(segment), int(applied)
 	if err != nil {
 		return State{}, fmt.Errorf("read the state: %w", err)

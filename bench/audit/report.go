@@ -46,6 +46,7 @@ type Counters struct {
 	Received         uint64 `json:"received"`
 	UniqueProcessed  uint64 `json:"unique_processed"`
 	DuplicateDropped uint64 `json:"duplicate_dropped"`
+	Failed           uint64 `json:"failed,omitempty"` // dead letters: acknowledged, they are also lost
 	Rejected         uint64 `json:"rejected"`
 	QueueDepth       uint64 `json:"queue_depth"`
 }
@@ -83,7 +84,7 @@ func within(name string, got, low, high uint64) Check {
 
 // check holds the counters to the ledger, and to each other.
 func (b Bounds) check(c Counters, stored uint64) []Check {
-	sum := c.UniqueProcessed + c.DuplicateDropped + c.QueueDepth
+	sum := c.UniqueProcessed + c.DuplicateDropped + c.Failed + c.QueueDepth
 	return []Check{
 		within("unique_processed", c.UniqueProcessed, stored, stored),
 		within("received", c.Received, sum, sum),

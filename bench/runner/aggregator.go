@@ -46,6 +46,7 @@ type stats struct {
 	Received         uint64          `json:"received"`
 	UniqueProcessed  uint64          `json:"unique_processed"`
 	DuplicateDropped uint64          `json:"duplicate_dropped"`
+	Failed           uint64          `json:"failed"` // dead letters; a server without them does not say it
 	Rejected         uint64          `json:"rejected"`
 	QueueDepth       uint64          `json:"queue_depth"`
 	QueueBytes       int64           `json:"queue_bytes"`
@@ -61,7 +62,7 @@ type stats struct {
 	Histograms       result.Snapshot `json:"histograms"`
 }
 
-func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped }
+func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped + s.Failed }
 
 // newClient is for questions; the load has connections of its own.
 func newClient() *http.Client {

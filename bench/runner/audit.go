@@ -29,6 +29,7 @@ func (s *session) audit(ctx context.Context) error {
 		Received:         final.Received - s.base.Received,
 		UniqueProcessed:  final.UniqueProcessed - s.base.UniqueProcessed,
 		DuplicateDropped: final.DuplicateDropped - s.base.DuplicateDropped,
+		Failed:           final.Failed - s.base.Failed,
 		Rejected:         final.Rejected - s.base.Rejected,
 		QueueDepth:       final.QueueDepth,
 	}

@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+//go:embed dead_letters.sql
+var deadLettersSchema string
+
+// refusal is a row that SQLite would not take, although the disk is well.
+type refusal struct {
+	row int
+	err error
+}
+
+// refusedRow reports an error that says no to what is stored, and not that it cannot be stored now: trying again would end the
+// same. SQLite undoes the statement and the transaction goes on.
+func refusedRow(err error) bool {
+	var e *sqliteError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.code & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH:
+		return true
+	}
+	return false
+}
+
+// setAside makes dead letters of the refused rows, and of their repeats in the same batch, which are no duplicates of anything stored. It returns
+// which rows they are.
+func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err error) {
+	failed = map[int]bool{}
+	for _, r := range refused {
+		rows := a.bound.rows
+		if err := a.store.dedup.forget(c, &rows[r.row]); err != nil {
+			return nil, fmt.Errorf("dedup_store: %w", err)
+		}
+		for i := r.row; i < len(rows); i++ {
+			if rows[i].Topic != rows[r.row].Topic || rows[i].ID != rows[r.row].ID {
+				continue
+			}
+			failed[i] = true
+			err := insertDeadLetter(c, &rows[i], r.err, true)
+			if refusedRow(err) {
+				err = insertDeadLetter(c, &rows[i], fmt.Errorf("%w; its payload of %d bytes is not kept either: %w", r.err, len(rows[i].Payload), err), false)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("dead_letters: %w", err)
+			}
+		}
+	}
+	return failed, nil
+}
+
+const upsertDeadLetter = `INSERT INTO dead_letters (topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error)
+  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1, ?7)
+  ON CONFLICT (topic, event_id) DO UPDATE SET failed_at = excluded.failed_at, attempts = attempts + 1, error = excluded.error`
+
+func insertDeadLetter(c *conn, r *Row, why error, withPayload bool) error {
+	s, err := c.prepare(upsertDeadLetter)
+	if err != nil {
+		return err
+	}
+	texts := []string{r.Topic, r.ID, r.Timestamp, r.Source, r.Payload, r.ReceivedAt, why.Error()}
+	for i, value := range texts {
+		if i == 4 && (value == "" || !withPayload) {
+			err = errors.Join(err, s.bindNull(5))
+			continue
+		}
+		text, free, e := c.text(value)
+		if e != nil {
+			return e
+		}
+		defer free()
+		err = errors.Join(err, s.bindText(int32(i+1), text))
+	}
+	if err == nil {
+		_, err = s.run()
+	}
+	return err
+}
+
+// DeadLetter is an event that was accepted and that the database refused.
+type DeadLetter struct {
+	ID         int64   `json:"id"`
+	Topic      string  `json:"topic"`
+	EventID    string  `json:"event_id"`
+	Timestamp  string  `json:"timestamp"`
+	Source     string  `json:"source"`
+	Payload    *string `json:"payload"` // the JSON as it was published, in a string; null if none or not kept
+	ReceivedAt string  `json:"received_at"`
+	FailedAt   string  `json:"failed_at"`
+	Attempts   int64   `json:"attempts"`
+	Error      string  `json:"error"`
+}
+
+// DeadLetters returns those with a greater id, in its order.
+func (s *Store) DeadLetters(ctx context.Context, after int64, limit int) ([]DeadLetter, error) {
+	rows, err := s.Pool.QueryContext(ctx, `SELECT id, topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error
+		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("store: dead letters: %w", err)
+	}
+	defer rows.Close()
+	letters := []DeadLetter{}
+	for rows.Next() {
+		var d DeadLetter
+		var payload sql.NullString
+		if err := rows.Scan(&d.ID, &d.Topic, &d.EventID, &d.Timestamp, &d.Source, &payload, &d.ReceivedAt, &d.FailedAt, &d.Attempts, &d.Error); err != nil {
+			return nil, fmt.Errorf("store: dead letters: %w", err)
+		}
+		if payload.Valid {
+			d.Payload = &payload.String
+		}
+		letters = append(letters, d)
+	}
+	return letters, rows.Err()
+}
