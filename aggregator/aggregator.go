@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -117,6 +118,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	}()
 	log.Info("listening", "addr", ln.Addr().String(), "admin", adminAddress, "data", cfg.Data, "ack", cfg.Ack,
 		"backlog_events", p.Counters().QueueDepth, "version", cfg.Version)
+	if cfg.TokenFile != "" {
+		stop := onHangup(func() { reloadToken(cfg, public, log) })
+		defer stop()
+	}
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
@@ -146,6 +151,34 @@ func run(part func(context.Context) error, ctx context.Context, done chan<- stru
 	defer close(done)
 	if err := part(ctx); err != nil {
 		failed <- err
+	}
+}
+
+// reloadToken reads the token file again; while it cannot be used, the old token stays.
+func reloadToken(cfg Config, public *api.Server, log *slog.Logger) {
+	token, err := cfg.token()
+	if err != nil {
+		log.Error("the token stays as it was", "error", err)
+		return
+	}
+	public.SetToken(token)
+	log.Info("token reloaded", "file", cfg.TokenFile)
+}
+
+// onHangup calls reload at every SIGHUP until stop, which waits for a call under way.
+func onHangup(reload func()) (stop func()) {
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, unix.SIGHUP)
+	go func() {
+		defer close(done)
+		for range hangup {
+			reload()
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		<-done
 	}
 }
 

@@ -59,13 +59,14 @@ type Server struct {
 	bodies   budget
 	pages    budget
 	conns    connections
-	token    [sha256.Size]byte
+	token    atomic.Pointer[[sha256.Size]byte]
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), token: sha256.Sum256([]byte(cfg.Token)), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes},
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes},
 		conns: connections{open: map[net.Conn]*connection{}}}
+	a.SetToken(cfg.Token)
 	a.http = &fasthttp.Server{
 		Handler:                       a.handle,
 		ErrorHandler:                  a.badRequest,
@@ -188,6 +189,12 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	return r, false
 }
 
+// SetToken replaces the bearer token: of the requests that come from now on, only those that carry it are let in.
+func (a *Server) SetToken(token string) {
+	digest := sha256.Sum256([]byte(token))
+	a.token.Store(&digest)
+}
+
 // authorized compares digests, so that neither the token's bytes nor its length show
 // in the time it takes.
 func (a *Server) authorized(ctx *fasthttp.RequestCtx) bool {
@@ -196,7 +203,7 @@ func (a *Server) authorized(ctx *fasthttp.RequestCtx) bool {
 	}
 	given, ok := strings.CutPrefix(string(ctx.Request.Header.Peek("Authorization")), "Bearer ")
 	digest := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(digest[:], a.token[:]) == 1 && ok
+	return subtle.ConstantTimeCompare(digest[:], a.token.Load()[:]) == 1 && ok
 }
 
 // badRequest answers what fasthttp could not read as a request.
