@@ -1,0 +1,21 @@
+package api
+
+// Bytes is a number of bytes.
+type Bytes int64
+
+// Limits are the constants behind README.md's table of limits, by its first column: bytes, a count or a time.
+var Limits = map[string]any{
+	"all bodies until they are decoded":                              Bytes(bodiesBytes),
+	"request line and headers":                                       Bytes(headerBytes),
+	"time for them to arrive":                                        headerTimeout,
+	"time for a body to arrive":                                      readTimeout,
+	"time for an answer, or a page of an export or stream, to leave": writeTimeout,
+	"time between two requests of a connection":                      idleTimeout,
+	"connections":                   maxConnections,
+	"streams":                       maxStreams,
+	"`limit` of a page":             maxLimit,
+	"bytes of a page":               Bytes(pageBytes),
+	"all pages until they are sent": Bytes(pagesBytes),
+	"time to read a page, or for an export to wait for room": readBudget,
+	"topics in `/stats`": maxTopics,
+}

@@ -1,0 +1,95 @@
+package api_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sekali/aggregator"
+	"sekali/aggregator/api"
+	"sekali/aggregator/event"
+)
+
+// written is how README.md writes a limit.
+func written(limit any) string {
+	switch l := limit.(type) {
+	case api.Bytes:
+		for _, unit := range []struct {
+			name  string
+			bytes api.Bytes
+		}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+			if l >= unit.bytes {
+				return fmt.Sprintf("%d %s", l/unit.bytes, unit.name)
+			}
+		}
+		return fmt.Sprintf("%d bytes", l)
+	case time.Duration:
+		if l >= time.Minute {
+			return fmt.Sprintf("%d min", l/time.Minute)
+		}
+		return fmt.Sprintf("%d s", l/time.Second)
+	case int:
+		if l >= 10_000 {
+			return fmt.Sprintf("%d %03d", l/1000, l%1000)
+		}
+	}
+	return fmt.Sprint(limit)
+}
+
+// TestReadmeLimits: the table of limits has the code's values, every one of them and no other.
+func TestReadmeLimits(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "| limit | is | beyond it |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := map[string]string{}
+	for line := range strings.Lines(table + "\n") {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 3 {
+			t.Fatalf("not a row: %s", line)
+		}
+		rows[strings.TrimPrefix(cells[0], "| ")] = cells[1]
+	}
+	cfg := aggregator.DefaultConfig()
+	flags := map[string]any{
+		"-max-body-bytes": api.Bytes(cfg.MaxBodyBytes), "-queue-events": cfg.QueueEvents, "-queue-bytes": api.Bytes(cfg.QueueBytes),
+		"-backlog-bytes": api.Bytes(cfg.BacklogBytes), "-batch-events": cfg.BatchEvents,
+	}
+	want := map[string]string{}
+	for name, limit := range api.Limits {
+		want[name] = written(limit)
+	}
+	want["events of a request"] = written(event.MaxEventsPerRequest)
+	want["`topic`, `event_id`, `source`"] = written(api.Bytes(event.MaxTextBytes))
+	for name, flag := range map[string]string{
+		"one body, decompressed too": "-max-body-bytes", "events that wait in memory": "-queue-events", "bytes that wait in memory": "-queue-bytes",
+		"bytes that wait in the journal": "-backlog-bytes", "events of a transaction": "-batch-events",
+	} {
+		want[name] = written(flags[flag]) + " (`" + flag + "`)"
+	}
+	if !maps.Equal(rows, want) {
+		for name := range want {
+			if rows[name] != want[name] {
+				t.Errorf("%s: README.md has %q, the code %q", name, rows[name], want[name])
+			}
+		}
+		for name := range rows {
+			if want[name] == "" {
+				t.Errorf("README.md has a limit that is not checked: %s", name)
+			}
+		}
+	}
+	// The flags' table has the same defaults.
+	for flag, limit := range flags {
+		row := regexp.MustCompile("(?m)^\\| `.*" + flag + "`.*$").FindString(string(readme))
+		if !strings.Contains(row, written(limit)) {
+			t.Errorf("%s: its row has not %q: %s", flag, written(limit), row)
+		}
+	}
+}
