@@ -13,8 +13,10 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 TEST_TIMEOUT ?= 5m
 # Time for each fuzz target of `make fuzz`.
 FUZZ_TIME ?= 20s
+# How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
+COUNT ?= 6
 
-.PHONY: help build bench test faults compare profile report verify lint vuln sbom fuzz compose-test yardsticks
+.PHONY: help build bench test faults compare profile report verify lint vuln sbom fuzz compose-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +51,14 @@ lint: ## gofmt, go vet, staticcheck, and the modules' checksums
 	$(GO_TOOL) staticcheck ./...
 	go mod verify
 	cd bench/yardsticks && go vet ./...
+
+# Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
+MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)
+bench-micro: ## the parts alone, for benchstat, about 10 minutes: make -s bench-micro > new.txt [COUNT=6]
+	$(MICRO) -bench . ./aggregator/event ./aggregator/journal
+	$(MICRO) -bench Decide -benchtime 20x ./aggregator/dedup
+	$(MICRO) -bench 'Apply/dedup/layout/batch=(5000|50000)$$' -benchtime 20x ./aggregator/store
+	$(MICRO) -bench Pipeline -benchtime 10x ./aggregator/pipeline
 
 # VictoriaLogs is built as its own module wants it, with cgo if there is a C compiler.
 yardsticks: build ## Sekali beside other systems, same events, about 8 minutes [ONLY=sekali,redis]
