@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -36,6 +38,11 @@ func gzipped(s string) string {
 	io.WriteString(z, s)
 	z.Close()
 	return b.String()
+}
+
+func zstdBomb() string {
+	w, _ := zstd.NewWriter(nil) // fails only for bad options
+	return string(w.EncodeAll(make([]byte, 64*smallBody), nil))
 }
 
 // hostile are requests that must be answered with status (0: by closing the connection) and,
@@ -110,6 +117,53 @@ func hostile() []struct {
 		{"limit 10001", get("/events?limit=10001"), 400, "invalid_query"},
 		{"forged cursor", get("/events?after=9223372036854775808"), 400, "invalid_query"},
 		{"empty topic", get("/events?topic="), 400, "invalid_query"},
+		{"bare true", post(jsonType, "true"), 400, "malformed"},
+		{"empty events", post(jsonType, `{"events":{}}`), 400, "malformed"},
+		{"UTF-16 with its other mark", post(jsonType, "\xfe\xff\x00{"), 400, "malformed"},
+		{"unknown key", post(jsonType, oneEvent("h", `,"level":"info"`)), 422, ""},
+		{"100 000 levels", post("Content-Type: application/json\r\n", "["+strings.Repeat("[", 50_000)), 400, "malformed"},
+		{"missing event_id", post(jsonType, `{"topic":"t","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"missing timestamp", post(jsonType, `{"topic":"t","event_id":"h"}`), 422, ""},
+		{"null topic", post(jsonType, `{"topic":null,"event_id":"h","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"null event_id", post(jsonType, `{"topic":"t","event_id":null,"timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"null timestamp", post(jsonType, `{"topic":"t","event_id":"h","timestamp":null}`), 422, ""},
+		{"number as topic", post(jsonType, `{"topic":1,"event_id":"h","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"array as event_id", post(jsonType, `{"topic":"t","event_id":["h"],"timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"number as timestamp", post(jsonType, `{"topic":"t","event_id":"h","timestamp":1795416070}`), 422, ""},
+		{"object as source", post(jsonType, oneEvent("h", `,"source":{}`)), 422, ""},
+		{"empty topic of an event", post(jsonType, `{"topic":"","event_id":"h","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"empty event_id", post(jsonType, `{"topic":"t","event_id":"","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"empty timestamp", post(jsonType, `{"topic":"t","event_id":"h","timestamp":""}`), 422, ""},
+		{"256-byte topic", post(jsonType, `{"topic":"`+strings.Repeat("t", 256)+`","event_id":"h","timestamp":"2026-11-23T06:41:10Z"}`), 422, ""},
+		{"256-byte source", post(jsonType, oneEvent("h", `,"source":"`+strings.Repeat("s", 256)+`"`)), 422, ""},
+		{"more events than a request may have", post(jsonType+"Content-Encoding: gzip\r\n", gzipped("["+strings.Repeat("0,", 1_000_000)+"0]")), 413, "too_large"},
+		{"zstd bomb", post(jsonType+"Content-Encoding: zstd\r\n", zstdBomb()), 413, "too_large"},
+		{"a zstd window beyond the bound", post(jsonType+"Content-Encoding: zstd\r\n", "\x28\xb5\x2f\xfd\x00\xf8\x01\x00\x00"), 400, "malformed"},
+		{"chunked, one byte over", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked\r\n\r\n" +
+			fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", smallBody+1, strings.Repeat(" ", smallBody+1)), 413, "too_large"},
+		{"Expect with a length that lies far", "POST /publish HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n" + jsonType + "Content-Length: 99999999999\r\n\r\n", 413, "too_large"},
+		{"Expect on an unknown path", "POST /nope HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n", 404, "not_found"},
+		{"negative chunk", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n", 400, "malformed"},
+		{"chunk size that overflows", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}\r\n0\r\n\r\n", 400, "malformed"},
+		{"chunk longer than it says", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n", 400, "malformed"},
+		{"chunked and a length", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed"},
+		{"Transfer-Encoding that is not chunked", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n", 400, "malformed"},
+		{"Transfer-Encoding chunked twice", "POST /publish HTTP/1.1\r\nHost: x\r\n" + jsonType + "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400, "malformed"},
+		{"HEAD of an unknown path", strings.Replace(get("/nope"), "GET", "HEAD", 1), 404, ""},
+		{"path that cannot be decoded", get("/events%zz"), 404, "not_found"},
+		{"query that cannot be decoded", get("/events?%zz=1"), 400, "invalid_query"},
+		{"NUL in after", get("/events?after=%00"), 400, "invalid_query"},
+		{"SQL in after", get("/events?after=1;DROP%20TABLE%20events"), 400, "invalid_query"},
+		{"SQL in limit", get("/events?limit=1%27--"), 400, "invalid_query"},
+		{"SQL in ack", strings.Replace(post(jsonType, oneEvent("h")), "/publish", "/publish?ack=store%27--", 1), 400, "invalid_query"},
+		{"SQL in histograms", get("/stats?histograms=1%27--"), 400, "invalid_query"},
+		{"negative cursor", get("/events?after=-1"), 400, "invalid_query"},
+		{"negative Last-Event-ID", "GET /events/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: -1\r\n\r\n", 400, "invalid_query"},
+		{"time with a comma", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-11-23T06:41:10,5Z"}`), 422, ""},
+		{"time with a one-digit hour", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-11-23T1:00:00Z"}`), 422, ""},
+		{"year 10000", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"10000-01-01T00:00:00Z"}`), 422, ""},
+		{"offset +99:99", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-11-23T06:41:10+99:99"}`), 422, ""},
+		{"month 13", post(jsonType, `{"topic":"t","event_id":"h","timestamp":"2026-13-01T00:00:00Z"}`), 422, ""},
 		{"bad Last-Event-ID", "GET /events/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: x\r\n\r\n", 400, "invalid_query"},
 	}
 }
@@ -127,7 +181,8 @@ func send(t *testing.T, addr, request string) (status int, body []byte) {
 	}
 	// The server may answer and close before it has read all: that is no error here.
 	go io.WriteString(conn, request)
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	method, _, _ := strings.Cut(request, " ") // an answer to HEAD has no body
+	answer, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		return 0, nil
 	}

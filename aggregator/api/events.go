@@ -80,6 +80,15 @@ func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	problem(ctx, fasthttp.StatusServiceUnavailable, code, "the events could not be read now")
 }
 
+// parseSeq reads where a reader goes on: the seq of the last event that it has, 0 for none.
+func parseSeq(text string) (int64, error) {
+	seq, err := strconv.ParseUint(text, 10, 63) // no sign
+	if err != nil {
+		return 0, fmt.Errorf("%.40q, want a seq", text)
+	}
+	return int64(seq), nil
+}
+
 // parsePage checks topic, after and limit. An export has no limit unless one is given.
 func parsePage(values map[string]string, export bool) (store.Page, error) {
 	page := store.Page{Topic: values["topic"], Limit: defaultLimit}
@@ -88,8 +97,8 @@ func parsePage(values map[string]string, export bool) (store.Page, error) {
 	}
 	var err error
 	if v, ok := values["after"]; ok {
-		if page.After, err = strconv.ParseInt(v, 10, 64); err != nil || page.After < 0 {
-			return page, fmt.Errorf("after=%.40q, want a seq", v)
+		if page.After, err = parseSeq(v); err != nil {
+			return page, fmt.Errorf("after=%w", err)
 		}
 	}
 	if export {

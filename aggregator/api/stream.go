@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,8 +24,8 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	values, err := query(ctx, "topic")
 	page := store.Page{Topic: values["topic"], After: a.pipeline.Counters().LastSeq, Limit: pageEvents}
 	if id := string(ctx.Request.Header.Peek(lastEventID)); id != "" && err == nil {
-		if page.After, err = strconv.ParseInt(id, 10, 64); err != nil || page.After < 0 {
-			err = fmt.Errorf("%s: %.40q, want a seq", lastEventID, id)
+		if page.After, err = parseSeq(id); err != nil {
+			err = fmt.Errorf("%s: %w", lastEventID, err)
 		}
 	}
 	if err != nil {
