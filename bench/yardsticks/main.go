@@ -66,7 +66,7 @@ func yardsticks(aggregator, victoriaLogs string) []yardstick {
 	// The servers run in folders of their own, so their binaries cannot be named relative to ours.
 	aggregator, _ = filepath.Abs(aggregator)
 	victoriaLogs, _ = filepath.Abs(victoriaLogs)
-	return []yardstick{sekaliYardstick(aggregator), sqliteAppendYardstick(), sqliteDedupYardstick(), courseYardstick(), postgresYardstick(),
+	return []yardstick{sekaliYardstick(aggregator), exportYardstick(aggregator), sqliteAppendYardstick(), sqliteDedupYardstick(), courseYardstick(), postgresYardstick(),
 		redisYardstick(), natsYardstick(), natsSyncYardstick(), victoriaYardstick(victoriaLogs)}
 }
 

@@ -18,9 +18,9 @@ import (
 	"sekali/loadgen/stream"
 )
 
-const redisConnections = 8
+const redisConnections = 16
 
-var redisSettings = []string{"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--auto-aof-rewrite-percentage", "0"}
+var redisSettings = []string{"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--auto-aof-rewrite-percentage", "0", "--io-threads", "2"}
 
 // redisScript stores the events of a request, five arguments each, whose keys are new.
 const redisScript = `local new = 0
@@ -36,7 +36,7 @@ func redisYardstick() yardstick {
 	return yardstick{
 		Yardstick: result.Yardstick{ID: "redis", Name: "Redis, SADD + XADD in a script", Durable: "SIGKILL, power loss", Dedup: "exact, for ever, all of it in memory",
 			Includes: overSocket, Settings: []string{fmt.Sprintf("%d connections, a Unix socket", redisConnections), "a request is one call of the script",
-				"appendonly yes", "appendfsync always", `save ""`, "auto-aof-rewrite-percentage 0"}},
+				"appendonly yes", "appendfsync always", `save ""`, "auto-aof-rewrite-percentage 0", "io-threads 2"}},
 		connections: redisConnections,
 		version: func(ctx context.Context) (string, error) {
 			program, err := exec.LookPath("redis-server")

@@ -16,7 +16,7 @@ import (
 	"sekali/loadgen/stream"
 )
 
-const victoriaConnections = 4
+const victoriaConnections = 8
 
 func victoriaYardstick(binary string) yardstick {
 	return yardstick{
