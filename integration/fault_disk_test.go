@@ -1,67 +1,20 @@
 package integration_test
 
 import (
-	"bufio"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"sekali/bench/process"
 	"sekali/bench/result"
 )
 
-const (
-	// attachWait bounds how long strace takes to hold every thread.
-	attachWait = 10 * time.Second
-	// refusalWait bounds how long a broken disk takes to be noticed.
-	refusalWait = 30 * time.Second
-)
-
-// inject lets strace tamper with the aggregator's system calls until release is called; why says that it cannot.
-func inject(t *testing.T, a *aggregator, calls, tampering string) (release func(), why string) {
-	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		return nil, "strace is not installed"
-	}
-	command := exec.Command("strace", "-f", "-p", fmt.Sprint(a.PID()), "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":"+tampering)
-	stderr, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	attached := make(chan string, 1)
-	go func() { // ends with strace
-		lines := bufio.NewScanner(stderr)
-		for lines.Scan() {
-			select {
-			case attached <- lines.Text():
-			default:
-			}
-		}
-	}()
-	release = func() {
-		_ = command.Process.Signal(syscall.SIGINT)
-		_ = command.Wait()
-	}
-	select {
-	case line := <-attached:
-		if !strings.Contains(line, "attached") {
-			release()
-			return nil, line
-		}
-	case <-time.After(attachWait):
-		release()
-		return nil, "strace did not attach"
-	}
-	return release, ""
-}
+// refusalWait bounds how long a broken disk takes to be noticed.
+const refusalWait = 30 * time.Second
 
 // ready asks /readyz.
 func (a *aggregator) ready() bool {
@@ -122,16 +75,16 @@ func TestFaultFsync(t *testing.T) {
 			for range f.Times {
 				before := p.refusals()
 				underLoad(t, a, p, func() {
-					release, why := inject(t, a, "fsync,fdatasync", fault.tampering)
-					if why != "" {
-						f.Skipped = why
+					tampering, err := process.Inject(a.Process, "fsync,fdatasync", fault.tampering)
+					if err != nil {
+						f.Skipped = err.Error()
 						return
 					}
 					time.Sleep(long(time.Second, 3*time.Second))
 					if fault.refuses && (p.refusals() == before || a.ready()) {
 						t.Errorf("%d refusals while no fsync succeeded; ready: %v", p.refusals()-before, a.ready())
 					}
-					release()
+					tampering.Release()
 				})
 				if f.Skipped != "" {
 					skipFault(t, f.Fault, f.Promise, f.Skipped)

@@ -74,8 +74,8 @@ var requestRows = []row{
 }
 
 var faultRows = []row{
-	figureRow("signal to ready again, s", func(s result.Summary) *float64 { return s.UnavailableS }),
-	figureRow("restart to ready, s", func(s result.Summary) *float64 { return s.ReadyAfterS }),
+	figureRow("fault to ready again, s", func(s result.Summary) *float64 { return s.UnavailableS }),
+	figureRow("restart, or the fault's end, to ready, s", func(s result.Summary) *float64 { return s.ReadyAfterS }),
 }
 
 var deduplicationRows = []row{

@@ -110,11 +110,11 @@ type PhaseTimes struct {
 
 // FaultTimes is what was done to the aggregator.
 type FaultTimes struct {
-	Kind        string `json:"kind"`         // sigterm or sigkill
-	AtNS        int64  `json:"at_ns"`        // the signal
-	ExitedNS    int64  `json:"exited_ns"`    // the process had ended
-	RestartedNS int64  `json:"restarted_ns"` // the next one was started
-	ReadyNS     int64  `json:"ready_ns"`     // and said that it was ready
+	Kind        string `json:"kind"`         // as the scenario names it
+	AtNS        int64  `json:"at_ns"`        // the signal, or the disk broke
+	ExitedNS    int64  `json:"exited_ns"`    // the process had ended; 0: a broken disk ends none
+	RestartedNS int64  `json:"restarted_ns"` // the next one was started, or the disk was well again
+	ReadyNS     int64  `json:"ready_ns"`     // and the aggregator said that it was ready
 }
 
 // Generator is what the generator saw of itself.

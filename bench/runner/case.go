@@ -70,6 +70,7 @@ type session struct {
 	job        job
 	dir        string // result folder
 	data       string // data folder
+	disk       string // where a disk of its own is mounted; "": none
 	show       func(state)
 	aggregator *aggregator
 	stream     *stream.Stream
@@ -135,6 +136,7 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) {
 			<-p.Exited()
 		}
 	}
+	s.removeDisk()
 	if !s.config.KeepData {
 		os.RemoveAll(s.data)
 	}
@@ -182,7 +184,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	if s.config.external() {
 		s.aggregator = &aggregator{url: s.config.Aggregator, token: s.config.Token, client: newClient()}
 	} else {
-		if err := os.MkdirAll(filepath.Dir(s.data), 0o755); err != nil {
+		if err := s.makeDisk(); err != nil {
 			return err
 		}
 		probe, err := machine.ProbeDisk(filepath.Dir(s.data))

@@ -27,7 +27,7 @@ func printRun(w io.Writer, j job, run result.Run) {
 		fmt.Fprintf(w, "  errors              %v, %d retries\n", s.ErrorsByCause, s.Retries)
 	}
 	if s.UnavailableS != nil {
-		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after its start\n", *s.UnavailableS, *s.ReadyAfterS)
+		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after the restart or the fault's end\n", *s.UnavailableS, *s.ReadyAfterS)
 	}
 	for _, e := range run.Expectations {
 		if !e.Held {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/pprof/profile"
 
 	"sekali/bench/result"
+	"sekali/bench/scenario"
 )
 
 const (
@@ -42,7 +43,7 @@ func (p *profiles) begin(ctx context.Context, s *session) {
 	}
 	p.ended, p.before = make(chan struct{}), map[string]*profile.Profile{}
 	// A fault ends the process that these would be of.
-	if p.faulty = s.job.settings.Fault.Kind != ""; !p.faulty {
+	if p.faulty = s.job.settings.Fault.Kind != scenario.NoFault; !p.faulty {
 		for _, name := range windowProfiles {
 			if p.before[name], p.err = s.takeProfile(ctx, name, 0); p.err != nil {
 				return

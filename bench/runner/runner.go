@@ -85,8 +85,13 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 	jobs := config.jobs()
 	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
 	lines := newProgress(stderr)
-	var failed, invalid []string
+	var failed, invalid, skipped []string
 	for i, job := range jobs {
+		if why := cannotBreak(job.settings.Fault); why != nil {
+			skipped = append(skipped, job.label())
+			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
+			continue
+		}
 		label := fmt.Sprintf("%d/%d %s", i+1, len(jobs), job.label())
 		rest := plannedTime(jobs[i+1:])
 		run, err := execute(ctx, &config, job, dir, func(s state) {
@@ -120,11 +125,11 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 			Valid: run.Validity.Valid, Held: run.Held(), Clean: result.Clean(run.Audit)})
 	}
 	index.FinishedAt = time.Now()
-	return dir, config.end(ctx, dir, index, failed, invalid, stdout, stderr)
+	return dir, config.end(ctx, dir, index, failed, invalid, skipped, stdout, stderr)
 }
 
 // end writes the index and the link to the newest run, and says how it all came out.
-func (c *Config) end(ctx context.Context, dir string, index result.Index, failed, invalid []string, stdout, stderr io.Writer) int {
+func (c *Config) end(ctx context.Context, dir string, index result.Index, failed, invalid, skipped []string, stdout, stderr io.Writer) int {
 	err := result.WriteIndex(dir, index)
 	if !c.KeepData {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
@@ -142,13 +147,16 @@ func (c *Config) end(ctx context.Context, dir string, index result.Index, failed
 	if len(invalid) > 0 {
 		fmt.Fprintf(stdout, "INVALID: %s\n", strings.Join(invalid, ", "))
 	}
+	if len(skipped) > 0 {
+		fmt.Fprintf(stdout, "skipped: %s\n", strings.Join(skipped, ", "))
+	}
 	if len(failed) > 0 {
 		fmt.Fprintf(stdout, "FAILED: %s\n", strings.Join(failed, ", "))
 	}
 	switch {
 	case len(failed) > 0 || err != nil || ctx.Err() != nil:
 		return ExitFailed
-	case len(invalid) > 0:
+	case len(invalid) > 0, len(index.Results) == 0: // nothing was shown
 		return ExitInvalid
 	}
 	return ExitHeld

@@ -264,6 +264,40 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsOfTheDisk: the disk is broken for as long as the scenario says, the process outlives it, and nothing is left mounted or
+// attached. What a real aggregator does then, integration and the scenarios show.
+func TestFaultsOfTheDisk(t *testing.T) {
+	for _, kind := range []string{scenario.SlowDisk, scenario.DiskError} {
+		t.Run(kind, func(t *testing.T) {
+			if why := cannotBreak(scenario.Fault{Kind: kind}); why != nil {
+				t.Skip("skipped: " + why.Error())
+			}
+			t.Setenv(serveVariable, "honest")
+			text := short + "fault: {kind: " + kind + ", at: 600ms, for: 200ms}"
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
+			if strings.Contains(o.output, "strace: ") {
+				t.Skip("skipped: " + o.output) // it may not attach, in a container
+			}
+			run := o.run(t, 0)
+			f := run.Fault
+			if !run.Held() || f == nil || f.Kind != kind || f.AtNS < 6e8 || f.RestartedNS-f.AtNS < 2e8 || f.ReadyNS < f.RestartedNS || f.ExitedNS != 0 {
+				t.Errorf("held %v, fault %+v\n%s", run.Held(), f, o.output)
+			}
+		})
+	}
+}
+
+// TestFaultThatCannotBeIsSkipped: a machine without strace says so, and that is no pass.
+func TestFaultThatCannotBeIsSkipped(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	t.Setenv(serveVariable, "honest")
+	text := short + "fault: {kind: slow-disk, at: 600ms, for: 200ms}"
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
+	if o.exit != ExitInvalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: strace is not installed") {
+		t.Errorf("exit %d: %s", o.exit, o.output)
+	}
+}
+
 func TestWhatFailsIsSaid(t *testing.T) {
 	for behaviour, words := range map[string]string{
 		"dies":                "ended by itself: exit code 1",

@@ -32,6 +32,12 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*resul
 	if !sleep(ctx, time.Until(at.Add(-lastLook))) {
 		return nil, ctx.Err()
 	}
+	if fault.OfDisk() {
+		if !sleep(ctx, time.Until(at)) {
+			return nil, ctx.Err()
+		}
+		return s.breakDisk(ctx, fault, startedAt)
+	}
 	s.histograms.interrupt(ctx, s.aggregator)
 	if !sleep(ctx, time.Until(at)) {
 		return nil, ctx.Err()

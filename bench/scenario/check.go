@@ -207,20 +207,28 @@ func (p Phase) check(at string) *problem {
 
 func (s *Settings) checkFault() *problem {
 	f := s.Fault
-	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill); p != nil {
+	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk); p != nil {
 		return p
 	}
 	if f.Kind == NoFault {
-		if f.At != 0 || f.RestartAfter != 0 {
-			return &problem{"fault", "at and restart_after need a kind"}
+		if f.At != 0 || f.RestartAfter != 0 || f.For != 0 {
+			return &problem{"fault", "at, restart_after and for need a kind"}
 		}
 		return nil
 	}
 	if f.At == 0 {
 		return &problem{"fault", "at is missing: the moment since the attack's start"}
 	}
-	if planned := s.Load.Duration(); planned > 0 && time.Duration(f.At) >= planned {
-		return &problem{"fault.at", fmt.Sprintf("%s is not within the load, which ends at %s", time.Duration(f.At), planned)}
+	switch {
+	case f.OfDisk() && f.For == 0:
+		return &problem{"fault", "for is missing: how long the disk is broken"}
+	case f.OfDisk() && f.RestartAfter != 0:
+		return &problem{"fault.restart_after", "goes with sigterm and sigkill: a broken disk ends no process"}
+	case !f.OfDisk() && f.For != 0:
+		return &problem{"fault.for", "goes with a fault of the disk"}
+	}
+	if end, planned := time.Duration(f.At+f.For), s.Load.Duration(); planned > 0 && end >= planned {
+		return &problem{"fault.at", fmt.Sprintf("%s is not within the load, which ends at %s", end, planned)}
 	}
 	if time.Duration(f.RestartAfter) > maxPhaseTime {
 		return &problem{"fault.restart_after", fmt.Sprintf("longer than %s", maxPhaseTime)}

@@ -97,16 +97,25 @@ type Phase struct {
 
 // Fault is what is done to the aggregator while it is under load.
 type Fault struct {
-	Kind         string   `yaml:"kind"` // none (default), sigterm or sigkill
-	At           Duration `yaml:"at"`   // since the attack's start
-	RestartAfter Duration `yaml:"restart_after"`
+	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk
+	At           Duration `yaml:"at"`            // since the attack's start
+	RestartAfter Duration `yaml:"restart_after"` // of a process that was ended
+	For          Duration `yaml:"for"`           // how long the disk is broken
 }
+
+// OfDisk reports a fault of the disk, which the aggregator outlives.
+func (f Fault) OfDisk() bool { return f.Kind == DiskFull || f.Kind == DiskError || f.Kind == SlowDisk }
 
 // The kinds of fault.
 const (
 	NoFault = "none"
 	Sigterm = "sigterm"
 	Sigkill = "sigkill"
+	// The data folder lies on a disk of its own, which is full for a while.
+	DiskFull = "disk-full"
+	// Every fsync fails with EIO, or takes 200 ms, for a while.
+	DiskError = "disk-error"
+	SlowDisk  = "slow-disk"
 )
 
 // Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost, duplicated or unexpected,

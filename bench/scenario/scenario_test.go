@@ -65,7 +65,7 @@ func TestCasesOverrideKeyByKey(t *testing.T) {
 	if memory.Load.EventsPerRequest != 500 || memory.Load.Encoding != "json" || memory.Load.Compression != "none" {
 		t.Errorf("load: %+v", memory.Load)
 	}
-	if want := (Fault{Sigkill, Duration(2 * time.Second), Duration(250 * time.Millisecond)}); memory.Fault != want || base.Fault != want {
+	if want := (Fault{Kind: Sigkill, At: Duration(2 * time.Second), RestartAfter: Duration(250 * time.Millisecond)}); memory.Fault != want || base.Fault != want {
 		t.Errorf("fault: %+v, %+v", base.Fault, memory.Fault)
 	}
 	if want := (Expect{Lost: Exactly(0), Duplicated: Exactly(0), Unexpected: Exactly(0), Unacknowledged: Exactly(0), Refused: Exactly(0), DeduplicationRate: "exact"}); base.Expect != want {
@@ -217,6 +217,10 @@ var refused = []struct{ name, old, new string }{
 	{"fault without a moment", "at: 2s, ", ""},
 	{"fault after the load", "at: 2s", "at: 20s"},
 	{"moment without a fault", "kind: sigkill, ", ""},
+	{"restart of a broken disk", "kind: sigkill, at: 2s", "kind: disk-full, at: 1s, for: 500ms"},
+	{"broken disk without an end", "kind: sigkill", "kind: disk-error"},
+	{"disk broken beyond the load", "kind: sigkill, at: 2s, restart_after: 250ms", "kind: slow-disk, at: 2s, for: 20s"},
+	{"kill that lasts", "at: 2s", "at: 2s, for: 1s"},
 	{"negative count", "refused: 0", "refused: -1"},
 	{"count in words", "refused: 0", "refused: few"},
 	{"rate expectation", "expect: {refused: 0}", "expect: {deduplication_rate: roughly}"},

@@ -1,0 +1,60 @@
+package process
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// attachTimeout bounds how long strace takes to hold a process.
+const attachTimeout = 10 * time.Second
+
+// Injection is strace tampering with a process's system calls.
+type Injection struct{ strace *exec.Cmd }
+
+// Inject lets strace tamper with the named system calls of p ("fsync,fdatasync"), in the terms of its -e inject: "error=EIO",
+// "delay_enter=200000" (µs). It returns once every call is tampered with. While it lasts strace also stops the process at every other
+// system call for a moment.
+func Inject(p *Process, calls, tampering string) (*Injection, error) {
+	command := exec.Command("strace", "-f", "-p", fmt.Sprint(p.PID()), "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":"+tampering)
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	stderr, err := command.StderrPipe()
+	if err != nil {
+		return nil, fmt.Errorf("process: strace: %w", err)
+	}
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("process: %w", err)
+	}
+	said := make(chan string, 1) // the first line
+	go func() {                  // ends with strace
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			select {
+			case said <- lines.Text():
+			default:
+			}
+		}
+		close(said)
+	}()
+	i := &Injection{command}
+	select {
+	case line := <-said:
+		if strings.Contains(line, "attached") {
+			return i, nil
+		}
+		err = fmt.Errorf("process: strace: %s", line)
+	case <-time.After(attachTimeout):
+		err = errors.New("process: strace did not attach in time")
+	}
+	i.Release()
+	return nil, err
+}
+
+// Release lets the process go; its calls are its own again.
+func (i *Injection) Release() {
+	_ = i.strace.Process.Signal(syscall.SIGINT)
+	_ = i.strace.Wait() // its code is the signal's
+}

@@ -1,0 +1,123 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"sekali/bench/process"
+	"sekali/bench/result"
+	"sekali/bench/scenario"
+)
+
+const (
+	// diskBytes is the disk that disk-full fills: it holds all that a scenario of some seconds writes, so that it is full when the
+	// scenario says so and not before.
+	diskBytes = 512 << 20
+	// refill is how often a full disk is filled again with what has been given back meanwhile.
+	refill = 20 * time.Millisecond
+	// healTimeout bounds the wait for ready once the disk is well again.
+	healTimeout = 30 * time.Second
+)
+
+// tampering is what strace does to every fsync.
+var tampering = map[string]string{scenario.DiskError: "error=EIO", scenario.SlowDisk: "delay_enter=200000"}
+
+// cannotBreak says why a fault of the disk cannot be brought about on this machine; nil: it can.
+func cannotBreak(f scenario.Fault) error {
+	switch f.Kind {
+	case scenario.DiskFull:
+		if os.Getuid() != 0 {
+			return errors.New("mounting a disk to fill needs root")
+		}
+	case scenario.DiskError, scenario.SlowDisk:
+		if _, err := exec.LookPath("strace"); err != nil {
+			return errors.New("strace is not installed")
+		}
+	}
+	return nil
+}
+
+// makeDisk makes the folder that the data folder will be in. Where the scenario fills the disk, that is one of its own.
+func (s *session) makeDisk() error {
+	if s.job.settings.Fault.Kind != scenario.DiskFull {
+		return os.MkdirAll(filepath.Dir(s.data), 0o755)
+	}
+	disk := s.data + "-disk"
+	if err := os.MkdirAll(disk, 0o755); err != nil {
+		return err
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", diskBytes), "sekali", disk).CombinedOutput(); err != nil {
+		return fmt.Errorf("mount -t tmpfs: %w: %s", err, out)
+	}
+	s.disk, s.data = disk, filepath.Join(disk, "data")
+	s.run.Environment.TmpfsIsAllowed = true // its question is what happens when it is full, not what a sync costs
+	return nil
+}
+
+// removeDisk gives the disk back.
+func (s *session) removeDisk() {
+	if s.disk == "" {
+		return
+	}
+	if err := syscall.Unmount(s.disk, syscall.MNT_DETACH); err == nil {
+		_ = os.Remove(s.disk)
+	}
+	s.disk = ""
+}
+
+// breakDisk breaks the disk for as long as the fault says, and returns when the aggregator is ready after it.
+func (s *session) breakDisk(ctx context.Context, fault scenario.Fault, startedAt time.Time) (*result.FaultTimes, error) {
+	since := func() int64 { return int64(time.Since(startedAt)) }
+	times := &result.FaultTimes{Kind: fault.Kind, AtNS: since()}
+	if fault.Kind == scenario.DiskFull {
+		if err := s.fillDisk(ctx, time.Duration(fault.For)); err != nil {
+			return nil, fmt.Errorf("fault: %w", err)
+		}
+	} else {
+		injection, err := process.Inject(s.aggregator.process(), "fsync,fdatasync", tampering[fault.Kind])
+		if err != nil {
+			return nil, fmt.Errorf("fault: %w", err)
+		}
+		sleep(ctx, time.Duration(fault.For))
+		injection.Release()
+	}
+	times.RestartedNS = since()
+	bounded, cancel := context.WithTimeout(ctx, healTimeout)
+	defer cancel()
+	if err := s.aggregator.process().WaitReady(bounded); err != nil {
+		return nil, fmt.Errorf("fault: the aggregator did not heal: %w", err)
+	}
+	times.ReadyNS = since()
+	return times, nil
+}
+
+// fillDisk keeps the disk full for so long.
+func (s *session) fillDisk(ctx context.Context, d time.Duration) error {
+	balloon, err := os.Create(filepath.Join(s.disk, "balloon"))
+	if err != nil {
+		return err
+	}
+	defer os.Remove(balloon.Name())
+	defer balloon.Close()
+	chunk := make([]byte, 1<<20)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		// Ever smaller pieces, until not a byte fits.
+		for size := len(chunk); size > 0; {
+			if _, err := balloon.Write(chunk[:size]); errors.Is(err, syscall.ENOSPC) {
+				size /= 2
+			} else if err != nil {
+				return err
+			}
+		}
+		if !sleep(ctx, refill) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
