@@ -61,7 +61,7 @@ bench-micro: ## the parts alone, for benchstat, about 10 minutes: make -s bench-
 	$(MICRO) -bench Pipeline -benchtime 10x ./aggregator/pipeline
 
 # VictoriaLogs is built as its own module wants it, with cgo if there is a C compiler.
-yardsticks: build ## Sekali beside other systems, same events, about 8 minutes [ONLY=sekali,redis]
+yardsticks: build ## Sekali beside other systems, same events, about 6 minutes [ONLY=sekali,redis]
 	cd bench/yardsticks && go test ./... && $(GO_BUILD) -o ../../bin/yardsticks .
 	cd bench/yardsticks/victorialogs && go build -trimpath -o ../../../bin/victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs || \
 		echo "VictoriaLogs could not be built: going on without"

@@ -229,6 +229,9 @@ func (s *scenario) table() string {
 	if s.Name == courseReport {
 		own = []row{figureRow("answered, ms", answeredMS), figureRow("all stored, ms", processedMS)}
 	}
+	if s.Name == steady {
+		own = syncRows
+	}
 	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
 		requestRows, faultRows, generatorRows)
 }

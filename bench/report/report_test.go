@@ -317,3 +317,25 @@ func TestExact(t *testing.T) {
 		}
 	}
 }
+
+func TestWaitsAsMultiplesOfASync(t *testing.T) {
+	waited := func(ms, syncUS float64) repeat {
+		r := repeat{}
+		r.Summary.ResponseTimeMS.P50 = &ms
+		r.Run.Environment.Fdatasync.P50US = syncUS
+		return r
+	}
+	for _, c := range []struct {
+		repeats  []repeat
+		p50, p99 string
+	}{
+		{[]repeat{waited(1.2, 300)}, "4", withheld},
+		{[]repeat{waited(1.2, 300), waited(1, 500), waited(3, 500)}, "4 (2 to 6)", withheld},
+		{[]repeat{waited(1.2, 300), waited(1.2, 0)}, withheld, withheld},
+	} {
+		g := &group{Repeats: c.repeats}
+		if p50, p99 := syncRows[0].cell(g), syncRows[1].cell(g); p50 != c.p50 || p99 != c.p99 {
+			t.Errorf("%s and %s, want %s and %s", p50, p99, c.p50, c.p99)
+		}
+	}
+}

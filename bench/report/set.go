@@ -172,9 +172,14 @@ func (g *group) first() repeat { return g.Repeats[0] }
 
 // values are a figure's over the repeats; nil if any of them lacks it.
 func (g *group) values(of func(result.Summary) *float64) []float64 {
+	return g.repeatValues(func(r repeat) *float64 { return of(r.Summary) })
+}
+
+// repeatValues are values of a figure that needs more than the summary.
+func (g *group) repeatValues(of func(repeat) *float64) []float64 {
 	var values []float64
 	for _, r := range g.Repeats {
-		v := of(r.Summary)
+		v := of(r)
 		if v == nil {
 			return nil
 		}
@@ -196,16 +201,22 @@ func (g *group) median(of func(result.Summary) *float64) (median float64, ok boo
 const withheld = "–"
 
 // show writes a figure: its value, or of several repeats the median with the spread.
-func (g *group) show(of func(result.Summary) *float64) string {
-	median, ok := g.median(of)
-	if !ok {
+func (g *group) show(of func(result.Summary) *float64) string { return showValues(g.values(of)) }
+
+func showValues(values []float64) string {
+	median, err := stats.Median(values)
+	if err != nil {
 		return withheld
 	}
-	values := g.values(of)
-	if slices.Min(values) == slices.Max(values) {
-		return chart.Number(median)
+	return spread(result.Spread{Median: median, Min: slices.Min(values), Max: slices.Max(values)})
+}
+
+// spread writes a median, and what it is the median of if they differ.
+func spread(s result.Spread) string {
+	if s.Min == s.Max {
+		return chart.Number(s.Median)
 	}
-	return fmt.Sprintf("%s (%s to %s)", chart.Number(median), chart.Number(slices.Min(values)), chart.Number(slices.Max(values)))
+	return fmt.Sprintf("%s (%s to %s)", chart.Number(s.Median), chart.Number(s.Min), chart.Number(s.Max))
 }
 
 // count adds up a number over the repeats.

@@ -52,6 +52,29 @@ var (
 	processingRows = distributionRows("processing latency", func(s result.Summary) result.Percentiles { return s.ProcessingLatencyMS })
 )
 
+// steady is the scenario whose waits stand beside what the disk itself takes.
+const steady = "steady"
+
+// syncRows are response times as multiples of a bare fdatasync of 4 KB, measured on the same disk just before.
+var syncRows = []row{
+	{"response time p50, × fdatasync p50", func(g *group) string {
+		return showValues(g.repeatValues(func(r repeat) *float64 { return inSyncs(r, r.Summary.ResponseTimeMS.P50) }))
+	}},
+	{"response time p99, × fdatasync p50", func(g *group) string {
+		return showValues(g.repeatValues(func(r repeat) *float64 { return inSyncs(r, r.Summary.ResponseTimeMS.P99) }))
+	}},
+}
+
+// inSyncs is a time as a multiple of the disk's median sync; nil where either is not known.
+func inSyncs(r repeat, ms *float64) *float64 {
+	sync := r.Run.Environment.Fdatasync.P50US
+	if ms == nil || sync == 0 {
+		return nil
+	}
+	times := *ms * 1000 / sync
+	return &times
+}
+
 var throughputRows = []row{
 	numberRow("throughput, accepted events/s", func(s result.Summary) float64 { return s.ThroughputAcceptedPerS }),
 	numberRow("throughput, processed events/s", func(s result.Summary) float64 { return s.ThroughputProcessedPerS }),

@@ -102,14 +102,6 @@ func ratio(s result.Yardstick) string {
 	return spread(s.SekaliRatio)
 }
 
-// spread writes a figure as group.show does.
-func spread(s result.Spread) string {
-	if s.Min == s.Max {
-		return chart.Number(s.Median)
-	}
-	return fmt.Sprintf("%s (%s to %s)", chart.Number(s.Median), chart.Number(s.Min), chart.Number(s.Max))
-}
-
 // Settings is one item a system that was measured.
 func (b *beside) Settings() string {
 	var text strings.Builder
