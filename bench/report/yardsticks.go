@@ -55,7 +55,8 @@ func besideOthers(y *result.Yardsticks) (*beside, error) {
 	var rates []float64
 	for _, s := range y.Systems {
 		if s.Skipped == "" {
-			ids, rates = append(ids, s.ID), append(rates, s.EventsPerS.Median)
+			// A word a line: ten names side by side have no room for more.
+			ids, rates = append(ids, strings.ReplaceAll(s.ID, "-", "\n")), append(rates, s.EventsPerS.Median)
 		}
 	}
 	svg, err := chart.Bars(ids, []chart.BarPanel{{Label: "events/s", Series: []chart.Series{{Values: rates}}}})
@@ -107,7 +108,7 @@ func (b *beside) Settings() string {
 	var text strings.Builder
 	for _, s := range b.Systems {
 		if s.Skipped == "" {
-			fmt.Fprintf(&text, "- %s, %s: %s. Its time is for %s.\n", s.Name, s.Version, strings.Join(s.Settings, ", "), s.Includes)
+			fmt.Fprintf(&text, "- **%s**, %s: %s. Its time is for %s.\n", s.Name, s.Version, strings.Join(s.Settings, ", "), s.Includes)
 		}
 	}
 	return text.String()
@@ -120,6 +121,7 @@ func besideAnswer(y *result.Yardsticks) string {
 	for _, s := range y.Systems {
 		switch {
 		case s.Skipped != "":
+		case strings.HasPrefix(s.ID, result.Sekali+"-"): // itself, at something else besides
 		case s.ID == result.Sekali:
 			sekali = spread(s.EventsPerS)
 		default:
@@ -129,6 +131,6 @@ func besideAnswer(y *result.Yardsticks) string {
 	if sekali == "" || len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores: %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
+	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores: Sekali took %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
 		y.Environment.Cores, sekali, strings.Join(parts, ", "))
 }

@@ -15,7 +15,7 @@ import (
 // courseYardstick is the course report's design in Go: for each event, look whether it is there, insert it, commit.
 func courseYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "course-report", Name: "The course report's design, in Go", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+		Yardstick: result.Yardstick{ID: "course-report", Name: "the course report's design in Go", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: inProcess, Settings: []string{"one event a transaction", "journal_mode=DELETE", "synchronous=FULL"}},
 		connections: 1, events: 3000, version: sqliteVersion,
 		make: func() system { return &courseReport{} },

@@ -10,7 +10,7 @@ import (
 // exportYardstick is Sekali while somebody exports all that is stored, again and again: what reading costs who publishes.
 func exportYardstick(binary string) yardstick {
 	y := sekaliYardstick(binary)
-	y.ID, y.Name = "sekali-export", "Sekali, ack=journal, exported meanwhile"
+	y.ID, y.Name = "sekali-export", "Sekali while it is exported"
 	y.Includes += ", and one reader that exports all stored events as NDJSON, again and again"
 	y.make = func() system {
 		return &exported{aggregator: &aggregator{binary: binary, client: newHTTPClient(sekaliConnections)}}

@@ -35,8 +35,8 @@ const (
 
 func postgresYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "postgresql", Name: "PostgreSQL, unnest + ON CONFLICT DO NOTHING", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
-			Includes: overSocket, Settings: append([]string{fmt.Sprintf("%d connections, a Unix socket", postgresConnections), "a request is one prepared INSERT, its keys in order, its arrays in the binary format",
+		Yardstick: result.Yardstick{ID: "postgresql", Name: "PostgreSQL", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+			Includes: overSocket, Settings: append([]string{fmt.Sprintf("%d connections, a Unix socket", postgresConnections), "a request is one prepared INSERT … SELECT FROM unnest … ON CONFLICT DO NOTHING, its keys in order, its arrays in the binary format",
 				"locale C"}, postgresSettings...)},
 		connections: postgresConnections,
 		version: func(ctx context.Context) (string, error) {

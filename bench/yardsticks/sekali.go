@@ -29,8 +29,8 @@ const (
 // sekaliYardstick is the aggregator as it is used: a process, over HTTP, at its default settings.
 func sekaliYardstick(binary string) yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: result.Sekali, Name: "Sekali, ack=journal", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
-			Includes: overHTTP + ", until the last event is committed", Settings: []string{fmt.Sprintf("%d connections", sekaliConnections)}},
+		Yardstick: result.Yardstick{ID: result.Sekali, Name: "Sekali", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+			Includes: overHTTP + ", until the last event is committed", Settings: []string{"ack=journal", fmt.Sprintf("%d connections", sekaliConnections)}},
 		connections: sekaliConnections,
 		version:     func(ctx context.Context) (string, error) { return aggregatorVersion(ctx, binary) },
 		make:        func() system { return &aggregator{binary: binary, client: newHTTPClient(sekaliConnections)} },

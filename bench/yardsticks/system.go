@@ -50,5 +50,6 @@ func (y yardstick) expected(s *stream.Stream, n int) int {
 const (
 	overHTTP   = "prebuilt requests over HTTP on the loopback, decoding, the acknowledgement, storing"
 	overSocket = "prebuilt requests over the system's own protocol on a local socket, decoding, the acknowledgement, storing"
+	overNATS   = "prebuilt messages through the system's own client over TCP on the loopback, decoding, the acknowledgement, storing"
 	inProcess  = "storing alone: the events lie in memory in the same process, and there is no server, no protocol and no decoding"
 )
