@@ -99,8 +99,8 @@ func TestSameIsNotCalledWorse(t *testing.T) {
 	}
 }
 
-// TestFivePerCentSlowerIsCalledWorse: with 12 repeats a side, under the noise of runs of 2 s on 2 shared cores; and it is
-// hardly ever passed as the same, however noisy.
+// TestFivePerCentSlowerIsCalledWorse: with 12 repeats a side, where the figures of a repeat scatter by 2 %, which is assumed and
+// not measured (bench ab without -b says what a machine has); and it is hardly ever passed as the same, however noisy.
 func TestFivePerCentSlowerIsCalledWorse(t *testing.T) {
 	for name, w := range map[string]world{
 		"alone":              {own: 0.02, turns: true},
