@@ -89,8 +89,12 @@ func (b *beside) Table() string {
 		if s.ServerMemoryBytes != nil {
 			memory = chart.Number(float64(*s.ServerMemoryBytes) / 1e6)
 		}
+		rate := spread(s.EventsPerS)
+		if s.EventsReadPerS > 0 {
+			rate += fmt.Sprintf("; %s read", chart.Number(s.EventsReadPerS))
+		}
 		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), exact(uint64(s.Rounds[0].Events)),
-			spread(s.EventsPerS), ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory)
+			rate, ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory)
 	}
 	return text.String()
 }

@@ -42,18 +42,20 @@ type Yardstick struct {
 
 	// What follows from the rounds. Zero where the system was skipped.
 	EventsPerS          Spread   `json:"events_per_s"`
-	SekaliRatio         Spread   `json:"sekali_ratio"`            // Sekali's events/s by this system's, round by round; zero without Sekali
-	ClientCPUUSPerEvent float64  `json:"client_cpu_us_per_event"` // median; of the whole work where there is no server
-	ServerCPUUSPerEvent *float64 `json:"server_cpu_us_per_event"` // median; null: there is no server
-	ServerMemoryBytes   *int64   `json:"server_memory_bytes"`     // largest; null: there is no server
+	EventsReadPerS      float64  `json:"events_read_per_s,omitempty"` // median
+	SekaliRatio         Spread   `json:"sekali_ratio"`                // Sekali's events/s by this system's, round by round; zero without Sekali
+	ClientCPUUSPerEvent float64  `json:"client_cpu_us_per_event"`     // median; of the whole work where there is no server
+	ServerCPUUSPerEvent *float64 `json:"server_cpu_us_per_event"`     // median; null: there is no server
+	ServerMemoryBytes   *int64   `json:"server_memory_bytes"`         // largest; null: there is no server
 }
 
 // YardstickRound is an empty system filled once.
 type YardstickRound struct {
-	Events            int      `json:"events"`   // sent, repeats included
-	Expected          int      `json:"expected"` // to be stored of them
-	Stored            int      `json:"stored"`   // counted afterwards
-	Seconds           float64  `json:"seconds"`  // from the first request to the last event stored
+	Events            int      `json:"events"`                // sent, repeats included
+	Expected          int      `json:"expected"`              // to be stored of them
+	Stored            int      `json:"stored"`                // counted afterwards
+	Seconds           float64  `json:"seconds"`               // from the first request to the last event stored
+	EventsRead        int      `json:"events_read,omitempty"` // by a reader, until the last event was stored; 0: there was none
 	ClientCPUS        float64  `json:"client_cpu_s"`
 	ServerCPUS        *float64 `json:"server_cpu_s"`
 	ServerMemoryBytes *int64   `json:"server_memory_bytes"` // proportional set size at the end
@@ -109,13 +111,14 @@ func (s *Yardstick) summarize(sekali []YardstickRound) error {
 	if len(s.Rounds) == 0 {
 		return errors.New("neither rounds nor a reason why it was skipped")
 	}
-	var rates, ratios, client, server []float64
+	var rates, read, ratios, client, server []float64
 	s.ServerMemoryBytes = nil
 	for i, r := range s.Rounds {
 		if r.Stored != r.Expected || r.Events <= 0 || r.Seconds <= 0 {
 			return fmt.Errorf("round %d: of %d events %d were stored in %v s, and %d were expected", i+1, r.Events, r.Stored, r.Seconds, r.Expected)
 		}
 		rates = append(rates, r.eventsPerS())
+		read = append(read, float64(r.EventsRead)/r.Seconds)
 		if i < len(sekali) {
 			ratios = append(ratios, sekali[i].eventsPerS()/r.eventsPerS())
 		}
@@ -127,7 +130,7 @@ func (s *Yardstick) summarize(sekali []YardstickRound) error {
 			s.ServerMemoryBytes = m
 		}
 	}
-	s.EventsPerS, s.SekaliRatio = spread(rates), spread(ratios)
+	s.EventsPerS, s.EventsReadPerS, s.SekaliRatio = spread(rates), spread(read).Median, spread(ratios)
 	s.ClientCPUUSPerEvent, s.ServerCPUUSPerEvent = spread(client).Median, nil
 	if len(server) > 0 {
 		median := spread(server).Median

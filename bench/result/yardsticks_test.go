@@ -21,6 +21,7 @@ func TestYardsticksSummarize(t *testing.T) {
 		{ID: Sekali, Rounds: rounds(1, 2, 4)},
 		{ID: "absent", Skipped: "is not installed"},
 	}}
+	y.Systems[1].Rounds[1].EventsRead, y.Systems[1].Rounds[2].EventsRead = 500, 1_000_000
 	dir := t.TempDir()
 	y, err := y.Summarize()
 	if err != nil {
@@ -32,6 +33,9 @@ func TestYardsticksSummarize(t *testing.T) {
 	}
 	if want := (Spread{Median: 5, Min: 1, Max: 8}); slow.SekaliRatio != want { // round by round, not of the medians
 		t.Errorf("ratio: %+v, want %+v", slow.SekaliRatio, want)
+	}
+	if slow.EventsReadPerS != 0 || y.Systems[1].EventsReadPerS != 250 {
+		t.Errorf("read: %v and %v a second, want 0 and 250", slow.EventsReadPerS, y.Systems[1].EventsReadPerS)
 	}
 	if slow.ClientCPUUSPerEvent != 2000 || *slow.ServerCPUUSPerEvent != 4000 || *slow.ServerMemoryBytes != 102 {
 		t.Errorf("%+v", slow)

@@ -24,7 +24,11 @@ type exported struct {
 	reader *http.Client
 	cancel context.CancelFunc
 	done   chan error
+	lines  lineCounter // that the reader was given; valid when it is done
 }
+
+// read is how many events the reader was given until all were stored.
+func (e *exported) read() int { return int(e.lines) }
 
 func (e *exported) start(ctx context.Context, dir string) error {
 	if err := e.aggregator.start(ctx, dir); err != nil {
@@ -32,15 +36,15 @@ func (e *exported) start(ctx context.Context, dir string) error {
 	}
 	reading, cancel := context.WithCancel(ctx)
 	e.reader, e.cancel, e.done = newHTTPClient(1), cancel, make(chan error, 1)
-	go func() { e.done <- e.read(reading) }()
+	go func() { e.done <- e.export(reading) }()
 	return nil
 }
 
-// read exports until ctx ends.
-func (e *exported) read(ctx context.Context) error {
+// export exports until ctx ends.
+func (e *exported) export(ctx context.Context) error {
 	for {
 		err := get(ctx, e.reader, e.url+"/events", "application/x-ndjson", func(body io.Reader) error {
-			_, err := io.Copy(io.Discard, body)
+			_, err := io.Copy(&e.lines, body)
 			return err
 		})
 		if ctx.Err() != nil {

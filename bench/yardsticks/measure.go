@@ -131,6 +131,9 @@ func clock(ctx context.Context, connections int, s system, requests []any, r *re
 	if err != nil {
 		return err
 	}
+	if reading, ok := s.(interface{ read() int }); ok {
+		r.EventsRead = reading.read()
+	}
 	clientNow, err := clientCPU()
 	if err != nil {
 		return err

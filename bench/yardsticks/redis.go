@@ -41,7 +41,7 @@ func redisYardstick() yardstick {
 		version: func(ctx context.Context) (string, error) {
 			program, err := exec.LookPath("redis-server")
 			if err != nil {
-				return "", errors.New("Redis is not installed (Debian: redis-server)")
+				return "", errors.New("redis-server is not installed (Debian has it by that name)")
 			}
 			out, err := exec.CommandContext(ctx, program, "--version").Output()
 			_, version, _ := strings.Cut(string(out), "v=")

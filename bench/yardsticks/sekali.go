@@ -42,7 +42,6 @@ type aggregator struct {
 	client *http.Client
 	url    string
 	server *server
-	sent   int // events
 }
 
 // aggregatorVersion starts the binary on an empty folder and asks it.
