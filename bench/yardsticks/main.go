@@ -92,7 +92,7 @@ type config struct {
 	systems                          []yardstick
 }
 
-// run measures and writes the figures, also after a failure of one system.
+// run measures, and writes the figures if every round stored what it had to.
 func run(ctx context.Context, c config, stdout io.Writer) error {
 	report := result.Yardsticks{StartedAt: time.Now().UTC(), Environment: machine.Read(version), EventsPerRequest: c.eventsPerRequest}
 	work, err := os.MkdirTemp(c.work, "sekali-yardsticks-")
@@ -114,7 +114,7 @@ func run(ctx context.Context, c config, stdout io.Writer) error {
 		return err
 	}
 	report.Stream = events.Config()
-	m := &measurement{config: c, stream: events, work: work, stdout: stdout}
+	m := &measurement{config: c, stream: events, dir: work, stdout: stdout}
 	if report.Systems, err = m.rounds(ctx); err != nil {
 		return err
 	}

@@ -24,13 +24,12 @@ const roundTimeout = 5 * time.Minute
 type measurement struct {
 	config
 	stream *stream.Stream
-	work   string
+	dir    string // holds the systems' folders
 	stdout io.Writer
-	events []stream.Event // of a round, in order
+	input  []stream.Event // the events of a round, in order
 }
 
-// rounds measures all systems, interleaved: each round begins with the next one, so that no system has always the same
-// one before it.
+// rounds measures all systems, interleaved: a drift of the machine meets all of them. Each round begins with the next one.
 func (m *measurement) rounds(ctx context.Context) ([]result.Yardstick, error) {
 	// The events take a few hundred MB that every collection would look through again.
 	debug.SetGCPercent(400)
@@ -63,14 +62,14 @@ func (m *measurement) rounds(ctx context.Context) ([]result.Yardstick, error) {
 
 // generate makes the events once; repeats share their texts.
 func (m *measurement) generate() {
-	originals := make([]stream.Event, 0, m.config.events)
-	m.events = make([]stream.Event, m.config.events)
-	for n := range m.events {
+	originals := make([]stream.Event, 0, m.events)
+	m.input = make([]stream.Event, m.events)
+	for n := range m.input {
 		original := m.stream.Original(uint64(n))
 		if original == uint64(len(originals)) {
 			originals = append(originals, m.stream.Event(original))
 		}
-		m.events[n] = originals[original]
+		m.input[n] = originals[original]
 	}
 }
 
@@ -78,12 +77,12 @@ func (m *measurement) generate() {
 func (m *measurement) fill(ctx context.Context, y yardstick) (r result.YardstickRound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	dir, err := os.MkdirTemp(m.work, y.ID+"-")
+	dir, err := os.MkdirTemp(m.dir, y.ID+"-")
 	if err != nil {
 		return r, err
 	}
 	defer os.RemoveAll(dir)
-	events := m.events
+	events := m.input
 	if y.events > 0 {
 		events = events[:min(y.events, len(events))]
 	}
@@ -96,7 +95,9 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r result.Yardstick
 	if err := s.start(ctx, dir); err != nil {
 		return r, err
 	}
-	debug.FreeOSMemory() // of the previous system's requests, lest they be collected while the clock runs
+	// What the previous system left in memory and on its way to the disk is not to be paid for while the clock runs.
+	debug.FreeOSMemory()
+	syscall.Sync()
 	r = result.YardstickRound{Events: len(events), Expected: y.expected(m.stream, len(events))}
 	if err := clock(ctx, y.connections, s, requests, &r); err != nil {
 		return r, err

@@ -19,7 +19,7 @@ func measurementOf(t *testing.T, systems ...yardstick) *measurement {
 		t.Fatal(err)
 	}
 	c := config{events: 3250, rounds: 2, eventsPerRequest: 500, systems: systems}
-	return &measurement{config: c, stream: s, work: t.TempDir(), stdout: io.Discard}
+	return &measurement{config: c, stream: s, dir: t.TempDir(), stdout: io.Discard}
 }
 
 // What needs nothing installed, for real: the count is of the stream's originals, or of all events.
