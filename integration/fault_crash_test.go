@@ -1,6 +1,8 @@
 package integration_test
 
 import (
+	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -163,6 +165,26 @@ func cutPower(t *testing.T, dir string) {
 	}
 }
 
+// stopDead stops the process and returns when no thread of it can run on: power that is lost takes the processor with the disk, and no
+// publisher may hear of what a disk answers that is already cut. A signal alone takes a scheduler's time to reach every thread.
+func stopDead(t *testing.T, a *aggregator) {
+	_ = a.Signal(syscall.SIGSTOP)
+	for end := time.Now().Add(stopTimeout); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", a.PID()))
+		running := len(threads) == 0
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			_, rest, _ := bytes.Cut(stat, []byte(") "))
+			// T is stopped. D waits in the kernel, and stops on its way out.
+			running = running || err != nil || !bytes.HasPrefix(rest, []byte("T")) && !bytes.HasPrefix(rest, []byte("D"))
+		}
+		if !running {
+			return
+		}
+	}
+	t.Errorf("not stopped within %v", stopTimeout)
+}
+
 // TestFaultPowerLoss cuts the power of the disk in the middle of a load, and looks at what it has.
 func TestFaultPowerLoss(t *testing.T) {
 	f := result.Fault{Fault: "power loss", Promise: result.NothingLost, Times: times(2, 30)}
@@ -175,7 +197,7 @@ func TestFaultPowerLoss(t *testing.T) {
 	a := start(t, data)
 	for range f.Times {
 		time.AfterFunc(time.Duration(100+rand.IntN(400))*time.Millisecond, func() {
-			_ = a.Signal(syscall.SIGSTOP) // no publisher may hear of what the cut disk answers
+			stopDead(t, a)
 			cutPower(t, mount)
 			a.Kill()
 		})
@@ -207,7 +229,7 @@ func TestFaultPowerLossUnsynced(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(500*time.Millisecond, func() {
-			_ = a.Signal(syscall.SIGSTOP)
+			stopDead(t, a)
 			cutPower(t, mount)
 			a.Kill()
 		})
