@@ -139,3 +139,6 @@ func lookAt(t *testing.T, program, data string, p *publisherPool, f *result.Faul
 	p.audit(t, a, f)
 	return "shown"
 }
+
+// headOf is the beginning of a text, for messages.
+func headOf(s string) string { return strings.SplitN(s, "\n", 2)[0] }

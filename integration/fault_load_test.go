@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -204,6 +203,3 @@ func TestFaultMemory(t *testing.T) {
 	p.audit(t, start(t, data), &f)
 	record(t, f)
 }
-
-// headOf is the beginning of a text, for messages.
-func headOf(s string) string { return strings.SplitN(s, "\n", 2)[0] }
