@@ -97,7 +97,7 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 // results lists every event of the request in its order. A duplicate has the seq of
 // the event that is stored.
 func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, error) {
-	events, err := event.Decode(nil, string(r.Data), 0)
+	events, err := event.Decode(string(r.Data))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sekali/aggregator/crash"
 )
@@ -13,6 +14,9 @@ import (
 // syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes, so that no journal's
 // sync has to wait for more of them.
 const syncBytes = 4 << 20
+
+// indexWords is how many words of a run's index are written at a time.
+const indexWords = 1 << 15
 
 // builder writes a run's file. The entries come in order.
 type builder struct {
@@ -85,10 +89,20 @@ func (b *builder) finish() (*run, error) {
 			return nil, err
 		}
 	}
-	raw := appendWords(appendWords(nil, b.filter), b.fences)
-	b.out = append(b.out, raw...)
+	// A piece at a time, for the index of 16 million keys is 26 MB.
+	sum := uint32(0)
+	for _, words := range [][]uint64{b.filter, b.fences} {
+		for piece := range slices.Chunk(words, indexWords) {
+			from := len(b.out)
+			b.out = appendWords(b.out, piece)
+			sum = crc32.Update(sum, castagnoli, b.out[from:])
+			if err := b.flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	trailer := make([]byte, 0, trailerBytes)
-	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(crc32.Checksum(raw, castagnoli))} {
+	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(sum)} {
 		trailer = binary.LittleEndian.AppendUint64(trailer, uint64(n))
 	}
 	trailer = binary.LittleEndian.AppendUint32(trailer, crc32.Checksum(trailer, castagnoli))

@@ -55,9 +55,9 @@ func (x *Index) checkRun(r *run, c Config) error {
 	}
 	var events int64
 	err := c.Events(r.First, r.Last, func(seq int64, topic, id string) error {
-		x.arena = appendKey(x.arena[:0], topic, id)
-		hash := x.hash(x.arena)
-		found, ok, err := r.find(hash, slices.Clip(x.arena))
+		x.keys = appendKey(x.keys[:0], topic, id)
+		hash := x.hash(x.keys)
+		found, ok, err := r.find(hash, slices.Clip(x.keys))
 		if err == nil && (!ok || found != seq || !r.filter.has(hash)) {
 			err = fmt.Errorf("%s does not know event %d", r.File, seq)
 		}

@@ -24,7 +24,6 @@ package dedup
 import (
 	"cmp"
 	"encoding/binary"
-	"slices"
 )
 
 // Key is an identity as the index keeps it: the topic behind its length, then the id behind its length; an id that
@@ -96,30 +95,50 @@ func byHash(a, b entry) int {
 	return cmp.Compare(a.seq, b.seq)
 }
 
-// table is the keys of a range of seq in memory, found by hash. It grows until it is frozen; frozen, it is only read.
+// table is the keys of a range of seq in memory, found by hash. It grows until it is frozen; frozen, it is only read. It has no
+// pointers that the garbage collector would follow.
 type table struct {
 	first, last int64 // the range of seq it covers; last is set when it is frozen
-	entries     []entry
-	arena       []byte   // the keys, while no reallocation is needed: chunks are never moved
-	slots       []uint32 // open addressing: index into entries + 1, by the hash's high bits
+	entries     []place
+	keys        []byte   // one behind the other
+	slots       []uint64 // open addressing, by the hash's high bits: its low half, and the index into entries + 1
 	shift       uint     // 64 - log2(len(slots))
 }
 
-const arenaChunk = 1 << 20
+// place is an entry whose key is in its table's keys.
+type place struct {
+	hash uint64
+	seq  int64
+	at   uint32
+	size uint16
+}
 
-func newTable(first int64, capacity int) *table {
+// newTable makes a table for so many keys of so many bytes together; it grows beyond both.
+func newTable(first int64, capacity, keyBytes int) *table {
 	bits := uint(4)
 	for 1<<bits < 2*capacity {
 		bits++
 	}
-	return &table{first: first, entries: make([]entry, 0, capacity), slots: make([]uint32, 1<<bits), shift: 64 - bits}
+	return &table{first: first, entries: make([]place, 0, capacity), keys: make([]byte, 0, keyBytes), slots: make([]uint64, 1<<bits), shift: 64 - bits}
+}
+
+// next is an empty table for what comes behind t, once that is frozen.
+func (t *table) next(capacity int) *table { return newTable(t.last+1, capacity, len(t.keys)) }
+
+func (t *table) entry(i uint32) entry {
+	p := &t.entries[i]
+	return entry{p.hash, p.seq, t.keys[p.at : p.at+uint32(p.size)]}
 }
 
 // find returns the seq of a key.
 func (t *table) find(hash uint64, k key) (seq int64, ok bool) {
 	mask := uint64(len(t.slots) - 1)
 	for i := hash >> t.shift; t.slots[i] != 0; i = (i + 1) & mask {
-		if e := &t.entries[t.slots[i]-1]; e.hash == hash && string(e.key) == string(k) {
+		slot := t.slots[i]
+		if slot>>32 != hash&(1<<32-1) {
+			continue
+		}
+		if e := t.entry(uint32(slot) - 1); e.hash == hash && string(e.key) == string(k) {
 			return e.seq, true
 		}
 	}
@@ -128,14 +147,10 @@ func (t *table) find(hash uint64, k key) (seq int64, ok bool) {
 
 // add copies a key that is not there.
 func (t *table) add(hash uint64, k key, seq int64) {
-	if cap(t.arena)-len(t.arena) < len(k) {
-		t.arena = make([]byte, 0, max(arenaChunk, len(k)))
-	}
-	at := len(t.arena)
-	t.arena = append(t.arena, k...)
-	t.entries = append(t.entries, entry{hash, seq, key(t.arena[at:len(t.arena):len(t.arena)])})
+	t.entries = append(t.entries, place{hash, seq, uint32(len(t.keys)), uint16(len(k))})
+	t.keys = append(t.keys, k...)
 	if 2*len(t.entries) > len(t.slots) {
-		t.slots, t.shift = make([]uint32, 2*len(t.slots)), t.shift-1
+		t.slots, t.shift = make([]uint64, 2*len(t.slots)), t.shift-1
 		for i := range t.entries {
 			t.place(i)
 		}
@@ -146,18 +161,27 @@ func (t *table) add(hash uint64, k key, seq int64) {
 
 func (t *table) place(i int) {
 	mask := uint64(len(t.slots) - 1)
-	at := t.entries[i].hash >> t.shift
+	hash := t.entries[i].hash
+	at := hash >> t.shift
 	for t.slots[at] != 0 {
 		at = (at + 1) & mask
 	}
-	t.slots[at] = uint32(i + 1)
+	t.slots[at] = hash<<32 | uint64(i+1)
 }
 
-// sorted returns the entries as a run has them.
-func (t *table) sorted() []entry {
-	entries := slices.Clone(t.entries)
-	slices.SortFunc(entries, byHash)
-	return entries
+// sorted calls each for the entries as a run has them, until it fails: by hash, and equal ones by seq, which rises among them
+// in the table as well.
+func (t *table) sorted(each func(entry) error) error {
+	keys := make([]ranked, len(t.entries))
+	for i := range t.entries {
+		keys[i] = ranked{t.entries[i].hash, uint32(i)}
+	}
+	for _, k := range new(sorter).sort(keys) {
+		if err := each(t.entry(k.at)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // appendEntry appends the form an entry has in a block: its hash, its seq as a distance from the run's first, its key

@@ -48,9 +48,12 @@ type Index struct {
 
 	// Owned by the writer.
 	newest *table
-	first  int64 // the seq of the batch's first event
-	probes []probe
-	arena  []byte // their keys
+	first  int64    // the seq of the batch's first event
+	probes []ranked // its identities, at their rows; sorted once it is decided
+	keys   []byte   // of all rows, one behind the other
+	ends   []uint32 // where each row's key ends
+	sorter sorter
+	absent []ranked // what no table and no run has had yet
 	seqs   []int64
 
 	mu        sync.Mutex
@@ -63,13 +66,6 @@ type Index struct {
 	broken    error     // a run is damaged: the index has to be opened again
 	closed    bool
 	done      chan struct{} // the worker has ended
-}
-
-// probe is one identity of a batch.
-type probe struct {
-	hash uint64
-	key  key
-	row  int32
 }
 
 // Change is a step of the list: what it lists instead of what.
@@ -122,10 +118,10 @@ func Open(c Config) (_ *Index, err error) {
 		}
 	}
 	crash.Here(crash.DedupOpened)
-	x.newest = newTable(covered+1, x.newestKeys)
+	x.newest = newTable(covered+1, x.newestKeys, 0)
 	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string) error {
-		x.arena = appendKey(x.arena[:0], topic, id)
-		x.newest.add(x.hash(x.arena), x.arena, seq)
+		x.keys = appendKey(x.keys[:0], topic, id)
+		x.newest.add(x.hash(x.keys), x.keys, seq)
 		if len(x.newest.entries) < x.newestKeys {
 			return nil
 		}
@@ -187,7 +183,7 @@ func removeOthers(dir string, listed []Run) error {
 // remake makes a run again from the events that it covers, as several where they are many.
 func (x *Index) remake(named Run, events func(from, to int64, each func(seq int64, topic, id string) error) error) error {
 	change := Change{Remove: []Run{named}}
-	t := newTable(named.First, x.newestKeys)
+	t := newTable(named.First, x.newestKeys, 0)
 	write := func(last int64) error {
 		t.last = last
 		r, err := x.writeTable(t)
@@ -195,7 +191,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			return err
 		}
 		change.Add, x.runs = append(change.Add, r.Run), append(x.runs, r)
-		t = newTable(last+1, x.newestKeys)
+		t = t.next(x.newestKeys)
 		return nil
 	}
 	var keys int64
@@ -206,8 +202,8 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			}
 		}
 		keys++
-		x.arena = appendKey(x.arena[:0], topic, id)
-		t.add(x.hash(x.arena), x.arena, seq)
+		x.keys = appendKey(x.keys[:0], topic, id)
+		t.add(x.hash(x.keys), x.keys, seq)
 		return nil
 	})
 	if err == nil && keys != named.Keys {
@@ -222,18 +218,24 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 
 // Begin forgets the last batch. The next one's first event has this seq.
 func (x *Index) Begin(first int64) {
-	x.first, x.probes, x.arena = first, x.probes[:0], x.arena[:0]
+	x.first, x.probes, x.keys, x.ends = first, x.probes[:0], x.keys[:0], x.ends[:0]
 }
 
 // Add appends an identity to the batch.
 func (x *Index) Add(topic, id string) {
-	if cap(x.arena)-len(x.arena) < maxKeyBytes { // what is there stays where it is: the probes point to it
-		x.arena = make([]byte, 0, max(arenaChunk, 2*cap(x.arena)))
+	from := len(x.keys)
+	x.keys = appendKey(x.keys, topic, id)
+	x.ends = append(x.ends, uint32(len(x.keys)))
+	x.probes = append(x.probes, ranked{x.hash(x.keys[from:]), uint32(len(x.probes))})
+}
+
+// key returns that of a row of the batch.
+func (x *Index) key(row uint32) key {
+	from := uint32(0)
+	if row > 0 {
+		from = x.ends[row-1]
 	}
-	at := len(x.arena)
-	x.arena = appendKey(x.arena, topic, id)
-	k := key(x.arena[at:len(x.arena):len(x.arena)])
-	x.probes = append(x.probes, probe{x.hash(k), k, int32(len(x.probes))})
+	return key(x.keys[from:x.ends[row]])
 }
 
 // Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
@@ -243,53 +245,58 @@ func (x *Index) Decide() ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
-	slices.SortFunc(x.probes, func(a, b probe) int {
-		if a.hash != b.hash {
-			if a.hash < b.hash {
-				return -1
-			}
-			return 1
-		}
-		return int(a.row - b.row)
-	})
-	x.seqs = append(x.seqs[:0], make([]int64, len(x.probes))...)
-	// What memory knows, or the batch itself. What is left is new, as far as memory goes.
+	x.probes, x.sorter.out = x.sorter.sort(x.probes), x.probes
+	x.seqs = slices.Grow(x.seqs[:0], len(x.probes))[:len(x.probes)]
+	x.absent = x.absent[:0]
+	repeats := false
 	for i, p := range x.probes {
-		seq, ok := x.newest.find(p.hash, p.key)
+		k := x.key(p.at)
+		seq, ok := x.newest.find(p.hash, k)
 		for t := len(frozen) - 1; !ok && t >= 0; t-- {
-			seq, ok = frozen[t].find(p.hash, p.key)
+			seq, ok = frozen[t].find(p.hash, k)
 		}
-		if ok {
-			x.seqs[p.row] = seq
-			continue
-		}
-		x.seqs[p.row] = x.first + int64(p.row)
-		for j := i - 1; j >= 0 && x.probes[j].hash == p.hash; j-- {
-			if q := x.probes[j]; string(q.key) == string(p.key) {
-				x.seqs[p.row] = -1 - int64(q.row) // as that row, whatever the runs say of it
+		for j := i - 1; !ok && j >= 0 && x.probes[j].hash == p.hash; j-- {
+			if q := x.probes[j]; string(x.key(q.at)) == string(k) {
+				seq, ok, repeats = -1-int64(q.at), true, true // as that row, whatever the runs say of it
 			}
 		}
+		if !ok {
+			seq = x.first + int64(p.at)
+			x.absent = append(x.absent, p)
+		}
+		x.seqs[p.at] = seq
 	}
 	for _, r := range slices.Backward(runs) {
-		for _, p := range x.probes {
-			if x.seqs[p.row] != x.first+int64(p.row) || !r.filter.has(p.hash) {
-				continue
-			}
-			seq, ok, err := r.find(p.hash, p.key)
-			if err != nil {
-				return nil, fmt.Errorf("dedup: %w", discard(err))
-			}
-			if ok {
-				x.seqs[p.row] = seq
-			}
+		if err := x.search(r); err != nil {
+			return nil, fmt.Errorf("dedup: %w", discard(err))
 		}
 	}
-	for _, p := range x.probes {
-		if at := x.seqs[p.row]; at < 0 {
-			x.seqs[p.row] = x.seqs[-1-at]
+	for i := range x.seqs {
+		for repeats && x.seqs[i] < 0 {
+			x.seqs[i] = x.seqs[-1-x.seqs[i]]
 		}
 	}
 	return x.seqs, nil
+}
+
+// search looks for what is absent so far in one more run.
+func (x *Index) search(r *run) error {
+	left := x.absent[:0]
+	for _, p := range x.absent {
+		if r.filter.has(p.hash) {
+			seq, ok, err := r.find(p.hash, x.key(p.at))
+			if err != nil {
+				return err
+			}
+			if ok {
+				x.seqs[p.at] = seq
+				continue
+			}
+		}
+		left = append(left, p)
+	}
+	x.absent = left
+	return nil
 }
 
 // room waits until not too many tables wait to be written, and returns what is to be searched.
@@ -328,8 +335,8 @@ func (x *Index) Changes() []Change {
 // last is the highest seq it used.
 func (x *Index) Committed(stored []bool, last int64, changes []Change) {
 	for _, p := range x.probes {
-		if stored[p.row] {
-			x.newest.add(p.hash, p.key, x.first+int64(p.row))
+		if stored[p.at] {
+			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at))
 		}
 	}
 	if len(x.newest.entries) >= x.newestKeys {
@@ -348,7 +355,7 @@ func (x *Index) freeze(last int64) {
 	x.unwritten++
 	x.mu.Unlock()
 	x.changed.Broadcast()
-	x.newest = newTable(last+1, x.newestKeys)
+	x.newest = x.newest.next(x.newestKeys)
 }
 
 // install puts the changes into force and removes the files that nobody reads any more.

@@ -100,11 +100,9 @@ func (x *Index) writeTable(t *table) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range t.sorted() {
-		if err := b.add(e); err != nil {
-			b.abandon()
-			return nil, fmt.Errorf("write a run: %w", err)
-		}
+	if err := t.sorted(b.add); err != nil {
+		b.abandon()
+		return nil, fmt.Errorf("write a run: %w", err)
 	}
 	r, err := b.finish()
 	if err != nil {

@@ -59,10 +59,19 @@ func (d *decoder) release() {
 // it is not JSON, not one of the three shapes, or ErrTooMany. Nothing of body is
 // kept.
 func ParseJSON(body []byte) (*Request, error) {
+	r := newRequest(len(body))
+	if (&plain{body: body}).request(r) {
+		return r, nil
+	}
+	r.Data, r.Events = r.Data[:0], 0
+	return parseJSON(r, body)
+}
+
+// parseJSON is ParseJSON into an empty request, by the decoder.
+func parseJSON(r *Request, body []byte) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.reset(body)
-	r := &Request{Data: make([]byte, 0, len(body))}
 	var err error
 	switch d.json.PeekKind() {
 	case '[':
@@ -93,7 +102,7 @@ func ParseJSON(body []byte) (*Request, error) {
 func ParseNDJSON(body []byte) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
-	r := &Request{Data: make([]byte, 0, len(body))}
+	r := newRequest(len(body))
 	for len(body) > 0 {
 		line := body
 		if end := bytes.IndexByte(body, '\n'); end >= 0 {
@@ -104,9 +113,13 @@ func ParseNDJSON(body []byte) (*Request, error) {
 		if line = bytes.TrimRight(line, " \t\r"); len(line) == 0 {
 			continue
 		}
-		d.reset(line)
 		size := len(r.Data)
 		events, rejections := r.Events, len(r.Rejections)
+		if p := (plain{body: line}); p.event(r) && p.end() {
+			continue
+		}
+		r.Data, r.Events = r.Data[:size], events
+		d.reset(line)
 		err := d.event(r)
 		if err == ErrTooMany {
 			return nil, err
@@ -154,7 +167,7 @@ func (d *decoder) object(r *Request) error {
 	if err != nil {
 		return err
 	}
-	if string(name) != `"events"` {
+	if string(unquoted(name)) != "events" {
 		return d.membersFrom(r, name)
 	}
 	if d.json.PeekKind() != '[' {
@@ -267,18 +280,24 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 
 // field finds the field of a JSON name, or -1.
 func (d *decoder) field(name jsontext.Value) int {
-	text := []byte(name[1 : len(name)-1])
-	if bytes.IndexByte(text, '\\') >= 0 {
-		if unquoted, err := jsontext.AppendUnquote(nil, name); err == nil {
-			text = unquoted
-		}
-	}
+	text := unquoted(name)
 	for i, known := range fieldNames {
 		if string(text) == known {
 			return i
 		}
 	}
 	return -1
+}
+
+// unquoted is the text of a JSON name.
+func unquoted(name jsontext.Value) []byte {
+	text := []byte(name[1 : len(name)-1])
+	if bytes.IndexByte(text, '\\') >= 0 {
+		if plain, err := jsontext.AppendUnquote(nil, name); err == nil {
+			return plain
+		}
+	}
+	return text
 }
 
 // value checks one field and returns its text, which lives until the next event.

@@ -11,7 +11,7 @@ const good = `{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z","so
 
 func decoded(t *testing.T, r *Request) []Event {
 	t.Helper()
-	events, err := Decode(nil, string(r.Data), 0)
+	events, err := Decode(string(r.Data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +29,7 @@ func TestParseJSONShapes(t *testing.T) {
 		{"one", good, 1},
 		{"array", "[" + good + "," + good + "]", 2},
 		{"object", `{"events":[` + good + `]}`, 1},
+		{"object whose name is escaped", `{"event\u0073":[` + good + `]}`, 1},
 		{"white space", " \n" + good + "\n", 1},
 		{"empty array", "[]", 0},
 		{"empty events", `{"events":[]}`, 0},
@@ -129,12 +130,22 @@ func TestFieldsComeBackByteForByte(t *testing.T) {
 	if got := decoded(t, r); got[0] != want {
 		t.Fatalf("%+v\nwant %+v", got[0], want)
 	}
-	if skipped, err := Decode(nil, string(r.Data), 1); err != nil || len(skipped) != 0 {
-		t.Fatalf("skip: %v, %v", skipped, err)
-	}
 	for cut := 1; cut < len(r.Data); cut++ {
-		if events, err := Decode(nil, string(r.Data[:cut]), 0); err == nil {
+		if events, err := Decode(string(r.Data[:cut])); err == nil {
 			t.Fatalf("cut at %d of %d: %+v", cut, len(r.Data), events)
+		}
+	}
+}
+
+// What waits is counted by its bytes: a small request must not hold what a large one has left.
+func TestRecycledMemoryFits(t *testing.T) {
+	for range 100 {
+		Recycle(make([]byte, 0, recycledBytes))
+		if r := newRequest(100); cap(r.Data) > 125 {
+			t.Fatalf("a request of 100 bytes holds %d", cap(r.Data))
+		}
+		if r := newRequest(recycledBytes); cap(r.Data) < recycledBytes {
+			t.Fatalf("a request of %d bytes has room for %d", recycledBytes, cap(r.Data))
 		}
 	}
 }

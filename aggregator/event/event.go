@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // Bounds of one event and of one request. The text bounds are part of the HTTP
@@ -59,6 +60,31 @@ type Request struct {
 // Total is the number of events the publisher sent.
 func (r *Request) Total() int { return r.Events + len(r.Rejections) }
 
+// recycledBytes is the largest Data that is kept for another request.
+const recycledBytes = 1 << 20
+
+var recycled sync.Pool // of *[]byte
+
+// newRequest returns an empty Request with room for so many bytes of Data, and for no more than a quarter beyond: a small request that
+// waits is counted by its bytes, and must not hold the memory of a large one.
+func newRequest(bytes int) *Request {
+	kept, ok := recycled.Get().(*[]byte)
+	if ok && cap(*kept) >= bytes && cap(*kept) <= bytes+bytes/4 {
+		return &Request{Data: (*kept)[:0]}
+	}
+	if ok {
+		recycled.Put(kept)
+	}
+	return &Request{Data: make([]byte, 0, bytes)}
+}
+
+// Recycle takes the Data of a Request that nobody reads any more, nor any Event decoded from it.
+func Recycle(data []byte) {
+	if cap(data) <= recycledBytes {
+		recycled.Put(&data)
+	}
+}
+
 // appendEvent appends the compact form: five fields, each a uvarint length and
 // its bytes, in the order of the struct.
 func appendEvent(dst []byte, fields *[fieldCount][]byte) []byte {
@@ -71,28 +97,29 @@ func appendEvent(dst []byte, fields *[fieldCount][]byte) []byte {
 
 var errShort = errors.New("event data ends inside an event")
 
-// Decode appends the events encoded in data to dst, skipping the first skip.
-// The events' strings point into data.
-func Decode(dst []Event, data string, skip int) ([]Event, error) {
-	for n := 0; len(data) > 0; n++ {
-		var fields [fieldCount]string
-		for i := range fields {
-			size, width := uvarint(data)
-			if width <= 0 || size > uint64(len(data)-width) {
-				return dst, fmt.Errorf("event %d: %w", n, errShort)
-			}
-			end := width + int(size)
-			fields[i] = data[width:end]
-			data = data[end:]
+// Decode returns the events encoded in data. Their strings point into it.
+func Decode(data string) (events []Event, err error) {
+	for len(data) > 0 {
+		var e Event
+		if e, data, err = Next(data); err != nil {
+			return nil, fmt.Errorf("event %d: %w", len(events), err)
 		}
-		if n >= skip {
-			dst = append(dst, Event{
-				Topic: fields[topicField], ID: fields[idField], Timestamp: fields[timestampField],
-				Source: fields[sourceField], Payload: fields[payloadField],
-			})
-		}
+		events = append(events, e)
 	}
-	return dst, nil
+	return events, nil
+}
+
+// Next returns the first event encoded in data, and what is behind it. The event's strings point into data.
+func Next(data string) (e Event, rest string, err error) {
+	for _, field := range [fieldCount]*string{topicField: &e.Topic, idField: &e.ID, timestampField: &e.Timestamp, sourceField: &e.Source, payloadField: &e.Payload} {
+		size, width := uvarint(data)
+		if width <= 0 || size > uint64(len(data)-width) {
+			return Event{}, "", errShort
+		}
+		end := width + int(size)
+		*field, data = data[width:end], data[end:]
+	}
+	return e, data, nil
 }
 
 // uvarint is binary.Uvarint for a string.

@@ -130,7 +130,7 @@ func FuzzParseJSON(f *testing.F) {
 		if err != nil {
 			return
 		}
-		got, err := Decode(nil, string(r.Data), 0)
+		got, err := Decode(string(r.Data))
 		if err != nil || !slices.Equal(got, events) || r.Events != len(events) {
 			t.Fatalf("%d events %+v, %v\nwant %+v", r.Events, got, err, events)
 		}
@@ -144,6 +144,31 @@ func FuzzParseJSON(f *testing.F) {
 	})
 }
 
+// FuzzPlain: what is read in one pass, the decoder accepts too, to the same bytes.
+func FuzzPlain(f *testing.F) {
+	for _, seed := range []string{
+		good, " [" + good + ",\n" + good + "] ", `{"events":[` + good + `]}`, `{"events" : [` + good + `] }`,
+		`{"topic":"é","event_id":"\u007f","timestamp":"2026-02-30T00:00:00Z","source":"","payload":[[{"a":-0.5e+7,"b":"\\\u00e9\ud800"}],{},[],true,null]}`,
+		`{"topic":"t","event_id":"i","timestamp":"2026-11-23T06:41:10.123456789Z","payload":"` + "\x7f\u0085" + `"}`,
+		`{"topic":"t","event_id":"i","timestamp":"0000-11-23T06:41:10Z","payload":01}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fast := &Request{}
+		if !(&plain{body: body}).request(fast) {
+			return
+		}
+		slow, err := parseJSON(&Request{}, body)
+		if err != nil {
+			t.Fatalf("plain accepts what the decoder does not: %v", err)
+		}
+		if fast.Events != slow.Events || len(slow.Rejections) > 0 || !bytes.Equal(fast.Data, slow.Data) {
+			t.Fatalf("plain: %d events %q\nthe decoder: %d events %q, refused %v", fast.Events, fast.Data, slow.Events, slow.Data, slow.Rejections)
+		}
+	})
+}
+
 // FuzzParseNDJSON: a line is taken as ParseJSON takes it alone, whatever stands beside.
 func FuzzParseNDJSON(f *testing.F) {
 	f.Add([]byte(good + "\n\n" + good + "\r\n{\n5\n" + good + good))
@@ -152,7 +177,7 @@ func FuzzParseNDJSON(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := Decode(nil, string(r.Data), 0)
+		got, err := Decode(string(r.Data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,9 +192,11 @@ func FuzzParseNDJSON(f *testing.F) {
 			if err != nil || one.Total() != 1 {
 				continue
 			}
-			if want, err = Decode(want, string(one.Data), 0); err != nil {
+			events, err := Decode(string(one.Data))
+			if err != nil {
 				t.Fatal(err)
 			}
+			want = append(want, events...)
 		}
 		if !slices.Equal(got, want) || r.Total() != total {
 			t.Fatalf("%+v of %d lines\nwant %+v of %d", got, r.Total(), want, total)
@@ -183,12 +210,18 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(r.Data), 1)
-	f.Fuzz(func(t *testing.T, data string, skip int) {
-		all, err := Decode(nil, data, 0)
-		some, errSkip := Decode(nil, data, max(skip, 0))
-		if (err == nil) != (errSkip == nil) || err == nil && !slices.Equal(some, all[min(max(skip, 0), len(all)):]) {
-			t.Fatalf("skip %d: %v, %v", skip, err, errSkip)
+	f.Add(string(r.Data))
+	f.Fuzz(func(t *testing.T, data string) {
+		events, err := Decode(data)
+		if err != nil {
+			return
+		}
+		var again []byte
+		for _, e := range events {
+			again = appendEvent(again, &[fieldCount][]byte{[]byte(e.Topic), []byte(e.ID), []byte(e.Timestamp), []byte(e.Source), []byte(e.Payload)})
+		}
+		if more, err := Decode(string(again)); err != nil || !slices.Equal(more, events) {
+			t.Fatalf("%+v\nwritten and read again: %+v, %v", events, more, err)
 		}
 	})
 }

@@ -119,6 +119,9 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 		p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
 		p.mu.Unlock()
 		close(g.done)
+		for _, data := range g.requests {
+			event.Recycle(data)
+		}
 		return nil
 	}
 	p.journalFailing = err

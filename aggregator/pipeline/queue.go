@@ -3,7 +3,6 @@ package pipeline
 import (
 	"time"
 
-	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 )
 
@@ -15,8 +14,6 @@ type item struct {
 	applied    int // of them, already committed; only the writer changes it
 	acceptedAt time.Time
 	waiter     *waiter // of a request at the store level
-
-	decoded []event.Event // the writer's, while it cuts the item into batches
 }
 
 // waiter is a publisher that waits for the commit.

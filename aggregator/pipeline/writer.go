@@ -15,11 +15,15 @@ import (
 	"sekali/aggregator/store"
 )
 
-// checkpointPages is the WAL length at which the writer copies it into the database:
-// 256 MB. A page that many batches rewrite is copied once; at 4 MB, SQLite's own
-// default, the store took 1.2 to 1.4 times as long (1 M events, batches of 5 000 to
-// 50 000). The price is disk, and reading that much again after a crash.
-const checkpointPages = 32_000 / crash.Smaller
+// The WAL lengths at which the writer copies it into the database: 256 MB while more waits than calmEvents, since a page that
+// many batches rewrite is copied once, and the database synced once; else 16 MB, since the journal's syncs wait behind a copy. ARCHITECTURE.md
+// has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
+const (
+	checkpointPages     = 32_000 / crash.Smaller
+	calmCheckpointPages = 2_000 / crash.Smaller
+	// calmEvents is more than waits when the writer keeps up: at half of saturation it was 1 500 in the median (steady).
+	calmEvents = 5_000
+)
 
 // walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that never ends its transaction keeps
 // all that was written since. Meanwhile publishers get 503.
@@ -47,9 +51,13 @@ type part struct {
 // writer is the state of RunWriter; nobody else has it.
 type writer struct {
 	*Pipeline
-	parts []part
-	rows  []store.Row
+	parts  []part
+	rows   []store.Row
+	frames []byte // of the journal, as the batch was read from them
 }
+
+// framesKept is the most that the writer keeps of the frames of one batch for the next: a batch of 50 000 usual events has 12 MB.
+const framesKept = 32 << 20
 
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
 // until ctx ends. It returns an error when the store's disk has failed for good.
@@ -158,7 +166,7 @@ func (w *writer) commit(ctx context.Context) error {
 		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
 	}
 	w.committed(out, batch, now)
-	clear(w.rows) // an idle writer must not hold the last batch's texts
+	w.recycle()
 	if err := w.journal.Release(out.State.Journal); err != nil {
 		w.log.Warn("journal segment not removed", "error", err)
 	}
@@ -167,44 +175,61 @@ func (w *writer) commit(ctx context.Context) error {
 
 // read fills rows with the events of all parts.
 func (w *writer) read() error {
-	w.rows = w.rows[:0]
+	frames := 0
+	for _, part := range w.parts {
+		frames += int(part.item.frame.Bytes)
+	}
+	w.rows, w.frames = w.rows[:0], slices.Grow(w.frames[:0], frames)
 	last := w.state.LastReceivedAt
 	for _, part := range w.parts {
-		i := part.item
-		if i.decoded == nil {
-			if err := w.decode(i); err != nil {
-				return err
-			}
-		}
 		// Two levels wait different times before the queue; its order is the truth.
-		last = max(last, i.receivedAt().UTC().Format(receivedLayout))
-		for _, e := range i.decoded[:part.events] {
-			w.rows = append(w.rows, store.Row{Event: e, ReceivedAt: last})
+		last = max(last, part.item.receivedAt().UTC().Format(receivedLayout))
+		if err := w.readPart(part, last); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// decode fills i.decoded with the events that are not yet applied.
-func (w *writer) decode(i *item) error {
-	data := i.data
+// readPart appends a part's events to the rows. An item that several batches share is read by each of them.
+func (w *writer) readPart(part part, receivedAt string) (err error) {
+	i, data := part.item, part.item.data
 	if !i.inMemory() {
-		var err error
-		if data, err = w.journal.Read(i.frame, nil); err != nil {
+		from := len(w.frames)
+		w.frames = w.frames[:from+int(i.frame.Bytes)]
+		if data, err = w.journal.Read(i.frame, w.frames[from:from:len(w.frames)]); err != nil {
 			return err
 		}
 	}
-	// data is nobody else's, and never written again: its events may point into it.
-	text := unsafe.String(unsafe.SliceData(data), len(data))
-	events, err := event.Decode(make([]event.Event, 0, i.events-i.applied), text, i.applied)
-	if err != nil {
-		return fmt.Errorf("writer: %w", err)
+	// Nobody writes to data until recycle: events may point into it.
+	rest := unsafe.String(unsafe.SliceData(data), len(data))
+	for n := range i.applied + part.events {
+		var e event.Event
+		if e, rest, err = event.Next(rest); err != nil {
+			return fmt.Errorf("writer: %w", err)
+		}
+		if n >= i.applied {
+			w.rows = append(w.rows, store.Row{Event: e, ReceivedAt: receivedAt})
+		}
 	}
-	if len(events) != i.events-i.applied {
-		return fmt.Errorf("writer: %d events where %d were accepted", len(events), i.events-i.applied)
+	if left := i.events - i.applied - part.events; (left == 0) != (rest == "") {
+		return fmt.Errorf("writer: %d bytes are left where %d events are", len(rest), left)
 	}
-	i.decoded = events
 	return nil
+}
+
+// recycle ends the batch: nothing points any more into what it was read from. An idle writer holds no row of it.
+func (w *writer) recycle() {
+	clear(w.rows)
+	if cap(w.frames) > framesKept {
+		w.frames = nil
+	}
+	for _, part := range w.parts {
+		// A publisher at the store level may still read its own.
+		if i := part.item; i.applied == i.events && i.inMemory() && i.waiter == nil {
+			event.Recycle(i.data)
+		}
+	}
 }
 
 // position is the journal position once the chosen parts are applied.
@@ -280,7 +305,6 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	for _, part := range w.parts {
 		i := part.item
 		i.applied += part.events
-		i.decoded = i.decoded[part.events:]
 		if i.applied == i.events {
 			w.queue.pop()
 			c.QueueBytes -= i.memoryBytes()
@@ -301,7 +325,6 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 		if waiter := part.item.waiter; waiter != nil {
 			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n]), Failed: failedOf(out.Failed, row, n)}
 			close(waiter.done)
-			part.item.waiter = nil
 		}
 		seqs, stored, row = seqs[n:], stored[n:], row+n
 	}
@@ -324,7 +347,7 @@ func failedOf(failed map[int]bool, first, n int) (of []bool) {
 func (w *writer) checkpoint(ctx context.Context) error {
 	stage.Checkpoint.Enter()
 	wal, err := w.store.WAL()
-	if err == nil && wal.Pages-wal.Copied >= checkpointPages {
+	if err == nil && wal.Pages-wal.Copied >= w.checkpointAt() {
 		crash.Here(crash.Checkpoint)
 		wal, err = w.store.Checkpoint()
 		crash.Here(crash.Checkpointed)
@@ -342,6 +365,17 @@ func (w *writer) checkpoint(ctx context.Context) error {
 		return nil
 	}
 	return w.checkpointFailed(ctx, err)
+}
+
+// checkpointAt is the length of the WAL, in pages, at which it is copied now.
+func (w *writer) checkpointAt() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := &w.counters
+	if c.Received-c.UniqueProcessed-c.DuplicateDropped-c.Failed > calmEvents {
+		return checkpointPages
+	}
+	return calmCheckpointPages
 }
 
 // checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the connection is not trusted.

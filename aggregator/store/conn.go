@@ -56,7 +56,10 @@ func openConn(uri string) (*conn, error) {
 
 const pointerBytes = libc.Tsize_t(unsafe.Sizeof(uintptr(0)))
 
-var errMemory = errors.New("out of memory")
+var (
+	errMemory   = errors.New("out of memory")
+	errReadOnly = errors.New("the file is read-only")
+)
 
 // at is a place in libc's memory, which Go's collector neither moves nor frees.
 func at(p uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&p)) }
@@ -70,6 +73,9 @@ func (c *conn) failed(rc int32) error {
 	}
 	return e
 }
+
+// readOnly reports whether the database cannot be written: SQLite opens a file all the same that it may only read.
+func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
 // exec runs sql, which may be several statements, and ignores rows.
 func (c *conn) exec(sql string) error {

@@ -90,7 +90,7 @@ func Open(dir string, asked Design) (*Store, State, error) {
 func open(s *Store) (_ *Store, _ State, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("store: %s: %w", File, errors.Join(err, s.Close()))
+			err = fmt.Errorf("store: %s: %w", s.path, errors.Join(err, s.Close()))
 		}
 	}()
 	if err := touch(s.path); err != nil {
@@ -134,6 +134,9 @@ func (s *Store) Reopen() (State, error) {
 	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return State{}, err
+	}
+	if c.readOnly() {
+		return State{}, errors.Join(errReadOnly, c.close())
 	}
 	state, info, err := prepare(c, s.asked)
 	if err != nil {

@@ -179,7 +179,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // random ids, one in five a repeat from the whole history. Give it a count of
 // batches (-benchtime 100x): the cost grows with the store.
 func BenchmarkApply(b *testing.B) {
-	const checkpointPages = 32_000 // as the writer has it
+	const checkpointPages = 32_000 // as the writer has it under load
 	for _, design := range designs {
 		for _, size := range []int{500, 5000, 20000, 50000} {
 			b.Run(fmt.Sprintf("dedup=%s/layout=%s/batch=%d", design.Dedup, design.Layout, size), func(b *testing.B) {
