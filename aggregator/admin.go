@@ -74,6 +74,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
 	writeQuantiles(w, "sekali_journal_sync_seconds", t.JournalSync, 1e-6)
 	writeQuantiles(w, "sekali_batch_events", t.BatchEvents, 1)
 	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
 }
 
 // writeQuantiles writes a summary; scale turns the histogram's unit into the name's.

@@ -58,6 +58,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	certificates, err := cfg.certificates()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if cfg.ProfileContention {
 		runtime.SetMutexProfileFraction(10)
 		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
@@ -121,7 +125,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	go run(p.RunCommitter, work, committed, failed)
 	go run(p.RunWriter, work, written, failed)
 	go func() {
-		if err := public.Serve(ln, cfg.TLSCert, cfg.TLSKey); err != nil {
+		if err := public.Serve(ln, certificates); err != nil {
 			failed <- err
 		}
 	}()

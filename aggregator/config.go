@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -110,7 +111,10 @@ func (c Config) check() error {
 
 // checkAddress refuses an address that others could reach unless that is wanted.
 func (c Config) checkAddress(flag, address string, open bool) error {
-	host, _, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
 		return fmt.Errorf("-%s=%q: %w", flag, address, err)
 	}
@@ -119,6 +123,18 @@ func (c Config) checkAddress(flag, address string, open bool) error {
 		return nil
 	}
 	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file or -tls-cert (for -listen), or say -insecure", flag, address)
+}
+
+// certificates reads the certificate and its key, if there are any.
+func (c Config) certificates() ([]tls.Certificate, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("-tls-cert and -tls-key: %w", err)
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // token reads the bearer token.

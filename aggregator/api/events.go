@@ -35,8 +35,22 @@ const (
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
 
+	// While more than restQueue events wait to be committed, an export rests after each page for restShare times as long as the page
+	// took, and restMost at most: publishers come before it.
+	restQueue = 10_000
+	restShare = 2
+	restMost  = 100 * time.Millisecond
+
 	ndjson = "application/x-ndjson"
 )
+
+// rest is how long an export leaves the processors to others.
+func rest(queue int64, took time.Duration) time.Duration {
+	if queue <= restQueue {
+		return 0
+	}
+	return min(restShare*took, restMost)
+}
 
 // events answers one page as JSON, or all of them as NDJSON.
 func (a *Server) events(ctx *fasthttp.RequestCtx) {
@@ -133,6 +147,7 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 		defer a.cutOff(conn)
 		busySince := time.Time{}
 		for {
+			began := time.Now()
 			page.Limit = pageEvents
 			if left > 0 {
 				page.Limit = min(left, pageEvents)
@@ -166,6 +181,7 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 			if !p.full || w.Flush() != nil {
 				return
 			}
+			time.Sleep(rest(a.pipeline.Counters().QueueDepth, time.Since(began)))
 		}
 	})
 }

@@ -18,7 +18,7 @@ func TestPanicAnswers500AndServes(t *testing.T) {
 	}
 	a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.DiscardHandler))
 	served := make(chan error, 1)
-	go func() { served <- a.Serve(ln, "", "") }()
+	go func() { served <- a.Serve(ln, nil) }()
 	client := &http.Client{Timeout: 5 * time.Second}
 	for _, want := range []struct {
 		path   string

@@ -90,15 +90,11 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	return a
 }
 
-// Serve serves until Shutdown; certificate and key are files, or both empty.
-func (a *Server) Serve(ln net.Listener, certificate, key string) error {
+// Serve serves until Shutdown, over TLS if there are certificates.
+func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 	ln = patientListener{ln, a.log}
-	if certificate != "" {
-		pair, err := tls.LoadX509KeyPair(certificate, key)
-		if err != nil {
-			return fmt.Errorf("-tls-cert and -tls-key: %w", err)
-		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
+	if len(certificates) > 0 {
+		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, NextProtos: []string{"http/1.1"}})
 	}
 	return a.http.Serve(listener{ln, &a.conns})
 }
