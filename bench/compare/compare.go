@@ -11,6 +11,8 @@
 //
 // Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with Wilcoxon's signed ranks: what
 // the machine does to both of a pair cancels, and a drift, which favours A in one pair and B in the next, becomes scatter.
+// A pair of which a run is INVALID for nothing but what the machine did is run again by bench ab, within a bound and whatever its figures
+// were. Here an INVALID run leaves a comparison without evidence.
 // Two sides that ran one after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
 // said. Both tests go by ranks, and are exact for so few values.
 package compare

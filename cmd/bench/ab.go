@@ -5,8 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	comparison "sekali/bench/compare"
@@ -46,7 +48,8 @@ func ab(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.Same {
 		*b = *a
 	}
-	failed, err := turns(ctx, f.config, [2]side{{"a", *a}, {"b", *b}}, out, stdout, stderr)
+	failed, err := turns(ctx, f.config, [2]side{{"a", *a}, {"b", *b}}, out, stdout,
+		func(c runner.Config) (string, int) { return runner.Run(ctx, c, stdout, stderr) })
 	if err != nil {
 		fmt.Fprintf(stderr, "bench ab: %v\n", err)
 		return runner.ExitUsage
@@ -70,36 +73,96 @@ func ab(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // side is one of the two programs, and the name of its folder.
 type side struct{ name, program string }
 
-// turns runs both sides as often as the repeats say and counts the runs that came to no result. An error says that nothing
-// can be run at all.
-func turns(ctx context.Context, config runner.Config, sides [2]side, out string, stdout, stderr io.Writer) (failed int, err error) {
+// turn is one run: it returns its folder and its exit code.
+type turn func(runner.Config) (dir string, exit int)
+
+// turns runs both sides as often as the repeats say and counts the runs that came to no result. A pair that the machine disturbed is set
+// aside, whatever its figures, and run again; those beyond mostSetAside stay, and leave the comparison without evidence. An error
+// says that nothing can be run at all.
+func turns(ctx context.Context, config runner.Config, sides [2]side, out string, stdout io.Writer, run turn) (failed int, err error) {
 	repeats := config.Repeat
 	config.Repeat, config.Version = 1, version
 	cases := 0
 	for _, s := range config.Scenarios {
 		cases += len(s.Cases)
 	}
-	for repeat := range repeats {
+	aside := 0
+	for repeat := 0; repeat < repeats; repeat++ {
+		var dirs [2]string
 		for turn := range sides {
-			side := sides[first(repeat)^turn]
-			fmt.Fprintf(stdout, "%s, %d of %d\n", side.name, repeat+1, repeats)
-			config.Aggregator, config.Out = side.program, filepath.Join(out, side.name)
+			at := first(repeat) ^ turn
+			fmt.Fprintf(stdout, "%s, %d of %d\n", sides[at].name, repeat+1, repeats)
+			config.Aggregator, config.Out = sides[at].program, filepath.Join(out, sides[at].name)
 			// An INVALID run is the comparison's matter: it says so beside its verdict.
-			dir, exit := runner.Run(ctx, config, stdout, stderr)
+			dir, exit := run(config)
 			if ctx.Err() != nil {
 				return failed, nil
 			}
 			if exit == runner.ExitUsage {
-				return failed, fmt.Errorf("%s, %d of %d was not begun", side.name, repeat+1, repeats)
+				return failed, fmt.Errorf("%s, %d of %d was not begun", sides[at].name, repeat+1, repeats)
 			}
-			index, err := result.ReadIndex(dir)
-			if err != nil {
+			dirs[at] = dir
+		}
+		missing, why, err := look(dirs, cases)
+		if err != nil {
+			return failed, err
+		}
+		if why != "" && aside < mostSetAside(repeats) {
+			aside++
+			fmt.Fprintf(stdout, "set aside and run again (%d of at most %d): %s\n", aside, mostSetAside(repeats), why)
+			if err := setAside(dirs, sides, out); err != nil {
 				return failed, err
 			}
-			failed += cases - len(index.Results)
+			repeat--
+			continue
 		}
+		failed += missing
 	}
 	return failed, nil
+}
+
+// mostSetAside bounds how many pairs are run again: a machine that disturbs more of them is not one to measure on.
+func mostSetAside(repeats int) int { return max(2, repeats/4) }
+
+// look counts the results that a pair lacks, and says what the machine did to one of its runs. It says nothing where a run lacks a result,
+// broke an expectation or is INVALID for any other reason: that may be a program's doing, and is not set aside.
+func look(dirs [2]string, cases int) (missing int, disturbed string, err error) {
+	programs := false
+	for _, dir := range dirs {
+		index, err := result.ReadIndex(dir)
+		if err != nil {
+			return 0, "", err
+		}
+		missing += cases - len(index.Results)
+		for _, entry := range index.Results {
+			run, err := result.ReadRun(filepath.Join(dir, entry.Dir))
+			if err != nil {
+				return 0, "", err
+			}
+			if run.Validity.Disturbed() {
+				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Reasons, "; "), filepath.Join(dir, entry.Dir))
+			}
+			programs = programs || !run.Held() || !run.Validity.Valid && !run.Validity.Disturbed()
+		}
+	}
+	if missing > 0 || programs {
+		return missing, "", nil
+	}
+	return 0, disturbed, nil
+}
+
+// setAside moves a pair out of the folders that are compared.
+func setAside(dirs [2]string, sides [2]side, out string) error {
+	for i, dir := range dirs {
+		to := filepath.Join(out, "set-aside", sides[i].name)
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(dir, filepath.Join(to, filepath.Base(dir))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // first is the side that begins a repeat: A, B, A, B, …, so that who goes second is not always the same.
