@@ -21,6 +21,9 @@ func (s *set) answers() []string {
 	if s.faults != nil {
 		lines = append(lines, faultAnswer(s.faults))
 	}
+	if s.soak != nil {
+		lines = append(lines, s.soak.answer())
+	}
 	if s.yardsticks != nil {
 		if line := besideAnswer(s.yardsticks); line != "" {
 			lines = append(lines, line)

@@ -175,10 +175,10 @@ func pageTables(g *group) []pageTable {
 
 // whole keeps a line from ending within a number: the spaces between its digits do not break.
 func whole(text string) string {
-	return digitSpace.ReplaceAllString(text, "$1\u00a0$2")
+	return groupedDigits.ReplaceAllStringFunc(text, func(number string) string { return strings.ReplaceAll(number, " ", "\u00a0") })
 }
 
-var digitSpace = regexp.MustCompile(`(\d) (\d{3})\b`)
+var groupedDigits = regexp.MustCompile(`\b\d{1,3}(?: \d{3})+\b`)
 
 func filled(g *group, rows []row) [][2]string {
 	var cells [][2]string

@@ -39,9 +39,11 @@
     ctx.restore();
   }
 
-  // Their names, over the grid.
+  // Their names, over the grid: each on the first row that has room for it, and none beyond the right edge.
   function nameSpans(u) {
     const { ctx } = u, { left, top, width } = u.bbox;
+    const gap = 4 * devicePixelRatio, rowHeight = 15 * devicePixelRatio;
+    const ends = []; // of the last name in each row
     ctx.save();
     ctx.font = 11 * devicePixelRatio + "px sans-serif";
     ctx.textBaseline = "top";
@@ -49,8 +51,13 @@
     for (const span of run.spans) {
       const from = Math.max(left, u.valToPos(span.From, "x", true));
       if (from > left + width || u.valToPos(span.To, "x", true) <= left) continue;
+      const nameWidth = ctx.measureText(span.Name).width;
+      const at = Math.min(from + gap, left + width - nameWidth);
+      let row = ends.findIndex((end) => end <= at);
+      if (row < 0) row = ends.length;
+      ends[row] = at + nameWidth + gap;
       ctx.fillStyle = style(span.Fault ? "--bad" : "--quiet");
-      ctx.fillText(span.Name, from + 4 * devicePixelRatio, top + (span.Fault ? 18 : 3) * devicePixelRatio);
+      ctx.fillText(span.Name, at, top + 3 * devicePixelRatio + row * rowHeight);
     }
     ctx.restore();
   }

@@ -107,3 +107,18 @@ func TestPageEscapes(t *testing.T) {
 		t.Errorf("%d ends of scripts, expected 3", strings.Count(string(text), "</script>"))
 	}
 }
+
+// A number is one word, however many groups of digits it has.
+func TestWhole(t *testing.T) {
+	for text, want := range map[string]string{
+		"2 764 000":              "2_764_000",
+		"12 345 678 901":         "12_345_678_901",
+		"16 000 of 16 000":       "16_000 of 16_000",
+		"503 disk_failing: 633":  "503 disk_failing: 633",
+		"median 5 1 000 000.5 s": "median 5 1_000_000.5 s",
+	} {
+		if got := strings.ReplaceAll(whole(text), "\u00a0", "_"); got != want {
+			t.Errorf("%q became %q, expected %q", text, got, want)
+		}
+	}
+}

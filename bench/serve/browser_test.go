@@ -20,6 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sekali/bench/chromiumtest"
+	"sekali/bench/report"
+	"sekali/bench/result/resulttest"
 )
 
 const (
@@ -210,6 +212,53 @@ func TestReportInChromium(t *testing.T) {
 				if c.Hash != whole[i].Hash {
 					t.Errorf("%s, %s: chart %d is not the whole again", name, v.name, i)
 				}
+			}
+		}
+	}
+}
+
+// namesWritten draws the charts once more and returns the box of each phase's and fault's name: its canvas, left, top, right and bottom.
+const namesWritten = `(() => {
+	const boxes = [], write = CanvasRenderingContext2D.prototype.fillText;
+	CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+		if (run.spans.some((span) => span.Name === text)) {
+			boxes.push([[...document.querySelectorAll("canvas")].indexOf(this.canvas), x, y, x + this.measureText(text).width, y + parseFloat(this.font), this.canvas.width]);
+		}
+		return write.apply(this, arguments);
+	};
+	[...document.querySelectorAll("button")].find((b) => b.textContent === "whole run").click();
+	return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+		CanvasRenderingContext2D.prototype.fillText = write;
+		done(boxes);
+	})));
+})()`
+
+// TestPhaseNamesInChromium: on a phone a stretch may be narrower than its name, which is read all the same: a warm-up, a fault and
+// what lies at the right edge.
+func TestPhaseNamesInChromium(t *testing.T) {
+	chrome := chromiumtest.Start(t)
+	dir := t.TempDir()
+	model := resulttest.Model{Scenario: "kill", Ack: "journal", Rate: 50, Measured: 20 * time.Second, EventsPerS: 4000,
+		Kill: 20900 * time.Millisecond, Down: 50 * time.Millisecond}
+	if err := errors.Join(resulttest.Write(dir, model), report.WritePage(dir)); err != nil {
+		t.Fatal(err)
+	}
+	file := "file://" + filepath.ToSlash(filepath.Join(dir, "report.html"))
+	tab, _ := open(t, chrome, view{"phone", 390, 740, "light"}, file, func(other string) bool { return other != file })
+	boxes, err := chromedp.Run(tab, chromedp.Evaluate[[][6]float64](namesWritten, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(boxes) != 9 {
+		t.Errorf("%d names in three charts of three stretches each", len(boxes))
+	}
+	for i, a := range boxes {
+		if a[3] > a[5] {
+			t.Errorf("chart %v: a name ends at %v, the canvas at %v", a[0], a[3], a[5])
+		}
+		for _, b := range boxes[i+1:] {
+			if a[0] == b[0] && a[1] < b[3] && b[1] < a[3] && a[2] < b[4] && b[2] < a[4] {
+				t.Errorf("chart %v: the names at %v and %v overlap", a[0], a[1:5], b[1:5])
 			}
 		}
 	}
