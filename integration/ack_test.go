@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -144,7 +145,10 @@ func TestSecondProcess(t *testing.T) {
 	if second.code != 1 {
 		t.Errorf("the second aggregator ended with exit code %d, want 1", second.code)
 	}
-	second.checkSaysWhy(t)
+	second.checkOneLine(t)
+	if !strings.Contains(second.stderr, "another aggregator runs on "+data) {
+		t.Errorf("the message does not say where: %s", second.stderr)
+	}
 	first.mustPublish(t, requestBody(0), "store")
 	if now := first.drained(t); now.Received != eventsPerRequest {
 		t.Errorf("the first aggregator: %+v", now)

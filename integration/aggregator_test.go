@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,6 +181,29 @@ func (a *aggregator) get(path, accept string) ([]byte, error) {
 	return body, err
 }
 
+// metricsOf returns the admin listener's metrics without labels, by name.
+func metricsOf(ctx context.Context, client *http.Client, admin string) (map[string]float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	metrics := map[string]float64{}
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if name, text, ok := strings.Cut(lines.Text(), " "); ok {
+			if v, err := strconv.ParseFloat(text, 64); err == nil {
+				metrics[name] = v
+			}
+		}
+	}
+	return metrics, lines.Err()
+}
+
 // ended is how a command that was expected to end by itself did so.
 type ended struct {
 	code   int
@@ -187,10 +213,17 @@ type ended struct {
 // run runs the binary without bench/process, for what never gets as far as serving.
 func run(t *testing.T, environ []string, args ...string) ended {
 	t.Helper()
+	return runAs(t, nil, environ, args...)
+}
+
+// runAs is run with attributes of the process.
+func runAs(t *testing.T, attributes *syscall.SysProcAttr, environ []string, args ...string) ended {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, args...)
 	command.Env = append(os.Environ(), environ...)
+	command.SysProcAttr = attributes
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	err := command.Run()
@@ -201,14 +234,6 @@ func run(t *testing.T, environ []string, args ...string) ended {
 		t.Fatal(err)
 	}
 	return ended{command.ProcessState.ExitCode(), stderr.String()}
-}
-
-// checkSaysWhy wants a reason, and not a stack.
-func (e ended) checkSaysWhy(t *testing.T) {
-	t.Helper()
-	if strings.TrimSpace(e.stderr) == "" || strings.Contains(e.stderr, "goroutine ") {
-		t.Errorf("standard error does not say why:\n%s", e.stderr)
-	}
 }
 
 // checkOneLine wants a message for people: one line, without a stack.

@@ -64,33 +64,41 @@ func writeFaults() error {
 	if faultsDir == "" || len(recorded) == 0 {
 		return nil
 	}
-	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	f := result.Faults{Faults: recorded}
+	f.Date, f.Machine, f.Commit = whereAndWhen()
+	return writeTable(faultsDir, "faults", f, f.WriteTable)
+}
+
+// writeTable writes what was found as name.json and, for people, as name.txt.
+func writeTable(dir, name string, found any, table func(io.Writer) error) error {
+	text, err := json.MarshalIndent(found, "", " ")
 	if err != nil {
-		commit = []byte("unknown")
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	file, err := os.Create(filepath.Join(dir, name+".txt"))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return table(file)
+}
+
+// whereAndWhen is what stands above a table.
+func whereAndWhen() (date, machine, commit string) {
+	commit = "unknown"
+	if described, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+		commit = string(bytes.TrimSpace(described))
 	}
 	var name unix.Utsname
 	_ = unix.Uname(&name)
-	f := result.Faults{
-		Date:    time.Now().UTC().Format(time.RFC3339),
-		Machine: fmt.Sprintf("%d cores, %s %s, linux %s", runtime.NumCPU(), runtime.GOARCH, runtime.Version(), unix.ByteSliceToString(name.Release[:])),
-		Commit:  string(bytes.TrimSpace(commit)), Faults: recorded,
-	}
-	text, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(faultsDir, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(faultsDir, "faults.json"), append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	table, err := os.Create(filepath.Join(faultsDir, "faults.txt"))
-	if err != nil {
-		return err
-	}
-	defer table.Close()
-	return f.WriteTable(table)
+	machine = fmt.Sprintf("%d cores, %s %s, linux %s", runtime.NumCPU(), runtime.GOARCH, runtime.Version(), unix.ByteSliceToString(name.Release[:]))
+	return time.Now().UTC().Format(time.RFC3339), machine, commit
 }
 
 // crashBinary is the aggregator built with its crash points.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,9 @@ import (
 )
 
 // TestMemoryUnderFullSizeBodies floods a process with bodies of the largest size on many times as many connections as the
-// bodies' bound has room for. What is refused is 503 with Retry-After, and the process stays within its bounds.
+// bodies' bound has room for. What is refused is 503 with Retry-After, the process stays within its bounds, and a publisher
+// of small bodies gets a clear answer each time and is taken, in the flood or right after it: the flood takes the processors,
+// and fills the journal's bound.
 func TestMemoryUnderFullSizeBodies(t *testing.T) {
 	const (
 		senders  = 100
@@ -61,6 +64,28 @@ func TestMemoryUnderFullSizeBodies(t *testing.T) {
 			}
 		})
 	}
+	var small []time.Duration // to the answer
+	all.Go(func() {
+		busy := 0
+		for flood, end := time.Now().Add(duration), time.Now().Add(duration+requestTimeout); time.Now().Before(flood) || len(small) == 0 && time.Now().Before(end); {
+			begin := time.Now()
+			switch status, text, err := a.publish([]byte(oneEvent(fmt.Sprint("small-", len(small)))), ""); {
+			case err == nil && status == http.StatusAccepted:
+				small = append(small, time.Since(begin))
+			case err == nil && status == http.StatusServiceUnavailable:
+				busy++
+				time.Sleep(10 * time.Millisecond)
+			default:
+				t.Errorf("a small body: %d %s %v", status, text, err)
+			}
+		}
+		if len(small) == 0 {
+			t.Errorf("no small body was taken, %d times busy", busy)
+			return
+		}
+		slices.Sort(small)
+		t.Logf("beside them %d small bodies taken, half of them within %v, and %d times busy", len(small), small[len(small)/2], busy)
+	})
 	all.Wait()
 	usage, err := a.Usage()
 	if err != nil {

@@ -3,8 +3,10 @@ package integration_test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -30,6 +32,20 @@ func TestBadFlags(t *testing.T) {
 		{"an argument", nil, []string{"serve"}, "serve"},
 		{"address without a port", nil, []string{"-listen", "localhost"}, "localhost"},
 		{"every address without a token", nil, []string{"-listen", "0.0.0.0:0"}, "-insecure"},
+		{"a port that is none", nil, []string{"-listen", "127.0.0.1:99999"}, "-listen"},
+		{"an admin port that is none", nil, []string{"-admin", "127.0.0.1:web-2"}, "-admin"},
+		{"a queue beyond its bound", nil, []string{"-queue-events", "100000001"}, "100000000"},
+		{"queue bytes beyond a number", nil, []string{"-queue-bytes", "9223372036854775808"}, "queue-bytes"},
+		{"a backlog beyond its bound", nil, []string{"-backlog-bytes", "1099511627777"}, "1099511627776"},
+		{"a batch beyond its bound", nil, []string{"-batch-events", "1000001"}, "1000000"},
+		{"a body beyond its bound", nil, []string{"-max-body-bytes", "25165825"}, "25165824"},
+		{"bytes with a unit", nil, []string{"-max-body-bytes", "16MiB"}, "max-body-bytes"},
+		{"a flag without its value", nil, []string{"-log-level"}, "log-level"},
+		{"unknown layout", nil, []string{"-layout", "columns"}, "columns"},
+		{"a certificate that is not there", nil, []string{"-tls-cert", "no-such-cert", "-tls-key", "no-such-key"}, "no-such-cert"},
+		{"a certificate that is none", nil, []string{"-tls-cert", "start_test.go", "-tls-key", "start_test.go"}, "-tls-cert"},
+		{"a token file that is empty", nil, []string{"-token-file", os.DevNull}, "-token-file"},
+		{"a token file that is a folder", nil, []string{"-token-file", "."}, "-token-file"},
 		{"a certificate without its key", nil, []string{"-tls-cert", "cert.pem"}, "tls-key"},
 		{"a token file that is not there", nil, []string{"-token-file", "no-such-file"}, "no-such-file"},
 		{"empty data folder", nil, []string{"-data", ""}, "data"},
@@ -55,7 +71,23 @@ func TestBadFlags(t *testing.T) {
 
 // TestUnfitData: exit code 1, and standard error says why.
 func TestUnfitData(t *testing.T) {
+	mode := func(name string, mode fs.FileMode) func(*testing.T, string) {
+		return func(t *testing.T, data string) {
+			start(t, data).stop(t)
+			if err := os.Chmod(filepath.Join(data, name), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for name, spoil := range map[string]func(t *testing.T, data string){
+		"read-only":              mode("", 0o500),
+		"the lock is read-only":  mode("lock", 0o400),
+		"events.db is read-only": mode("events.db", 0o400),
+		"events.db is a folder": func(t *testing.T, data string) {
+			if err := os.MkdirAll(filepath.Join(data, "events.db"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"is a file": func(t *testing.T, data string) {
 			if err := os.WriteFile(data, []byte("mine"), 0o600); err != nil {
 				t.Fatal(err)
@@ -82,13 +114,32 @@ func TestUnfitData(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := dataFolder(t)
 			spoil(t, data)
-			got := run(t, nil, "-listen", "127.0.0.1:0", "-admin", "", "-data", data)
+			got := runAs(t, bound(t), nil, "-listen", "127.0.0.1:0", "-admin", "", "-data", data)
 			if got.code != 1 {
 				t.Errorf("exit code %d, want 1", got.code)
 			}
-			got.checkSaysWhy(t)
+			got.checkOneLine(t)
+			if !strings.Contains(got.stderr, data) {
+				t.Errorf("the message does not name %s: %s", data, got.stderr)
+			}
 		})
 	}
+}
+
+// bound makes file modes bind a process that root starts: in a user namespace that does not know it, it is no more than
+// the owner of its files.
+func bound(t *testing.T) *syscall.SysProcAttr {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	attributes := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	probe := exec.Command("true")
+	probe.SysProcAttr = attributes
+	if err := probe.Run(); err != nil {
+		t.Skipf("skipped: modes do not bind root, and there are no user namespaces: %v", err)
+	}
+	return attributes
 }
 
 // TestFlagWinsOverEnvironment through the level that a request gets without naming one.

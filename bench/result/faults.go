@@ -1,10 +1,8 @@
 package result
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/montanaflynn/stats"
@@ -55,14 +53,8 @@ type Faults struct {
 
 // ReadFaults reads the file that `make faults` wrote.
 func ReadFaults(path string) (f Faults, err error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return f, fmt.Errorf("faults: %w", err)
-	}
-	if err := json.Unmarshal(content, &f); err != nil {
-		return f, fmt.Errorf("faults: %s: %w", path, err)
-	}
-	return f, nil
+	err = readJSON(path, &f)
+	return f, err
 }
 
 // Recovery is the median and the largest of the times to recover, in seconds; "–" if there is none.

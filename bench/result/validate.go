@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"sekali/loadgen/ledger"
@@ -33,6 +34,20 @@ const (
 	// minLittleSamples is below which nothing can be held against a trace.
 	minLittleSamples = 10
 )
+
+// What lies in the machine as a rule. The CPU time of others includes what the kernel does for the server, a few hundredths of a core.
+const (
+	othersTook = "others took"
+	stoodStill = "the machine stood still"
+)
+
+// Disturbed reports that the run is INVALID for nothing but what lies in the machine.
+func (v Validity) Disturbed() bool {
+	ofMachine := func(reason string) bool {
+		return strings.HasPrefix(reason, othersTook) || strings.HasPrefix(reason, stoodStill)
+	}
+	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(reason string) bool { return !ofMachine(reason) })
+}
 
 // Validate computes a result folder's validity from its raw files and run.json's inputs.
 func Validate(dir string) (Validity, error) {
@@ -100,14 +115,14 @@ func (r *Raw) generatorReasons(s Summary) []string {
 		reasons = append(reasons, fmt.Sprintf("the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
 	}
 	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
-		reasons = append(reasons, fmt.Sprintf("others took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
+		reasons = append(reasons, fmt.Sprintf(othersTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
 	}
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
 		reasons = append(reasons, fmt.Sprintf("the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
 			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
 	}
 	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
-		reasons = append(reasons, fmt.Sprintf("the machine stood still for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
+		reasons = append(reasons, fmt.Sprintf(stoodStill+" for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
 	}
 	return reasons
 }

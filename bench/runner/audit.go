@@ -79,7 +79,9 @@ func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], co
 	}
 	checker, err := audit.NewChecker(audit.Sent{
 		Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned,
-		Attempts: func() iter.Seq2[ledger.Attempt, error] { return attempts(filepath.Join(dir, result.RequestsFile)) },
+		Attempts: func() iter.Seq2[ledger.Attempt, error] {
+			return ledger.ReadFile(filepath.Join(dir, result.RequestsFile))
+		},
 		Promised: promised(run),
 	})
 	if err != nil {
@@ -100,22 +102,6 @@ func promised(run result.Run) func(ledger.Attempt) bool {
 		return nil
 	}
 	return func(a ledger.Attempt) bool { return a.SentNS >= run.Fault.RestartedNS }
-}
-
-func attempts(path string) iter.Seq2[ledger.Attempt, error] {
-	return func(yield func(ledger.Attempt, error) bool) {
-		file, err := os.Open(path)
-		if err != nil {
-			yield(ledger.Attempt{}, err)
-			return
-		}
-		defer file.Close()
-		for attempt, err := range ledger.Read(file) {
-			if !yield(attempt, err) {
-				return
-			}
-		}
-	}
 }
 
 func writeAudit(dir string, report audit.Report) error {

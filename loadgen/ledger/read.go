@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -43,6 +44,19 @@ func Read(r io.Reader) iter.Seq2[Attempt, error] {
 		if err := lines.Err(); err != nil {
 			yield(Attempt{}, fmt.Errorf("ledger: after line %d: %w", line, err))
 		}
+	}
+}
+
+// ReadFile is Read of a file, which is opened anew for each pass.
+func ReadFile(path string) iter.Seq2[Attempt, error] {
+	return func(yield func(Attempt, error) bool) {
+		file, err := os.Open(path)
+		if err != nil {
+			yield(Attempt{}, fmt.Errorf("ledger: %w", err))
+			return
+		}
+		defer file.Close()
+		Read(file)(yield)
 	}
 }
 

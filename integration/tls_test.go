@@ -1,0 +1,103 @@
+package integration_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestWaitingClientsOverTLS: connections that wait, before the handshake, after it or after a request, make room for a
+// publisher over TLS too, and hold up no stop.
+func TestWaitingClientsOverTLS(t *testing.T) {
+	const (
+		clients  = 600 // of 512 that are served
+		requests = 100
+		// refusedFor is more than the second for which a waiting connection keeps its place, and the time to make room.
+		refusedFor = 5 * time.Second
+	)
+	cert, key, roots := selfSigned(t)
+	config := &tls.Config{RootCAs: roots, ServerName: "localhost"}
+	handshake := func(t *testing.T, conn net.Conn) net.Conn {
+		secure := tls.Client(conn, config)
+		_ = secure.SetDeadline(time.Now().Add(requestTimeout))
+		_ = secure.Handshake() // beyond the bound it is closed
+		return secure
+	}
+	for name, wait := range map[string]func(t *testing.T, conn net.Conn){
+		"before the handshake": func(*testing.T, net.Conn) {},
+		"within the handshake": func(_ *testing.T, conn net.Conn) { io.WriteString(conn, "\x16\x03\x01\x02\x00") },
+		"after the handshake":  func(t *testing.T, conn net.Conn) { handshake(t, conn) },
+		"after a request": func(t *testing.T, conn net.Conn) {
+			secure := handshake(t, conn)
+			io.WriteString(secure, get("/livez"))
+			secure.Read(make([]byte, 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := startUnready(t, dataFolder(t), "-tls-cert", cert, "-tls-key", key)
+			transport := &http.Transport{TLSClientConfig: config}
+			defer transport.CloseIdleConnections()
+			a.client.Transport, a.URL = transport, "https://"+a.Addr
+			for range clients {
+				conn, err := net.Dial("tcp", a.Addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				wait(t, conn)
+			}
+			published := 0
+			p99 := a.p99(t, "beside", requests, refusedFor, &published)
+			transport.CloseIdleConnections()
+			again := a.p99(t, "again", requests, refusedFor, &published) // with a handshake
+			t.Logf("p99 beside %d clients %v, on a new connection %v", clients, p99, again)
+			if c := a.drained(t); c.Unique != published {
+				t.Errorf("%d stored, want %d", c.Unique, published)
+			}
+			a.stop(t)
+		})
+	}
+}
+
+// selfSigned makes a certificate for localhost that is valid for an hour, and who trusts it.
+func selfSigned(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if err := os.WriteFile(certFile, cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(cert)
+	return certFile, keyFile, roots
+}
