@@ -11,12 +11,13 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
 # Bounds one package's tests; the whole of `make test` is to stay under 6 minutes on 2 cores.
 TEST_TIMEOUT ?= 5m
-# Time for each fuzz target of `make fuzz`.
+# Time for each fuzz target of `make fuzz`, and for the load of `make soak`.
 FUZZ_TIME ?= 20s
+SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults compare profile report verify lint vuln sbom fuzz compose-test yardsticks bench-micro
+.PHONY: help build bench test faults soak compare profile report verify lint vuln sbom fuzz compose-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -80,10 +81,15 @@ faults: ## kill, cut, fill, starve and damage it at length, and print what was l
 	@mkdir -p results/faults
 	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration; code=$$?; cat results/faults/faults.txt; exit $$code
 
+soak: ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
+	@mkdir -p results/soak
+	SEKALI_SOAK=$(CURDIR)/results/soak SEKALI_SOAK_TIME=$(SOAK_TIME) go test -count=1 -timeout 3h -run '^TestSoak$$' ./integration; code=$$?; cat results/soak/soak.txt; exit $$code
+
 fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
 	while IFS=: read -r file target; do \
 		echo "$$(dirname $$file) $${target#func }"; \
+		[ -d "$$(dirname $$file)/testdata/fuzz/$${target#func }" ] || { echo "has no corpus"; exit 1; }; \
 		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 10x "./$$(dirname $$file)" || exit 1; \
 	done
 

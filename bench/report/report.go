@@ -154,6 +154,7 @@ type view struct {
 	Flame      picture
 	Faults     *result.Faults // nil: none
 	FaultTable string
+	Soak       *soak   // nil: none
 	Beside     *beside // nil: no yardsticks
 	Machines   []machine
 }
@@ -188,6 +189,9 @@ func (s *set) markdown() ([]byte, []picture, error) {
 		v.Faults, v.FaultTable = s.faults, faultTable(s.faults)
 	}
 	var pictures []picture
+	if s.soak != nil {
+		v.Soak, pictures = s.soak, append(pictures, s.soak.Picture)
+	}
 	var err error
 	if v.Beside, err = besideOthers(s.yardsticks); err != nil {
 		return nil, nil, err

@@ -27,6 +27,7 @@ var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "
 type set struct {
 	scenarios  []*scenario
 	faults     *result.Faults     // nil: none
+	soak       *soak              // nil: none
 	yardsticks *result.Yardsticks // nil: none
 }
 
@@ -66,6 +67,9 @@ func readSet(reference string) (*set, error) {
 		return nil, err
 	}
 	if s.faults, err = readFaults(reference); err != nil {
+		return nil, err
+	}
+	if s.soak, err = readSoak(reference); err != nil {
 		return nil, err
 	}
 	if s.yardsticks, err = readYardsticks(reference); err != nil {

@@ -1,0 +1,93 @@
+package result
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// soak makes half an hour of windows in which each column has a level, a growth a second and noise.
+func soak(grows string, perSecond float64) Soak {
+	noise := rand.New(rand.NewPCG(1, 2))
+	s := Soak{Seconds: 1800, KillsS: []float64{150, 300, 450, 600, 750, 900}, WindowS: 2}
+	levels := []float64{200, 90, 30, 60, 200, 5, 2, 20}
+	born := 0.0
+	for at := 2.0; at <= 1800; at += 2 {
+		for _, kill := range s.KillsS {
+			if kill < at {
+				born = kill
+			}
+		}
+		w := SoakWindow{S: at, Stored: uint64(at * 16_000)}
+		for i, column := range SoakColumns {
+			v := levels[i] * (1 + 0.05*noise.NormFloat64())
+			if column == grows {
+				v += perSecond * (at - born) // a restart takes it back
+			}
+			w.Values = append(w.Values, v)
+		}
+		s.Windows = append(s.Windows, w)
+	}
+	return s
+}
+
+func TestSoakWithoutTrendHolds(t *testing.T) {
+	s := soak("", 0)
+	if len(s.Drifts()) != 2*len(SoakColumns) {
+		t.Fatalf("%d drifts", len(s.Drifts()))
+	}
+	for _, d := range s.Drifts() {
+		if !d.Held() {
+			t.Errorf("%+v", d)
+		}
+	}
+	if !s.Held() {
+		t.Error(s.Invalid())
+	}
+	for name, spoil := range map[string]func(*Soak){
+		"a loss":                 func(s *Soak) { s.Lost = 1 },
+		"a late generator":       func(s *Soak) { s.LagMSP99 = soakLag + 1 },
+		"an unanswered request":  func(s *Soak) { s.Unanswered = 1 },
+		"no windows":             func(s *Soak) { s.Windows = nil },
+		"no windows in the end":  func(s *Soak) { s.Windows = s.Windows[:400] },
+		"no windows in any life": func(s *Soak) { s.Windows = s.Windows[450:] },
+	} {
+		spoilt := s
+		if spoil(&spoilt); spoilt.Held() {
+			t.Errorf("%s: it holds", name)
+		}
+	}
+}
+
+// A leak shows in the last life, though each restart takes it back.
+func TestSoakSeesALeak(t *testing.T) {
+	for column, perSecond := range map[string]float64{SoakResident: 0.3, SoakHeap: 0.3, SoakDescriptors: 0.05, SoakGoroutines: 0.1, SoakWAL: 0.5,
+		SoakBacklog: 0.02, SoakP50: 0.01, SoakP99: 0.1} {
+		leaks := 0
+		for _, d := range soak(column, perSecond).Drifts() {
+			if !d.Held() {
+				leaks++
+				if d.Column != column {
+					t.Errorf("%s grows, %+v", column, d)
+				}
+			}
+		}
+		if leaks == 0 {
+			t.Errorf("%s grows by %v a second, and nothing is seen", column, perSecond)
+		}
+	}
+}
+
+// What grows from one life to the next shows across them.
+func TestSoakSeesGrowthAcrossLives(t *testing.T) {
+	s := soak("", 0)
+	for i := range s.Windows {
+		s.Windows[i].Values[2] += s.Windows[i].S * 0.04
+	}
+	seen := false
+	for _, d := range s.Drifts() {
+		seen = seen || d.Column == SoakDescriptors && d.Stretch == "across lives" && !d.Held()
+	}
+	if !seen {
+		t.Errorf("%+v", s.Drifts())
+	}
+}
