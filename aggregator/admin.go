@@ -42,6 +42,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
 		{"sekali_duplicate_dropped_events_total", c.DuplicateDropped},
 		{"sekali_failed_events_total", c.Failed},
 		{"sekali_rejected_events_total", c.Rejected},
+		{"sekali_expired_events_total", c.Expired},
 		{"sekali_commits_total", c.Commits},
 		{"sekali_failed_commits_total", c.FailedCommits},
 		{"sekali_checkpoints_total", c.Checkpoints},

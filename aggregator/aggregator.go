@@ -85,6 +85,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := cfg.checkRetention(s.Info.Layout); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	j, backlog, err := journal.Open(filepath.Join(cfg.Data, "journal"), state.Journal)
 	if err != nil {
 		return err
@@ -93,6 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	p := pipeline.New(pipeline.Config{
 		QueueEvents: cfg.QueueEvents, QueueBytes: cfg.QueueBytes,
 		BacklogBytes: cfg.BacklogBytes, BatchEvents: cfg.BatchEvents,
+		Retention: cfg.Retention,
 	}, s, j, state, backlog, log)
 
 	// The listeners.

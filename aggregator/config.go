@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
@@ -24,6 +25,7 @@ type Config struct {
 	Dedup             string // table or runs; "": as the data folder was made, runs for a new one
 	Layout            string // rows or blocks; "": as the data folder was made, blocks for a new one
 	BatchEvents       int
+	Retention         time.Duration // 0: events stay
 	MaxBodyBytes      int
 	TokenFile         string
 	TLSCert, TLSKey   string
@@ -61,6 +63,7 @@ const (
 	maxQueueBytes   = 64 << 30
 	maxBacklogBytes = 1 << 40
 	maxBatchEvents  = 1_000_000
+	minRetention    = time.Second
 	minBodyBytes    = 1 << 10
 	maxBodyBytes    = 24 << 20 // a request must fit into one journal frame, its re-encoding included
 )
@@ -94,6 +97,9 @@ func (c Config) check() error {
 			return fmt.Errorf("-layout: %w", err)
 		}
 	}
+	if err := c.checkRetention(store.Layout(c.Layout)); err != nil {
+		return err
+	}
 	if c.Data == "" {
 		return errors.New("-data is empty")
 	}
@@ -105,6 +111,19 @@ func (c Config) check() error {
 	}
 	if c.Admin != "" {
 		return c.checkAddress("admin", c.Admin, c.Insecure)
+	}
+	return nil
+}
+
+// checkRetention refuses a time that is too short, or any where the layout cannot let events expire.
+func (c Config) checkRetention(layout store.Layout) error {
+	switch {
+	case c.Retention == 0:
+		return nil
+	case c.Retention < minRetention:
+		return fmt.Errorf("-retention=%v, want 0 or %v at least", c.Retention, minRetention)
+	case layout == store.LayoutRows:
+		return fmt.Errorf("-retention=%v: events in the layout %s cannot expire", c.Retention, layout)
 	}
 	return nil
 }

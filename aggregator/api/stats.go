@@ -18,6 +18,7 @@ type statistics struct {
 	DuplicateDropped int64         `json:"duplicate_dropped"`
 	Failed           int64         `json:"failed"`
 	Rejected         int64         `json:"rejected"`
+	Expired          int64         `json:"expired"`
 	QueueDepth       int64         `json:"queue_depth"`
 	QueueBytes       int64         `json:"queue_bytes"`
 	Topics           []store.Topic `json:"topics"`
@@ -75,7 +76,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Failed: c.Failed,
-		Rejected: c.Rejected, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
+		Rejected: c.Rejected, Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: c.Failing == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,

@@ -70,10 +70,11 @@ const itemBytes = 128
 
 // Config bounds the pipeline.
 type Config struct {
-	QueueEvents  int   // events that wait in memory
-	QueueBytes   int64 // their bytes
-	BacklogBytes int64 // bytes that wait in the journal
-	BatchEvents  int   // events in one transaction
+	QueueEvents  int           // events that wait in memory
+	QueueBytes   int64         // their bytes
+	BacklogBytes int64         // bytes that wait in the journal
+	BatchEvents  int           // events in one transaction
+	Retention    time.Duration // after which an event's content expires; 0: never
 }
 
 // Counters is one consistent look at the pipeline.
@@ -83,6 +84,7 @@ type Counters struct {
 	DuplicateDropped int64
 	Failed           int64 // accepted, and refused by the database: dead letters
 	Rejected         int64
+	Expired          int64 // of UniqueProcessed, those whose content is gone
 	QueueDepth       int64 // events accepted and not committed, in memory and in the journal
 	QueueBytes       int64 // bytes that wait in memory
 	BacklogBytes     int64 // bytes that wait in the journal
@@ -136,7 +138,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	p.counters = Counters{
 		Received:        state.UniqueProcessed + state.DuplicateDropped + state.Failed,
 		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed,
-		Rejected: state.Rejected, LastSeq: state.LastSeq, Commits: state.Commits,
+		Rejected: state.Rejected, Expired: state.Expired, LastSeq: state.LastSeq, Commits: state.Commits,
 	}
 	for i, frame := range backlog {
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}

@@ -54,6 +54,8 @@ type writer struct {
 	parts  []part
 	rows   []store.Row
 	frames []byte // of the journal, as the batch was read from them
+
+	cannotExpire bool // a block is damaged
 }
 
 // framesKept is the most that the writer keeps of the frames of one batch for the next: a batch of 50 000 usual events has 12 MB.
@@ -75,6 +77,10 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			if err := w.commit(ctx); err != nil {
 				return err
 			}
+			// As much expires as comes, and a little more.
+			if _, err := w.expire(ctx, len(w.rows)/expirePerEvents+1); err != nil {
+				return err
+			}
 			continue
 		}
 		if w.drained() {
@@ -84,6 +90,9 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		case <-p.queueReady:
 		case <-flush.C:
 			if err := w.flushCounters(ctx); err != nil {
+				return err
+			}
+			if err := w.expireAll(ctx); err != nil {
 				return err
 			}
 		case <-ctx.Done():

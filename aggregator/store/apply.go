@@ -39,7 +39,7 @@ type Applier struct {
 	store  *Store
 	bound  bound
 	stored []bool
-	topics texts
+	texts  texts
 }
 
 // bound is the rows of a batch, and on demand their texts where SQLite can read them.
@@ -144,28 +144,33 @@ func (b *bound) texts(c *conn) ([]rowText, error) {
 	return b.rowTexts, nil
 }
 
-const upsertTopic = "INSERT INTO topics (name, events) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
+const upsertTopic = "INSERT INTO topics (name, events) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
 func (a *Applier) countTopics(c *conn, rows []Row) error {
 	counts := map[string]int64{}
-	size := 0
 	for i, stored := range a.stored {
-		if !stored {
-			continue
-		}
-		if counts[rows[i].Topic]++; counts[rows[i].Topic] == 1 {
-			size += len(rows[i].Topic)
+		if stored {
+			counts[rows[i].Topic]++
 		}
 	}
-	if err := a.topics.reset(c, size); err != nil {
+	return a.eachTopic(c, counts, upsertTopic)
+}
+
+// eachTopic runs sql with every topic as its first parameter, and the topic's number as its second.
+func (a *Applier) eachTopic(c *conn, topics map[string]int64, sql string) error {
+	size := 0
+	for topic := range topics {
+		size += len(topic)
+	}
+	if err := a.texts.reset(c, size); err != nil {
 		return err
 	}
-	s, err := c.prepare(upsertTopic)
+	s, err := c.prepare(sql)
 	if err != nil {
 		return err
 	}
-	for topic, n := range counts {
-		if err := errors.Join(s.bindText(1, a.topics.add(topic)), s.bindInt(2, n)); err != nil {
+	for topic, n := range topics {
+		if err := errors.Join(s.bindText(1, a.texts.add(topic)), s.bindInt(2, n)); err != nil {
 			return err
 		}
 		if _, err := s.run(); err != nil {
@@ -176,7 +181,7 @@ func (a *Applier) countTopics(c *conn, rows []Row) error {
 }
 
 const updateState = `UPDATE state SET commits = ?, unique_processed = ?, duplicate_dropped = ?, rejected = ?,
-  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, last_received_at = ?`
+  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, expired = ?, expired_seq = ?, last_received_at = ?`
 
 func (a *Applier) writeState(c *conn, state State) error {
 	s, err := c.prepare(updateState)
@@ -184,7 +189,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	for i, v := range []int64{state.Commits, state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq,
-		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed} {
+		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed, state.Expired, state.ExpiredSeq} {
 		err = errors.Join(err, s.bindInt(int32(i+1), v))
 	}
 	last, free, e := c.text(state.LastReceivedAt)
@@ -192,7 +197,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return e
 	}
 	defer free()
-	err = errors.Join(err, s.bindText(10, last))
+	err = errors.Join(err, s.bindText(12, last))
 	if err == nil {
 		_, err = s.run()
 	}

@@ -73,35 +73,3 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 		})
 	}
 }
-
-// TestSchemaOneIsTakenForward: a database of the version before dead letters gets them, and keeps what it has.
-func TestSchemaOneIsTakenForward(t *testing.T) {
-	dir := t.TempDir()
-	s, state, err := Open(dir, Design{Layout: LayoutRows})
-	if err != nil {
-		t.Fatal(err)
-	}
-	row := Row{Event: event.Event{Topic: "t", ID: "1", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
-	out, err := NewApplier(s).Apply(state, Batch{Rows: []Row{row}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As version 1 was: no dead letters, and no column that counts them.
-	if err := s.writer.exec("ALTER TABLE state DROP COLUMN failed; DROP TABLE dead_letters; PRAGMA user_version = 1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s, again, err := Open(dir, Design{})
-	if err != nil || again != out.State {
-		t.Fatalf("%+v, want %+v; %v", again, out.State, err)
-	}
-	defer s.Close()
-	if out, err = NewApplier(s).Apply(again, Batch{Rows: []Row{row}}); err != nil || out.State.DuplicateDropped != 1 {
-		t.Fatalf("%+v, %v", out.State, err)
-	}
-	if letters, err := s.DeadLetters(t.Context(), 0, 10); err != nil || len(letters) != 0 {
-		t.Fatalf("%v, %v", letters, err)
-	}
-}

@@ -54,6 +54,8 @@ const dedupDir = "dedup"
 //go:embed dedup_runs.sql
 var runsSchema string
 
+const runsViews = "CREATE VIEW dedup_store AS SELECT topic, event_id, seq FROM identities;"
+
 // runsDedup decides with an index of runs; the list of runs is in the transaction.
 type runsDedup struct {
 	index   *dedup.Index

@@ -9,5 +9,3 @@ CREATE TABLE dedup_runs (
 -- The key of the runs' hash: no publisher can choose ids whose hashes agree.
 CREATE TABLE dedup_secret (secret TEXT NOT NULL) STRICT;
 INSERT INTO dedup_secret VALUES (lower(hex(randomblob(16))));
-
-CREATE VIEW dedup_store AS SELECT topic, event_id, seq FROM events;

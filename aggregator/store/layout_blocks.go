@@ -11,6 +11,9 @@ import (
 //go:embed layout_blocks.sql
 var blocksSchema string
 
+//go:embed layout_blocks_views.sql
+var blocksViews string
+
 // blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all of them.
 type blocksLayout struct {
 	block block
@@ -132,12 +135,12 @@ func (l *blocksLayout) writeBlock(c *conn) error {
 	return nil
 }
 
-// The first block of a page is the one that begins last before it, since the page may begin inside.
+// The first block of a page is the one that begins last before it, since the page may begin inside, or the first that has not expired.
 const (
-	selectBlocks = `SELECT first_seq, directory, data, checksum FROM blocks
-		WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY first_seq`
+	firstOfPage       = "(SELECT max(coalesce(max(first_seq), 0), (SELECT expired_seq + 1 FROM state)) FROM blocks WHERE first_seq <= ?1)"
+	selectBlocks      = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"
 	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.data, b.checksum FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
-		WHERE t.topic = ?2 AND t.first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) ORDER BY t.first_seq`
+		WHERE t.topic = ?2 AND t.first_seq >= ` + firstOfPage + " ORDER BY t.first_seq"
 )
 
 func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
@@ -199,7 +202,7 @@ func (*blocksLayout) checks() []check {
 		{"blocks that overlap", "SELECT count(*) FROM (SELECT first_seq, lag(last_seq) OVER (ORDER BY first_seq) AS before FROM blocks) WHERE first_seq <= before"},
 		{"topics of blocks that topic_blocks does not know, or knows without reason", `SELECT count(*) FROM (
 			SELECT DISTINCT b.first_seq, CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT) AS topic
-			FROM blocks b, json_each(b.directory) e) AS has FULL JOIN topic_blocks t ON t.topic = has.topic AND t.first_seq = has.first_seq
+			FROM blocks b, json_each(b.directory) e WHERE b.first_seq > (SELECT expired_seq FROM state)) AS has FULL JOIN topic_blocks t ON t.topic = has.topic AND t.first_seq = has.first_seq
 			WHERE t.topic IS NULL OR has.topic IS NULL`},
 	}
 }

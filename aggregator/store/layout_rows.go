@@ -11,6 +11,8 @@ import (
 //go:embed layout_rows.sql
 var rowsSchema string
 
+const rowsViews = "CREATE VIEW identities AS SELECT seq, topic, event_id FROM events;"
+
 // rowsLayout keeps each event as a row of the table events: the reference.
 type rowsLayout struct{}
 

@@ -56,7 +56,8 @@ type check struct{ what, query string }
 
 // checks are what must hold in every database.
 var checks = []check{
-	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT unique_processed FROM state))"},
+	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM identities) - (SELECT unique_processed FROM state))"},
+	{"events that expired does not count", "SELECT abs((SELECT count(*) FROM identities) - (SELECT count(*) FROM events) - (SELECT expired FROM state))"},
 	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
 	{"numbers used that are neither stored nor a duplicate's nor a dead letter's", "SELECT abs(last_seq - unique_processed - duplicate_dropped - failed) FROM state"},
 	{"dead letters that failed does not count", "SELECT abs((SELECT coalesce(sum(attempts), 0) FROM dead_letters) - (SELECT failed FROM state))"},
@@ -67,14 +68,14 @@ var checks = []check{
 
 // tableChecks are what must hold of dedup_store where it is a table.
 var tableChecks = []check{
-	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM events e LEFT JOIN dedup_store d
+	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM identities e LEFT JOIN dedup_store d
 		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
-	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM events))"},
+	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM identities))"},
 }
 
 // runsChecks are what no index of the database guards where the identities lie in runs.
 var runsChecks = []check{
-	{"events stored twice", "SELECT (SELECT count(*) FROM events) - (SELECT count(*) FROM (SELECT DISTINCT topic, event_id FROM events))"},
+	{"events stored twice", "SELECT (SELECT count(*) FROM identities) - (SELECT count(*) FROM (SELECT DISTINCT topic, event_id FROM identities))"},
 }
 
 // Check examines the database in dir and returns its state and every fault it finds.
@@ -121,7 +122,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	}
 	s := &state
 	err = db.QueryRowContext(ctx, selectState).Scan(&s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected, &s.LastSeq,
-		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed)
+		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed, &s.Expired, &s.ExpiredSeq)
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}

@@ -5,7 +5,7 @@
 
 -- events, what is stored, is a table or a view: layout_rows.sql, layout_blocks.sql.
 
--- Stored events by topic, for /stats.
+-- Stored events by topic, for /stats; expired ones are taken off.
 CREATE TABLE topics (
   name   TEXT    PRIMARY KEY,
   events INTEGER NOT NULL
@@ -23,7 +23,9 @@ CREATE TABLE state (
   journal_segment   INTEGER NOT NULL, -- the journal up to here is applied:
   journal_offset    INTEGER NOT NULL, -- the frame that starts here is the next,
   journal_applied   INTEGER NOT NULL, -- but for this many of its events
-  failed            INTEGER NOT NULL DEFAULT 0 -- dead letters, every attempt counted
+  failed            INTEGER NOT NULL DEFAULT 0, -- dead letters, every attempt counted
+  expired           INTEGER NOT NULL DEFAULT 0, -- events whose content is gone, by -retention: of unique_processed
+  expired_seq       INTEGER NOT NULL DEFAULT 0  -- all up to here
 ) STRICT;
 
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0);

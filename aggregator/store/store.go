@@ -30,7 +30,7 @@ const (
 	// File is the database's name in the data folder.
 	File = "events.db"
 	// schemaVersion is kept in PRAGMA user_version.
-	schemaVersion = 2
+	schemaVersion = 3
 	// tableCacheKiB is the writer's page cache where dedup_store is a table: random ids touch a page of it each, and
 	// what fits here is not read again. runsCacheKiB is that of a database that is only appended to: with 64 MiB it was no
 	// faster (four pairs of the scenario throughput) and took 75 MB more.
@@ -53,6 +53,8 @@ type State struct {
 	DuplicateDropped int64
 	Rejected         int64
 	Failed           int64
+	Expired          int64 // of UniqueProcessed, those whose content is gone …
+	ExpiredSeq       int64 // … which are all up to here
 	LastSeq          int64
 	LastReceivedAt   string           // RFC 3339, "" before the first event
 	Journal          journal.Position // the next frame to apply …
@@ -201,20 +203,17 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 		return State{}, Info{}, fmt.Errorf("journal_mode=%s synchronous=%d, want wal and 2 (FULL): commits would not be durable", info.JournalMode, synchronous)
 	}
 	info.Synchronous = "full"
-	switch version {
-	case 0:
+	switch {
+	case version == 0:
 		if err := c.transaction(func() error {
-			return c.exec(schema + deadLettersSchema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
+			return c.exec(schema + deadLettersSchema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + views(asked) + userVersion)
 		}); err != nil {
 			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
 		}
-	case 1: // without dead letters
-		if err := c.transaction(func() error {
-			return c.exec("ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema + fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion))
-		}); err != nil {
-			return State{}, Info{}, fmt.Errorf("take the schema from version 1 to %d: %w", schemaVersion, err)
+	case version > 0 && version <= schemaVersion:
+		if err := migrate(c, version); err != nil {
+			return State{}, Info{}, fmt.Errorf("take the schema from version %d to %d: %w", version, schemaVersion, err)
 		}
-	case schemaVersion:
 	default:
 		return State{}, Info{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
 	}
@@ -236,6 +235,46 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 	}
 	state, err := readState(c)
 	return state, info, err
+}
+
+var userVersion = fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion)
+
+// migrate takes the schema from an older version to this one.
+func migrate(c *conn, version int64) error {
+	if version == schemaVersion {
+		return nil
+	}
+	return c.transaction(func() error {
+		sql := ""
+		if version < 2 { // without dead letters
+			sql += "ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema
+		}
+		var d Design
+		if err := readDesign(c, &d); err != nil {
+			return err
+		}
+		// Without expiry: events and dedup_store showed what there was.
+		if d.Layout == LayoutBlocks {
+			sql += "DROP VIEW events;"
+		}
+		if d.Dedup == DedupRuns {
+			sql += "DROP VIEW dedup_store;"
+		}
+		return c.exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
+	})
+}
+
+// views are what a person reads in the sqlite3 shell where the tables have another shape.
+func views(d Design) string {
+	sql := blocksViews
+	if d.Layout == LayoutRows {
+		sql = rowsViews
+	}
+	if d.Dedup != DedupTable {
+		sql += runsViews
+	}
+	return sql
 }
 
 func synchronousPragma() string {
@@ -260,13 +299,13 @@ func readDesign(c *conn, d *Design) error {
 }
 
 const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
-  last_received_at, journal_segment, journal_offset, journal_applied, failed FROM state`
+  last_received_at, journal_segment, journal_offset, journal_applied, failed, expired, expired_seq FROM state`
 
 func readState(c *conn) (State, error) {
 	var s State
 	var segment, applied int64
 	err := c.row(selectState, &s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected,
-		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed)
+		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed, &s.Expired, &s.ExpiredSeq)
 	s.Journal.Segment, s.JournalApplied = uint64(segment), int(applied)
 	if err != nil {
 		return State{}, fmt.Errorf("read the state: %w", err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -172,6 +174,49 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	s.Close()
 	if _, _, err := Open(dir, Design{}); err == nil {
 		t.Fatal("a database of schema version 99 was opened")
+	}
+}
+
+// TestOlderSchemasAreTakenForward opens databases that older versions made, dumped by the sqlite3 shell: two events and a duplicate.
+func TestOlderSchemasAreTakenForward(t *testing.T) {
+	dumps, err := filepath.Glob("testdata/version*.sql")
+	if err != nil || len(dumps) == 0 {
+		t.Fatal(dumps, err)
+	}
+	for _, dump := range dumps {
+		t.Run(strings.TrimSuffix(filepath.Base(dump), ".sql"), func(t *testing.T) {
+			sql, err := os.ReadFile(dump)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := touch(filepath.Join(dir, File)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := openConn(dsn(filepath.Join(dir, File), "mode=rw"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(c.exec(string(sql)), c.close()); err != nil {
+				t.Fatal(err)
+			}
+			s, state, err := Open(dir, Design{})
+			if err != nil || state.UniqueProcessed != 2 || state.LastSeq != 3 {
+				t.Fatalf("%+v, %v", state, err)
+			}
+			defer s.Close()
+			row := Row{Event: event.Event{Topic: "a", ID: "1", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: state.LastReceivedAt}
+			out, err := NewApplier(s).Apply(state, Batch{Rows: []Row{row}})
+			if err != nil || out.State.DuplicateDropped != 2 {
+				t.Fatalf("%+v, %v", out.State, err)
+			}
+			if letters, err := s.DeadLetters(t.Context(), 0, 10); err != nil || len(letters) != 0 {
+				t.Fatalf("%v, %v", letters, err)
+			}
+			if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) > 0 {
+				t.Fatalf("%q, %v", faults, err)
+			}
+		})
 	}
 }
 

@@ -50,6 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.Layout, "layout", cfg.Layout, "how events lie in the database: blocks or rows; fixed when the data folder is made (default blocks)")
 	flags.StringVar(&cfg.Dedup, "dedup", cfg.Dedup, "deduplication `design`: runs or table; fixed when the data folder is made (default runs)")
 	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in a transaction")
+	flags.DurationVar(&cfg.Retention, "retention", 0, "`time` after which an event's content is removed; its repeats stay duplicates (default 0: never)")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
 	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate `file`")

@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sekali/aggregator/stage"
+	"sekali/aggregator/store"
+)
+
+const (
+	// expirePerEvents is how many events a commit has for each block that expires after it: half of a usual block, so that what is to
+	// expire falls behind only while events wait faster than they did when they came.
+	expirePerEvents = 64
+	// expireBlocks is how many blocks expire in one transaction while nothing waits: an event that comes then waits for them.
+	expireBlocks = 64
+)
+
+// expireAll lets expire what has, until something waits.
+func (w *writer) expireAll(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if more, err := w.expire(ctx, expireBlocks); err != nil || !more || w.waits() {
+			return err
+		}
+	}
+	return nil
+}
+
+// waits reports that there is something to commit.
+func (w *writer) waits() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue.waiting()) > 0
+}
+
+// expire takes the content of so many blocks at most whose events are older than the retention. Of a block that is damaged, nothing
+// is left to tell its events by: expiry stops there, for good, and says so.
+func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) {
+	if w.cfg.Retention == 0 || w.cannotExpire {
+		return false, nil
+	}
+	stage.Events.Enter()
+	state, expired, err := w.apply.Expire(w.state, time.Now().Add(-w.cfg.Retention).UTC().Format(receivedLayout), blocks)
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		w.cannotExpire = true
+		w.log.Error("nothing expires any more: stop, and run `aggregator check`", "error", err)
+		return false, nil
+	case err != nil:
+		if state, err = w.expireFailed(ctx, state, err); err != nil {
+			return false, err
+		}
+	case expired == 0:
+		return false, nil
+	}
+	w.mu.Lock()
+	w.state = state
+	w.counters.Expired, w.counters.Commits = state.Expired, state.Commits
+	w.mu.Unlock()
+	return expired == blocks, w.checkpoint(ctx)
+}
+
+// expireFailed opens the store anew, which says whether the transaction was committed all the same.
+func (w *writer) expireFailed(ctx context.Context, before store.State, failed error) (state store.State, err error) {
+	w.log.Error("store failing", "error", failed)
+	w.storeFails(failed)
+	err = w.persist(ctx, "store", func() error {
+		if state, err = w.store.Reopen(); err != nil {
+			return err
+		}
+		if state.Commits != before.Commits && state.Commits != before.Commits+1 {
+			return fmt.Errorf("the store is at commit %d, want %d: another process writes to it", state.Commits, before.Commits)
+		}
+		return nil
+	})
+	if err == nil {
+		w.setStoreFailing(nil)
+	}
+	return state, err
+}
