@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// expirePerEvents is how many events a commit has for each block that expires after it: half of a usual block, so that what is to
-	// expire falls behind only while events wait faster than they did when they came.
+	// expirePerEvents is how many events a commit has for each block that expires after it. A usual block has twice as many, so what is
+	// to expire is worked off twice as fast as events come.
 	expirePerEvents = 64
 	// expireBlocks is how many blocks expire in one transaction while nothing waits: an event that comes then waits for them.
 	expireBlocks = 64
