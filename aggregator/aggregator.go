@@ -43,6 +43,9 @@ const (
 	// works as hard as it takes: 128 MiB of bodies, each with the copy it is decoded to, and of pages; a batch, and readers
 	// of the largest events; and a third more. Without it a flood of bodies of 16 MiB took the process to 1312 MiB.
 	heapBeyondQueue = 960 << 20
+	// minProcs is how many goroutines run at one time at least, whatever the machine has: the writer and the merges of runs take a processor
+	// for 10 ms each before Go's scheduler takes it away, and with two there would be none for a publisher meanwhile.
+	minProcs = 4
 )
 
 // ErrConfig is wrapped by errors that a person mends in the configuration.
@@ -67,6 +70,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
 	}
 
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(heapBeyondQueue + cfg.QueueBytes)
 	}

@@ -244,7 +244,7 @@ func (p *Pipeline) Counters() Counters {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.counters
-	c.QueueDepth = c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
+	c.QueueDepth = p.depth()
 	c.QueueBytes += p.pendingBytes
 	c.Failing = p.failing()
 	if p.closed && c.Failing == nil {

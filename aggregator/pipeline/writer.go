@@ -20,7 +20,7 @@ import (
 // has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
 const (
 	checkpointPages     = 32_000 / crash.Smaller
-	calmCheckpointPages = 2_000 / crash.Smaller
+	calmCheckpointPages = 500 / crash.Smaller
 	// calmEvents is more than waits when the writer keeps up: at half of saturation it was 1 500 in the median (steady).
 	calmEvents = 5_000
 )
@@ -34,6 +34,13 @@ var ErrWALHeld = errors.New("the WAL is full: a reader of the database has held 
 
 // walPause is how often the writer then looks again.
 const walPause = 100 * time.Millisecond
+
+// A transaction costs its pages and its sync however little is in it. So one of journaled events begins commitEvery after the one before,
+// or once gatherEvents wait; the first after a pause begins at once.
+const (
+	commitEvery  = 5 * time.Millisecond
+	gatherEvents = 500
+)
 
 // flushInterval is how late the count of refused events may be committed when nothing
 // else is: a kill forgets at most that much of it.
@@ -55,6 +62,8 @@ type writer struct {
 	rows   []store.Row
 	frames []byte // of the journal, as the batch was read from them
 
+	committing time.Time // when the last batch was begun
+
 	cannotExpire bool // a block is damaged
 }
 
@@ -71,6 +80,16 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 	for {
 		if ctx.Err() != nil {
 			return w.leave()
+		}
+		if pause := w.pause(); pause > 0 {
+			wake := time.NewTimer(pause)
+			select {
+			case <-p.queueReady:
+			case <-wake.C:
+			case <-ctx.Done():
+			}
+			wake.Stop()
+			continue
 		}
 		w.takeBatch()
 		if len(w.parts) > 0 {
@@ -121,6 +140,16 @@ func (p *Pipeline) drained() bool {
 	return p.closed && p.committerDone && len(p.queue.waiting()) == 0
 }
 
+// pause is how long the next batch may gather yet, while all that waits is safe in the journal and nobody waits for its commit.
+func (w *writer) pause() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 || w.depth() >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
+		return 0
+	}
+	return commitEvery - time.Since(w.committing)
+}
+
 // takeBatch chooses what the next transaction applies: whole items in order, and the
 // beginning of one that does not fit. A request at the store level is never cut,
 // since one transaction has to answer it.
@@ -162,6 +191,7 @@ func (w *writer) commit(ctx context.Context) error {
 	batch.Rejected = w.rejected
 	w.mu.Unlock()
 	start := time.Now()
+	w.committing = start
 	out, err := w.applyUntilDone(ctx, batch)
 	if err != nil {
 		return err
@@ -376,12 +406,17 @@ func (w *writer) checkpoint(ctx context.Context) error {
 	return w.checkpointFailed(ctx, err)
 }
 
+// depth is the number of events accepted and not committed. mu is held.
+func (p *Pipeline) depth() int64 {
+	c := &p.counters
+	return c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
+}
+
 // checkpointAt is the length of the WAL, in pages, at which it is copied now.
 func (w *writer) checkpointAt() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := &w.counters
-	if c.Received-c.UniqueProcessed-c.DuplicateDropped-c.Failed > calmEvents {
+	if w.depth() > calmEvents {
 		return checkpointPages
 	}
 	return calmCheckpointPages
