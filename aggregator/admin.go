@@ -5,21 +5,23 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	runtime "runtime/metrics"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"sekali/aggregator/api"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
 
 // newAdmin serves /metrics and /debug/pprof. It is a server of its own, so that a
 // profile does not wait behind publishers, and a publisher cannot reach it.
-func newAdmin(p *pipeline.Pipeline, s *store.Store) *http.Server {
+func newAdmin(p *pipeline.Pipeline, s *store.Store, public *api.Server) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		writeMetrics(w, p, s)
+		writeMetrics(w, p, s, public)
 	})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -30,7 +32,7 @@ func newAdmin(p *pipeline.Pipeline, s *store.Store) *http.Server {
 }
 
 // writeMetrics writes the Prometheus text format. Names end in their unit.
-func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
+func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store, public *api.Server) {
 	c := p.Counters()
 	database, wal := s.Sizes()
 	for _, counter := range []struct {
@@ -63,6 +65,8 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
 		{"sekali_queue_depth_events", c.QueueDepth},
 		{"sekali_queue_bytes", c.QueueBytes},
 		{"sekali_backlog_bytes", c.BacklogBytes},
+		{"sekali_connections", int64(public.Connections())},
+		{"sekali_heap_live_bytes", heapLive()},
 		{"sekali_wal_pages", c.WALPages},
 		{"sekali_wal_bytes", wal},
 		{"sekali_database_bytes", database},
@@ -76,6 +80,13 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store) {
 	writeQuantiles(w, "sekali_batch_events", t.BatchEvents, 1)
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)
+}
+
+// heapLive is what the last collection found in use.
+func heapLive() int64 {
+	sample := []runtime.Sample{{Name: "/gc/heap/live:bytes"}}
+	runtime.Read(sample)
+	return int64(sample[0].Value.Uint64())
 }
 
 // writeQuantiles writes a summary; scale turns the histogram's unit into the name's.

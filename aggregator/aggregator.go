@@ -113,7 +113,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	level, _ := pipeline.ParseLevel(cfg.Ack) // checked above
 	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, Version: cfg.Version}, p, s, log)
 	adminAddress := ""
-	admin := newAdmin(p, s)
+	admin := newAdmin(p, s, public)
 	failed := make(chan error, 4) // one for each goroutine below
 	if cfg.Admin != "" {
 		adminListener, err := net.Listen("tcp", cfg.Admin)

@@ -211,17 +211,18 @@ func (s *soaking) watch(ctx context.Context, t *testing.T, window time.Duration)
 	}
 }
 
-// measured are the metrics of the columns, with the size of their unit; response times are the ledger's.
+// measured are the metrics of the columns, with the size of their unit and what is taken off; response times are the ledger's.
 var measured = map[string]struct {
 	metric string
 	unit   float64
+	less   string
 }{
-	result.SoakResident:    {"process_resident_memory_bytes", 1e6},
-	result.SoakHeap:        {"go_memstats_heap_inuse_bytes", 1e6},
-	result.SoakDescriptors: {"process_open_fds", 1},
-	result.SoakGoroutines:  {"go_goroutines", 1},
-	result.SoakWAL:         {"sekali_wal_bytes", 1e6},
-	result.SoakBacklog:     {"sekali_backlog_bytes", 1e6},
+	result.SoakResident:    {"process_resident_memory_bytes", 1e6, ""},
+	result.SoakHeap:        {"sekali_heap_live_bytes", 1e6, ""},
+	result.SoakDescriptors: {"process_open_fds", 1, "sekali_connections"},
+	result.SoakGoroutines:  {"go_goroutines", 1, "sekali_connections"},
+	result.SoakWAL:         {"sekali_wal_bytes", 1e6, ""},
+	result.SoakBacklog:     {"sekali_backlog_bytes", 1e6, ""},
 }
 
 func measureWindow(ctx context.Context, client *http.Client, admin string, began time.Time) (w result.SoakWindow, err error) {
@@ -236,7 +237,7 @@ func measureWindow(ctx context.Context, client *http.Client, admin string, began
 		if ok && !there {
 			return w, fmt.Errorf("no %s among the metrics", m.metric)
 		}
-		w.Values = append(w.Values, v/max(m.unit, 1))
+		w.Values = append(w.Values, (v-metrics[m.less])/max(m.unit, 1))
 	}
 	return w, nil
 }

@@ -80,6 +80,13 @@ func (s *connections) evict(candidate func(*connection) bool) bool {
 	return true
 }
 
+// Connections returns the number of clients' connections.
+func (a *Server) Connections() int {
+	a.conns.mu.Lock()
+	defer a.conns.mu.Unlock()
+	return len(a.conns.open)
+}
+
 // track is the server's ConnState hook.
 func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
 	s.mu.Lock()

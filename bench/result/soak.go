@@ -10,12 +10,13 @@ import (
 	"github.com/montanaflynn/stats"
 )
 
-// What a soak watches, in the order of its columns.
+// What a soak watches, in the order of its columns. How many connections there are is the clients' affair: the generator opens as many
+// as requests wait at one time, a hundred more after one kill than after another, and keeps them. Each is a descriptor and a goroutine.
 const (
 	SoakResident    = "resident memory, MB"
-	SoakHeap        = "heap, MB"
-	SoakDescriptors = "file descriptors"
-	SoakGoroutines  = "goroutines"
+	SoakHeap        = "live heap, MB"
+	SoakDescriptors = "descriptors beside connections"
+	SoakGoroutines  = "goroutines beside connections"
 	SoakWAL         = "WAL, MB"
 	SoakBacklog     = "waiting in the journal, MB"
 	SoakP50         = "response time p50, ms"
