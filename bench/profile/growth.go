@@ -61,7 +61,7 @@ func (s Side) costs() (stageCosts, functionCosts map[string]cost, err error) {
 		if p == nil {
 			continue
 		}
-		for _, stage := range stages(p, at) {
+		for _, stage := range stages(p, at, stageOf) {
 			add(stageCosts, stage.Name, stage.Value, stage.Value)
 		}
 		for _, f := range functions(p, at) {

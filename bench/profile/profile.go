@@ -1,4 +1,4 @@
-// Package profile reads the aggregator's pprof profiles and says which functions they name first.
+// Package profile reads the pprof profiles of a run, the aggregator's and the generator's, and says which functions they name first.
 package profile
 
 import (
@@ -26,25 +26,31 @@ type kind struct {
 	counts string // in words
 }
 
-const cpuKind = "cpu"
+const (
+	cpuKind       = "cpu"
+	allocsKind    = "allocs"
+	generatorKind = "generator-" // begins the kinds that are the generator's
+)
 
 // kinds are in the order in which they are printed.
 var kinds = []kind{
 	{cpuKind, "cpu", "CPU time in the measured window"},
 	{"heap", "inuse_space", "memory in use at its end"},
-	{"allocs", "alloc_space", "memory allocated in the measured window"},
+	{allocsKind, "alloc_space", "memory allocated in the measured window"},
 	{"mutex", "delay", "time that others waited for a lock held here, in the measured window"},
 	{"block", "delay", "time spent waiting here, in the measured window"},
+	{generatorKind + cpuKind, "cpu", "the generator's CPU time in the measured window"},
+	{generatorKind + allocsKind, "alloc_space", "memory that the generator allocated in the measured window"},
 }
 
 // Table is a profile by function.
 type Table struct {
-	Kind      string // cpu, heap, allocs, mutex or block
+	Kind      string // cpu, heap, allocs, mutex, block, generator-cpu or generator-allocs
 	Counts    string // what it counts, in words
 	Unit      string // nanoseconds or bytes
 	Total     int64
 	Functions []Function // by flat, falling
-	Stages    []Stage    // of the cpu, by value, falling
+	Stages    []Stage    // of cpu and allocs, by value, falling
 }
 
 // Function is one function's part of a profile.
@@ -97,8 +103,11 @@ func (k kind) read(path string, n int) (Table, error) {
 		table.Total += f.Flat
 	}
 	table.Functions = table.Functions[:min(n, len(table.Functions))]
-	if k.name == cpuKind {
-		table.Stages = stages(p, at)
+	switch k.name {
+	case cpuKind:
+		table.Stages = stages(p, at, stageOf)
+	case allocsKind:
+		table.Stages = stages(p, at, allocStageOf)
 	}
 	return table, nil
 }
@@ -173,9 +182,22 @@ func stack(s *profile.Sample) []string {
 	return names
 }
 
-// Print writes the stages and the top functions of every profile in a folder, and how to open them. cpuUSPerStored is the CPU
-// time that a stored event cost, by the process's own account; the stages share it out. nil: not known.
-func Print(w io.Writer, dir string, n int, cpuUSPerStored *float64) error {
+// Costs are what a stored event cost the aggregator, by the process's own account; stages share them out. nil: not known.
+type Costs struct{ CPUUS, AllocatedBytes *float64 }
+
+// PerStored is a stage's part of what a stored event cost, in µs or bytes, "" if that is not known.
+func (c Costs) PerStored(t Table, s Stage) string {
+	switch {
+	case t.Kind == cpuKind && c.CPUUS != nil:
+		return fmt.Sprintf("%.2f", *c.CPUUS*t.Share(s.Value))
+	case t.Kind == allocsKind && c.AllocatedBytes != nil:
+		return fmt.Sprintf("%.1f", *c.AllocatedBytes*t.Share(s.Value))
+	}
+	return ""
+}
+
+// Print writes the stages and the top functions of every profile in a folder, and how to open them.
+func Print(w io.Writer, dir string, n int, costs Costs) error {
 	tables, err := Read(dir, n)
 	if err != nil {
 		return err
@@ -187,13 +209,9 @@ func Print(w io.Writer, dir string, n int, cpuUSPerStored *float64) error {
 		fmt.Fprintf(w, "%s: %s, %s in all\n", t.Kind, t.Counts, t.Format(t.Total))
 		columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		if len(t.Stages) > 0 {
-			fmt.Fprintf(columns, "stage\tCPU\tshare\tµs an event\t\n")
+			fmt.Fprintf(columns, "stage\t%s\tshare\t%s an event\t\n", t.Kind, map[string]string{cpuKind: "µs", allocsKind: "bytes"}[t.Kind])
 			for _, stage := range t.Stages {
-				each := "–"
-				if cpuUSPerStored != nil {
-					each = fmt.Sprintf("%.2f", *cpuUSPerStored*t.Share(stage.Value))
-				}
-				fmt.Fprintf(columns, "%s\t%s\t%.1f%%\t%s\t\n", stage.Name, t.Format(stage.Value), 100*t.Share(stage.Value), each)
+				fmt.Fprintf(columns, "%s\t%s\t%.1f%%\t%s\t\n", stage.Name, t.Format(stage.Value), 100*t.Share(stage.Value), cmp.Or(costs.PerStored(t, stage), "–"))
 			}
 			fmt.Fprintln(columns)
 		}

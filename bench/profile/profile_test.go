@@ -81,7 +81,7 @@ func TestPrint(t *testing.T) {
 	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{"insert<write": 75_000_000, "read<write": 25_000_000})
 	var out bytes.Buffer
 	cost := 20.0
-	if err := Print(&out, dir, 5, &cost); err != nil {
+	if err := Print(&out, dir, 5, Costs{CPUUS: &cost}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"cpu: CPU time in the measured window, 100ms in all", "other  100ms  100.0%        20.00", FlameFile, "75ms", "75.0%", "insert", "go tool pprof -http=: " + dir, "-diff_base"} {
@@ -108,8 +108,28 @@ func TestStages(t *testing.T) {
 		{Value: []int64{5}, Location: of("runtime.mcall")},
 	}}
 	want := []Stage{{"dedup", 55}, {CollectorStage, 40}, {OtherStage, 5}}
-	if got := stages(p, 0); !slices.Equal(got, want) {
+	if got := stages(p, 0, stageOf); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestAllocStages: without labels the functions tell, the narrowest rule first.
+func TestAllocStages(t *testing.T) {
+	for names, want := range map[string]string{
+		"make<sekali/aggregator/event.Next<sekali/aggregator/pipeline.(*writer).readPart<sekali/aggregator/pipeline.(*Pipeline).RunWriter": "read",
+		"sekali/aggregator/event.ParseJSON<sekali/aggregator/api.(*Server).publish<github.com/valyala/fasthttp.(*Server).serveConn":        "decode",
+		"bytes.growSlice<github.com/valyala/fasthttp.(*Server).serveConn":                                                                  "http",
+		"sekali/aggregator/dedup.newBuilder<sekali/aggregator/dedup.(*Index).work":                                                         "runs",
+		"sekali/aggregator/dedup.(*Index).Decide<sekali/aggregator/store.(*runsDedup).decide<sekali/aggregator/pipeline.(*writer).commit":  "dedup",
+		"runtime.malg": OtherStage,
+	} {
+		s := &profile.Sample{Value: []int64{1}}
+		for name := range strings.SplitSeq(names, "<") {
+			s.Location = append(s.Location, &profile.Location{Line: []profile.Line{{Function: &profile.Function{Name: name}}}})
+		}
+		if got := allocStageOf(s); got != want {
+			t.Errorf("%s: %q, want %q", names, got, want)
+		}
 	}
 }
 
@@ -154,7 +174,7 @@ func TestErrors(t *testing.T) {
 	if tables, err := Read(filepath.Join(dir, "none"), 1); err != nil || tables != nil {
 		t.Errorf("of a missing folder: %v, %v", tables, err)
 	}
-	if err := Print(&bytes.Buffer{}, dir, 1, nil); err == nil {
+	if err := Print(&bytes.Buffer{}, dir, 1, Costs{}); err == nil {
 		t.Error("an empty folder was printed")
 	}
 	stacks(t, filepath.Join(dir, "mutex.pb.gz"), "other", "count", map[string]int64{"f": 1})

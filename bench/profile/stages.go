@@ -24,7 +24,7 @@ type Stage struct {
 }
 
 // stages adds up the samples by stage, the largest first.
-func stages(p *profile.Profile, value int) []Stage {
+func stages(p *profile.Profile, value int, stageOf func(*profile.Sample) string) []Stage {
 	byName := map[string]int64{}
 	for _, sample := range p.Sample {
 		byName[stageOf(sample)] += sample.Value[value]
@@ -46,6 +46,35 @@ func stageOf(s *profile.Sample) string {
 	for _, name := range stack(s) {
 		if strings.HasPrefix(name, "runtime.gcBgMarkWorker") || name == "runtime.bgsweep" || name == "runtime.bgscavenge" {
 			return CollectorStage
+		}
+	}
+	return OtherStage
+}
+
+// allocStages tell the stages of allocations, whose samples carry no labels, by the functions on their stack: the first that is there
+// counts.
+var allocStages = []struct{ function, stage string }{
+	{"sekali/aggregator/dedup.(*Index).work", "runs"},
+	{"sekali/aggregator/dedup.", "dedup"},
+	{"sekali/aggregator/store.(*runsDedup)", "dedup"},
+	{"sekali/aggregator/store.(*tableDedup)", "dedup"},
+	{"sekali/aggregator/store.(*blocksLayout)", "events"},
+	{"sekali/aggregator/store.(*rowsLayout)", "events"},
+	{"sekali/aggregator/pipeline.(*writer).read", "read"},
+	{"sekali/aggregator/pipeline.(*writer).checkpoint", "checkpoint"},
+	{"sekali/aggregator/pipeline.(*writer)", "commit"},
+	{"sekali/aggregator/journal.", "journal"},
+	{"sekali/aggregator/pipeline.(*Pipeline).RunCommitter", "journal"},
+	{"sekali/aggregator/event.", "decode"},
+	{"sekali/aggregator/api.", "http"},
+	{"github.com/valyala/fasthttp.", "http"},
+}
+
+func allocStageOf(s *profile.Sample) string {
+	names := stack(s)
+	for _, a := range allocStages {
+		if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, a.function) }) {
+			return a.stage
 		}
 	}
 	return OtherStage

@@ -26,7 +26,7 @@ var pageFiles embed.FS
 
 var pageTemplate = template.Must(template.New("page.html.tmpl").Funcs(template.FuncMap{
 	"number": func(v any) string { return whole(figureOf(v)) }, "exact": func(n uint64) string { return whole(exact(n)) }, "sentence": sentence,
-	"megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 },
+	"megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 }, "percent": percent,
 }).ParseFS(pageFiles, "page.html.tmpl"))
 
 // WritePage writes a result folder's report.html: one file that needs nothing else, and asks for nothing else.
@@ -43,16 +43,17 @@ func WritePage(dir string) error {
 
 // pageView is what the page's template sees.
 type pageView struct {
-	Run     result.Run
-	Clean   bool
-	Figures []figure // the first ones a reader looks for
-	Tables  []pageTable
-	Charts  pageCharts
-	Stages  [][4]string   // nil: no CPU profile
-	Flame   template.HTML // an SVG
-	UPlot   template.JS
-	Script  template.JS
-	Style   template.CSS
+	Run       result.Run
+	Clean     bool
+	Figures   []figure // the first ones a reader looks for
+	Tables    []pageTable
+	Charts    pageCharts
+	Stages    [][5]string    // nil: no CPU profile
+	Generator *profile.Table // its CPU; nil: no profile
+	Flame     template.HTML  // an SVG
+	UPlot     template.JS
+	Script    template.JS
+	Style     template.CSS
 }
 
 type figure struct{ Name, Value, Unit string }
@@ -93,11 +94,7 @@ func page(dir string) ([]byte, error) {
 		return nil, err
 	}
 	v.Flame = template.HTML(flame) // made by us, its names escaped
-	for _, t := range tables {
-		if t.Stages != nil {
-			v.Stages = stageRows(t, raw.Run.Summary.ServerCPUUSPerStored)
-		}
-	}
+	v.Stages, v.Generator = stageRows(tables, raw.Run.Summary), tableOf(tables, "generator-cpu")
 	if v.UPlot, v.Style, err = uPlot(); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ var markdownText string
 var markdownTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"cell": cell, "number": figureOf, "sentence": sentence, "validity": validity, "exact": exact,
 	"join": strings.Join, "megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 },
-	"percent": func(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) },
+	"percent": percent,
 }).Parse(markdownText))
 
 // view is what the template sees.
@@ -150,7 +151,8 @@ type view struct {
 	CostTable  string
 	Profile    *profile.Table // nil: no result has one
 	ProfileOf  string
-	Stages     string // the CPU profile by stage, a table
+	Stages     string         // CPU and allocations by stage, a table
+	Generator  *profile.Table // its CPU; nil: the result has none
 	Flame      picture
 	Faults     *result.Faults // nil: none
 	FaultTable string
@@ -213,7 +215,7 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			for _, t := range r.Profiles {
 				if t.Kind == "cpu" && v.Profile == nil {
 					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
-					v.Stages = stageTable(t, r.Summary.ServerCPUUSPerStored)
+					v.Stages, v.Generator = stageTable(r.Profiles, r.Summary), tableOf(r.Profiles, "generator-cpu")
 					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
 						Alt: "Flame graph of the aggregator's CPU time, by stage and function"}
 					pictures = append(pictures, v.Flame)
@@ -263,25 +265,48 @@ func (s *set) ackTable(levels *scenario) string {
 		serviceRows, responseRows, processingRows, throughputRows, queueRows, costRows)
 }
 
-// stageTable shares out the CPU time that a stored event cost.
-func stageTable(t profile.Table, cpuUSPerStored *float64) string {
+func percent(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) }
+
+// tableOf returns the profile of that kind, nil if there is none.
+func tableOf(profiles []profile.Table, kind string) *profile.Table {
+	if i := slices.IndexFunc(profiles, func(t profile.Table) bool { return t.Kind == kind }); i >= 0 {
+		return &profiles[i]
+	}
+	return nil
+}
+
+// stageTable shares out what a stored event cost.
+func stageTable(profiles []profile.Table, summary result.Summary) string {
 	var text strings.Builder
-	text.WriteString("| stage | CPU | share | µs per stored event |\n|---|---:|---:|---:|\n")
-	for _, row := range stageRows(t, cpuUSPerStored) {
-		fmt.Fprintf(&text, "| %s | %s | %s | %s |\n", cell(row[0]), row[1], row[2], row[3])
+	text.WriteString("| stage | CPU | share | µs per stored event | bytes allocated per stored event |\n|---|---:|---:|---:|---:|\n")
+	for _, row := range stageRows(profiles, summary) {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", cell(row[0]), row[1], row[2], row[3], row[4])
 	}
 	return text.String()
 }
 
-// stageRows are a CPU profile's stages: name, time, share, and µs per stored event where that is known.
-func stageRows(t profile.Table, cpuUSPerStored *float64) [][4]string {
-	var rows [][4]string
-	for _, s := range t.Stages {
-		each := withheld
-		if cpuUSPerStored != nil {
-			each = fmt.Sprintf("%.2f", *cpuUSPerStored*t.Share(s.Value))
+// stageRows are the stages of a CPU profile, and those that only allocate: name, time, share, and µs and allocated bytes per stored
+// event where they are known. nil: there is no CPU profile.
+func stageRows(profiles []profile.Table, summary result.Summary) [][5]string {
+	cpu, allocs := tableOf(profiles, "cpu"), tableOf(profiles, "allocs")
+	if cpu == nil {
+		return nil
+	}
+	costs := profile.Costs{CPUUS: summary.ServerCPUUSPerStored, AllocatedBytes: summary.AllocatedBytesPerStored}
+	allocated := map[string]string{}
+	stages := slices.Clone(cpu.Stages)
+	if allocs != nil {
+		for _, s := range allocs.Stages {
+			allocated[s.Name] = costs.PerStored(*allocs, s)
+			if !slices.ContainsFunc(stages, func(of profile.Stage) bool { return of.Name == s.Name }) {
+				stages = append(stages, profile.Stage{Name: s.Name})
+			}
 		}
-		rows = append(rows, [4]string{s.Name, t.Format(s.Value), fmt.Sprintf("%.1f %%", 100*t.Share(s.Value)), each})
+	}
+	var rows [][5]string
+	for _, s := range stages {
+		rows = append(rows, [5]string{s.Name, cpu.Format(s.Value), percent(cpu.Share(s.Value)),
+			cmp.Or(costs.PerStored(*cpu, s), withheld), cmp.Or(allocated[s.Name], withheld)})
 	}
 	return rows
 }

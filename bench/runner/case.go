@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -130,6 +131,9 @@ func (s *session) execute(outer context.Context) (result.Run, error) {
 func (s *session) cleanUp(cancel context.CancelCauseFunc) {
 	cancel(nil)
 	s.profiles.running.Wait()
+	if s.config.Profile {
+		pprof.StopCPUProfile()
+	}
 	s.breaking.Wait()
 	if s.aggregator != nil {
 		if p := s.aggregator.process(); p != nil {

@@ -1,12 +1,15 @@
 package runner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -24,16 +27,25 @@ const (
 	profileTimeout = 30 * time.Second
 )
 
+// heapProfile collects first: what was allocated shows in a profile once a collection has ended.
+const heapProfile = "heap?gc=1"
+
 // windowProfiles count from the start of the process: what they said at the window's start is taken off.
 var windowProfiles = []string{"allocs", "mutex", "block"}
 
-// profiles takes the aggregator's pprof profiles of the measured window, which ends when the last event is committed.
+// generatorProfile begins the names of the profiles of this process, which generates the load.
+const generatorProfile = "generator-"
+
+// profiles takes pprof profiles of the measured window, which ends when the last event is committed: the aggregator's and the generator's.
 type profiles struct {
 	ended   chan struct{}
 	running sync.WaitGroup
 	err     error                       // of the CPU profile; read after running
 	before  map[string]*profile.Profile // negative
 	faulty  bool
+
+	generatorCPU    bytes.Buffer
+	generatorBefore *profile.Profile // its allocations, negative
 }
 
 // begin starts the CPU profile, if profiles are asked for.
@@ -44,6 +56,9 @@ func (p *profiles) begin(ctx context.Context, s *session) {
 	p.ended, p.before = make(chan struct{}), map[string]*profile.Profile{}
 	// A fault ends the process that these would be of.
 	if p.faulty = s.job.settings.Fault.Kind != scenario.NoFault; !p.faulty {
+		if _, p.err = s.takeProfile(ctx, heapProfile, 0); p.err != nil {
+			return
+		}
 		for _, name := range windowProfiles {
 			if p.before[name], p.err = s.takeProfile(ctx, name, 0); p.err != nil {
 				return
@@ -51,7 +66,38 @@ func (p *profiles) begin(ctx context.Context, s *session) {
 			p.before[name].Scale(-1)
 		}
 	}
+	if p.generatorBefore, p.err = ownAllocs(); p.err != nil {
+		return
+	}
+	p.generatorBefore.Scale(-1)
+	if p.err = pprof.StartCPUProfile(&p.generatorCPU); p.err != nil {
+		return
+	}
 	p.running.Go(func() { p.err = p.cpu(ctx, s) })
+}
+
+// ownAllocs is what this process has allocated.
+func ownAllocs() (*profile.Profile, error) {
+	runtime.GC()
+	var raw bytes.Buffer
+	if err := pprof.Lookup("allocs").WriteTo(&raw, 0); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	return profile.Parse(&raw)
+}
+
+// endGenerator saves this process's profiles.
+func (p *profiles) endGenerator(s *session) error {
+	pprof.StopCPUProfile()
+	cpu, err := profile.Parse(&p.generatorCPU)
+	if err != nil {
+		return fmt.Errorf("profile: the generator's: %w", err)
+	}
+	after, err := ownAllocs()
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.saveProfile(generatorProfile+"cpu", cpu), s.saveProfile(generatorProfile+"allocs", after, p.generatorBefore))
 }
 
 // cpu takes slice after slice until the window has ended.
@@ -81,8 +127,12 @@ func (p *profiles) end(ctx context.Context, s *session) error {
 	}
 	close(p.ended)
 	p.running.Wait()
-	err := p.err
-	heap, e := s.takeProfile(ctx, "heap", 0)
+	if p.err != nil {
+		pprof.StopCPUProfile()
+		return p.err
+	}
+	err := p.endGenerator(s)
+	heap, e := s.takeProfile(ctx, heapProfile, 0)
 	if err = errors.Join(err, e); e == nil {
 		err = errors.Join(err, s.saveProfile("heap", heap))
 	}

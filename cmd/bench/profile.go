@@ -24,7 +24,8 @@ func profileRun(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	for _, folder := range folders {
 		fmt.Fprintf(stdout, "\n== %s\n", folder.Run.Scenario.Label())
 		if err == nil {
-			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions, folder.Run.Summary.ServerCPUUSPerStored)
+			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions,
+				profile.Costs{CPUUS: folder.Run.Summary.ServerCPUUSPerStored, AllocatedBytes: folder.Run.Summary.AllocatedBytesPerStored})
 		}
 	}
 	if err != nil {
