@@ -77,7 +77,7 @@ type side struct{ name, program string }
 type turn func(runner.Config) (dir string, exit int)
 
 // turns runs both sides as often as the repeats say and counts the runs that came to no result. A pair that the machine disturbed is set
-// aside, whatever its figures, and run again; those beyond mostSetAside stay, and leave the comparison without evidence. An error
+// aside, whatever its figures, and run again at the end, since who disturbed it may not be done; those beyond mostSetAside stay, and leave the comparison without evidence. An error
 // says that nothing can be run at all.
 func turns(ctx context.Context, config runner.Config, sides [2]side, out string, stdout io.Writer, run turn) (failed int, err error) {
 	repeats := config.Repeat
@@ -87,11 +87,11 @@ func turns(ctx context.Context, config runner.Config, sides [2]side, out string,
 		cases += len(s.Cases)
 	}
 	aside := 0
-	for repeat := 0; repeat < repeats; repeat++ {
+	for repeat := 0; repeat < repeats+aside; repeat++ {
 		var dirs [2]string
 		for turn := range sides {
 			at := first(repeat) ^ turn
-			fmt.Fprintf(stdout, "%s, %d of %d\n", sides[at].name, repeat+1, repeats)
+			fmt.Fprintf(stdout, "%s, %d of %d\n", sides[at].name, repeat+1, repeats+aside)
 			config.Aggregator, config.Out = sides[at].program, filepath.Join(out, sides[at].name)
 			// An INVALID run is the comparison's matter: it says so beside its verdict.
 			dir, exit := run(config)
@@ -99,7 +99,7 @@ func turns(ctx context.Context, config runner.Config, sides [2]side, out string,
 				return failed, nil
 			}
 			if exit == runner.ExitUsage {
-				return failed, fmt.Errorf("%s, %d of %d was not begun", sides[at].name, repeat+1, repeats)
+				return failed, fmt.Errorf("%s, %d of %d was not begun", sides[at].name, repeat+1, repeats+aside)
 			}
 			dirs[at] = dir
 		}
@@ -109,11 +109,10 @@ func turns(ctx context.Context, config runner.Config, sides [2]side, out string,
 		}
 		if why != "" && aside < mostSetAside(repeats) {
 			aside++
-			fmt.Fprintf(stdout, "set aside and run again (%d of at most %d): %s\n", aside, mostSetAside(repeats), why)
+			fmt.Fprintf(stdout, "set aside, to be run again at the end (%d of at most %d): %s\n", aside, mostSetAside(repeats), why)
 			if err := setAside(dirs, sides, out); err != nil {
 				return failed, err
 			}
-			repeat--
 			continue
 		}
 		failed += missing
