@@ -75,7 +75,8 @@ func TestSaturate(t *testing.T) {
 		t.Errorf("recomputed: %v\n%s\n%s", err, text(t, again), text(t, record))
 	}
 	svg, err := os.ReadFile(filepath.Join(dirs[0], record.Curve, "narrow.svg"))
-	if err != nil || !strings.Contains(string(svg), "response time, ms (p50)") || !strings.Contains(stdout, "curve: ") {
+	// Where the answer is low there are too few requests for a percentile.
+	if err != nil || !strings.Contains(string(svg), "response time, ms (max)") || !strings.Contains(stdout, "curve: ") {
 		t.Errorf("the curve: %v\n%s%s", err, stdout, stderr)
 	}
 	if exit != 0 && exit != 3 { // 3: a busy machine made part of the curve INVALID
