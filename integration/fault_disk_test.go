@@ -1,11 +1,14 @@
 package integration_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +33,11 @@ func (a *aggregator) ready() bool {
 func waitRefusals(t *testing.T, a *aggregator, p *publisherPool) {
 	for end := time.Now().Add(refusalWait); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if p.refusals() > 0 && !a.ready() {
+			if answer, err := a.client.Get(a.URL + "/readyz"); err != nil || answer.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("/readyz: %v, %v", answer, err)
+			} else {
+				answer.Body.Close()
+			}
 			return
 		}
 	}
@@ -98,32 +106,110 @@ func TestFaultFsync(t *testing.T) {
 	}
 }
 
-// TestFaultDiskFull fills the disk under load, and gives it room again.
+// TestFaultDiskFull fills a small disk under load, and gives it room again.
 func TestFaultDiskFull(t *testing.T) {
-	f := result.Fault{Fault: "the disk is full", Promise: result.NothingLost, Times: times(1, 5)}
-	if os.Getuid() != 0 {
-		skipFault(t, f.Fault, f.Promise, "mounting a file system needs root")
-	}
-	for range f.Times {
-		mount := t.TempDir()
-		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=16m", "sekali", mount).CombinedOutput(); err != nil {
-			skipFault(t, f.Fault, f.Promise, "mount -t tmpfs: "+string(out))
-		}
-		t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
-		data := filepath.Join(mount, "data")
-		p := newPool(data)
-		a := start(t, data)
-		underLoad(t, a, p, func() {
-			waitRefusals(t, a, p)
-			time.Sleep(long(500*time.Millisecond, 3*time.Second))
+	for _, fault := range []struct {
+		name string
+		full func(t *testing.T, mount, data string, refused func())
+	}{
+		{"the disk is full of events", func(t *testing.T, mount, _ string, refused func()) {
+			refused()
 			if out, err := exec.Command("mount", "-o", "remount,size=512m", mount).CombinedOutput(); err != nil {
 				t.Errorf("remount: %s", out)
 			}
+		}},
+		{"others fill the disk", func(t *testing.T, mount, _ string, refused func()) {
+			foreign := filepath.Join(mount, "foreign")
+			if err := os.WriteFile(foreign, make([]byte, smallDisk), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Errorf("a file as large as the disk: %v", err)
+			}
+			refused()
+			if err := os.Remove(foreign); err != nil {
+				t.Error(err)
+			}
+		}},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			f := result.Fault{Fault: fault.name, Promise: result.NothingLost, Times: times(1, 5)}
+			for range f.Times {
+				mount := mountSmall(t, f)
+				data := filepath.Join(mount, "data")
+				p := newPool(data)
+				a := start(t, data)
+				underLoad(t, a, p, func() {
+					fault.full(t, mount, data, func() {
+						waitRefusals(t, a, p)
+						time.Sleep(long(500*time.Millisecond, 3*time.Second))
+					})
+				})
+				f.Seen = fmt.Sprintf("%d refused with 503 the last time", p.refused)
+				p.audit(t, a, &f)
+				a.stop(t)
+			}
+			record(t, f)
 		})
-		f.Seen = fmt.Sprintf("%d refused with 503 the last time", p.refused)
-		p.audit(t, a, &f)
+	}
+}
+
+// smallDisk is the size in bytes of a disk that is soon full.
+const smallDisk = 32 << 20
+
+// mountSmall returns such a disk's folder, or skips.
+func mountSmall(t *testing.T, f result.Fault) string {
+	if os.Getuid() != 0 {
+		skipFault(t, f.Fault, f.Promise, "mounting a file system needs root")
+	}
+	mount := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprint("size=", smallDisk), "sekali", mount).CombinedOutput(); err != nil {
+		skipFault(t, f.Fault, f.Promise, "mount -t tmpfs: "+string(out))
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() })
+	return mount
+}
+
+// TestFaultBacklogFillsTheDisk: while the database is locked the journal takes what comes, and may not take the room that the store needs
+// for it: when the lock is gone everything is stored, though nobody made room.
+func TestFaultBacklogFillsTheDisk(t *testing.T) {
+	f := result.Fault{Fault: "a backlog fills the disk", Promise: result.NothingLost, Times: times(1, 5)}
+	for range f.Times {
+		data := filepath.Join(mountSmall(t, f), "data")
+		a := start(t, data)
+		a.mustPublish(t, []byte(oneEvent("first")), "store")
+		db := openDatabase(t, data)
+		if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+			t.Fatal(err)
+		}
+		sent, refusal := 1, ""
+		payload := `,"payload":"` + strings.Repeat("x", 1<<20) + `"`
+		for refusal == "" {
+			status, text, err := a.publish([]byte(oneEvent(fmt.Sprint("large-", sent), payload)), "journal")
+			switch {
+			case err != nil || sent > smallDisk>>20:
+				t.Fatalf("%d acknowledged, %d %s %v", sent, status, text, err)
+			case status == http.StatusAccepted:
+				sent++
+			default:
+				refusal = text
+			}
+		}
+		if !strings.Contains(refusal, "disk_full") {
+			t.Errorf("after %d: %s", sent, refusal)
+		}
+		if _, err := db.Exec("ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c := a.drained(t)
+		f.Acknowledged += sent
+		f.Lost += max(0, sent-c.Unique)
+		if c.Unique != sent || strings.Count(string(a.export(t)), "\n") != sent {
+			t.Errorf("%d acknowledged, %+v", sent, c)
+		}
 		a.stop(t)
 	}
+	f.Seen = "all of it stored, with the room that was kept for it"
 	record(t, f)
 }
 

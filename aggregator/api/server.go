@@ -253,6 +253,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 		code = "queue_full"
 	case errors.Is(err, pipeline.ErrBacklogFull):
 		code = "backlog_full"
+	case errors.Is(err, pipeline.ErrDiskFull):
+		code = "disk_full"
 	case errors.Is(err, pipeline.ErrShuttingDown):
 		code = "shutting_down"
 	case errors.Is(err, pipeline.ErrDiskFailing):

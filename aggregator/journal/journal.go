@@ -39,6 +39,8 @@ const (
 	// a committed backlog soon gives its space back, large enough that creating
 	// files is rare (a guess: about once a second at 300 000 events/s).
 	SegmentBytes = 64 << 20 / crash.Smaller
+	// MinSegmentBytes is the size at which one is begun on a disk that is nearly full.
+	MinSegmentBytes = 1 << 20 / crash.Smaller
 	// MaxFrameBytes bounds one frame's body, so that a reader knows what to hold.
 	MaxFrameBytes = 32 << 20
 
@@ -80,6 +82,7 @@ type Journal struct {
 	// Owned by the committer.
 	tail   Position // where the next frame goes
 	buf    []byte   // the frame being written
+	most   int64    // at which the tail's segment ends
 	broken bool     // the tail's segment may hold bytes nobody acknowledged
 
 	mu       sync.Mutex
@@ -92,7 +95,7 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	j := &Journal{dir: dir, segments: map[uint64]*os.File{}}
+	j := &Journal{dir: dir, most: SegmentBytes, segments: map[uint64]*os.File{}}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("journal: %w", errors.Join(err, j.Close()))
@@ -238,7 +241,7 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	if j.broken {
 		return Frame{}, errors.New("journal: append after a failure")
 	}
-	if j.tail.Offset >= SegmentBytes {
+	if j.tail.Offset >= j.most {
 		if err := j.begin(j.tail.Segment + 1); err != nil {
 			j.broken = true
 			return Frame{}, fmt.Errorf("journal: begin segment: %w", err)
@@ -342,6 +345,19 @@ func (j *Journal) Release(committed Position) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Free returns the bytes that the journal's disk has left.
+func (j *Journal) Free() (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(j.dir, &s); err != nil {
+		return 0, fmt.Errorf("journal: statfs: %w", err)
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}
+
+// Fit makes segments end earlier on a disk with so many bytes left: the one that is written to is not removed, however much of it the store
+// has, and is to take an eighth of the room at most. It has Append's caller.
+func (j *Journal) Fit(free int64) { j.most = min(max(free/8, MinSegmentBytes), SegmentBytes) }
 
 // Close closes the files. Everything acknowledged is already on disk.
 func (j *Journal) Close() error {

@@ -55,11 +55,12 @@ func ParseLevel(s string) (Level, error) {
 	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
 }
 
-// Why a request is refused whole. Of the first three nothing has been taken. After
+// Why a request is refused whole. Of the first four nothing has been taken. After
 // ErrDiskFailing it is open whether the request's events will be stored.
 var (
 	ErrQueueFull    = errors.New("the queue is full")
 	ErrBacklogFull  = errors.New("the journal's backlog is full")
+	ErrDiskFull     = errors.New("the disk is nearly full")
 	ErrShuttingDown = errors.New("shutting down")
 	ErrDiskFailing  = errors.New("the disk is failing")
 )
@@ -119,6 +120,7 @@ type Pipeline struct {
 	counters       Counters
 	state          store.State // as committed
 	rejected       int64       // counted, not yet committed
+	free           int64       // bytes that the disk has, as of the latest group or commit, or of the last second
 	journalFailing error
 	storeFailing   error
 	closed         bool
@@ -140,6 +142,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed,
 		Rejected: state.Rejected, Expired: state.Expired, LastSeq: state.LastSeq, Commits: state.Commits,
 	}
+	p.lookForRoom()
 	for i, frame := range backlog {
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
 		if i == 0 && frame.Start == state.Journal {
@@ -159,7 +162,7 @@ type Outcome struct {
 
 // Publish takes the accepted events of a request and returns when they are as safe as
 // the level asks; the Outcome is filled at the Store level. On an error, one of the
-// four above, the whole request is refused. The request's data belongs to the
+// five above, the whole request is refused. The request's data belongs to the
 // pipeline from here on.
 func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 	if r.Events == 0 {
@@ -221,7 +224,7 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	case p.closed:
 		return ErrShuttingDown
 	case p.failing() != nil:
-		return fmt.Errorf("%w: %w", ErrDiskFailing, p.failing())
+		return p.failing()
 	case r.Events == 0:
 		return nil
 	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:
@@ -229,10 +232,16 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	case level == Journal && c.BacklogBytes+p.pendingBytes+size > p.cfg.BacklogBytes:
 		return fmt.Errorf("%w: %d bytes wait in the journal", ErrBacklogFull, c.BacklogBytes)
 	}
-	return nil
+	return p.noRoom(size)
 }
 
-func (p *Pipeline) failing() error { return errors.Join(p.journalFailing, p.storeFailing) }
+// failing is what the disk says, as an ErrDiskFailing. mu is held.
+func (p *Pipeline) failing() error {
+	if p.journalFailing == nil && p.storeFailing == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrDiskFailing, errors.Join(p.journalFailing, p.storeFailing))
+}
 
 func (p *Pipeline) countRejected(r *event.Request) {
 	p.rejected += int64(len(r.Rejections))
@@ -247,6 +256,9 @@ func (p *Pipeline) Counters() Counters {
 	c.QueueDepth = p.depth()
 	c.QueueBytes += p.pendingBytes
 	c.Failing = p.failing()
+	if c.Failing == nil {
+		c.Failing = p.noRoom(0)
+	}
 	if p.closed && c.Failing == nil {
 		c.Failing = ErrShuttingDown
 	}

@@ -114,6 +114,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			if err := w.expireAll(ctx); err != nil {
 				return err
 			}
+			w.lookForRoom()
 		case <-ctx.Done():
 		}
 	}
@@ -204,6 +205,7 @@ func (w *writer) commit(ctx context.Context) error {
 	if len(w.rows) > 0 {
 		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
 	}
+	w.lookForRoom()
 	w.committed(out, batch, now)
 	w.recycle()
 	if err := w.journal.Release(out.State.Journal); err != nil {

@@ -67,6 +67,7 @@ type Attempt struct {
 var refusals = map[string]bool{
 	"queue_full":    true,
 	"backlog_full":  true,
+	"disk_full":     true,
 	"shutting_down": true,
 	"starting":      true,
 }

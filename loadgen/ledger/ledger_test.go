@@ -34,6 +34,7 @@ func TestOutcome(t *testing.T) {
 		{429, "", Refused},
 		{503, "queue_full", Refused},
 		{503, "backlog_full", Refused},
+		{503, "disk_full", Refused},
 		{503, "shutting_down", Refused},
 		{503, "starting", Refused},
 		{503, "disk_failing", Unknown},
