@@ -97,6 +97,6 @@ func (s *soak) answer() string {
 	case grown > 0:
 		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(s.Drifts()))
 	}
-	return fmt.Sprintf("**Soak.** %.0f minutes at %s events/s with %d SIGKILLs, readers and slow clients: of %s events acknowledged, %s were lost; %s ([the picture](REPORT.md#soak)).",
+	return fmt.Sprintf("**Soak.** %.0f min at %s events/s with %d SIGKILLs, readers and slow clients: of %s events acknowledged, %s were lost; %s ([the picture](REPORT.md#soak)).",
 		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Acknowledged), exact(s.Lost), trend)
 }
