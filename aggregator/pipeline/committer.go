@@ -108,15 +108,13 @@ func (p *Pipeline) takeGroup() (g *group, closed bool) {
 // journal is repaired before it returns.
 func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
-	p.mu.Lock()
-	p.journal.Fit(p.free)
-	p.mu.Unlock()
 	frame, err := p.journal.Append(g.requests, g.events, start)
 	p.Timings.JournalSync.Record(time.Since(start), 1)
-	p.lookForRoom()
 
 	p.mu.Lock()
 	p.settle(g)
+	p.lookForRoom()
+	p.journal.Fit(p.free)
 	if err == nil {
 		p.counters.JournalSyncs++
 		p.counters.JournalBytes += frame.Bytes

@@ -120,7 +120,7 @@ type Pipeline struct {
 	counters       Counters
 	state          store.State // as committed
 	rejected       int64       // counted, not yet committed
-	free           int64       // bytes that the disk has, as of the latest group or commit, or of the last second
+	free           int64       // bytes that the disk has, as of the latest group or commit, or refusal
 	journalFailing error
 	storeFailing   error
 	closed         bool

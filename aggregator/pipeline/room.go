@@ -13,20 +13,22 @@ const (
 // noRoom says why nothing more is taken: what waits in the journal would not fit into the store any more. A backlog that has filled the disk
 // could never be committed, so its segments would never be removed, and somebody would have to make room. mu is held.
 func (p *Pipeline) noRoom(bytes int64) error {
-	if left := p.free - RoomPerByte*(p.counters.BacklogBytes+p.pendingBytes+bytes); left < RoomLeast {
+	wanted := RoomPerByte*(p.counters.BacklogBytes+p.pendingBytes+bytes) + RoomLeast
+	if p.free < wanted {
+		p.lookForRoom() // there may be some again
+	}
+	if p.free < wanted {
 		return fmt.Errorf("%w: %d bytes are free, %d wait in the journal", ErrDiskFull, p.free, p.counters.BacklogBytes)
 	}
 	return nil
 }
 
-// lookForRoom asks the disk. Where that fails, what it said before stands: a disk that cannot be asked fails its writes too.
+// lookForRoom asks the disk. Where that fails, what it said before stands: a disk that cannot be asked fails its writes too. mu is held.
 func (p *Pipeline) lookForRoom() {
 	free, err := p.journal.Free()
 	if err != nil {
 		p.log.Warn("how much room the disk has is not known", "error", err)
 		return
 	}
-	p.mu.Lock()
 	p.free = free
-	p.mu.Unlock()
 }

@@ -114,7 +114,6 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			if err := w.expireAll(ctx); err != nil {
 				return err
 			}
-			w.lookForRoom()
 		case <-ctx.Done():
 		}
 	}
@@ -205,7 +204,6 @@ func (w *writer) commit(ctx context.Context) error {
 	if len(w.rows) > 0 {
 		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
 	}
-	w.lookForRoom()
 	w.committed(out, batch, now)
 	w.recycle()
 	if err := w.journal.Release(out.State.Journal); err != nil {
@@ -343,6 +341,7 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
 	w.rejected -= batch.Rejected
 	w.state = out.State
+	w.lookForRoom()
 	for _, part := range w.parts {
 		i := part.item
 		i.applied += part.events
