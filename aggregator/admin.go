@@ -42,6 +42,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store, public *api
 		{"sekali_received_events_total", c.Received},
 		{"sekali_unique_processed_events_total", c.UniqueProcessed},
 		{"sekali_duplicate_dropped_events_total", c.DuplicateDropped},
+		{"sekali_conflicting_events_total", c.Conflicts},
 		{"sekali_failed_events_total", c.Failed},
 		{"sekali_rejected_events_total", c.Rejected},
 		{"sekali_expired_events_total", c.Expired},

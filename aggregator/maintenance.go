@@ -26,8 +26,8 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "store: %d events, %d duplicates dropped, %d dead letters, %d refused, last seq %d, %d commits\n",
-		state.UniqueProcessed, state.DuplicateDropped, state.Failed, state.Rejected, state.LastSeq, state.Commits)
+	fmt.Fprintf(w, "store: %d events, %d duplicates dropped (%d of them conflicts), %d dead letters, %d refused, last seq %d, %d commits\n",
+		state.UniqueProcessed, state.DuplicateDropped, state.Conflicts, state.Failed, state.Rejected, state.LastSeq, state.Commits)
 	waiting, err := journal.Check(filepath.Join(data, "journal"), state.Journal)
 	if err != nil {
 		faults = append(faults, err.Error())

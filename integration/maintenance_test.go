@@ -34,14 +34,15 @@ func TestCheck(t *testing.T) {
 		t.Fatalf("while it runs: exit %d: %s", code, out)
 	}
 	a.kill()
-	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "store: 2 events, 1 duplicates dropped") {
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "store: 2 events, 1 duplicates dropped (0 of them conflicts)") {
 		t.Fatalf("after a kill: exit %d: %s", code, out)
 	}
 	// Each fault must be found.
 	for _, statement := range []string{
-		"UPDATE state SET unique_processed = 3",
+		"UPDATE state SET conflicts = 2",
+		"UPDATE state SET conflicts = 0, unique_processed = 3",
 		"UPDATE state SET unique_processed = 2; DELETE FROM dedup_store WHERE event_id = 'a'",
-		"INSERT INTO dedup_store SELECT topic, event_id, seq FROM events WHERE event_id = 'a'; UPDATE topics SET events = 1",
+		"INSERT INTO dedup_store (topic, event_id, seq) SELECT topic, event_id, seq FROM events WHERE event_id = 'a'; UPDATE topics SET events = 1",
 		"UPDATE topics SET events = 2; UPDATE events SET received_at = '0' WHERE event_id = 'b'",
 	} {
 		change(t, data, statement)

@@ -16,6 +16,7 @@ type statistics struct {
 	Received         int64         `json:"received"`
 	UniqueProcessed  int64         `json:"unique_processed"`
 	DuplicateDropped int64         `json:"duplicate_dropped"`
+	Conflicts        int64         `json:"conflicts"`
 	Failed           int64         `json:"failed"`
 	Rejected         int64         `json:"rejected"`
 	Expired          int64         `json:"expired"`
@@ -75,7 +76,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	}
 	c := a.pipeline.Counters()
 	s := statistics{
-		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Failed: c.Failed,
+		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
 		Rejected: c.Rejected, Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: c.Failing == nil, LastSeq: c.LastSeq,

@@ -47,7 +47,7 @@ type history struct {
 }
 
 func newHistory(b *testing.B, ids string, keys int) *history {
-	none := func(_, _ int64, _ func(int64, string, string) error) error { return nil }
+	none := func(_, _ int64, _ func(int64, string, string, Content) error) error { return nil }
 	x, err := Open(Config{Dir: b.TempDir(), Secret: make([]byte, SecretBytes), Events: none})
 	if err != nil {
 		b.Fatal(err)
@@ -103,7 +103,7 @@ func (h *history) apply(b *testing.B, ids []string) {
 	x, first := h.index, h.last+1
 	x.Begin(first)
 	for _, id := range ids {
-		x.Add("topic", id)
+		x.Add("topic", id, 1)
 	}
 	seqs, err := x.Decide()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Check compares the runs of a list with the events, changes nothing, and returns what is wrong. A file that is missing, as beside
-// a backup, is no fault: the next start makes it again.
+// a backup, or that another version wrote, is no fault: the next start makes it again.
 func Check(c Config) (faults []string, err error) {
 	x := &Index{hash: c.hash}
 	if err := x.setHash(c); err != nil {
@@ -16,7 +16,7 @@ func Check(c Config) (faults []string, err error) {
 	}
 	for _, named := range c.Runs {
 		r, err := openRun(c.Dir, named)
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, errVersion) {
 			continue
 		}
 		if err != nil {
@@ -54,12 +54,15 @@ func (x *Index) checkRun(r *run, c Config) error {
 		return fmt.Errorf("%s: %d keys, the list says %d", r.File, keys, r.Keys)
 	}
 	var events int64
-	err := c.Events(r.First, r.Last, func(seq int64, topic, id string) error {
+	err := c.Events(r.First, r.Last, func(seq int64, topic, id string, content Content) error {
 		x.keys = appendKey(x.keys[:0], topic, id)
 		hash := x.hash(x.keys)
-		found, ok, err := r.find(hash, slices.Clip(x.keys))
+		found, known, ok, err := r.find(hash, slices.Clip(x.keys))
 		if err == nil && (!ok || found != seq || !r.filter.has(hash)) {
 			err = fmt.Errorf("%s does not know event %d", r.File, seq)
+		}
+		if err == nil && content.Conflicts(known) {
+			err = fmt.Errorf("%s has another content of event %d", r.File, seq)
 		}
 		events++
 		return err

@@ -80,11 +80,12 @@ var digits = func() (table [256]byte) {
 	return table
 }()
 
-// entry is a key with its hash and the seq under which its event is stored.
+// entry is a key with its hash, the seq under which its event is stored, and that event's content.
 type entry struct {
-	hash uint64
-	seq  int64
-	key  key
+	hash    uint64
+	seq     int64
+	content Content
+	key     key
 }
 
 // byHash orders entries as a run has them. Among equal hashes the seq decides, so that the order is one.
@@ -107,10 +108,10 @@ type table struct {
 
 // place is an entry whose key is in its table's keys.
 type place struct {
-	hash uint64
-	seq  int64
-	at   uint32
-	size uint16
+	hash    uint64
+	seq     int64
+	content Content
+	at      uint32 // to where the next one's begins
 }
 
 // newTable makes a table for so many keys of so many bytes together; it grows beyond both.
@@ -126,12 +127,15 @@ func newTable(first int64, capacity, keyBytes int) *table {
 func (t *table) next(capacity int) *table { return newTable(t.last+1, capacity, len(t.keys)) }
 
 func (t *table) entry(i uint32) entry {
-	p := &t.entries[i]
-	return entry{p.hash, p.seq, t.keys[p.at : p.at+uint32(p.size)]}
+	p, end := &t.entries[i], uint32(len(t.keys))
+	if next := int(i) + 1; next < len(t.entries) {
+		end = t.entries[next].at
+	}
+	return entry{p.hash, p.seq, p.content, t.keys[p.at:end]}
 }
 
-// find returns the seq of a key.
-func (t *table) find(hash uint64, k key) (seq int64, ok bool) {
+// find returns the seq and the content of a key.
+func (t *table) find(hash uint64, k key) (seq int64, content Content, ok bool) {
 	mask := uint64(len(t.slots) - 1)
 	for i := hash >> t.shift; t.slots[i] != 0; i = (i + 1) & mask {
 		slot := t.slots[i]
@@ -139,15 +143,15 @@ func (t *table) find(hash uint64, k key) (seq int64, ok bool) {
 			continue
 		}
 		if e := t.entry(uint32(slot) - 1); e.hash == hash && string(e.key) == string(k) {
-			return e.seq, true
+			return e.seq, e.content, true
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // add copies a key that is not there.
-func (t *table) add(hash uint64, k key, seq int64) {
-	t.entries = append(t.entries, place{hash, seq, uint32(len(t.keys)), uint16(len(k))})
+func (t *table) add(hash uint64, k key, seq int64, content Content) {
+	t.entries = append(t.entries, place{hash, seq, content, uint32(len(t.keys))})
 	t.keys = append(t.keys, k...)
 	if 2*len(t.entries) > len(t.slots) {
 		t.slots, t.shift = make([]uint64, 2*len(t.slots)), t.shift-1
@@ -184,24 +188,25 @@ func (t *table) sorted(each func(entry) error) error {
 	return nil
 }
 
-// appendEntry appends the form an entry has in a block: its hash, its seq as a distance from the run's first, its key
+// appendEntry appends the form an entry has in a block: its hash, its content, its seq as a distance from the run's first, its key
 // behind its length.
 func appendEntry(dst []byte, e entry, first int64) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, e.hash)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(e.content))
 	dst = binary.AppendUvarint(dst, uint64(e.seq-first))
 	dst = binary.AppendUvarint(dst, uint64(len(e.key)))
 	return append(dst, e.key...)
 }
 
-const maxEntryBytes = 8 + binary.MaxVarintLen64 + 2 + maxKeyBytes
+const maxEntryBytes = 8 + 4 + binary.MaxVarintLen64 + 2 + maxKeyBytes
 
 // nextEntry reads an entry and returns the bytes behind it; the key points into data. ok is false where the bytes are no entry.
 func nextEntry(data []byte, first int64) (e entry, rest []byte, ok bool) {
-	if len(data) < 8 {
+	if len(data) < 12 {
 		return e, nil, false
 	}
-	e.hash = binary.BigEndian.Uint64(data)
-	data = data[8:]
+	e.hash, e.content = binary.BigEndian.Uint64(data), Content(binary.BigEndian.Uint32(data[8:]))
+	data = data[12:]
 	distance, n := binary.Uvarint(data)
 	if n <= 0 {
 		return e, nil, false

@@ -25,9 +25,14 @@ type database struct {
 	config Config // but for the database's part
 }
 
-type stored struct {
-	seq       int64
+type event struct {
 	topic, id string
+	content   Content
+}
+
+type stored struct {
+	seq int64
+	event
 }
 
 func (d *database) open() (*Index, error) {
@@ -42,10 +47,10 @@ func (d *database) check() ([]string, error) {
 	return Check(c)
 }
 
-func (d *database) scan(from, to int64, each func(seq int64, topic, id string) error) error {
+func (d *database) scan(from, to int64, each func(seq int64, topic, id string, content Content) error) error {
 	for _, e := range d.events {
 		if e.seq >= from && e.seq <= to {
-			if err := each(e.seq, e.topic, e.id); err != nil {
+			if err := each(e.seq, e.topic, e.id, e.content); err != nil {
 				return err
 			}
 		}
@@ -54,11 +59,11 @@ func (d *database) scan(from, to int64, each func(seq int64, topic, id string) e
 }
 
 // apply commits a batch as the writer does, and returns the seqs that the index gave.
-func (d *database) apply(x *Index, batch [][2]string) ([]int64, error) {
+func (d *database) apply(x *Index, batch []event) ([]int64, error) {
 	first := d.last + 1
 	x.Begin(first)
 	for _, b := range batch {
-		x.Add(b[0], b[1])
+		x.Add(b.topic, b.id, b.content)
 	}
 	seqs, err := x.Decide()
 	if err != nil {
@@ -68,7 +73,7 @@ func (d *database) apply(x *Index, batch [][2]string) ([]int64, error) {
 	isNew := make([]bool, len(batch))
 	for i, seq := range seqs {
 		if isNew[i] = seq == first+int64(i); isNew[i] {
-			d.events = append(d.events, stored{seq, batch[i][0], batch[i][1]})
+			d.events = append(d.events, stored{seq, batch[i]})
 		}
 	}
 	for _, c := range changes {
@@ -103,29 +108,36 @@ func TestIndexAgainstAMap(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { x.Close() }()
-		model := map[[2]string]int64{}
+		model := map[[2]string]stored{}
 		ids := rapid.IntRange(1, 3000).Draw(t, "ids")
 		for range rapid.IntRange(1, 40).Draw(t, "batches") {
 			random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "batch"), 0))
-			batch := make([][2]string, random.IntN(200))
+			batch := make([]event, random.IntN(200))
 			for i := range batch {
 				n := random.IntN(ids)
-				batch[i] = [2]string{fmt.Sprint("t", n%3), identity(n)}
+				batch[i] = event{fmt.Sprint("t", n%3), identity(n), Content(random.IntN(3))}
 			}
 			first := d.last + 1
 			seqs, err := d.apply(x, batch)
 			if err != nil {
 				t.Fatal(err)
 			}
+			var conflicts []int
 			for i, b := range batch {
-				want, known := model[b]
+				want, known := model[[2]string{b.topic, b.id}]
 				if !known {
-					want = first + int64(i)
-					model[b] = want
+					want = stored{first + int64(i), b}
+					model[[2]string{b.topic, b.id}] = want
 				}
-				if seqs[i] != want {
-					t.Fatalf("row %d %q: stored under %d, want %d (known before: %v)", i, b, seqs[i], want, known)
+				if seqs[i] != want.seq {
+					t.Fatalf("row %d %v: stored under %d, want %d (known before: %v)", i, b, seqs[i], want.seq, known)
 				}
+				if b.content != want.content && b.content != 0 && want.content != 0 {
+					conflicts = append(conflicts, i)
+				}
+			}
+			if got := x.Conflicts(); !slices.Equal(got, conflicts) {
+				t.Fatalf("conflicts %v, want %v", got, conflicts)
 			}
 			if faults, err := d.check(); err != nil || len(faults) > 0 {
 				t.Fatalf("check: %q, %v", faults, err)
@@ -180,9 +192,9 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := make([][2]string, 1000)
+	batch := make([]event, 1000)
 	for i := range batch {
-		batch[i] = [2]string{"t", identity(i)}
+		batch[i] = event{"t", identity(i), 0}
 	}
 	if _, err := d.apply(x, batch); err != nil {
 		t.Fatal(err)
@@ -224,6 +236,48 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents: its keys, three of four numbers, are known as
+// ever, with their contents now.
+func TestRunOfAnOlderVersionIsMadeAgain(t *testing.T) {
+	old, err := os.ReadFile("testdata/version1.run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &database{dir: t.TempDir(), last: 4, config: Config{Secret: make([]byte, SecretBytes)}, runs: []Run{{File: "old.run", First: 1, Last: 4, Keys: 3}}}
+	for i, seq := range []int64{1, 2, 4} {
+		d.events = append(d.events, stored{seq, event{"t", fmt.Sprint(i + 1), Content(i + 1)}})
+	}
+	path := filepath.Join(d.dir, "old.run")
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openRun(d.dir, d.runs[0]); !errors.Is(err, errVersion) {
+		t.Fatalf("the file is no run of an older version: %v", err)
+	}
+	if faults, err := d.check(); err != nil || len(faults) > 0 {
+		t.Fatalf("check: %q, %v", faults, err)
+	}
+	for range 2 { // the second time with the run that was made
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs, err := d.apply(x, []event{{"t", "1", 1}, {"t", "2", 7}, {"t", "3", 0}, {"t", "3", 8}})
+		if err != nil || !slices.Equal(seqs, []int64{1, 2, 4, 4}) || !slices.Equal(x.Conflicts(), []int{1, 3}) {
+			t.Fatalf("seqs %v, conflicts %v, %v", seqs, x.Conflicts(), err)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the old file is still there: %v", err)
+		}
+		if _, err := openRun(d.dir, d.runs[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestRunThatCannotBeMadeAgain: events that are gone must not make their keys unknown in silence.
 func TestRunThatCannotBeMadeAgain(t *testing.T) {
 	d := &database{dir: t.TempDir(), last: 10, config: Config{Secret: make([]byte, SecretBytes)},
@@ -245,5 +299,17 @@ func TestKeysAreIdentities(t *testing.T) {
 			}
 			seen[string(k)] = [2]string{topic, id}
 		}
+	}
+}
+
+// TestContents: what differs anywhere differs, also where only the place of a byte does; nothing is unknown.
+func TestContents(t *testing.T) {
+	seen := map[Content][3]string{}
+	for _, c := range [][3]string{{"t", "", ""}, {"t", "", "null"}, {"t", "s", ""}, {"ts", "", ""}, {"t", "", "s"}, {"t", "s1", ""}, {"t", "s", "1"}, {"t", "", "s1"}, {"t", "", "1 "}, {"t", "", "1"}} {
+		content := ContentOf(c[0], c[1], c[2])
+		if other, ok := seen[content]; ok || content == 0 {
+			t.Errorf("%q and %q have the content %d", c, other, content)
+		}
+		seen[content] = c
 	}
 }

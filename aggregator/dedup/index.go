@@ -33,8 +33,8 @@ type Config struct {
 	Secret []byte // SecretBytes, the same for ever
 	Runs   []Run  // the list
 	Last   int64  // the highest seq that the database has
-	// Events calls each for every stored event with from <= seq <= to, in the order of seq.
-	Events func(from, to int64, each func(seq int64, topic, id string) error) error
+	// Events calls each for every stored event with from <= seq <= to, in the order of seq. The content of some may not be known any more.
+	Events func(from, to int64, each func(seq int64, topic, id string, content Content) error) error
 
 	NewestKeys int                   // how many keys wait in memory to become a run; 0 is the default
 	hash       func(k []byte) uint64 // tests: a worse one
@@ -55,6 +55,9 @@ type Index struct {
 	sorter sorter
 	absent []ranked // what no table and no run has had yet
 	seqs   []int64
+	// By row: the contents of the batch, and of what is stored under the same identity.
+	contents, stored []Content
+	conflicts        []int // rows
 
 	mu        sync.Mutex
 	changed   sync.Cond // mu; unwritten or failing or closed changed
@@ -119,9 +122,9 @@ func Open(c Config) (_ *Index, err error) {
 	}
 	crash.Here(crash.DedupOpened)
 	x.newest = newTable(covered+1, x.newestKeys, 0)
-	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string) error {
+	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string, content Content) error {
 		x.keys = appendKey(x.keys[:0], topic, id)
-		x.newest.add(x.hash(x.keys), x.keys, seq)
+		x.newest.add(x.hash(x.keys), x.keys, seq, content)
 		if len(x.newest.entries) < x.newestKeys {
 			return nil
 		}
@@ -181,7 +184,7 @@ func removeOthers(dir string, listed []Run) error {
 }
 
 // remake makes a run again from the events that it covers, as several where they are many.
-func (x *Index) remake(named Run, events func(from, to int64, each func(seq int64, topic, id string) error) error) error {
+func (x *Index) remake(named Run, events func(from, to int64, each func(seq int64, topic, id string, content Content) error) error) error {
 	change := Change{Remove: []Run{named}}
 	t := newTable(named.First, x.newestKeys, 0)
 	write := func(last int64) error {
@@ -195,7 +198,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 		return nil
 	}
 	var keys int64
-	err := events(named.First, named.Last, func(seq int64, topic, id string) error {
+	err := events(named.First, named.Last, func(seq int64, topic, id string, content Content) error {
 		if len(t.entries) >= x.newestKeys {
 			if err := write(seq - 1); err != nil {
 				return err
@@ -203,7 +206,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 		}
 		keys++
 		x.keys = appendKey(x.keys[:0], topic, id)
-		t.add(x.hash(x.keys), x.keys, seq)
+		t.add(x.hash(x.keys), x.keys, seq, content)
 		return nil
 	})
 	if err == nil && keys != named.Keys {
@@ -218,14 +221,14 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 
 // Begin forgets the last batch. The next one's first event has this seq.
 func (x *Index) Begin(first int64) {
-	x.first, x.probes, x.keys, x.ends = first, x.probes[:0], x.keys[:0], x.ends[:0]
+	x.first, x.probes, x.keys, x.ends, x.contents = first, x.probes[:0], x.keys[:0], x.ends[:0], x.contents[:0]
 }
 
-// Add appends an identity to the batch.
-func (x *Index) Add(topic, id string) {
+// Add appends an event to the batch.
+func (x *Index) Add(topic, id string, content Content) {
 	from := len(x.keys)
 	x.keys = appendKey(x.keys, topic, id)
-	x.ends = append(x.ends, uint32(len(x.keys)))
+	x.ends, x.contents = append(x.ends, uint32(len(x.keys))), append(x.contents, content)
 	x.probes = append(x.probes, ranked{x.hash(x.keys[from:]), uint32(len(x.probes))})
 }
 
@@ -247,13 +250,17 @@ func (x *Index) Decide() ([]int64, error) {
 	}
 	x.probes, x.sorter.out = x.sorter.sort(x.probes), x.probes
 	x.seqs = slices.Grow(x.seqs[:0], len(x.probes))[:len(x.probes)]
+	x.stored = append(x.stored[:0], x.contents...)
 	x.absent = x.absent[:0]
 	repeats := false
 	for i, p := range x.probes {
 		k := x.key(p.at)
-		seq, ok := x.newest.find(p.hash, k)
+		seq, content, ok := x.newest.find(p.hash, k)
 		for t := len(frozen) - 1; !ok && t >= 0; t-- {
-			seq, ok = frozen[t].find(p.hash, k)
+			seq, content, ok = frozen[t].find(p.hash, k)
+		}
+		if ok {
+			x.stored[p.at] = content
 		}
 		for j := i - 1; !ok && j >= 0 && x.probes[j].hash == p.hash; j-- {
 			if q := x.probes[j]; string(x.key(q.at)) == string(k) {
@@ -273,10 +280,23 @@ func (x *Index) Decide() ([]int64, error) {
 	}
 	for i := range x.seqs {
 		for repeats && x.seqs[i] < 0 {
-			x.seqs[i] = x.seqs[-1-x.seqs[i]]
+			row := -1 - x.seqs[i]
+			x.seqs[i], x.stored[i] = x.seqs[row], x.stored[row]
 		}
 	}
 	return x.seqs, nil
+}
+
+// Conflicts returns the rows of the batch that was decided last which say something else than what is stored under their identity. It is
+// valid until the next call.
+func (x *Index) Conflicts() []int {
+	x.conflicts = x.conflicts[:0]
+	for i, content := range x.contents {
+		if content.Conflicts(x.stored[i]) {
+			x.conflicts = append(x.conflicts, i)
+		}
+	}
+	return x.conflicts
 }
 
 // search looks for what is absent so far in one more run.
@@ -284,12 +304,12 @@ func (x *Index) search(r *run) error {
 	left := x.absent[:0]
 	for _, p := range x.absent {
 		if r.filter.has(p.hash) {
-			seq, ok, err := r.find(p.hash, x.key(p.at))
+			seq, content, ok, err := r.find(p.hash, x.key(p.at))
 			if err != nil {
 				return err
 			}
 			if ok {
-				x.seqs[p.at] = seq
+				x.seqs[p.at], x.stored[p.at] = seq, content
 				continue
 			}
 		}
@@ -336,7 +356,7 @@ func (x *Index) Changes() []Change {
 func (x *Index) Committed(stored []bool, last int64, changes []Change) {
 	for _, p := range x.probes {
 		if stored[p.at] {
-			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at))
+			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at), x.contents[p.at])
 		}
 	}
 	if len(x.newest.entries) >= x.newestKeys {
@@ -377,8 +397,12 @@ func (x *Index) install(changes []Change) {
 		crash.Here(crash.RunsReplaced)
 	}
 	for _, r := range gone {
-		_ = r.file.Close()    // it was only read
-		_ = os.Remove(r.path) // or at the next start
+		_ = r.file.Close() // it was only read
+	}
+	for _, c := range changes {
+		for _, r := range c.Remove {
+			_ = os.Remove(filepath.Join(x.dir, r.File)) // or at the next start; a damaged one may be gone
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,12 +17,16 @@ const (
 	blockBytes   = 4096
 	blockHeader  = 4 + 2
 	trailerBytes = 8*6 + 4 + len(runMagic)
-	runMagic     = "sekali run 1"
+	runMagic     = runName + "2"
+	runName      = "sekali run " // of every version
 )
 
 // ErrDamaged is wrapped by errors that mean a run's file is not what this package wrote. An Index removes such a file:
 // the next Open makes it again from the events.
 var ErrDamaged = errors.New("run of keys is damaged")
+
+// errVersion means a run's file that another version of this package wrote, which is made again as well.
+var errVersion = fmt.Errorf("%w: it has another version's form", ErrDamaged)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -76,8 +81,10 @@ func openRun(dir string, named Run) (_ *run, err error) {
 	first, last, keys, blocks, words, indexSum := n[0], n[1], n[2], n[3], n[4], n[5]
 	sum := binary.LittleEndian.Uint32(trailer[48:])
 	switch {
-	case string(trailer[52:]) != runMagic || sum != crc32.Checksum(trailer[:48], castagnoli):
+	case !bytes.HasPrefix(trailer[52:], []byte(runName)) || sum != crc32.Checksum(trailer[:48], castagnoli):
 		return nil, fmt.Errorf("%w: its trailer", ErrDamaged)
+	case string(trailer[52:]) != runMagic:
+		return nil, errVersion
 	case info.Size() != blocks*blockBytes+8*(words+blocks)+int64(trailerBytes):
 		return nil, fmt.Errorf("%w: %d bytes do not hold %d blocks", ErrDamaged, info.Size(), blocks)
 	case Run{named.File, first, last, keys} != named:
@@ -132,17 +139,17 @@ func (r *run) openBlock(i int, buf []byte) (entries []byte, count int, err error
 }
 
 // find looks a key up that the filter let through.
-func (r *run) find(hash uint64, k key) (seq int64, ok bool, err error) {
+func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err error) {
 	// The last block that begins below the hash, and those behind it that begin with it: equal hashes may cross blocks.
 	at := max(0, sort.Search(len(r.fences), func(i int) bool { return r.fences[i] >= hash })-1)
 	for ; at < len(r.fences) && r.fences[at] <= hash; at++ {
 		if r.blockAt != at {
 			r.blockAt = -1
 			if _, err := r.file.ReadAt(r.block, int64(at)*blockBytes); err != nil {
-				return 0, false, fmt.Errorf("%s: %w", r.File, err)
+				return 0, 0, false, fmt.Errorf("%s: %w", r.File, err)
 			}
 			if _, _, err := r.openBlock(at, r.block); err != nil {
-				return 0, false, err
+				return 0, 0, false, err
 			}
 			r.blockAt = at
 		}
@@ -150,18 +157,18 @@ func (r *run) find(hash uint64, k key) (seq int64, ok bool, err error) {
 		for range count {
 			e, rest, ok := nextEntry(data, r.First)
 			if !ok {
-				return 0, false, &damage{r, at}
+				return 0, 0, false, &damage{r, at}
 			}
 			if e.hash > hash {
-				return 0, false, nil
+				return 0, 0, false, nil
 			}
 			if e.hash == hash && string(e.key) == string(k) {
-				return e.seq, true, nil
+				return e.seq, e.content, true, nil
 			}
 			data = rest
 		}
 	}
-	return 0, false, nil
+	return 0, 0, false, nil
 }
 
 // cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's look-ups.

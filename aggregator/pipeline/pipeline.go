@@ -84,6 +84,7 @@ type Counters struct {
 	UniqueProcessed  int64
 	DuplicateDropped int64
 	Failed           int64 // accepted, and refused by the database: dead letters
+	Conflicts        int64 // of DuplicateDropped, those that say something else than what is stored
 	Rejected         int64
 	Expired          int64 // of UniqueProcessed, those whose content is gone
 	QueueDepth       int64 // events accepted and not committed, in memory and in the journal
@@ -139,7 +140,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	}
 	p.counters = Counters{
 		Received:        state.UniqueProcessed + state.DuplicateDropped + state.Failed,
-		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed,
+		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed, Conflicts: state.Conflicts,
 		Rejected: state.Rejected, Expired: state.Expired, LastSeq: state.LastSeq, Commits: state.Commits,
 	}
 	p.lookForRoom()

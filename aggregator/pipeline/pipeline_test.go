@@ -153,7 +153,7 @@ func TestPipelineAgainstAMap(t *testing.T) {
 		defer r.remove()
 		r.start()
 		model := map[int]int{} // id → first payload
-		payload := 0
+		payload, conflicts := 0, int64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"publish": func(t *rapid.T) {
 				level := rapid.SampledFrom([]Level{Memory, Journal, Store}).Draw(t, "level")
@@ -171,6 +171,9 @@ func TestPipelineAgainstAMap(t *testing.T) {
 					if !known {
 						model[id] = payload
 					}
+					if model[id] != payload {
+						conflicts++
+					}
 				}
 				checkInvariant(t, r.p.Counters())
 			},
@@ -185,8 +188,8 @@ func TestPipelineAgainstAMap(t *testing.T) {
 			},
 		})
 		c := r.drain()
-		if c.UniqueProcessed != int64(len(model)) {
-			t.Fatalf("%d stored, want %d", c.UniqueProcessed, len(model))
+		if c.UniqueProcessed != int64(len(model)) || c.Conflicts != conflicts {
+			t.Fatalf("%d stored, want %d; %d conflicts, want %d", c.UniqueProcessed, len(model), c.Conflicts, conflicts)
 		}
 		r.stop()
 		for id, want := range stored(t, r.dir) {

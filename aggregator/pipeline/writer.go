@@ -337,7 +337,7 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	w.mu.Lock()
 	c := &w.counters
 	c.UniqueProcessed, c.DuplicateDropped = out.State.UniqueProcessed, out.State.DuplicateDropped
-	c.Failed = out.State.Failed
+	c.Failed, c.Conflicts = out.State.Failed, out.State.Conflicts
 	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
 	w.rejected -= batch.Rejected
 	w.state = out.State

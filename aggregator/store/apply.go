@@ -70,7 +70,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	err := c.transaction(func() error {
 		stage.Dedup.Enter()
 		a.bound.rows, a.bound.rowTexts = b.Rows, a.bound.rowTexts[:0]
-		seqs, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
+		seqs, conflicts, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
 		}
@@ -103,6 +103,11 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		s.UniqueProcessed += stored
 		s.DuplicateDropped += int64(len(b.Rows)-len(out.Failed)) - stored
 		s.Failed += int64(len(out.Failed))
+		for _, row := range conflicts {
+			if !out.Failed[row] { // a dead letter's repeat: nothing is stored that it could say otherwise
+				s.Conflicts++
+			}
+		}
 		s.Rejected += b.Rejected
 		s.LastSeq += int64(len(b.Rows))
 		if len(b.Rows) > 0 {
@@ -181,7 +186,7 @@ func (a *Applier) eachTopic(c *conn, topics map[string]int64, sql string) error 
 }
 
 const updateState = `UPDATE state SET commits = ?, unique_processed = ?, duplicate_dropped = ?, rejected = ?,
-  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, expired = ?, expired_seq = ?, last_received_at = ?`
+  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, expired = ?, expired_seq = ?, conflicts = ?, last_received_at = ?`
 
 func (a *Applier) writeState(c *conn, state State) error {
 	s, err := c.prepare(updateState)
@@ -189,7 +194,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return fmt.Errorf("state: %w", err)
 	}
 	for i, v := range []int64{state.Commits, state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq,
-		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed, state.Expired, state.ExpiredSeq} {
+		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed, state.Expired, state.ExpiredSeq, state.Conflicts} {
 		err = errors.Join(err, s.bindInt(int32(i+1), v))
 	}
 	last, free, e := c.text(state.LastReceivedAt)
@@ -197,7 +202,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 		return e
 	}
 	defer free()
-	err = errors.Join(err, s.bindText(12, last))
+	err = errors.Join(err, s.bindText(13, last))
 	if err == nil {
 		_, err = s.run()
 	}

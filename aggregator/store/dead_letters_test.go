@@ -22,7 +22,7 @@ func refuseBad(t *testing.T, s *Store) {
 }
 
 // TestRefusedEventsAreSetAside: an event that the database refuses is a dead letter, neither stored nor a duplicate, its
-// neighbours are stored, and a repeat is tried again.
+// neighbours are stored, and a repeat is tried again. Nothing conflicts with it.
 func TestRefusedEventsAreSetAside(t *testing.T) {
 	for _, design := range designs {
 		t.Run(string(design.Dedup+"-")+string(design.Layout), func(t *testing.T) {
@@ -37,6 +37,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 				return Row{Event: event.Event{Topic: topic, ID: id, Timestamp: "2026-11-23T06:41:10Z", Payload: `{"x": 1}`}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
 			}
 			rows := []Row{row("good", "1"), row("bad", "1"), row("good", "2"), row("good", "1"), row("bad", "1"), row("bad", "2"), row("good", "3")}
+			rows[4].Payload = `{"x": 2}` // repeats a refused row, and says something else
 			apply := NewApplier(s)
 			out, err := apply.Apply(state, Batch{Rows: rows})
 			if err != nil {
@@ -45,7 +46,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 			if got, want := fmt.Sprint(out.Stored, out.Failed), "[true false true false false false true] map[1:true 4:true 5:true]"; got != want {
 				t.Fatalf("%s, want %s", got, want)
 			}
-			if s := out.State; s.UniqueProcessed != 3 || s.DuplicateDropped != 1 || s.Failed != 3 || s.LastSeq != 7 {
+			if s := out.State; s.UniqueProcessed != 3 || s.DuplicateDropped != 1 || s.Failed != 3 || s.Conflicts != 0 || s.LastSeq != 7 {
 				t.Fatalf("%+v", s)
 			}
 			letters, err := s.DeadLetters(t.Context(), 0, 10)
@@ -57,7 +58,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 			if err := s.writer.exec("DROP TRIGGER refuse"); err != nil {
 				t.Fatal(err)
 			}
-			if out, err = apply.Apply(out.State, Batch{Rows: rows}); err != nil || out.State.UniqueProcessed != 5 || out.State.Failed != 3 {
+			if out, err = apply.Apply(out.State, Batch{Rows: rows}); err != nil || out.State.UniqueProcessed != 5 || out.State.Failed != 3 || out.State.Conflicts != 1 {
 				t.Fatalf("%+v, %v", out.State, err)
 			}
 			if err := s.Close(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"sekali/aggregator/dedup"
+	"sekali/aggregator/event"
 )
 
 // Dedup is how duplicates are recognised; a database keeps the way it was made with.
@@ -31,8 +32,9 @@ func ParseDedup(name string) (Dedup, error) {
 // deduper decides which events of a batch are new. It belongs to the writer.
 type deduper interface {
 	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
-	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0.
-	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, err error)
+	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; and the rows that are
+	// conflicts. Both are valid until the next call.
+	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, err error)
 	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
 	committed(stored []bool, last int64)
 	// forget is called inside the transaction for a new row that could not be stored after all.
@@ -79,7 +81,7 @@ func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config,
 	if err != nil {
 		return config, fmt.Errorf("dedup_runs: %w", err)
 	}
-	config.Events = func(from, to int64, each func(seq int64, topic, id string) error) error {
+	config.Events = func(from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
 		return l.identities(c, from, to, each)
 	}
 	return config, nil
@@ -112,18 +114,30 @@ func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
 	return dedup.Check(config)
 }
 
-func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, error) {
+func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, error) {
 	d.changes = d.index.Changes()
 	for _, change := range d.changes {
 		if err := record(c, change); err != nil {
-			return nil, fmt.Errorf("dedup_runs: %w", err)
+			return nil, nil, fmt.Errorf("dedup_runs: %w", err)
 		}
 	}
 	d.index.Begin(firstSeq)
 	for i := range b.rows {
-		d.index.Add(b.rows[i].Topic, b.rows[i].ID)
+		d.index.Add(b.rows[i].Topic, b.rows[i].ID, contentOf(&b.rows[i].Event))
 	}
-	return d.index.Decide()
+	seqs, err := d.index.Decide()
+	if err != nil {
+		return nil, nil, err
+	}
+	return seqs, d.index.Conflicts(), nil
+}
+
+// contentOf is an event's content. Every event has a timestamp: one without has expired.
+func contentOf(e *event.Event) dedup.Content {
+	if e.Timestamp == "" {
+		return 0
+	}
+	return dedup.ContentOf(e.Timestamp, e.Source, e.Payload)
 }
 
 // record writes a change of the list of runs.

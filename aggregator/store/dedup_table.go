@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"sekali/aggregator/dedup"
 )
 
 //go:embed dedup_table.sql
@@ -15,8 +17,9 @@ var tableSchema string
 
 // tableDedup decides with INSERT OR IGNORE into dedup_store: the reference.
 type tableDedup struct {
-	order []key
-	seqs  []int64
+	order     []key
+	seqs      []int64
+	conflicts []int
 }
 
 // key is a row's place in the order of dedup_store. Most comparisons end at the
@@ -27,37 +30,63 @@ type key struct {
 	prefix uint64
 }
 
-const insertDedup = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq) VALUES (?, ?, ?)"
+const (
+	insertDedup   = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq, content) VALUES (?, ?, ?, ?)"
+	selectContent = "SELECT content FROM dedup_store WHERE topic = ? AND event_id = ?"
+)
 
 // decide inserts the identities, in key order, so that neighbours on a page of the
 // index are written together.
-func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, error) {
+func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, error) {
 	rows := b.rows
 	texts, err := b.texts(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := c.prepare(insertDedup)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.sort(rows)
-	d.seqs = append(d.seqs[:0], make([]int64, len(rows))...)
+	d.seqs, d.conflicts = append(d.seqs[:0], make([]int64, len(rows))...), d.conflicts[:0]
 	for _, k := range d.order {
 		r := &texts[k.row]
 		seq := firstSeq + int64(k.row)
-		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq)); err != nil {
-			return nil, err
+		content := contentOf(&rows[k.row].Event)
+		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq), s.bindInt(4, int64(content))); err != nil {
+			return nil, nil, err
 		}
 		inserted, err := s.run()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if inserted == 1 {
 			d.seqs[k.row] = seq
+			continue
+		}
+		stored, err := storedContent(c, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if content.Conflicts(stored) {
+			d.conflicts = append(d.conflicts, int(k.row))
 		}
 	}
-	return d.seqs, nil
+	return d.seqs, d.conflicts, nil
+}
+
+// storedContent is the content of the event that is stored under a row's identity.
+func storedContent(c *conn, r *rowText) (dedup.Content, error) {
+	s, err := c.prepare(selectContent)
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id)); err != nil {
+		return 0, err
+	}
+	_, err = s.step()
+	content := dedup.Content(s.columnInt(0)) // 0 for NULL
+	return content, errors.Join(err, s.reset())
 }
 
 // committed: the table is in the transaction itself.

@@ -64,7 +64,9 @@ func TestExpiredEventsStayDuplicates(t *testing.T) {
 						seen[identity], model = true, append(model, stored{out.FirstSeq + int64(i), r.Topic, r.ReceivedAt})
 					}
 				}
-				state = out.State
+				if state = out.State; state.Conflicts != 0 {
+					t.Fatalf("%d conflicts between events that all say the same", state.Conflicts)
+				}
 			case 1:
 				before := at(clock.Add(-time.Duration(rapid.IntRange(-1, 20).Draw(t, "age")) * time.Second))
 				most := rapid.IntRange(1, 5).Draw(t, "blocks")

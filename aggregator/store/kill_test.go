@@ -55,7 +55,7 @@ func killRows(batch int64) []Row {
 		if random.IntN(3) == 0 {
 			id = random.Int64N(id + 1)
 		}
-		rows[i] = Row{Event: event.Event{Topic: "t", ID: fmt.Sprint(id), Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+		rows[i] = Row{Event: event.Event{Topic: "t", ID: fmt.Sprint(id), Timestamp: "2026-11-23T06:41:10Z", Payload: fmt.Sprint(batch % 3)}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
 	}
 	return rows
 }
@@ -85,10 +85,15 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	known := map[string]bool{}
+	known := map[string]string{} // the payload by id
+	conflicts := int64(0)
 	for batch := range state.Commits {
 		for _, r := range killRows(batch) {
-			known[r.ID] = true
+			if first, ok := known[r.ID]; !ok {
+				known[r.ID] = r.Payload
+			} else if first != r.Payload {
+				conflicts++
+			}
 		}
 	}
 	var runs, events int64
@@ -98,6 +103,9 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 	t.Logf("%d batches, %d runs", state.Commits, runs)
 	if state.UniqueProcessed != int64(len(known)) || events != int64(len(known)) || state.UniqueProcessed+state.DuplicateDropped != state.Commits*killBatch {
 		t.Fatalf("%d events, %+v, want %d unique of %d", events, state, len(known), state.Commits*killBatch)
+	}
+	if state.Conflicts != conflicts {
+		t.Fatalf("%d conflicts, want %d", state.Conflicts, conflicts)
 	}
 	if runs == 0 {
 		t.Fatal("no run was written: the test has seen nothing")

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"sekali/aggregator/dedup"
 )
 
 // Layout is how the events lie in the database; a database keeps the one it was made with.
@@ -42,7 +44,7 @@ type layout interface {
 	// page calls each for the events of a page. Their texts are valid until it returns.
 	page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error
 	// identities calls each for every event with from <= seq <= to, in the order of seq.
-	identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error
+	identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error
 	// checks are queries that count what must not be.
 	checks() []check
 }

@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+
+	"sekali/aggregator/dedup"
 )
 
 //go:embed layout_blocks.sql
@@ -176,13 +178,13 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 const selectIdentities = `SELECT first_seq, directory, data, checksum FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
 
-func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error {
+func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
 	return c.rows(selectIdentities, func(s *statement) error {
 		first := s.columnInt(0)
 		var failed error
 		err := eachEvent(storedBlock{first, s.columnText(1), s.columnText(2), uint32(s.columnInt(3))}, func(seq int64, r Row) bool {
 			if seq >= from && seq <= to {
-				failed = each(seq, r.Topic, r.ID)
+				failed = each(seq, r.Topic, r.ID, contentOf(&r.Event))
 			}
 			return failed == nil
 		})

@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"errors"
 	"unsafe"
+
+	"sekali/aggregator/dedup"
 )
 
 //go:embed layout_rows.sql
@@ -83,9 +85,9 @@ func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(se
 // view is the text in b, for as long as b stays as it is.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func (*rowsLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string) error) error {
-	return c.rows("SELECT seq, topic, event_id FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
-		return each(s.columnInt(0), s.columnText(1), s.columnText(2))
+func (*rowsLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
+	return c.rows("SELECT seq, topic, event_id, timestamp, source, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
+		return each(s.columnInt(0), s.columnText(1), s.columnText(2), dedup.ContentOf(s.columnText(3), s.columnText(4), s.columnText(5)))
 	}, from, to)
 }
 

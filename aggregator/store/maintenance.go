@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"sekali/aggregator/dedup"
 )
 
 // openReadOnly opens the database in dir as it is; an aggregator may be running on it.
@@ -61,6 +63,7 @@ var checks = []check{
 	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
 	{"numbers used that are neither stored nor a duplicate's nor a dead letter's", "SELECT abs(last_seq - unique_processed - duplicate_dropped - failed) FROM state"},
 	{"dead letters that failed does not count", "SELECT abs((SELECT coalesce(sum(attempts), 0) FROM dead_letters) - (SELECT failed FROM state))"},
+	{"conflicts beyond the duplicates", "SELECT max(0, conflicts - duplicate_dropped) FROM state"},
 	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
 	{"events received before their predecessor", `SELECT count(*) FROM (SELECT received_at, lag(received_at) OVER (ORDER BY seq) AS before
 		FROM events) WHERE received_at < before`},
@@ -122,7 +125,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	}
 	s := &state
 	err = db.QueryRowContext(ctx, selectState).Scan(&s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected, &s.LastSeq,
-		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed, &s.Expired, &s.ExpiredSeq)
+		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed, &s.Expired, &s.ExpiredSeq, &s.Conflicts)
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}
@@ -156,6 +159,6 @@ func readAll(events layout, dir string) error {
 	if err != nil {
 		return err
 	}
-	err = events.identities(c, 0, math.MaxInt64, func(int64, string, string) error { return nil })
+	err = events.identities(c, 0, math.MaxInt64, func(int64, string, string, dedup.Content) error { return nil })
 	return errors.Join(err, c.close())
 }

@@ -25,7 +25,8 @@ CREATE TABLE state (
   journal_applied   INTEGER NOT NULL, -- but for this many of its events
   failed            INTEGER NOT NULL DEFAULT 0, -- dead letters, every attempt counted
   expired           INTEGER NOT NULL DEFAULT 0, -- events whose content is gone, by -retention: of unique_processed
-  expired_seq       INTEGER NOT NULL DEFAULT 0  -- all up to here
+  expired_seq       INTEGER NOT NULL DEFAULT 0, -- all up to here
+  conflicts         INTEGER NOT NULL DEFAULT 0  -- of duplicate_dropped, those that say something else than what is stored
 ) STRICT;
 
-INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0);
+INSERT INTO state VALUES (1, 0, 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0);

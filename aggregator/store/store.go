@@ -55,6 +55,7 @@ type State struct {
 	Failed           int64
 	Expired          int64 // of UniqueProcessed, those whose content is gone …
 	ExpiredSeq       int64 // … which are all up to here
+	Conflicts        int64 // of DuplicateDropped, those that say something else than what is stored
 	LastSeq          int64
 	LastReceivedAt   string           // RFC 3339, "" before the first event
 	Journal          journal.Position // the next frame to apply …
@@ -253,15 +254,18 @@ func migrate(c *conn, version int64) error {
 		if err := readDesign(c, &d); err != nil {
 			return err
 		}
-		// Without expiry: events and dedup_store showed what there was.
+		// Without expiry and conflicts: events and dedup_store showed what there was.
 		if d.Layout == LayoutBlocks {
 			sql += "DROP VIEW events;"
 		}
 		if d.Dedup == DedupRuns {
 			sql += "DROP VIEW dedup_store;"
+		} else {
+			sql += "ALTER TABLE dedup_store ADD COLUMN content INTEGER;"
 		}
 		return c.exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
-			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
+			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
 	})
 }
 
@@ -299,13 +303,13 @@ func readDesign(c *conn, d *Design) error {
 }
 
 const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
-  last_received_at, journal_segment, journal_offset, journal_applied, failed, expired, expired_seq FROM state`
+  last_received_at, journal_segment, journal_offset, journal_applied, failed, expired, expired_seq, conflicts FROM state`
 
 func readState(c *conn) (State, error) {
 	var s State
 	var segment, applied int64
 	err := c.row(selectState, &s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected,
-		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed, &s.Expired, &s.ExpiredSeq)
+		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed, &s.Expired, &s.ExpiredSeq, &s.Conflicts)
 	s.Journal.Segment, s.JournalApplied = uint64(segment), int(applied)
 	if err != nil {
 		return State{}, fmt.Errorf("read the state: %w", err)
