@@ -79,7 +79,8 @@ func headroom(panel Panel, legend bool) float64 {
 	case highest == 0:
 		return 1
 	case legend:
-		return highest * 1.35
+		// A line of the legend takes an eighth of a panel.
+		return highest * max(1.35, 1/(1-0.129*float64(min(4, len(panel.Lines)))))
 	}
 	return highest * 1.1
 }
