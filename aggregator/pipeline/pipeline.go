@@ -258,7 +258,7 @@ func (p *Pipeline) Counters() Counters {
 	c.QueueBytes += p.pendingBytes
 	c.Failing = p.failing()
 	if c.Failing == nil {
-		c.Failing = p.noRoom(0)
+		c.Failing = p.noRoom(readyBytes)
 	}
 	if p.closed && c.Failing == nil {
 		c.Failing = ErrShuttingDown

@@ -8,6 +8,8 @@ const (
 	RoomPerByte = 3
 	// RoomLeast stays free whatever waits: a WAL of calmCheckpointPages, which a checkpoint needs twice.
 	RoomLeast = 8 << 20
+	// readyBytes is how large a request must still fit for the pipeline to be ready: where none of usual size does, it is not.
+	readyBytes = 1 << 20
 )
 
 // noRoom says why nothing more is taken: what waits in the journal would not fit into the store any more. A backlog that has filled the disk
