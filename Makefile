@@ -85,12 +85,15 @@ soak: ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: 
 	@mkdir -p results/soak
 	SEKALI_SOAK=$(CURDIR)/results/soak SEKALI_SOAK_TIME=$(SOAK_TIME) go test -count=1 -timeout 3h -run '^TestSoak$$' ./integration; code=$$?; cat results/soak/soak.txt; exit $$code
 
+# Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has no failing input.
 fuzz: ## each fuzz target for FUZZ_TIME (20s)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
 	while IFS=: read -r file target; do \
 		echo "$$(dirname $$file) $${target#func }"; \
 		[ -d "$$(dirname $$file)/testdata/fuzz/$${target#func }" ] || { echo "has no corpus"; exit 1; }; \
-		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 10x "./$$(dirname $$file)" || exit 1; \
+		log=$$(go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZ_TIME) -fuzzminimizetime 10x "./$$(dirname $$file)" 2>&1); code=$$?; \
+		echo "$$log"; \
+		case "$$code$$log" in 0*) ;; *"Failing input"*) exit 1 ;; *"    context deadline exceeded"*) echo "no failing input: the end of the time, reported as a failure" ;; *) exit 1 ;; esac; \
 	done
 
 compose-test: ## docker-compose.yml for real: needs a Docker engine
