@@ -5,7 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
-	runtime "runtime/metrics"
+	runtimemetrics "runtime/metrics"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -85,8 +85,8 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store, public *api
 
 // heapLive is what the last collection found in use.
 func heapLive() int64 {
-	sample := []runtime.Sample{{Name: "/gc/heap/live:bytes"}}
-	runtime.Read(sample)
+	sample := []runtimemetrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	runtimemetrics.Read(sample)
 	return int64(sample[0].Value.Uint64())
 }
 

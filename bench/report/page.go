@@ -50,6 +50,7 @@ type pageView struct {
 	Charts    pageCharts
 	Stages    [][5]string    // nil: no CPU profile
 	Generator *profile.Table // its CPU; nil: no profile
+	Allocated string         // by the generator, bytes per stored event
 	Flame     template.HTML  // an SVG
 	UPlot     template.JS
 	Script    template.JS
@@ -95,6 +96,7 @@ func page(dir string) ([]byte, error) {
 	}
 	v.Flame = template.HTML(flame) // made by us, its names escaped
 	v.Stages, v.Generator = stageRows(tables, raw.Run.Summary), tableOf(tables, "generator-cpu")
+	v.Allocated = generatorAllocated(tables, raw.Run.Summary)
 	if v.UPlot, v.Style, err = uPlot(); err != nil {
 		return nil, err
 	}

@@ -153,6 +153,7 @@ type view struct {
 	ProfileOf  string
 	Stages     string         // CPU and allocations by stage, a table
 	Generator  *profile.Table // its CPU; nil: the result has none
+	Allocated  string         // by the generator, bytes per stored event
 	Flame      picture
 	Faults     *result.Faults // nil: none
 	FaultTable string
@@ -216,6 +217,7 @@ func (s *set) markdown() ([]byte, []picture, error) {
 				if t.Kind == "cpu" && v.Profile == nil {
 					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
 					v.Stages, v.Generator = stageTable(r.Profiles, r.Summary), tableOf(r.Profiles, "generator-cpu")
+					v.Allocated = generatorAllocated(r.Profiles, r.Summary)
 					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
 						Alt: "Flame graph of the aggregator's CPU time, by stage and function"}
 					pictures = append(pictures, v.Flame)
@@ -273,6 +275,15 @@ func tableOf(profiles []profile.Table, kind string) *profile.Table {
 		return &profiles[i]
 	}
 	return nil
+}
+
+// generatorAllocated is what a stored event cost the generator, in bytes: by its profile, which samples.
+func generatorAllocated(profiles []profile.Table, s result.Summary) string {
+	allocs, stored := tableOf(profiles, "generator-allocs"), s.ThroughputStoredPerS*s.ProcessedS
+	if allocs == nil || stored == 0 {
+		return withheld
+	}
+	return figureOf(float64(allocs.Total) / stored)
 }
 
 // stageTable shares out what a stored event cost.

@@ -91,6 +91,10 @@ func TestABSetsDisturbedPairsAside(t *testing.T) {
 				if err := os.MkdirAll(filepath.Join(dir, "noise-1"), 0o755); err != nil {
 					t.Fatal(err)
 				}
+				// A pair that is run again comes behind all others: the sides go on taking turns.
+				if want := []string{"a", "b", "b", "a"}[runs%4]; filepath.Base(c.Out) != want {
+					t.Errorf("run %d is of %s, want %s", runs, filepath.Base(c.Out), want)
+				}
 				reasons := test.invalid[runs]
 				held := name != "lost events" || runs != 5
 				runs++
