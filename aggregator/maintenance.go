@@ -32,8 +32,7 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	if err != nil {
 		faults = append(faults, err.Error())
 	} else {
-		fmt.Fprintf(w, "journal: %d events wait to be applied, in %d frames; %d bytes of a torn tail\n",
-			waiting.Events-state.JournalApplied, waiting.Frames, waiting.TornBytes)
+		fmt.Fprintf(w, "journal: %d events wait to be applied, in %d frames\n", waiting.Events-state.JournalApplied, waiting.Frames)
 	}
 	for _, fault := range faults {
 		fmt.Fprintln(w, "fault:", fault)

@@ -7,9 +7,8 @@ import (
 
 // Waiting is what a journal holds beyond a position.
 type Waiting struct {
-	Frames    int
-	Events    int
-	TornBytes int64 // of a frame that a crash has cut; Open would cut it off
+	Frames int
+	Events int
 }
 
 // Check reads the journal in dir as Open would, and changes nothing.
@@ -25,28 +24,19 @@ func Check(dir string, committed Position) (w Waiting, err error) {
 	for len(numbers) > 0 && numbers[0] < committed.Segment {
 		numbers = numbers[1:]
 	}
-	if err := contiguous(numbers, committed); err != nil {
+	found, _, err := j.openAll(numbers, committed, os.O_RDONLY)
+	defer func() {
+		for _, s := range found {
+			err = errors.Join(err, s.file.Close())
+		}
+	}()
+	if err != nil {
 		return Waiting{}, err
 	}
-	for i, segment := range numbers {
-		last := i == len(numbers)-1
-		f, err := os.Open(j.path(segment))
-		if err != nil {
-			return Waiting{}, err
-		}
-		frames, end, size, err := examine(f, segment, committed, last)
-		err = errors.Join(err, f.Close())
-		if last && size < headerBytes && segment != committed.Segment {
-			return w, nil // a crash came while it was begun
-		}
-		if err != nil {
-			return Waiting{}, err
-		}
-		w.Frames += len(frames)
-		for _, frame := range frames {
-			w.Events += frame.Events
-		}
-		w.TornBytes = size - end
+	frames, _, err := examine(found, committed)
+	for _, frame := range frames {
+		w.Frames++
+		w.Events += frame.Events
 	}
-	return w, nil
+	return w, err
 }

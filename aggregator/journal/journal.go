@@ -14,7 +14,8 @@
 // frame is always the last thing in the last segment. A damaged frame anywhere
 // else is not a crash but a broken disk: Open refuses, and says where.
 //
-// Segments are removed once the store has committed all their frames.
+// Once the store has committed all its frames a segment's file is written over by a later one, or removed. Each segment says where the one before
+// it ends, and its frames are checked under a seed of its own: what an earlier use has left in the file is not a frame.
 package journal
 
 import (
@@ -35,19 +36,11 @@ import (
 )
 
 const (
-	// SegmentBytes is the size at which a new segment is begun: small enough that
-	// a committed backlog soon gives its space back, large enough that creating
-	// files is rare (a guess: about once a second at 300 000 events/s).
-	SegmentBytes = 64 << 20 / crash.Smaller
-	// MinSegmentBytes is the size at which one is begun on a disk that is nearly full.
-	MinSegmentBytes = 1 << 20 / crash.Smaller
 	// MaxFrameBytes bounds one frame's body, so that a reader knows what to hold.
 	MaxFrameBytes = 32 << 20
 
-	segmentMagic = "sekali journal 1"
-	headerBytes  = int64(len(segmentMagic) + 8 + 4) // magic, segment number, checksum
-	frameMagic   = uint32(0x534b4652)
-	frameBytes   = 24 // magic, checksum, body length, events, time
+	frameMagic = uint32(0x534b4652)
+	frameBytes = 24 // magic, checksum, body length, events, time
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -74,19 +67,25 @@ type Frame struct {
 // End is the position after the frame.
 func (f Frame) End() Position { return Position{f.Start.Segment, f.Start.Offset + f.Bytes} }
 
-// Journal is open for appending. Append and Repair have one caller, the committer;
+// Journal is open for appending. Append, Repair and Fit have one caller, the committer;
 // Read and Release may run beside it.
 type Journal struct {
-	dir string
+	dir     string
+	closing chan struct{} // closed by Close
 
 	// Owned by the committer.
-	tail   Position // where the next frame goes
-	buf    []byte   // the frame being written
-	most   int64    // at which the tail's segment ends
-	broken bool     // the tail's segment may hold bytes nobody acknowledged
+	current *segment // which the next frame goes to …
+	tail    Position // … and where
+	buf     []byte   // the frame being written
+	most    int64    // at which the current segment ends
+	broken  bool     // it may hold bytes nobody acknowledged
 
-	mu       sync.Mutex
-	segments map[uint64]*os.File // guarded by mu; open segments by number
+	mu         sync.Mutex          // guards all below
+	segments   map[uint64]*segment // that may hold what is not yet applied, by number
+	spares     []*segment          // released, to be written over
+	keep       int                 // so many of them
+	givingBack sync.WaitGroup      // files that are being removed
+	notRemoved error               // what has become of some of them
 }
 
 // Open opens the journal in dir, creating it if need be, and returns the frames
@@ -95,7 +94,7 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	j := &Journal{dir: dir, most: SegmentBytes, segments: map[uint64]*os.File{}}
+	j := &Journal{dir: dir, closing: make(chan struct{}), most: SegmentBytes, keep: spareSegments, segments: map[uint64]*segment{}}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("journal: %w", errors.Join(err, j.Close()))
@@ -111,60 +110,31 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 		}
 		numbers = numbers[1:]
 	}
-	if numbers, err = j.dropUnbegun(numbers, committed); err != nil {
+	found, unbegun, err := j.openAll(numbers, committed, os.O_RDWR)
+	for _, s := range found {
+		j.segments[s.number] = s
+	}
+	if err != nil {
 		return nil, nil, err
 	}
-	if err := contiguous(numbers, committed); err != nil {
-		return nil, nil, err
-	}
-	for i, segment := range numbers {
-		frames, err := j.recover(segment, committed, i == len(numbers)-1)
-		if err != nil {
-			return nil, nil, err
-		}
-		backlog = append(backlog, frames...)
-	}
-	if len(numbers) == 0 {
-		if err := j.begin(committed.Segment + 1); err != nil {
+	if unbegun != 0 {
+		if err := os.Remove(j.path(unbegun)); err != nil {
 			return nil, nil, err
 		}
 	}
-	return j, backlog, nil
-}
-
-// dropUnbegun removes a last segment whose header a crash has cut: begin had not
-// returned, so it holds nothing.
-func (j *Journal) dropUnbegun(numbers []uint64, committed Position) ([]uint64, error) {
-	if len(numbers) == 0 {
-		return numbers, nil
+	if len(found) == 0 {
+		return j, nil, j.begin(committed.Segment+1, noPrevious)
 	}
-	last := numbers[len(numbers)-1]
-	info, err := os.Stat(j.path(last))
-	if err != nil || info.Size() >= headerBytes {
-		return numbers, err
+	backlog, end, err := examine(found, committed)
+	if err != nil {
+		return nil, nil, err
 	}
-	if last == committed.Segment {
-		return nil, fmt.Errorf("%w: segment %d has %d bytes, the store has applied up to %d", ErrCorrupt, last, info.Size(), committed.Offset)
-	}
-	return numbers[:len(numbers)-1], os.Remove(j.path(last))
-}
-
-// contiguous refuses a journal from which a segment is missing: what it held may
-// have been acknowledged. A journal that is wholly absent is taken as the
-// operator's choice (a restored backup has none).
-func contiguous(numbers []uint64, committed Position) error {
-	want := max(committed.Segment, 1)
-	for _, n := range numbers {
-		if n != want {
-			return fmt.Errorf("%w: segment %d is missing (the store has applied up to segment %d)", ErrCorrupt, want, committed.Segment)
-		}
-		want++
-	}
-	return nil
-}
-
-func (j *Journal) path(segment uint64) string {
-	return filepath.Join(j.dir, fmt.Sprintf("%020d.log", segment))
+	j.current = found[len(found)-1]
+	j.tail = Position{j.current.number, end}
+	crash.Here(crash.JournalCut)
+	// The cut, and frames that were written when the process died but not yet
+	// synced, become durable before anything builds on them.
+	return j, backlog, truncate(j.current.file, end)
 }
 
 func (j *Journal) list() ([]uint64, error) {
@@ -184,56 +154,6 @@ func (j *Journal) list() ([]uint64, error) {
 	return numbers, nil
 }
 
-// begin creates a segment, durably: its header, and its name in the folder.
-func (j *Journal) begin(segment uint64) error {
-	f, err := os.OpenFile(j.path(segment), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	header := make([]byte, 0, headerBytes)
-	header = append(header, segmentMagic...)
-	header = binary.LittleEndian.AppendUint64(header, segment)
-	header = binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
-	crash.Here(crash.JournalBegin)
-	if _, err = f.WriteAt(header, 0); err == nil {
-		if err = fsync(f); err == nil {
-			err = syncDir(j.dir)
-		}
-	}
-	if err != nil {
-		return errors.Join(err, f.Close(), os.Remove(f.Name()))
-	}
-	j.mu.Lock()
-	j.segments[segment] = f
-	j.mu.Unlock()
-	j.tail = Position{segment, headerBytes}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fsync(d), d.Close())
-}
-
-// fsync makes f durable with all that is known of it.
-func fsync(f *os.File) error {
-	if crash.NoSync {
-		return nil
-	}
-	return f.Sync()
-}
-
-// fdatasync makes what was appended to f durable.
-func fdatasync(f *os.File) error {
-	if crash.NoSync {
-		return nil
-	}
-	return unix.Fdatasync(int(f.Fd()))
-}
-
 // Append writes one frame, the given requests' events back to back, and returns
 // when it is durable. After an error nothing of it counts as written, and the
 // journal takes no more until Repair has succeeded.
@@ -242,7 +162,7 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 		return Frame{}, errors.New("journal: append after a failure")
 	}
 	if j.tail.Offset >= j.most {
-		if err := j.begin(j.tail.Segment + 1); err != nil {
+		if err := j.begin(j.tail.Segment+1, j.tail.Offset); err != nil {
 			j.broken = true
 			return Frame{}, fmt.Errorf("journal: begin segment: %w", err)
 		}
@@ -260,9 +180,9 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	binary.LittleEndian.PutUint32(h[8:], uint32(body))
 	binary.LittleEndian.PutUint32(h[12:], uint32(events))
 	binary.LittleEndian.PutUint64(h[16:], uint64(receivedAt.UnixNano()))
-	binary.LittleEndian.PutUint32(h[4:], crc32.Checksum(j.buf[8:], castagnoli))
+	binary.LittleEndian.PutUint32(h[4:], crc32.Update(j.current.seed, castagnoli, j.buf[8:]))
 
-	f := j.file(j.tail.Segment)
+	f := j.current.file
 	if _, err := f.WriteAt(j.buf, j.tail.Offset); err != nil {
 		j.broken = true
 		return Frame{}, fmt.Errorf("journal: write: %w", err)
@@ -282,18 +202,17 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	return frame, nil
 }
 
-// Repair makes the journal usable after a failed Append: what the failed frame may
-// have left is cut off, and a new segment is begun. A page whose fsync has
-// failed may be dropped from memory while the file still shows it, so the old
-// segment is not written to again.
+// Repair makes the journal usable after a failed Append: a new segment is begun, which says where the old one ends. A page whose fsync has
+// failed may be dropped from memory while the file still shows it, so the old segment is not written to again.
 func (j *Journal) Repair() error {
 	if !j.broken {
 		return nil
 	}
-	if err := truncate(j.file(j.tail.Segment), j.tail.Offset); err != nil {
+	// What the failed frame has left is not needed, and a full disk may need the room.
+	if err := j.current.file.Truncate(j.tail.Offset); err != nil {
 		return fmt.Errorf("journal: repair: %w", err)
 	}
-	if err := j.begin(j.tail.Segment + 1); err != nil {
+	if err := j.begin(j.tail.Segment+1, j.tail.Offset); err != nil {
 		return fmt.Errorf("journal: repair: %w", err)
 	}
 	j.broken = false
@@ -307,43 +226,23 @@ func truncate(f *os.File, size int64) error {
 	return fsync(f)
 }
 
-func (j *Journal) file(segment uint64) *os.File {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.segments[segment]
-}
-
 // Read returns the body of a frame that Append or Open has returned and Release has
 // not given up, reading into buf if it is large enough.
 func (j *Journal) Read(frame Frame, buf []byte) ([]byte, error) {
-	f := j.file(frame.Start.Segment)
-	if f == nil {
+	j.mu.Lock()
+	s := j.segments[frame.Start.Segment]
+	j.mu.Unlock()
+	if s == nil {
 		return nil, fmt.Errorf("journal: segment %d is gone", frame.Start.Segment)
 	}
 	buf = slices.Grow(buf[:0], int(frame.Bytes))[:frame.Bytes]
-	if _, err := f.ReadAt(buf, frame.Start.Offset); err != nil {
+	if _, err := s.file.ReadAt(buf, frame.Start.Offset); err != nil {
 		return nil, fmt.Errorf("journal: read segment %d at %d: %w", frame.Start.Segment, frame.Start.Offset, err)
 	}
-	if crc32.Checksum(buf[8:], castagnoli) != binary.LittleEndian.Uint32(buf[4:]) {
+	if crc32.Update(s.seed, castagnoli, buf[8:]) != binary.LittleEndian.Uint32(buf[4:]) {
 		return nil, fmt.Errorf("%w: segment %d at %d changed after it was written", ErrCorrupt, frame.Start.Segment, frame.Start.Offset)
 	}
 	return buf[frameBytes:], nil
-}
-
-// Release removes the segments before the one of committed: the store has all
-// their events, durably.
-func (j *Journal) Release(committed Position) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var errs []error
-	for n, f := range j.segments {
-		if n < committed.Segment {
-			crash.Here(crash.JournalRelease)
-			errs = append(errs, f.Close(), os.Remove(j.path(n)))
-			delete(j.segments, n)
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // Free returns the bytes that the journal's disk has left.
@@ -355,19 +254,21 @@ func (j *Journal) Free() (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
-// Fit makes segments end earlier on a disk with so many bytes left: the one that is written to is not removed, however much of it the store
-// has, and is to take an eighth of the room at most. It has Append's caller.
-func (j *Journal) Fit(free int64) { j.most = min(max(free/8, MinSegmentBytes), SegmentBytes) }
-
 // Close closes the files. Everything acknowledged is already on disk.
 func (j *Journal) Close() error {
+	close(j.closing)
+	j.givingBack.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var errs []error
-	for n, f := range j.segments {
-		errs = append(errs, f.Close())
+	errs := []error{j.notRemoved}
+	for n, s := range j.segments {
+		errs = append(errs, s.file.Close())
 		delete(j.segments, n)
 	}
+	for _, s := range j.spares {
+		errs = append(errs, s.file.Close(), remove(j.path(s.number)))
+	}
+	j.spares = nil
 	return errors.Join(errs...)
 }
 

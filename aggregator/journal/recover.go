@@ -10,103 +10,122 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"sekali/aggregator/crash"
 )
 
 // errTorn is what a frame that a crash has cut looks like.
 var errTorn = errors.New("torn frame")
 
-// recover opens a segment for reading and returns its frames beyond committed. Only the
-// last segment may end in a torn frame, which is cut off.
-func (j *Journal) recover(segment uint64, committed Position, last bool) ([]Frame, error) {
-	f, err := os.OpenFile(j.path(segment), os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
+// openAll opens the segments of these numbers and reads their headers. A last one whose header a crash has cut holds nothing, for begin had
+// not returned: it is unbegun, and not among those found. What is found is to be closed, whatever the error.
+func (j *Journal) openAll(numbers []uint64, committed Position, flag int) (found []*segment, unbegun uint64, err error) {
+	for i, n := range numbers {
+		f, err := os.OpenFile(j.path(n), flag, 0)
+		if err != nil {
+			return found, 0, err
+		}
+		s, err := readHeader(f, n)
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+		if errors.Is(err, errUnbegun) && i == len(numbers)-1 && n != committed.Segment {
+			unbegun = n
+			break
+		}
+		if errors.Is(err, errUnbegun) {
+			err = fmt.Errorf("%w: segment %d has no whole header", ErrCorrupt, n)
+		}
+		if err != nil {
+			return found, 0, err
+		}
+		found = append(found, s)
 	}
-	j.mu.Lock()
-	j.segments[segment] = f
-	j.mu.Unlock()
-	frames, end, _, err := examine(f, segment, committed, last)
-	if err != nil || !last {
-		return frames, err
-	}
-	j.tail = Position{segment, end}
-	crash.Here(crash.JournalCut)
-	// The cut, and frames that were written when the process died but not yet
-	// synced, become durable before anything builds on them.
-	return frames, truncate(f, end)
+	return found, unbegun, contiguous(found, committed)
 }
 
-// examine returns a segment's frames beyond committed, where the last whole one ends, and
-// the file's size, which is larger only if a crash has cut the last frame. Any other
-// damage is an error.
-func examine(f *os.File, segment uint64, committed Position, last bool) (frames []Frame, end, size int64, err error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	size = info.Size()
-	if err := checkHeader(f, segment); err != nil {
-		return nil, 0, size, err
-	}
-	from := headerBytes
-	if segment == committed.Segment {
-		from = max(from, committed.Offset)
-	}
-	if from > size {
-		return nil, 0, size, fmt.Errorf("%w: segment %d has %d bytes, the store has applied up to %d", ErrCorrupt, segment, size, from)
-	}
-	frames, end, err = scan(f, segment, from, size)
-	switch {
-	case err == nil || !errors.Is(err, errTorn):
-		return frames, end, size, err
-	case !last:
-		return nil, 0, size, fmt.Errorf("%w: segment %d at %d, and later segments exist", ErrCorrupt, segment, end)
-	}
-	at, err := laterFrame(f, end+1, size)
-	if err == nil && at >= 0 {
-		err = fmt.Errorf("%w: segment %d at %d, but a whole frame follows at %d", ErrCorrupt, segment, end, at)
-	}
-	return frames, end, size, err
-}
-
-func checkHeader(f io.ReaderAt, segment uint64) error {
-	header := make([]byte, headerBytes)
-	if _, err := f.ReadAt(header, 0); err != nil && err != io.EOF {
-		return err
-	}
-	sum := len(header) - 4
-	if !bytes.HasPrefix(header, []byte(segmentMagic)) ||
-		crc32.Checksum(header[:sum], castagnoli) != binary.LittleEndian.Uint32(header[sum:]) ||
-		binary.LittleEndian.Uint64(header[len(segmentMagic):]) != segment {
-		return fmt.Errorf("%w: segment %d has no valid header", ErrCorrupt, segment)
+// contiguous refuses a journal from which a segment is missing: what it held may
+// have been acknowledged. A journal that is wholly absent, or was when it was begun, is taken as the
+// operator's choice (a restored backup has none).
+func contiguous(found []*segment, committed Position) error {
+	want := max(committed.Segment, 1)
+	for i, s := range found {
+		if i == 0 && s.previousEnd == noPrevious && s.number == committed.Segment+1 {
+			want = s.number
+		}
+		if s.number != want {
+			return fmt.Errorf("%w: segment %d is missing (the store has applied up to segment %d)", ErrCorrupt, want, committed.Segment)
+		}
+		want++
 	}
 	return nil
 }
 
+// examine returns the frames beyond committed, and where the last whole one ends in the last segment. What follows there is a frame
+// that a crash has cut, or of an earlier use of the file; any other damage is an error.
+func examine(found []*segment, committed Position) (frames []Frame, end int64, err error) {
+	for i, s := range found {
+		info, err := s.file.Stat()
+		if err != nil {
+			return nil, 0, err
+		}
+		last := i == len(found)-1
+		limit := info.Size()
+		if !last && found[i+1].previousEnd != unknownPrevious {
+			limit = found[i+1].previousEnd
+		}
+		from := s.begin
+		if s.number == committed.Segment {
+			from = max(from, committed.Offset)
+		}
+		if from > limit || limit > info.Size() {
+			return nil, 0, fmt.Errorf("%w: segment %d has %d bytes, want %d", ErrCorrupt, s.number, info.Size(), max(from, limit))
+		}
+		var more []Frame
+		more, end, err = scan(s, from, limit)
+		if errors.Is(err, errTorn) {
+			err = isCut(s, end, limit, last)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		frames = append(frames, more...)
+	}
+	return frames, end, nil
+}
+
+// isCut says why a frame that is not whole is not a crash's work; nil if it may be.
+func isCut(s *segment, at, size int64, last bool) error {
+	if !last {
+		return fmt.Errorf("%w: segment %d at %d, and later segments exist", ErrCorrupt, s.number, at)
+	}
+	later, err := laterFrame(s, at+1, size)
+	if err == nil && later >= 0 {
+		err = fmt.Errorf("%w: segment %d at %d, but a whole frame follows at %d", ErrCorrupt, s.number, at, later)
+	}
+	return err
+}
+
 // scan reads frames from offset from on, to the end or to the first that is not
 // whole (errTorn); end is where the last whole one ends.
-func scan(f *os.File, segment uint64, from, size int64) (frames []Frame, end int64, err error) {
-	r := bufio.NewReaderSize(io.NewSectionReader(f, from, size-from), 1<<20)
+func scan(s *segment, from, size int64) (frames []Frame, end int64, err error) {
+	r := bufio.NewReaderSize(io.NewSectionReader(s.file, from, size-from), 1<<20)
 	var frame Frame
 	var buf []byte
 	for end = from; ; end += frame.Bytes {
-		frame, buf, err = readFrame(r, buf)
+		frame, buf, err = readFrame(r, s.seed, buf)
 		if err == io.EOF {
 			return frames, end, nil
 		}
 		if err != nil {
 			return frames, end, err
 		}
-		frame.Start = Position{segment, end}
+		frame.Start = Position{s.number, end}
 		frames = append(frames, frame)
 	}
 }
 
 // readFrame reads and checks the next frame: io.EOF at a clean end, errTorn if it
 // is not whole.
-func readFrame(r io.Reader, buf []byte) (Frame, []byte, error) {
+func readFrame(r io.Reader, seed uint32, buf []byte) (Frame, []byte, error) {
 	var header [frameBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		if err == io.ErrUnexpectedEOF {
@@ -128,7 +147,7 @@ func readFrame(r io.Reader, buf []byte) (Frame, []byte, error) {
 		}
 		return Frame{}, buf, err
 	}
-	sum := crc32.Update(crc32.Checksum(header[8:], castagnoli), castagnoli, buf)
+	sum := crc32.Update(crc32.Update(seed, castagnoli, header[8:]), castagnoli, buf)
 	if sum != binary.LittleEndian.Uint32(header[4:]) {
 		return Frame{}, buf, errTorn
 	}
@@ -141,9 +160,9 @@ func readFrame(r io.Reader, buf []byte) (Frame, []byte, error) {
 
 // laterFrame looks for a whole frame at or after from, where a torn one was found
 // before: if there is one, the damage is not a crash's. It returns -1 if none.
-func laterFrame(f io.ReaderAt, from, size int64) (int64, error) {
+func laterFrame(s *segment, from, size int64) (int64, error) {
 	rest := make([]byte, size-from) // a segment's tail: at most a segment and one frame
-	if _, err := f.ReadAt(rest, from); err != nil && err != io.EOF {
+	if _, err := s.file.ReadAt(rest, from); err != nil && err != io.EOF {
 		return 0, err
 	}
 	magic := binary.LittleEndian.AppendUint32(nil, frameMagic)
@@ -153,7 +172,7 @@ func laterFrame(f io.ReaderAt, from, size int64) (int64, error) {
 			return -1, nil
 		}
 		at += next
-		if _, _, err := readFrame(bytes.NewReader(rest[at:]), nil); err == nil {
+		if _, _, err := readFrame(bytes.NewReader(rest[at:]), s.seed, nil); err == nil {
 			return from + int64(at), nil
 		}
 	}
