@@ -113,8 +113,6 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 
 	p.mu.Lock()
 	p.settle(g)
-	p.lookForRoom()
-	p.journal.Fit(p.free)
 	if err == nil {
 		p.counters.JournalSyncs++
 		p.counters.JournalBytes += frame.Bytes
@@ -124,6 +122,7 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 		for _, data := range g.requests {
 			event.Recycle(data)
 		}
+		p.fitJournal()
 		return nil
 	}
 	p.journalFailing = err
@@ -132,7 +131,17 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	p.mu.Unlock()
 	close(g.done)
 	p.log.Error("journal failing", "error", err)
+	p.fitJournal()
 	return p.repairJournal(ctx)
+}
+
+// fitJournal tells the journal how much room its disk has, once the publishers have their answer.
+func (p *Pipeline) fitJournal() {
+	p.mu.Lock()
+	p.lookForRoom()
+	free := p.free
+	p.mu.Unlock()
+	p.journal.Fit(free)
 }
 
 // settle ends the charge of a group's requests. The caller holds mu.

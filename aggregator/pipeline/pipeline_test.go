@@ -296,6 +296,31 @@ func TestBacklogIsReplayed(t *testing.T) {
 	r.stop()
 }
 
+// TestABatchIsBoundedInBytes lets large requests wait: the writer does not read them all at one time.
+func TestABatchIsBoundedInBytes(t *testing.T) {
+	const requests, size = 12, batchBytes / 4
+	cfg := roomy
+	cfg.QueueEvents, cfg.QueueBytes, cfg.BacklogBytes, cfg.BatchEvents = 1000, 1<<30, 1<<30, 1000
+	r := newRig(t, cfg)
+	defer r.remove()
+	r.open()
+	for i := range requests {
+		body := fmt.Sprintf(`{"topic":"t","event_id":"%d","timestamp":"2026-11-23T06:41:10Z","payload":"%s"}`, i, strings.Repeat("x", size))
+		req, err := event.ParseJSON([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.p.Publish(Memory, req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.run()
+	if c := r.drain(); c.UniqueProcessed != requests || c.Commits < requests*size/batchBytes {
+		t.Errorf("%d events of %d bytes in %d commits", c.UniqueProcessed, size, c.Commits)
+	}
+	r.stop()
+}
+
 func TestWhatDoesNotFitIsRefusedWhole(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

@@ -16,7 +16,7 @@ import (
 )
 
 // The WAL lengths at which the writer copies it into the database: 256 MB while more waits than calmEvents, since a page that
-// many batches rewrite is copied once, and the database synced once; else 16 MB, since the journal's syncs wait behind a copy. ARCHITECTURE.md
+// many batches rewrite is copied once, and the database synced once; else 4 MB, since the journal's syncs wait behind a copy. ARCHITECTURE.md
 // has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
 const (
 	checkpointPages     = 32_000 / crash.Smaller
@@ -67,8 +67,9 @@ type writer struct {
 	cannotExpire bool // a block is damaged
 }
 
-// framesKept is the most that the writer keeps of the frames of one batch for the next: a batch of 50 000 usual events has 12 MB.
-const framesKept = 32 << 20
+// batchBytes ends a batch of large events, so that what it takes of the memory does not depend on what waits: a batch of 50 000 usual events has
+// 12 MB. One item is taken whatever it has.
+const batchBytes = 32 << 20
 
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
 // until ctx ends. It returns an error when the store's disk has failed for good.
@@ -150,16 +151,19 @@ func (w *writer) pause() time.Duration {
 	return commitEvery - time.Since(w.committing)
 }
 
-// takeBatch chooses what the next transaction applies: whole items in order, and the
-// beginning of one that does not fit. A request at the store level is never cut,
+// takeBatch chooses what the next transaction applies: whole items in order up to batchBytes, and the
+// beginning of one that has too many events. A request at the store level is never cut,
 // since one transaction has to answer it.
 func (w *writer) takeBatch() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.parts = w.parts[:0]
-	room := w.cfg.BatchEvents
+	room, bytes := w.cfg.BatchEvents, int64(0)
 	for _, i := range w.queue.waiting() {
 		n := i.events - i.applied
+		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > batchBytes && len(w.parts) > 0 {
+			return
+		}
 		if n > room {
 			if i.waiter == nil {
 				n = room
@@ -260,7 +264,7 @@ func (w *writer) readPart(part part, receivedAt string) (err error) {
 // recycle ends the batch: nothing points any more into what it was read from. An idle writer holds no row of it.
 func (w *writer) recycle() {
 	clear(w.rows)
-	if cap(w.frames) > framesKept {
+	if cap(w.frames) > batchBytes {
 		w.frames = nil
 	}
 	for _, part := range w.parts {
