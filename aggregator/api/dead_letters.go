@@ -40,5 +40,5 @@ func (a *Server) deadLetters(ctx *fasthttp.RequestCtx) {
 	if len(letters) == page.Limit {
 		body.NextAfter = &letters[len(letters)-1].ID
 	}
-	answer(ctx, fasthttp.StatusOK, body)
+	a.answer(ctx, fasthttp.StatusOK, body, 0)
 }

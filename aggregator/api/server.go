@@ -287,17 +287,6 @@ func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error)
 	return values, err
 }
 
-func answer(ctx *fasthttp.RequestCtx, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
-		return
-	}
-	ctx.SetStatusCode(status)
-	ctx.SetContentType("application/json")
-	ctx.SetBody(body)
-}
-
 func (a *Server) livez(ctx *fasthttp.RequestCtx) { ok(ctx) }
 
 func ok(ctx *fasthttp.RequestCtx) {

@@ -203,7 +203,7 @@ func (d *decoder) event(r *Request) error {
 	if _, err := d.json.ReadValue(); err != nil {
 		return noEOF(err)
 	}
-	r.reject(InvalidType, "an event must be an object")
+	r.reject(InvalidType, "not an object")
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 		if code == "" {
 			switch {
 			case field < 0:
-				code, detail = UnknownField, fmt.Sprintf("%.80s is not a field of an event", name)
+				code, detail = UnknownField, fmt.Sprintf("%.40s is not a field", name)
 			case seen[field]:
 				code, detail = RepeatedField, fieldNames[field]+" is given twice"
 			default:
