@@ -249,6 +249,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 	code := "internal"
 	status := fasthttp.StatusServiceUnavailable
 	switch {
+	case errors.Is(err, pipeline.ErrTooLarge):
+		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
 	case errors.Is(err, pipeline.ErrQueueFull):
 		code = "queue_full"
 	case errors.Is(err, pipeline.ErrBacklogFull):
