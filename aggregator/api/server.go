@@ -94,7 +94,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 	ln = patientListener{ln, a.log}
 	if len(certificates) > 0 {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, NextProtos: []string{"http/1.1"}})
+		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	return a.http.Serve(listener{ln, &a.conns})
 }
