@@ -91,6 +91,39 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
+// TestStreamsAreBounded: there are 64, the next is told to come again, and HEAD takes none of their places.
+func TestStreamsAreBounded(t *testing.T) {
+	const streams = 64
+	a := start(t, t.TempDir()+"/data")
+	for range streams + 1 {
+		answer, err := a.client.Head(a.URL + "/events/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if kind := answer.Header.Get("Content-Type"); answer.StatusCode != 200 || kind != "text/event-stream" {
+			t.Fatalf("HEAD: %s, Content-Type %q", answer.Status, kind)
+		}
+	}
+	var ends []func()
+	for range streams {
+		_, end := a.follow(t, "", "")
+		ends = append(ends, end)
+	}
+	answer, err := a.client.Get(a.URL + "/events/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if answer.StatusCode != 503 || answer.Header.Get("Retry-After") == "" || !strings.Contains(string(body), `"code":"busy"`) {
+		t.Errorf("one more: %s %v %s, want 503 with Retry-After and code busy", answer.Status, answer.Header, body)
+	}
+	for _, end := range ends {
+		end()
+	}
+}
+
 // TestStopEndsStreams: a reader that listens for ever must not hold up a stop.
 func TestStopEndsStreams(t *testing.T) {
 	a := start(t, t.TempDir()+"/data")

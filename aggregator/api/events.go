@@ -14,6 +14,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/event"
 	"sekali/aggregator/store"
 )
 
@@ -105,11 +106,14 @@ func parseSeq(text string) (int64, error) {
 
 // parsePage checks topic, after and limit. An export has no limit unless one is given.
 func parsePage(values map[string]string, export bool) (store.Page, error) {
-	page := store.Page{Topic: values["topic"], Limit: defaultLimit}
-	if _, ok := values["topic"]; ok && page.Topic == "" {
-		return page, errors.New("topic is empty")
-	}
+	page := store.Page{Limit: defaultLimit}
 	var err error
+	if v, ok := values["topic"]; ok {
+		if err = event.CheckTopic(v); err != nil {
+			return page, err
+		}
+		page.Topic = v
+	}
 	if v, ok := values["after"]; ok {
 		if page.After, err = parseSeq(v); err != nil {
 			return page, fmt.Errorf("after=%w", err)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -172,7 +173,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	method := string(ctx.Method())
 	switch {
 	case !ok:
-		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /stats, /livez and /readyz")
+		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz")
 	case method != r.method && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
 		ctx.Response.Header.Set("Allow", r.method)
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
@@ -270,7 +271,7 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 // query reads the named parameters; any other, or one given twice, is refused.
 func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
 	values := map[string]string{}
-	var err error
+	_, err := url.QueryUnescape(string(ctx.URI().QueryString())) // fasthttp takes %zz for what it says
 	for key, value := range ctx.QueryArgs().All() {
 		name := string(key)
 		known := false
