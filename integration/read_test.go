@@ -215,7 +215,7 @@ func TestToken(t *testing.T) {
 		want        int
 	}{
 		{"/stats", "", 401}, {"/stats", "Bearer wrong", 401}, {"/stats", "s3cret", 401}, {"/stats", "Bearer s3cret", 200},
-		{"/events", "", 401}, {"/events/stream", "", 401}, {"/events", "Bearer s3cret", 200}, {"/livez", "", 200}, {"/readyz", "", 200},
+		{"/events", "", 401}, {"/events/stream", "", 401}, {"/events", "Bearer s3cret", 200}, {"/dead-letters", "", 401}, {"/dead-letters", "Bearer s3cret", 200}, {"/livez", "", 200}, {"/readyz", "", 200},
 	} {
 		request, _ := http.NewRequest(http.MethodGet, a.URL+tc.path, nil)
 		if tc.token != "" {
