@@ -124,6 +124,31 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
+// TestTopicsInStatsAreBounded: the first 1000 by name are listed; all are stored.
+func TestTopicsInStatsAreBounded(t *testing.T) {
+	const most = 1000
+	a := start(t, t.TempDir()+"/data")
+	events := make([]string, most+1)
+	for i := range events {
+		events[i] = fmt.Sprintf(`{"topic":"t%04d","event_id":"x","timestamp":"2026-11-23T06:41:10Z"}`, most-i)
+	}
+	a.mustPublish(t, []byte("["+strings.Join(events, ",")+"]"), "store")
+	body, err := a.get("/stats", "application/json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stats struct {
+		Unique int `json:"unique_processed"`
+		Topics []struct{ Name string }
+	}
+	if err := json.Unmarshal(body, &stats); err != nil {
+		t.Fatal(err)
+	}
+	if len(stats.Topics) != most || stats.Topics[0].Name != "t0000" || stats.Topics[most-1].Name != "t0999" || stats.Unique != most+1 {
+		t.Errorf("%d stored, %d topics listed, want %d and t0000 to t0999", stats.Unique, len(stats.Topics), most)
+	}
+}
+
 // TestStopEndsStreams: a reader that listens for ever must not hold up a stop.
 func TestStopEndsStreams(t *testing.T) {
 	a := start(t, t.TempDir()+"/data")

@@ -61,11 +61,13 @@ type Server struct {
 	pages    budget
 	conns    connections
 	token    atomic.Pointer[[sha256.Size]byte]
+
+	bodyTimeout time.Duration // readTimeout, but in tests
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes},
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
 		conns: connections{open: map[net.Conn]*connection{}}}
 	a.SetToken(cfg.Token)
 	a.http = &fasthttp.Server{
@@ -148,7 +150,7 @@ func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
 	}
-	return fasthttp.RequestConfig{ReadTimeout: readTimeout}
+	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
 }
 
 // expect answers a client that asks by Expect: 100-continue whether to send its body.
