@@ -434,35 +434,3 @@ func TestUnusualButValid(t *testing.T) {
 		t.Errorf("%d events, want %d", len(page.Events), n)
 	}
 }
-
-// TestSlowAndSilentClients: half-sent requests and idle connections must not keep a
-// healthy publisher waiting, nor a stop.
-func TestSlowAndSilentClients(t *testing.T) {
-	a := start(t, t.TempDir()+"/data")
-	addr := a.Addr
-	for i := range 200 {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		switch i % 3 {
-		case 0: // silence
-		case 1:
-			io.WriteString(conn, "POST /publish HTTP/1.1\r\nHost:")
-		case 2:
-			io.WriteString(conn, "POST /publish HTTP/1.1\r\nHost: x\r\n"+jsonType+"Content-Length: 1000\r\n\r\n{")
-		}
-	}
-	begin := time.Now()
-	for i := range 20 {
-		if status, body := send(t, addr, post(jsonType, oneEvent(fmt.Sprint(i)))); status != 202 {
-			t.Fatalf("%d %s", status, body)
-		}
-	}
-	if took := time.Since(begin); took > requestTimeout/2 {
-		t.Errorf("20 requests beside 200 slow clients took %v", took)
-	}
-	a.checkStored(t, 20)
-	a.stop(t)
-}
