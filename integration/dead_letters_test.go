@@ -2,9 +2,14 @@ package integration_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDeadLetters lets the database refuse an event, as an operator's trigger may: its neighbours are stored, it is listed with the
@@ -62,5 +67,74 @@ func TestDeadLetters(t *testing.T) {
 	a.stop(t)
 	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "2 dead letters") {
 		t.Errorf("check: exit %d: %s", code, out)
+	}
+}
+
+// TestDeadLettersAreBoundedByBytes: a page of them ends with the one that takes it to 1 MiB, and says that there is more; all pages
+// have each once. Readers that take nothing of theirs do not pin more of them than of other pages.
+func TestDeadLettersAreBoundedByBytes(t *testing.T) {
+	const (
+		large   = 3   // of 8 MiB each, which is more than the kernel takes of an answer
+		small   = 150 // more than a page has
+		readers = 100 // of 8 MiB each, of which 128 MiB have room for 16
+	)
+	data := dataFolder(t)
+	a := start(t, data)
+	change(t, data, "CREATE TRIGGER refuse BEFORE INSERT ON topic_blocks WHEN NEW.topic = 't' BEGIN SELECT RAISE(ABORT, 'no events'); END")
+	for i := range large {
+		a.mustPublish(t, []byte(oneEvent(fmt.Sprint("large-", i), `,"payload":"`+strings.Repeat("x", 8<<20)+`"`)), "store")
+	}
+	var events []string
+	for i := range small {
+		events = append(events, oneEvent(fmt.Sprint("small-", i), `,"payload":"<small>"`))
+	}
+	a.mustPublish(t, []byte("["+strings.Join(events, ",")+"]"), "store")
+	var sizes []int
+	seen := map[string]bool{}
+	for after := 0; ; {
+		body, err := a.get(fmt.Sprintf("/dead-letters?after=%d", after), "application/json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page struct {
+			Letters []struct {
+				ID string `json:"event_id"`
+			} `json:"dead_letters"`
+			Next *int `json:"next_after"`
+		}
+		if err := json.Unmarshal(body, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, letter := range page.Letters {
+			seen[letter.ID] = true
+		}
+		sizes = append(sizes, len(page.Letters))
+		if page.Next == nil {
+			break
+		}
+		after = *page.Next
+	}
+	if fmt.Sprint(sizes) != "[1 1 1 100 50]" || len(seen) != large+small {
+		t.Errorf("pages of %v letters, %d distinct; want 1 1 1 100 50", sizes, len(seen))
+	}
+	status := map[string]int{}
+	for range readers {
+		conn, err := net.Dial("tcp", a.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(4<<10), conn.SetDeadline(time.Now().Add(requestTimeout))); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, get("/dead-letters"))
+		line := make([]byte, len("HTTP/1.1 200"))
+		if _, err := io.ReadFull(conn, line); err != nil {
+			t.Fatal(err)
+		}
+		status[string(line[len(line)-3:])]++
+	}
+	if status["200"] == 0 || status["503"] == 0 || len(status) != 2 {
+		t.Errorf("answered %v, want some 200 and the others 503", status)
 	}
 }

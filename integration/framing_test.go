@@ -61,10 +61,17 @@ func TestNothingIsSmuggled(t *testing.T) {
 }
 
 // TestPipelining: requests that are sent without waiting for answers, good and bad in turn, are answered in their order,
-// and each event is stored with its own bytes, though they shared a connection's buffers.
+// and each event is stored with its own bytes: they are answered at ack=memory while nothing can be committed, so that all
+// wait in memory while the connection's buffers are used for the next.
 func TestPipelining(t *testing.T) {
 	const rounds = 50
-	a := start(t, dataFolder(t))
+	data := dataFolder(t)
+	a := start(t, data)
+	db := openDatabase(t, data)
+	defer db.Close()
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
 	var requests strings.Builder
 	var want []int
 	add := func(request string, status int) {
@@ -75,8 +82,7 @@ func TestPipelining(t *testing.T) {
 		return oneEvent(fmt.Sprint(i), fmt.Sprintf(`,"payload":"%s"`, strings.Repeat(string(rune('a'+i%26)), 10*i)))
 	}
 	for i := range rounds {
-		stored := strings.Replace(post(jsonType, body(i)), "/publish", "/publish?ack=store", 1)
-		add(stored, 200)
+		add(strings.Replace(post(jsonType, body(i)), "/publish", "/publish?ack=memory", 1), 202)
 		add(post(jsonType, "["+oneEvent("cut")), 400)
 		add(get("/nope"), 404)
 		add(post(jsonType, `{"topic":"t"}`), 422)
@@ -91,6 +97,13 @@ func TestPipelining(t *testing.T) {
 	if !slices.Equal(statuses, want) {
 		t.Errorf("answers %v\nwant %v", statuses, want)
 	}
+	if c, err := a.stats(); err != nil || c.Queue != rounds {
+		t.Errorf("%+v, %v: want all of %d to wait", c, err, rounds)
+	}
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	a.drained(t)
 	lines := bytes.Split(bytes.TrimSpace(a.export(t)), []byte("\n"))
 	if len(lines) != rounds {
 		t.Fatalf("%d stored, want %d", len(lines), rounds)

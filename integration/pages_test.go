@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -115,4 +116,75 @@ func TestSlowReadersPinLittle(t *testing.T) {
 	if usage.RSSMaxBytes > mostRSS {
 		t.Errorf("peak RSS %d MiB, want %d at most", usage.RSSMaxBytes>>20, mostRSS>>20)
 	}
+}
+
+// TestSlowPublishersPinLittle: the answer to a small body may name 100 000 refused events. Publishers who do not read theirs hold
+// no more memory than slow readers of pages, and nothing is stored of what is refused for want of room; a publisher of usual
+// requests is served beside them, and all of them once they are gone.
+func TestSlowPublishersPinLittle(t *testing.T) {
+	const (
+		publishers = 300
+		events     = 100_000            // the most of a request
+		mostRSS    = (128 + 1024) << 20 // 128 MiB of answers, and where the collector holds the heap
+		// freedFor is how long the server may take to see that they are gone.
+		freedFor = 5 * time.Second
+	)
+	a := start(t, dataFolder(t))
+	headers := jsonType + "Content-Encoding: gzip\r\n"
+	zeros := gzipped("[" + strings.Repeat("0,", events-1) + "0]")
+	requests := []string{
+		post(headers, zeros),
+		post(headers, gzipped("["+strings.Repeat(`{"`+strings.Repeat("<", 79)+`":0},`, events-1)+"0]")),
+		strings.Replace(post(headers, gzipped("["+oneEvent("large")+strings.Repeat(",0", events-1)+"]")), "/publish", "/publish?ack=store&results=true", 1),
+	}
+	status := map[string]int{}
+	var conns []net.Conn
+	for i := range publishers {
+		conn, err := net.Dial("tcp", a.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := errors.Join(conn.(*net.TCPConn).SetReadBuffer(4<<10), conn.SetDeadline(time.Now().Add(requestTimeout))); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+		if _, err := io.WriteString(conn, requests[i%len(requests)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, conn := range conns {
+		line := make([]byte, len("HTTP/1.1 200")) // and no more
+		if _, err := io.ReadFull(conn, line); err != nil {
+			line = []byte("cut off")
+		}
+		status[string(line[len(line)-3:])]++
+	}
+	usage, err := a.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("answered %v; peak RSS %d MiB of %d", status, usage.RSSMaxBytes>>20, mostRSS>>20)
+	if usage.RSSMaxBytes > mostRSS {
+		t.Errorf("peak RSS %d MiB, want %d at most", usage.RSSMaxBytes>>20, mostRSS>>20)
+	}
+	if status["422"] == 0 || status["503"] == 0 {
+		t.Errorf("answered %v, want some 422 and the others 503", status)
+	}
+	if code, body := send(t, a.Addr, post(jsonType, "["+oneEvent("beside")+",0]")); code != 202 {
+		t.Errorf("beside them: %d %s", code, body)
+	}
+	for _, conn := range conns {
+		conn.Close()
+	}
+	for end := time.Now().Add(freedFor); ; time.Sleep(samplePeriod) {
+		code, body := send(t, a.Addr, requests[0])
+		if code == 422 && bytes.Contains(body, []byte(`{"index":99999,"code":"invalid_type"`)) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after them: %d %.200s", code, body)
+		}
+	}
+	a.stop(t)
 }

@@ -91,6 +91,64 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
+// TestStreamsAreBounded: there are 64, the next is told to come again, and HEAD takes none of their places.
+func TestStreamsAreBounded(t *testing.T) {
+	const streams = 64
+	a := start(t, t.TempDir()+"/data")
+	for range streams + 1 {
+		answer, err := a.client.Head(a.URL + "/events/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if kind := answer.Header.Get("Content-Type"); answer.StatusCode != 200 || kind != "text/event-stream" {
+			t.Fatalf("HEAD: %s, Content-Type %q", answer.Status, kind)
+		}
+	}
+	var ends []func()
+	for range streams {
+		_, end := a.follow(t, "", "")
+		ends = append(ends, end)
+	}
+	answer, err := a.client.Get(a.URL + "/events/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if answer.StatusCode != 503 || answer.Header.Get("Retry-After") == "" || !strings.Contains(string(body), `"code":"busy"`) {
+		t.Errorf("one more: %s %v %s, want 503 with Retry-After and code busy", answer.Status, answer.Header, body)
+	}
+	for _, end := range ends {
+		end()
+	}
+}
+
+// TestTopicsInStatsAreBounded: the first 1000 by name are listed; all are stored.
+func TestTopicsInStatsAreBounded(t *testing.T) {
+	const most = 1000
+	a := start(t, t.TempDir()+"/data")
+	events := make([]string, most+1)
+	for i := range events {
+		events[i] = fmt.Sprintf(`{"topic":"t%04d","event_id":"x","timestamp":"2026-11-23T06:41:10Z"}`, most-i)
+	}
+	a.mustPublish(t, []byte("["+strings.Join(events, ",")+"]"), "store")
+	body, err := a.get("/stats", "application/json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stats struct {
+		Unique int `json:"unique_processed"`
+		Topics []struct{ Name string }
+	}
+	if err := json.Unmarshal(body, &stats); err != nil {
+		t.Fatal(err)
+	}
+	if len(stats.Topics) != most || stats.Topics[0].Name != "t0000" || stats.Topics[most-1].Name != "t0999" || stats.Unique != most+1 {
+		t.Errorf("%d stored, %d topics listed, want %d and t0000 to t0999", stats.Unique, len(stats.Topics), most)
+	}
+}
+
 // TestStopEndsStreams: a reader that listens for ever must not hold up a stop.
 func TestStopEndsStreams(t *testing.T) {
 	a := start(t, t.TempDir()+"/data")
@@ -182,7 +240,7 @@ func TestToken(t *testing.T) {
 		want        int
 	}{
 		{"/stats", "", 401}, {"/stats", "Bearer wrong", 401}, {"/stats", "s3cret", 401}, {"/stats", "Bearer s3cret", 200},
-		{"/events", "", 401}, {"/events/stream", "", 401}, {"/events", "Bearer s3cret", 200}, {"/livez", "", 200}, {"/readyz", "", 200},
+		{"/events", "", 401}, {"/events/stream", "", 401}, {"/events", "Bearer s3cret", 200}, {"/dead-letters", "", 401}, {"/dead-letters", "Bearer s3cret", 200}, {"/livez", "", 200}, {"/readyz", "", 200},
 	} {
 		request, _ := http.NewRequest(http.MethodGet, a.URL+tc.path, nil)
 		if tc.token != "" {

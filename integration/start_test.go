@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,8 @@ func TestBadFlags(t *testing.T) {
 		{"an argument", nil, []string{"serve"}, "serve"},
 		{"address without a port", nil, []string{"-listen", "localhost"}, "localhost"},
 		{"every address without a token", nil, []string{"-listen", "0.0.0.0:0"}, "-insecure"},
+		{"every address for the admin", nil, []string{"-admin", "0.0.0.0:0"}, "-insecure"},
+		{"every address for the admin, with a token", nil, []string{"-admin", "0.0.0.0:0", "-token-file", "start_test.go"}, "-insecure"},
 		{"a port that is none", nil, []string{"-listen", "127.0.0.1:99999"}, "-listen"},
 		{"an admin port that is none", nil, []string{"-admin", "127.0.0.1:web-2"}, "-admin"},
 		{"a queue beyond its bound", nil, []string{"-queue-events", "100000001"}, "100000000"},
@@ -68,6 +71,23 @@ func TestBadFlags(t *testing.T) {
 			if _, err := os.Stat(data); err == nil {
 				t.Error("the data folder was created all the same")
 			}
+		})
+	}
+}
+
+// TestOpenAddress: a token, a certificate or the word for it opens an address that others can reach.
+func TestOpenAddress(t *testing.T) {
+	cert, key, _ := selfSigned(t)
+	for name, flags := range map[string][]string{
+		"token": {"-token-file", "start_test.go"}, "TLS": {"-tls-cert", cert, "-tls-key", key}, "insecure": {"-insecure"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// The last of two -listen counts: the lab gives a loopback address before.
+			a := startUnready(t, dataFolder(t), append(flags, "-listen", "0.0.0.0:0")...)
+			if host, _, _ := net.SplitHostPort(a.Addr); !net.ParseIP(host).IsUnspecified() {
+				t.Errorf("listens on %s", a.Addr)
+			}
+			a.stop(t)
 		})
 	}
 }

@@ -71,6 +71,50 @@ func TestWaitingClientsOverTLS(t *testing.T) {
 	}
 }
 
+// TestOldTLSIsRefused: 1.2 is the least, whatever the environment allows.
+func TestOldTLSIsRefused(t *testing.T) {
+	t.Setenv("GODEBUG", "tls10server=1")
+	cert, key, roots := selfSigned(t)
+	a := startUnready(t, dataFolder(t), "-tls-cert", cert, "-tls-key", key)
+	for version, served := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		conn, err := tls.Dial("tcp", a.Addr, &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: version, MaxVersion: version})
+		if served != (err == nil) {
+			t.Errorf("%s: %v, want it served: %v", tls.VersionName(version), err, served)
+		}
+		if err == nil {
+			conn.Close()
+		}
+	}
+	a.stop(t)
+}
+
+// TestHealthcheckOverTLS: in an image it has nothing to go by but the environment of the server, whose certificate is for the
+// name that others call it by.
+func TestHealthcheckOverTLS(t *testing.T) {
+	cert, key, roots := selfSigned(t)
+	a := startUnready(t, dataFolder(t), "-tls-cert", cert, "-tls-key", key)
+	a.client.Transport, a.URL = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}, DisableKeepAlives: true}, "https://"+a.Addr
+	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(samplePeriod) {
+		if _, err := a.get("/readyz", "*/*"); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if got := run(t, []string{"SEKALI_LISTEN=" + a.Addr, "SEKALI_TLS_CERT=" + cert}, "healthcheck"); got.code != 0 {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	if got := run(t, nil, "healthcheck", "-url", a.URL+"/readyz"); got.code != 0 {
+		t.Errorf("with -url: exit code %d: %s", got.code, got.stderr)
+	}
+	a.stop(t)
+	got := run(t, []string{"SEKALI_LISTEN=" + a.Addr, "SEKALI_TLS_CERT=" + cert}, "healthcheck")
+	if got.code != 1 {
+		t.Errorf("of a stopped aggregator: exit code %d, want 1", got.code)
+	}
+	got.checkOneLine(t)
+}
+
 // selfSigned makes a certificate for localhost that is valid for an hour, and who trusts it.
 func selfSigned(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()

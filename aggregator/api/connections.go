@@ -33,7 +33,7 @@ const (
 
 type connection struct {
 	phase phase
-	since time.Time // when it began to wait for this request; while it serves, without meaning
+	since time.Time // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
 	body  bool      // it holds a part of the bodies' budget
 }
 
@@ -97,7 +97,7 @@ func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
 	}
 	switch state {
 	case fasthttp.StateActive:
-		is.phase = receiving
+		is.phase, is.since = receiving, time.Now()
 	case fasthttp.StateIdle:
 		if s.closed {
 			go c.Close()

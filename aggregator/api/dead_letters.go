@@ -14,7 +14,7 @@ type deadLettersPage struct {
 	NextAfter   *int64             `json:"next_after"` // null: these were the last
 }
 
-// maxDeadLetters bounds a page: each may be as large as a request.
+// maxDeadLetters bounds a page, beside its bytes.
 const maxDeadLetters = 100
 
 // deadLetters answers a page of the events that the database refused.
@@ -28,17 +28,21 @@ func (a *Server) deadLetters(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	page.Limit = min(page.Limit, maxDeadLetters)
+	if !a.pages.fits(pageBytes) {
+		a.unreadable(ctx, errBusy) // without having the store read for nothing
+		return
+	}
+	page.Limit, page.Bytes = min(page.Limit, maxDeadLetters), pageBytes
 	read, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
-	letters, err := a.store.DeadLetters(read, page.After, page.Limit)
+	letters, full, err := a.store.DeadLetters(read, page)
 	if err != nil {
 		a.unreadable(ctx, err)
 		return
 	}
 	body := deadLettersPage{DeadLetters: letters}
-	if len(letters) == page.Limit {
+	if full {
 		body.NextAfter = &letters[len(letters)-1].ID
 	}
-	answer(ctx, fasthttp.StatusOK, body)
+	a.answer(ctx, fasthttp.StatusOK, body, 0)
 }

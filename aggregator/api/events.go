@@ -14,6 +14,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/event"
 	"sekali/aggregator/store"
 )
 
@@ -25,7 +26,7 @@ const (
 	pageEvents = 1000
 	// pageBytes ends a page with the event that takes it there: the largest is one event longer.
 	pageBytes = 1 << 20
-	// pagesBytes bounds the pages that are on their way to readers: 64 at least, or some four of the largest events. Beside
+	// pagesBytes bounds the pages, and other large answers, that are on their way to clients: 64 pages at least, or some four of the largest events. Beside
 	// them every connection to the store may be reading one.
 	pagesBytes = 128 << 20
 	// pageKept is the largest buffer that is kept for the next page.
@@ -79,7 +80,7 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 	}
 	head, tail := `{"events":[`, `],"next_after":`+next+"}"
 	ctx.SetContentType("application/json")
-	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p}, len(head)+len(p.data)+len(tail))
+	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p.release}, len(head)+len(p.data)+len(tail))
 }
 
 // unreadable answers a read that the store refused, or that found no free connection or no room for its page.
@@ -105,11 +106,14 @@ func parseSeq(text string) (int64, error) {
 
 // parsePage checks topic, after and limit. An export has no limit unless one is given.
 func parsePage(values map[string]string, export bool) (store.Page, error) {
-	page := store.Page{Topic: values["topic"], Limit: defaultLimit}
-	if _, ok := values["topic"]; ok && page.Topic == "" {
-		return page, errors.New("topic is empty")
-	}
+	page := store.Page{Limit: defaultLimit}
 	var err error
+	if v, ok := values["topic"]; ok {
+		if err = event.CheckTopic(v); err != nil {
+			return page, err
+		}
+		page.Topic = v
+	}
 	if v, ok := values["after"]; ok {
 		if page.After, err = parseSeq(v); err != nil {
 			return page, fmt.Errorf("after=%w", err)

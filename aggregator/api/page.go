@@ -1,10 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"slices"
 	"sync"
+
+	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/store"
 )
@@ -62,13 +66,48 @@ func (p *page) release() {
 	p.data = nil
 }
 
-// answered is a page as the body of an answer, which fasthttp closes when it is written or its client is gone.
+// answered is a counted body of an answer, which fasthttp closes when it is written or its client is gone.
 type answered struct {
 	io.Reader
-	page *page
+	release func()
 }
 
 func (a *answered) Close() error {
-	a.page.release()
+	a.release()
 	return nil
+}
+
+// uncountedBytes is how large an answer may be that is not counted: as large as the headers that every connection has room for.
+const uncountedBytes = headerBytes
+
+// answer sends v as JSON. A large answer is counted among the pages until it is sent; of that, counted are taken already, and
+// are enough if they are any.
+func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, counted int) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // it makes six bytes of one
+	if err := encoder.Encode(v); err != nil {
+		a.pages.put(counted)
+		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
+		return
+	}
+	body := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	size := len(body)
+	if size <= uncountedBytes {
+		size = 0
+	}
+	switch {
+	case counted > 0:
+		a.pages.put(counted - size)
+	case !a.pages.take(size):
+		a.unreadable(ctx, errBusy)
+		return
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/json")
+	if size == 0 {
+		ctx.SetBody(body)
+		return
+	}
+	ctx.SetBodyStream(&answered{bytes.NewReader(body), func() { a.pages.put(size) }}, size)
 }

@@ -32,6 +32,28 @@ type result struct {
 	Seq    int64  `json:"seq,omitempty"`
 }
 
+// What one refused event, beside its detail, and one result take in an answer, both as they wait and as they are sent.
+const (
+	rejectionBytes = 40 + len(`{"index":99999,"code":"invalid_timestamp","detail":""},`)
+	resultBytes    = 32 + len(`{"index":99999,"status":"duplicate","seq":9223372036854775807},`)
+)
+
+// answerBytes bounds what the answer to a request takes, or is 0 if that is not counted: its refusals, whose details may double
+// when they are quoted, and, to find the results, its events.
+func answerBytes(r *event.Request, results bool) int {
+	n := 0
+	for _, rejection := range r.Rejections {
+		n += rejectionBytes + 3*len(rejection.Detail)
+	}
+	if results {
+		n += r.Total()*resultBytes + 2*len(r.Data)
+	}
+	if n <= uncountedBytes {
+		return 0
+	}
+	return n
+}
+
 func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 	values, err := query(ctx, "ack", "results")
 	level := a.cfg.Ack
@@ -53,8 +75,15 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 	if !ok {
 		return
 	}
+	// Room for the answer is taken before the events are: without it none of them is.
+	counted := answerBytes(r, wantResults)
+	if !a.pages.take(counted) {
+		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
+		return
+	}
 	out, err := a.pipeline.Publish(level, r)
 	if err != nil {
+		a.pages.put(counted)
 		refuse(ctx, err)
 		return
 	}
@@ -82,6 +111,7 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 		p.Stored, p.Duplicates = &stored, &duplicates
 		if wantResults {
 			if p.Results, err = a.results(r, out); err != nil {
+				a.pages.put(counted)
 				a.log.Error("results not found", "error", err)
 				problem(ctx, fasthttp.StatusServiceUnavailable, "disk_failing", "the events are stored, but their results could not be read")
 				return
@@ -91,19 +121,20 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 	if p.Accepted == 0 && p.Rejected > 0 {
 		status = fasthttp.StatusUnprocessableEntity
 	}
-	answer(ctx, status, p)
+	a.answer(ctx, status, p, counted)
 }
 
 // results lists every event of the request in its order. A duplicate has the seq of
 // the event that is stored.
 func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, error) {
-	events, err := event.Decode(string(r.Data))
-	if err != nil {
-		return nil, err
-	}
 	all := make([]result, 0, r.Total())
-	rejections := r.Rejections
-	for i, e := range events {
+	rejections, data := r.Rejections, string(r.Data)
+	for i := range r.Events {
+		e, rest, err := event.Next(data)
+		if err != nil {
+			return nil, err
+		}
+		data = rest
 		for len(rejections) > 0 && rejections[0].Index == len(all) {
 			all = append(all, result{Index: len(all), Status: "rejected"})
 			rejections = rejections[1:]

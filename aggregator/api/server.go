@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -60,11 +61,13 @@ type Server struct {
 	pages    budget
 	conns    connections
 	token    atomic.Pointer[[sha256.Size]byte]
+
+	bodyTimeout time.Duration // readTimeout, but in tests
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
-	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes},
+	a := &Server{cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
 		conns: connections{open: map[net.Conn]*connection{}}}
 	a.SetToken(cfg.Token)
 	a.http = &fasthttp.Server{
@@ -94,7 +97,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 	ln = patientListener{ln, a.log}
 	if len(certificates) > 0 {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, NextProtos: []string{"http/1.1"}})
+		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	return a.http.Serve(listener{ln, &a.conns})
 }
@@ -147,7 +150,7 @@ func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
 	}
-	return fasthttp.RequestConfig{ReadTimeout: readTimeout}
+	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
 }
 
 // expect answers a client that asks by Expect: 100-continue whether to send its body.
@@ -172,7 +175,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	method := string(ctx.Method())
 	switch {
 	case !ok:
-		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /stats, /livez and /readyz")
+		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz")
 	case method != r.method && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
 		ctx.Response.Header.Set("Allow", r.method)
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
@@ -249,6 +252,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 	code := "internal"
 	status := fasthttp.StatusServiceUnavailable
 	switch {
+	case errors.Is(err, pipeline.ErrTooLarge):
+		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
 	case errors.Is(err, pipeline.ErrQueueFull):
 		code = "queue_full"
 	case errors.Is(err, pipeline.ErrBacklogFull):
@@ -268,7 +273,7 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 // query reads the named parameters; any other, or one given twice, is refused.
 func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
 	values := map[string]string{}
-	var err error
+	_, err := url.QueryUnescape(string(ctx.URI().QueryString())) // fasthttp takes %zz for what it says
 	for key, value := range ctx.QueryArgs().All() {
 		name := string(key)
 		known := false
@@ -285,17 +290,6 @@ func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error)
 		values[name] = string(value)
 	}
 	return values, err
-}
-
-func answer(ctx *fasthttp.RequestCtx, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
-		return
-	}
-	ctx.SetStatusCode(status)
-	ctx.SetContentType("application/json")
-	ctx.SetBody(body)
 }
 
 func (a *Server) livez(ctx *fasthttp.RequestCtx) { ok(ctx) }

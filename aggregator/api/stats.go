@@ -89,7 +89,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 		t := a.pipeline.Timings
 		s.Histograms = &histograms{t.Processing.Buckets(), t.Commit.Buckets(), t.JournalSync.Buckets(), t.BatchEvents.Buckets()}
 	}
-	answer(ctx, fasthttp.StatusOK, s)
+	a.answer(ctx, fasthttp.StatusOK, s, 0)
 }
 
 // allocatedBytes is what the Go heap has handed out since the start.

@@ -22,7 +22,11 @@ const (
 // after Last-Event-ID, or from now on.
 func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	values, err := query(ctx, "topic")
-	page := store.Page{Topic: values["topic"], After: a.pipeline.Counters().LastSeq, Limit: pageEvents}
+	var page store.Page
+	if err == nil {
+		page, err = parsePage(values, false)
+	}
+	page.After, page.Limit = a.pipeline.Counters().LastSeq, pageEvents
 	if id := string(ctx.Request.Header.Peek(lastEventID)); id != "" && err == nil {
 		if page.After, err = parseSeq(id); err != nil {
 			err = fmt.Errorf("%s: %w", lastEventID, err)
@@ -32,13 +36,16 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
+	ctx.SetContentType("text/event-stream")
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if ctx.IsHead() {
+		return
+	}
 	if a.streams.Add(1) > maxStreams {
 		a.streams.Add(-1)
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", maxStreams))
 		return
 	}
-	ctx.SetContentType("text/event-stream")
-	ctx.Response.Header.Set("Cache-Control", "no-store")
 	conn := ctx.Conn()
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer a.streams.Add(-1)

@@ -203,7 +203,7 @@ func (d *decoder) event(r *Request) error {
 	if _, err := d.json.ReadValue(); err != nil {
 		return noEOF(err)
 	}
-	r.reject(InvalidType, "an event must be an object")
+	r.reject(InvalidType, "not an object")
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 		if code == "" {
 			switch {
 			case field < 0:
-				code, detail = UnknownField, fmt.Sprintf("%.80s is not a field of an event", name)
+				code, detail = UnknownField, fmt.Sprintf("%.40s is not a field", name)
 			case seen[field]:
 				code, detail = RepeatedField, fieldNames[field]+" is given twice"
 			default:
@@ -320,17 +320,36 @@ func (d *decoder) value(field int, value jsontext.Value) ([]byte, Code, string) 
 	} else {
 		text = d.keep(text)
 	}
-	switch {
-	case field == timestampField:
+	if field == timestampField {
 		return timestamp(text)
-	case len(text) > MaxTextBytes:
-		return nil, InvalidLength, fmt.Sprintf("has %d bytes, %d is the most", len(text), MaxTextBytes)
-	case len(text) == 0 && field != sourceField:
-		return nil, InvalidLength, "is empty"
-	case hasControl(text):
-		return nil, InvalidText, "holds a control character"
 	}
-	return text, "", ""
+	code, detail := checkText(text, field)
+	return text, code, detail
+}
+
+// checkText says what is wrong with a topic, an event_id or a source.
+func checkText(text []byte, field int) (Code, string) {
+	switch {
+	case len(text) > MaxTextBytes:
+		return InvalidLength, fmt.Sprintf("has %d bytes, %d is the most", len(text), MaxTextBytes)
+	case len(text) == 0 && field != sourceField:
+		return InvalidLength, "is empty"
+	case hasControl(text):
+		return InvalidText, "holds a control character"
+	}
+	return "", ""
+}
+
+// CheckTopic reports why no event can have such a topic.
+func CheckTopic(topic string) error {
+	_, detail := checkText([]byte(topic), topicField)
+	if !utf8.ValidString(topic) {
+		detail = "is not UTF-8"
+	}
+	if detail != "" {
+		return errors.New("topic " + detail)
+	}
+	return nil
 }
 
 // keep copies what must outlive the decoder's next read.

@@ -52,7 +52,8 @@ func TestParseJSONRefusesTheBody(t *testing.T) {
 		"", " ", "null", `"x"`, "1", "[" + good, good + good, good + "x", "\xef\xbb\xbf" + good,
 		"[" + good + ",]", "// c\n" + good, `[NaN]`, `[01]`, "[\"\xff\"]", `["\ud800"]`, "[\"a\x01\"]",
 		`{"events":1}`, `{"events":null}`, `{"events":[],"more":1}`, `{"events":[]`, `{"topic"`, `{"topic":`, `{`, `[`,
-		strings.Repeat("[", 100_000), strings.Repeat(`{"payload":`, 100_000),
+		"[" + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "]", // the bound, and one more
+		strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), strings.Repeat(`{"payload":`, 100_000) + "1" + strings.Repeat("}", 100_000),
 	} {
 		if r, err := ParseJSON([]byte(body)); err == nil {
 			t.Errorf("%.40q is accepted: %+v", body, r)

@@ -55,9 +55,11 @@ func ParseLevel(s string) (Level, error) {
 	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
 }
 
-// Why a request is refused whole. Of the first four nothing has been taken. After
-// ErrDiskFailing it is open whether the request's events will be stored.
+// Why a request is refused whole. Of the first five nothing has been taken. After
+// ErrDiskFailing it is open whether the request's events will be stored. ErrTooLarge
+// alone is for ever.
 var (
+	ErrTooLarge     = errors.New("the request is larger than what may wait")
 	ErrQueueFull    = errors.New("the queue is full")
 	ErrBacklogFull  = errors.New("the journal's backlog is full")
 	ErrDiskFull     = errors.New("the disk is nearly full")
@@ -163,7 +165,7 @@ type Outcome struct {
 
 // Publish takes the accepted events of a request and returns when they are as safe as
 // the level asks; the Outcome is filled at the Store level. On an error, one of the
-// five above, the whole request is refused. The request's data belongs to the
+// six above, the whole request is refused. The request's data belongs to the
 // pipeline from here on.
 func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 	if r.Events == 0 {
@@ -228,6 +230,8 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 		return p.failing()
 	case r.Events == 0:
 		return nil
+	case r.Events > p.cfg.QueueEvents, size > p.cfg.QueueBytes, level == Journal && size > p.cfg.BacklogBytes:
+		return fmt.Errorf("%w: %d events (%d bytes)", ErrTooLarge, r.Events, size)
 	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:
 		return fmt.Errorf("%w: %d events (%d bytes) do not fit", ErrQueueFull, r.Events, size)
 	case level == Journal && c.BacklogBytes+p.pendingBytes+size > p.cfg.BacklogBytes:

@@ -352,6 +352,13 @@ func TestWhatDoesNotFitIsRefusedWhole(t *testing.T) {
 				t.Fatalf("%v after %d events, want %v", err, accepted, tc.want)
 			}
 			syncs := r.p.Counters().JournalSyncs
+			alone := make([]int, 50) // would not fit into what is empty either
+			for i := range alone {
+				alone[i] = 2000 + i
+			}
+			if _, err := r.p.Publish(tc.level, request(t, "t", 0, alone...)); !errors.Is(err, ErrTooLarge) {
+				t.Fatalf("%v for a request that never fits, want %v", err, ErrTooLarge)
+			}
 			if _, err := r.p.Publish(tc.level, request(t, "t", 0, 1000, 1001, 1002)); !errors.Is(err, tc.want) {
 				t.Fatal(err)
 			}

@@ -101,25 +101,27 @@ type DeadLetter struct {
 	Error      string  `json:"error"`
 }
 
-// DeadLetters returns those with a greater id, in its order.
-func (s *Store) DeadLetters(ctx context.Context, after int64, limit int) ([]DeadLetter, error) {
+// DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and whether there may be more.
+func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
 	rows, err := s.Pool.QueryContext(ctx, `SELECT id, topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error
-		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, page.After, page.Limit)
 	if err != nil {
-		return nil, fmt.Errorf("store: dead letters: %w", err)
+		return nil, false, fmt.Errorf("store: dead letters: %w", err)
 	}
 	defer rows.Close()
-	letters := []DeadLetter{}
-	for rows.Next() {
+	letters = []DeadLetter{}
+	for bytes := 0; !full && rows.Next(); {
 		var d DeadLetter
 		var payload sql.NullString
 		if err := rows.Scan(&d.ID, &d.Topic, &d.EventID, &d.Timestamp, &d.Source, &payload, &d.ReceivedAt, &d.FailedAt, &d.Attempts, &d.Error); err != nil {
-			return nil, fmt.Errorf("store: dead letters: %w", err)
+			return nil, false, fmt.Errorf("store: dead letters: %w", err)
 		}
 		if payload.Valid {
 			d.Payload = &payload.String
 		}
 		letters = append(letters, d)
+		bytes += len(d.Topic) + len(d.EventID) + len(d.Source) + len(payload.String) + len(d.Error)
+		full = page.Full(len(letters), bytes)
 	}
-	return letters, rows.Err()
+	return letters, full, rows.Err()
 }

@@ -49,7 +49,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 			if s := out.State; s.UniqueProcessed != 3 || s.DuplicateDropped != 1 || s.Failed != 3 || s.Conflicts != 0 || s.LastSeq != 7 {
 				t.Fatalf("%+v", s)
 			}
-			letters, err := s.DeadLetters(t.Context(), 0, 10)
+			letters, _, err := s.DeadLetters(t.Context(), Page{Limit: 10, Bytes: 1 << 20})
 			if err != nil || len(letters) != 2 || letters[0].EventID != "1" || letters[0].Attempts != 2 || *letters[0].Payload != `{"x": 1}` ||
 				!strings.Contains(letters[0].Error, "no bad events") || letters[1].EventID != "2" {
 				t.Fatalf("%+v, %v", letters, err)

@@ -101,7 +101,7 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 func (s *Store) Seq(topic, id string) (seq int64, err error) {
 	err = s.Pool.QueryRow("SELECT seq FROM dedup_store WHERE topic = ? AND event_id = ?", topic, id).Scan(&seq)
 	if err != nil {
-		return 0, fmt.Errorf("store: seq of %q %q: %w", topic, id, err)
+		return 0, fmt.Errorf("store: seq of an event: %w", err) // without its name: this is logged
 	}
 	return seq, nil
 }

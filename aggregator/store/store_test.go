@@ -220,7 +220,7 @@ func TestOlderSchemasAreTakenForward(t *testing.T) {
 			if err != nil || out.State.DuplicateDropped != 2 || out.State.Conflicts != conflicts {
 				t.Fatalf("%+v, %v", out.State, err)
 			}
-			if letters, err := s.DeadLetters(t.Context(), 0, 10); err != nil || len(letters) != 0 {
+			if letters, _, err := s.DeadLetters(t.Context(), Page{Limit: 10, Bytes: 1 << 20}); err != nil || len(letters) != 0 {
 				t.Fatalf("%v, %v", letters, err)
 			}
 			if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -16,7 +17,8 @@ import (
 func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	url := flags.String("url", readyURL(os.Getenv("SEKALI_LISTEN")), "what to ask")
+	own := readyURL(os.Getenv("SEKALI_LISTEN"), os.Getenv("SEKALI_TLS_CERT") != "")
+	url := flags.String("url", own, "what to ask")
 	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")
 		return 2
@@ -28,7 +30,10 @@ func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "aggregator:", err)
 		return 2
 	}
-	response, err := http.DefaultClient.Do(request)
+	// A certificate names the server as others call it; its own machine calls it by an address.
+	unnamed := *url == own || net.ParseIP(request.URL.Hostname()).IsLoopback()
+	client := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: unnamed}}}
+	response, err := client.Do(request)
 	if err != nil {
 		fmt.Fprintln(stderr, "aggregator: not ready:", err)
 		return 1
@@ -43,7 +48,7 @@ func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
 
 // readyURL is where an aggregator that listens on address, or on the default, says
 // that it is ready. An address for all interfaces is asked on loopback.
-func readyURL(address string) string {
+func readyURL(address string, secure bool) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		host, port = "127.0.0.1", "8080"
@@ -51,5 +56,9 @@ func readyURL(address string) string {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/readyz"
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port) + "/readyz"
 }
