@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,32 +78,62 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 	}
 }
 
+// TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has stored, with all that was acknowledged at
+// store before it was begun; an aggregator goes on from it, and stores what is published again once.
 func TestBackupWhileRunning(t *testing.T) {
-	data := t.TempDir() + "/data"
+	data := dataFolder(t)
+	p := newPool(data)
+	p.acks, p.pause = []string{"journal"}, pause
 	a := start(t, data)
-	var ids []string
-	for i := range 300 {
-		ids = append(ids, fmt.Sprint(i))
-	}
-	a.store(t, "t", ids...)
-	restored := t.TempDir() + "/restored"
-	if err := os.Mkdir(restored, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	copied := filepath.Join(restored, "events.db")
-	if code, out := tool(t, "backup", "-data", data, "-to", copied); code != 0 {
-		t.Fatalf("exit %d: %s", code, out)
-	}
-	if code, _ := tool(t, "backup", "-data", data, "-to", copied); code != 1 {
-		t.Fatal("a backup overwrote a file")
-	}
-	a.store(t, "t", "after")
-	b := start(t, restored)
-	b.store(t, "t", append(ids, "more")...)
-	b.checkStored(t, 301)
-	b.stop(t)
-	if code, out := tool(t, "check", "-data", restored); code != 0 {
-		t.Fatalf("exit %d: %s", code, out)
+	a.mustPublish(t, arrayOf(0, waiting), "store")
+	p.next = waiting / eventsPerRequest
+	restored := t.TempDir()
+	underLoad(t, a, p, func() {
+		for i := range 3 {
+			dir := filepath.Join(restored, fmt.Sprint(i))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Error(err)
+			}
+			copied := filepath.Join(dir, "events.db")
+			if code, out := tool(t, "backup", "-data", data, "-to", copied); code != 0 {
+				t.Errorf("exit %d: %s", code, out)
+			}
+			if code, _ := tool(t, "backup", "-data", data, "-to", copied); code != 1 {
+				t.Error("a backup overwrote a file")
+			}
+		}
+	})
+	a.drained(t)
+	whole := a.export(t)
+	a.stop(t)
+	before := distinct(waiting)
+	for i := range 3 {
+		dir := filepath.Join(restored, fmt.Sprint(i))
+		if code, out := tool(t, "check", "-data", dir); code != 0 {
+			t.Errorf("backup %d: exit %d: %s", i, code, out)
+		}
+		b := start(t, dir)
+		copied := b.export(t)
+		lines := bytes.Count(copied, []byte("\n"))
+		if !bytes.HasPrefix(whole, copied) || lines <= before || len(copied) == len(whole) {
+			t.Errorf("backup %d of %d events, more than %d stored before: not the beginning of what is stored now", i, lines, before)
+		}
+		before = lines
+		for request := range p.next {
+			b.mustPublish(t, requestBody(request), "journal")
+		}
+		now := b.drained(t)
+		all := newStored()
+		if err := all.read(b.export(t)); err != nil {
+			t.Error(err)
+		}
+		if want := distinct(p.next * eventsPerRequest); len(all.originals) != want || now.Unique != want {
+			t.Errorf("backup %d: %d events once all is published again, %+v, want %d", i, len(all.originals), now, want)
+		}
+		b.stop(t)
+		if code, out := tool(t, "check", "-data", dir); code != 0 {
+			t.Errorf("backup %d, published to: exit %d: %s", i, code, out)
+		}
 	}
 }
 
