@@ -78,6 +78,39 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 	}
 }
 
+// TestCheckFindsADamagedJournal: a bit flips in a frame that the store has not applied, and whole frames follow.
+func TestCheckFindsADamagedJournal(t *testing.T) {
+	data := dataFolder(t)
+	a := start(t, data)
+	db := openDatabase(t, data)
+	defer db.Close()
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	for request := range 3 {
+		a.mustPublish(t, requestBody(request), "journal")
+	}
+	a.kill()
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, fmt.Sprint("journal: ", 3*eventsPerRequest, " events wait")) {
+		t.Fatalf("before any damage: exit %d: %s", code, out)
+	}
+	segment := damage{files: "journal/*.log", newest: true, backlog: true}.pick(t, data)
+	content, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written(content)[0] ^= 1
+	if err := os.WriteFile(segment, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "fault: journal is damaged") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
 // TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has stored, with all that was acknowledged at
 // store before it was begun; an aggregator goes on from it, and stores what is published again once.
 func TestBackupWhileRunning(t *testing.T) {
