@@ -55,6 +55,28 @@ func TestFaultDamage(t *testing.T) {
 	}
 }
 
+// TestFaultDamageUnchecked is its control: what no checksum guards is changed so that every counter fits, and the audit must see it.
+func TestFaultDamageUnchecked(t *testing.T) {
+	f := result.Fault{Fault: "events changed where no checksum is", Promise: result.SomethingLost, Times: 1}
+	data := dataFolder(t)
+	p := newPool(data)
+	a := start(t, data, "-layout", "rows", "-dedup", "table")
+	p.loadFor(t, a.URL, 100*time.Millisecond)
+	a.stop(t)
+	change(t, data, `UPDATE events SET payload = '{}' WHERE seq = (SELECT min(seq) FROM events);
+		UPDATE events SET (topic, event_id, timestamp, source, payload) =
+			(SELECT topic, event_id, timestamp, source, payload FROM events ORDER BY seq DESC LIMIT 1)
+			WHERE seq = (SELECT seq FROM events ORDER BY seq LIMIT 1 OFFSET 1);
+		UPDATE state SET unique_processed = unique_processed - 1, duplicate_dropped = duplicate_dropped + 1`)
+	a = start(t, data)
+	p.audit(t, a, &f)
+	if f.Lost != 1 || f.Duplicated != 1 || f.Unexpected != 1 {
+		t.Errorf("one was lost, one stored twice, one changed; the audit saw %+v", f)
+	}
+	f.Seen = "seen: 1 lost, 1 stored twice, 1 changed"
+	record(t, f)
+}
+
 // written is the part of a segment from its first event to its last: frames that were written. The file may go on behind them.
 func written(segment []byte) []byte {
 	first, last := bytes.Index(segment, []byte("event-")), bytes.LastIndex(segment, []byte("event-"))
