@@ -222,11 +222,11 @@ func TestFaultDescriptors(t *testing.T) {
 }
 
 // memoryLimit is under what a loaded aggregator takes.
-const memoryLimit = 40 << 20
+const memoryLimit = 24 << 20
 
 // TestFaultMemory limits the process's memory: the kernel may kill it, and nothing acknowledged may be lost by that.
 func TestFaultMemory(t *testing.T) {
-	f := result.Fault{Fault: "memory limited to 40 MB", Promise: result.NothingLost, Times: times(1, 5)}
+	f := result.Fault{Fault: "memory limited to 24 MB", Promise: result.NothingLost, Times: times(1, 5)}
 	group := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprint("sekali-test-", os.Getpid()))
 	limitFile := "memory.limit_in_bytes"
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
