@@ -179,3 +179,31 @@ func change(t *testing.T, data, statements string) {
 		t.Fatal(err)
 	}
 }
+
+// TestRestoredBackupIsRestarted: a restored backup has no journal, and its state names a place in one. That it was started and stopped, and
+// nothing else, takes nothing from what comes later.
+func TestRestoredBackupIsRestarted(t *testing.T) {
+	data, restored := dataFolder(t), t.TempDir()
+	a := start(t, data)
+	a.mustPublish(t, requestBody(0), "journal")
+	a.drained(t)
+	if code, out := tool(t, "backup", "-data", data, "-to", filepath.Join(restored, "events.db")); code != 0 {
+		t.Fatalf("backup: exit %d: %s", code, out)
+	}
+	a.stop(t)
+	start(t, restored).stop(t)
+	start(t, restored).kill()
+	b := start(t, restored)
+	b.mustPublish(t, requestBody(1), "journal")
+	b.kill()
+	b = start(t, restored)
+	now := b.drained(t)
+	all := newStored()
+	if err := all.read(b.export(t)); err != nil || now.Unique != distinct(2*eventsPerRequest) || len(all.originals) != now.Unique {
+		t.Errorf("%d events, %+v; %v", len(all.originals), now, err)
+	}
+	b.stop(t)
+	if code, out := tool(t, "check", "-data", restored); code != 0 {
+		t.Errorf("check: exit %d: %s", code, out)
+	}
+}
