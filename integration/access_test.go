@@ -54,7 +54,7 @@ func startLogged(t *testing.T, data string, flags ...string) (*aggregator, *logg
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &aggregator{Process: p, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: requestTimeout}}
+	a := &aggregator{Process: p, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: requestTimeout}, log: &log}
 	t.Cleanup(a.kill)
 	if err := a.WaitReady(ctx); err != nil {
 		t.Fatal(err)

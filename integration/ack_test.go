@@ -79,38 +79,6 @@ func TestStopDrains(t *testing.T) {
 	}
 }
 
-// TestStopUnderLoad: what a publisher was told while the aggregator stops is true.
-func TestStopUnderLoad(t *testing.T) {
-	data := dataFolder(t)
-	a := start(t, data)
-	stopping, done := make(chan struct{}), make(chan int)
-	go func() {
-		acknowledged := 0
-		defer func() { done <- acknowledged }()
-		for request := 0; ; request++ {
-			status, _, err := a.publish(requestBody(request), "memory")
-			if err != nil || status >= 400 {
-				select {
-				case <-stopping:
-				default:
-					t.Errorf("refused before the stop: status %d, %v", status, err)
-				}
-				return
-			}
-			acknowledged++
-		}
-	}()
-	time.Sleep(200 * time.Millisecond)
-	close(stopping)
-	a.stop(t)
-	least := <-done * eventsPerRequest
-	a = start(t, data)
-	// The last request may have been taken without an answer.
-	if now := a.drained(t); now.Received < least || now.Received > least+eventsPerRequest || now.Unique < distinct(least) {
-		t.Errorf("%+v after %d acknowledged events, %d of them distinct", now, least, distinct(least))
-	}
-}
-
 // TestForeignTransaction: somebody's shell holds the database for longer than any
 // busy timeout; publishers are served from the journal, and all of it is stored later.
 func TestForeignTransaction(t *testing.T) {

@@ -37,6 +37,7 @@ const (
 type aggregator struct {
 	*process.Process
 	client *http.Client
+	log    *logged
 }
 
 // start runs the aggregator on data until the test ends, and returns once it is ready.
@@ -53,7 +54,8 @@ func start(t *testing.T, data string, flags ...string) *aggregator {
 
 func startUnready(t *testing.T, data string, flags ...string) *aggregator {
 	t.Helper()
-	p, err := process.Start(context.Background(), process.Config{Binary: binary, Args: flags, Data: data, Log: t.Output()})
+	log := &logged{}
+	p, err := process.Start(context.Background(), process.Config{Binary: binary, Args: flags, Data: data, Log: io.MultiWriter(t.Output(), log)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func startUnready(t *testing.T, data string, flags ...string) *aggregator {
 		p.Kill()
 		<-p.Exited()
 	})
-	return &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}}
+	return &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}, log: log}
 }
 
 // kill ends the process with SIGKILL and waits until it is gone.

@@ -15,10 +15,16 @@ import (
 // TestDeadLetters lets the database refuse an event, as an operator's trigger may: its neighbours are stored, it is listed with the
 // reason, and the counters add up, also after a restart.
 func TestDeadLetters(t *testing.T) {
+	for raise, reason := range map[string]string{"RAISE(ABORT, 'no bad events')": "no bad events", "RAISE(IGNORE)": "ignored"} {
+		t.Run(raise, func(t *testing.T) { deadLetters(t, raise, reason) })
+	}
+}
+
+func deadLetters(t *testing.T, raise, reason string) {
 	data := dataFolder(t)
 	a := start(t, data)
 	a.store(t, "good", "0")
-	change(t, data, "CREATE TRIGGER refuse BEFORE INSERT ON topic_blocks WHEN NEW.topic = 'bad' BEGIN SELECT RAISE(ABORT, 'no bad events'); END")
+	change(t, data, "CREATE TRIGGER refuse BEFORE INSERT ON topic_blocks WHEN NEW.topic = 'bad' BEGIN SELECT "+raise+"; END")
 	body := `[{"topic":"good","event_id":"1","timestamp":"2026-11-23T06:41:10Z"},
 		{"topic":"bad","event_id":"1","timestamp":"2026-11-23T06:41:10Z","payload":{"n": 1}},
 		{"topic":"good","event_id":"1","timestamp":"2026-11-23T06:41:10Z"}]`
@@ -61,7 +67,7 @@ func TestDeadLetters(t *testing.T) {
 	if err := json.Unmarshal(page, &letters); err != nil || len(letters.DeadLetters) != 1 || letters.NextAfter != nil {
 		t.Fatalf("%v: %s", err, page)
 	}
-	if l := letters.DeadLetters[0]; l.Topic != "bad" || l.Payload != `{"n": 1}` || l.Attempts != 2 || !strings.Contains(l.Error, "no bad events") {
+	if l := letters.DeadLetters[0]; l.Topic != "bad" || l.Payload != `{"n": 1}` || l.Attempts != 2 || !strings.Contains(l.Error, reason) {
 		t.Errorf("%+v", l)
 	}
 	a.stop(t)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -108,6 +109,79 @@ func TestFaultCrashPoints(t *testing.T) {
 			record(t, f)
 		})
 	}
+}
+
+// TestFaultCrashExpiring kills the aggregator while events expire. What has expired can no more be read: all is published again, and must be
+// a duplicate.
+func TestFaultCrashExpiring(t *testing.T) {
+	program, err := crashBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := result.Fault{Fault: "crash at " + crash.StoreExpiring, Promise: result.NothingLost}
+	data := dataFolder(t)
+	p := newPool(data)
+	p.pause = 10 * pause // all of it is to fit into one request
+	for n := range times(2, 5) {
+		a, err := startWith(t, program, map[string]string{"SEKALI_CRASH": fmt.Sprint(crash.StoreExpiring, ":", n+1)}, data, "-retention=1s")
+		if err == nil {
+			timer := time.AfterFunc(crashWait, func() {
+				t.Errorf("%s was not passed %d times within %v", crash.StoreExpiring, n+1, crashWait)
+				a.kill()
+			})
+			p.load(t, a.URL, a.Exited())
+			timer.Stop()
+		}
+		f.Times++
+	}
+	a := restart(t, data, &f)
+	before := a.drained(t)
+	a.mustPublish(t, p.acknowledgedBody(), "store")
+	after := a.drained(t)
+	f.Lost = after.Unique - before.Unique
+	f.Acknowledged = after.Unique // all that was acknowledged, and what was of unknown fate and stored
+	a.stop(t)
+	if code, out := tool(t, "check", "-data", data); code != 0 {
+		t.Errorf("check: %s", out)
+	}
+	record(t, f)
+}
+
+// TestFaultCrashMigrating kills the aggregator while it takes a database of an older version forward.
+func TestFaultCrashMigrating(t *testing.T) {
+	program, err := crashBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dumps, err := filepath.Glob("../aggregator/store/testdata/version*.sql")
+	if err != nil || len(dumps) == 0 {
+		t.Fatal(dumps, err)
+	}
+	f := result.Fault{Fault: "crash at " + crash.StoreMigrating, Promise: result.NothingLost, Times: len(dumps)}
+	for _, dump := range dumps {
+		sql, err := os.ReadFile(dump)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := dataFolder(t)
+		if err := os.Mkdir(data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		change(t, data, string(sql))
+		if _, err := startWith(t, program, map[string]string{"SEKALI_CRASH": crash.StoreMigrating + ":1"}, data); err == nil || !strings.Contains(err.Error(), "SIGKILL") {
+			t.Fatalf("%s: not killed: %v", dump, err)
+		}
+		a := restart(t, data, &f)
+		const events = 2 // of each dump
+		now := a.drained(t)
+		f.Acknowledged += events
+		f.Lost += events - min(events, now.Unique, bytes.Count(a.export(t), []byte("\n")))
+		a.stop(t)
+		if code, out := tool(t, "check", "-data", data); code != 0 {
+			t.Errorf("%s: check: %s", dump, out)
+		}
+	}
+	record(t, f)
 }
 
 // imageBytes is the size of the file system that loses its power.

@@ -152,7 +152,7 @@ func TestFaultDiskFull(t *testing.T) {
 }
 
 // smallDisk is the size in bytes of a disk that is soon full.
-const smallDisk = 32 << 20
+const smallDisk = 16 << 20
 
 // mountSmall returns such a disk's folder, or skips.
 func mountSmall(t *testing.T, f result.Fault) string {

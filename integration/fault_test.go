@@ -126,7 +126,7 @@ type publisherPool struct {
 	sent         map[int]int // attempts that may have been taken, by request
 	acknowledged map[int]int // answers, by request
 	unknown      int         // attempts without an answer
-	refused      int         // 503
+	refused      int         // 503, also of unknown fate: disk_failing
 	noRetryAfter int         // of them, without Retry-After
 	healed       time.Time   // when the fault ended; zero: it has not
 	recovery     []float64   // ms from there to the next acknowledgement
@@ -198,8 +198,11 @@ func (p *publisherPool) publish(t *testing.T, client *http.Client, url string) b
 			p.healed = time.Time{}
 		}
 		return true
-	case answer.StatusCode == http.StatusServiceUnavailable: // nothing was taken
+	case answer.StatusCode == http.StatusServiceUnavailable:
 		p.refused++
+		if bytes.Contains(text, []byte("disk_failing")) { // after the others nothing was taken
+			p.sent[request]++
+		}
 		if answer.Header.Get("Retry-After") == "" {
 			p.noRetryAfter++
 		}
@@ -300,12 +303,13 @@ func startWith(t *testing.T, program string, environ map[string]string, data str
 		os.Setenv(name, value)
 		defer os.Unsetenv(name)
 	}
-	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Data: data, Log: t.Output()})
+	log := &logged{}
+	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Data: data, Log: io.MultiWriter(t.Output(), log)})
 	if err != nil {
 		return nil, err
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: publishers}
-	a := &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}}
+	a := &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}, log: log}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		a.kill()

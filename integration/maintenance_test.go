@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -77,32 +78,95 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 	}
 }
 
-func TestBackupWhileRunning(t *testing.T) {
-	data := t.TempDir() + "/data"
+// TestCheckFindsADamagedJournal: a bit flips in a frame that the store has not applied, and whole frames follow.
+func TestCheckFindsADamagedJournal(t *testing.T) {
+	data := dataFolder(t)
 	a := start(t, data)
-	var ids []string
-	for i := range 300 {
-		ids = append(ids, fmt.Sprint(i))
-	}
-	a.store(t, "t", ids...)
-	restored := t.TempDir() + "/restored"
-	if err := os.Mkdir(restored, 0o700); err != nil {
+	db := openDatabase(t, data)
+	defer db.Close()
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	copied := filepath.Join(restored, "events.db")
-	if code, out := tool(t, "backup", "-data", data, "-to", copied); code != 0 {
-		t.Fatalf("exit %d: %s", code, out)
+	for request := range 3 {
+		a.mustPublish(t, requestBody(request), "journal")
 	}
-	if code, _ := tool(t, "backup", "-data", data, "-to", copied); code != 1 {
-		t.Fatal("a backup overwrote a file")
+	a.kill()
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
 	}
-	a.store(t, "t", "after")
-	b := start(t, restored)
-	b.store(t, "t", append(ids, "more")...)
-	b.checkStored(t, 301)
-	b.stop(t)
-	if code, out := tool(t, "check", "-data", restored); code != 0 {
-		t.Fatalf("exit %d: %s", code, out)
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, fmt.Sprint("journal: ", 3*eventsPerRequest, " events wait")) {
+		t.Fatalf("before any damage: exit %d: %s", code, out)
+	}
+	segment := damage{files: "journal/*.log", newest: true, backlog: true}.pick(t, data)
+	content, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written(content)[0] ^= 1
+	if err := os.WriteFile(segment, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "fault: journal is damaged") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has stored, with all that was acknowledged at
+// store before it was begun; an aggregator goes on from it, and stores what is published again once.
+func TestBackupWhileRunning(t *testing.T) {
+	data := dataFolder(t)
+	p := newPool(data)
+	p.acks, p.pause = []string{"journal"}, pause
+	a := start(t, data)
+	a.mustPublish(t, arrayOf(0, waiting), "store")
+	p.next = waiting / eventsPerRequest
+	restored := t.TempDir()
+	underLoad(t, a, p, func() {
+		for i := range 3 {
+			dir := filepath.Join(restored, fmt.Sprint(i))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Error(err)
+			}
+			copied := filepath.Join(dir, "events.db")
+			if code, out := tool(t, "backup", "-data", data, "-to", copied); code != 0 {
+				t.Errorf("exit %d: %s", code, out)
+			}
+			if code, _ := tool(t, "backup", "-data", data, "-to", copied); code != 1 {
+				t.Error("a backup overwrote a file")
+			}
+		}
+	})
+	a.drained(t)
+	whole := a.export(t)
+	a.stop(t)
+	before := distinct(waiting)
+	for i := range 3 {
+		dir := filepath.Join(restored, fmt.Sprint(i))
+		if code, out := tool(t, "check", "-data", dir); code != 0 {
+			t.Errorf("backup %d: exit %d: %s", i, code, out)
+		}
+		b := start(t, dir)
+		copied := b.export(t)
+		lines := bytes.Count(copied, []byte("\n"))
+		if !bytes.HasPrefix(whole, copied) || lines <= before || len(copied) == len(whole) {
+			t.Errorf("backup %d of %d events, more than %d stored before: not the beginning of what is stored now", i, lines, before)
+		}
+		before = lines
+		for request := range p.next {
+			b.mustPublish(t, requestBody(request), "journal")
+		}
+		now := b.drained(t)
+		all := newStored()
+		if err := all.read(b.export(t)); err != nil {
+			t.Error(err)
+		}
+		if want := distinct(p.next * eventsPerRequest); len(all.originals) != want || now.Unique != want {
+			t.Errorf("backup %d: %d events once all is published again, %+v, want %d", i, len(all.originals), now, want)
+		}
+		b.stop(t)
+		if code, out := tool(t, "check", "-data", dir); code != 0 {
+			t.Errorf("backup %d, published to: exit %d: %s", i, code, out)
+		}
 	}
 }
 
@@ -113,5 +177,33 @@ func change(t *testing.T, data, statements string) {
 	defer db.Close()
 	if _, err := db.Exec(statements); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRestoredBackupIsRestarted: a restored backup has no journal, and its state names a place in one. That it was started and stopped, and
+// nothing else, takes nothing from what comes later.
+func TestRestoredBackupIsRestarted(t *testing.T) {
+	data, restored := dataFolder(t), t.TempDir()
+	a := start(t, data)
+	a.mustPublish(t, requestBody(0), "journal")
+	a.drained(t)
+	if code, out := tool(t, "backup", "-data", data, "-to", filepath.Join(restored, "events.db")); code != 0 {
+		t.Fatalf("backup: exit %d: %s", code, out)
+	}
+	a.stop(t)
+	start(t, restored).stop(t)
+	start(t, restored).kill()
+	b := start(t, restored)
+	b.mustPublish(t, requestBody(1), "journal")
+	b.kill()
+	b = start(t, restored)
+	now := b.drained(t)
+	all := newStored()
+	if err := all.read(b.export(t)); err != nil || now.Unique != distinct(2*eventsPerRequest) || len(all.originals) != now.Unique {
+		t.Errorf("%d events, %+v; %v", len(all.originals), now, err)
+	}
+	b.stop(t)
+	if code, out := tool(t, "check", "-data", restored); code != 0 {
+		t.Errorf("check: exit %d: %s", code, out)
 	}
 }

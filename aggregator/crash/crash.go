@@ -26,7 +26,13 @@ const (
 	DedupOpened    = "dedup.opened"    // at the start, before the newest keys are read back
 )
 
-// Points returns all places.
+// Two more: one wants a retention, the other a database of an older version.
+const (
+	StoreExpiring  = "store.expiring"  // blocks have expired in a transaction that is not yet committed
+	StoreMigrating = "store.migrating" // so is the schema taken forward
+)
+
+// Points returns the places of the normal work.
 func Points() []string {
 	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, StoreApplied, StoreCommitted, WriterAnswer,
 		Checkpoint, Checkpointed, RunWritten, RunDurable, MergeStep, MergeDurable, RunsReplaced, DedupOpened}

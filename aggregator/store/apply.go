@@ -70,7 +70,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	err := c.transaction(func() error {
 		stage.Dedup.Enter()
 		a.bound.rows, a.bound.rowTexts = b.Rows, a.bound.rowTexts[:0]
-		seqs, conflicts, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
+		seqs, conflicts, refused, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("dedup_store: %w", err)
 		}
@@ -79,11 +79,11 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			a.stored[i] = seq == out.FirstSeq+int64(i)
 		}
 		stage.Events.Enter()
-		refused, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
+		more, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
-		if len(refused) > 0 {
+		if refused = append(refused, more...); len(refused) > 0 {
 			if out.Failed, err = a.setAside(c, refused); err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ func (a *Applier) writeState(c *conn, state State) error {
 	defer free()
 	err = errors.Join(err, s.bindText(13, last))
 	if err == nil {
-		_, err = s.run()
+		err = s.change()
 	}
 	if err != nil {
 		return fmt.Errorf("state: %w", err)

@@ -178,13 +178,15 @@ func (c *conn) transaction(body func() error) error {
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
-	if sqlite3.Xsqlite3_get_autocommit(c.tls, c.db) == 0 { // some errors have rolled back already
+	if c.inTransaction() { // some errors have rolled back already
 		if rollback := c.exec("ROLLBACK"); rollback != nil {
 			err = errors.Join(err, fmt.Errorf("rollback: %w", rollback))
 		}
 	}
 	return err
 }
+
+func (c *conn) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(c.tls, c.db) == 0 }
 
 func (c *conn) close() error {
 	for _, s := range c.statements {
@@ -262,6 +264,15 @@ func (s *statement) run() (changed int64, err error) {
 	}
 	changed = sqlite3.Xsqlite3_changes64(s.conn.tls, s.conn.db)
 	return changed, s.reset()
+}
+
+// change runs a statement that is to change one row; errIgnored: it did not.
+func (s *statement) change() error {
+	changed, err := s.run()
+	if err == nil && changed != 1 {
+		err = errIgnored
+	}
+	return err
 }
 
 // text is a string in libc's memory.

@@ -19,9 +19,19 @@ type refusal struct {
 	err error
 }
 
-// refusedRow reports an error that says no to what is stored, and not that it cannot be stored now: trying again would end the
-// same. SQLite undoes the statement and the transaction goes on.
-func refusedRow(err error) bool {
+// errIgnored means that a statement which is to change one row changed none, and that it is no error for SQLite: RAISE(IGNORE).
+var errIgnored = errors.New("a trigger of the database ignored it")
+
+// refused reports an error that says no to what is stored, and not that it cannot be stored now: trying again would end the
+// same. SQLite undoes the statement, or leaves that to us (RAISE(FAIL)), and the transaction goes on. If it does not (RAISE(ROLLBACK)), the
+// neighbours are gone as well, and the batch fails.
+func (c *conn) refused(err error) bool {
+	if err == nil || !c.inTransaction() {
+		return false
+	}
+	if errors.Is(err, errIgnored) {
+		return true
+	}
 	var e *sqliteError
 	if !errors.As(err, &e) {
 		return false
@@ -38,17 +48,20 @@ func refusedRow(err error) bool {
 func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err error) {
 	failed = map[int]bool{}
 	for _, r := range refused {
+		if failed[r.row] { // with the one that it repeats
+			continue
+		}
 		rows := a.bound.rows
 		if err := a.store.dedup.forget(c, &rows[r.row]); err != nil {
 			return nil, fmt.Errorf("dedup_store: %w", err)
 		}
 		for i := r.row; i < len(rows); i++ {
-			if rows[i].Topic != rows[r.row].Topic || rows[i].ID != rows[r.row].ID {
+			if !same(&rows[i], &rows[r.row]) {
 				continue
 			}
 			failed[i] = true
 			err := insertDeadLetter(c, &rows[i], r.err, true)
-			if refusedRow(err) {
+			if c.refused(err) {
 				err = insertDeadLetter(c, &rows[i], fmt.Errorf("%w; its payload of %d bytes is not kept either: %w", r.err, len(rows[i].Payload), err), false)
 			}
 			if err != nil {
@@ -58,6 +71,9 @@ func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err
 	}
 	return failed, nil
 }
+
+// same reports that two rows are occurrences of one event.
+func same(a, b *Row) bool { return a.Topic == b.Topic && a.ID == b.ID }
 
 const upsertDeadLetter = `INSERT INTO dead_letters (topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error)
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1, ?7)
@@ -82,7 +98,7 @@ func insertDeadLetter(c *conn, r *Row, why error, withPayload bool) error {
 		err = errors.Join(err, s.bindText(int32(i+1), text))
 	}
 	if err == nil {
-		_, err = s.run()
+		err = s.change()
 	}
 	return err
 }

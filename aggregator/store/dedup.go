@@ -32,12 +32,12 @@ func ParseDedup(name string) (Dedup, error) {
 // deduper decides which events of a batch are new. It belongs to the writer.
 type deduper interface {
 	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
-	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; and the rows that are
-	// conflicts. Both are valid until the next call.
-	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, err error)
+	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; the rows that are
+	// conflicts; and those that SQLite refused. All are valid until the next call.
+	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, refused []refusal, err error)
 	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
 	committed(stored []bool, last int64)
-	// forget is called inside the transaction for a new row that could not be stored after all.
+	// forget is called inside the transaction for a row that was refused.
 	forget(c *conn, r *Row) error
 	close() error
 }
@@ -114,11 +114,11 @@ func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
 	return dedup.Check(config)
 }
 
-func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, error) {
+func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
 	d.changes = d.index.Changes()
 	for _, change := range d.changes {
 		if err := record(c, change); err != nil {
-			return nil, nil, fmt.Errorf("dedup_runs: %w", err)
+			return nil, nil, nil, fmt.Errorf("dedup_runs: %w", err)
 		}
 	}
 	d.index.Begin(firstSeq)
@@ -127,9 +127,9 @@ func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, e
 	}
 	seqs, err := d.index.Decide()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return seqs, d.index.Conflicts(), nil
+	return seqs, d.index.Conflicts(), nil, nil
 }
 
 // contentOf is an event's content. Every event has a timestamp: one without has expired.

@@ -31,62 +31,72 @@ type key struct {
 }
 
 const (
-	insertDedup   = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq, content) VALUES (?, ?, ?, ?)"
-	selectContent = "SELECT content FROM dedup_store WHERE topic = ? AND event_id = ?"
+	insertDedup  = "INSERT OR IGNORE INTO dedup_store (topic, event_id, seq, content) VALUES (?, ?, ?, ?)"
+	selectStored = "SELECT content, seq FROM dedup_store WHERE topic = ? AND event_id = ?"
 )
 
 // decide inserts the identities, in key order, so that neighbours on a page of the
 // index are written together.
-func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, error) {
+func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
 	rows := b.rows
 	texts, err := b.texts(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s, err := c.prepare(insertDedup)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	d.sort(rows)
 	d.seqs, d.conflicts = append(d.seqs[:0], make([]int64, len(rows))...), d.conflicts[:0]
+	var refused []refusal
 	for _, k := range d.order {
+		if n := len(refused); n > 0 && same(&rows[refused[n-1].row], &rows[k.row]) {
+			continue // it is set aside with the one that it repeats
+		}
 		r := &texts[k.row]
 		seq := firstSeq + int64(k.row)
 		content := contentOf(&rows[k.row].Event)
 		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq), s.bindInt(4, int64(content))); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		inserted, err := s.run()
-		if err != nil {
-			return nil, nil, err
-		}
-		if inserted == 1 {
+		err := s.change()
+		if err == nil {
 			d.seqs[k.row] = seq
 			continue
 		}
-		stored, err := storedContent(c, r)
-		if err != nil {
-			return nil, nil, err
+		if !c.refused(err) {
+			return nil, nil, nil, err
 		}
-		if content.Conflicts(stored) {
+		// OR IGNORE ignores a duplicate, but so may a trigger what is new.
+		stored, storedSeq, lookup := storedUnder(c, r)
+		if lookup != nil {
+			return nil, nil, nil, lookup
+		}
+		switch {
+		case storedSeq == 0 || storedSeq == seq: // not stored, or in spite of the error
+			refused = append(refused, refusal{int(k.row), err})
+		case content.Conflicts(stored):
 			d.conflicts = append(d.conflicts, int(k.row))
 		}
 	}
-	return d.seqs, d.conflicts, nil
+	return d.seqs, d.conflicts, refused, nil
 }
 
-// storedContent is the content of the event that is stored under a row's identity.
-func storedContent(c *conn, r *rowText) (dedup.Content, error) {
-	s, err := c.prepare(selectContent)
+// storedUnder is the content and the seq of the event that is stored under a row's identity; seq 0: none is.
+func storedUnder(c *conn, r *rowText) (content dedup.Content, seq int64, err error) {
+	s, err := c.prepare(selectStored)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	_, err = s.step()
-	content := dedup.Content(s.columnInt(0)) // 0 for NULL
-	return content, errors.Join(err, s.reset())
+	found, err := s.step()
+	if found {
+		content, seq = dedup.Content(s.columnInt(0)), s.columnInt(1) // the content is 0 for NULL
+	}
+	return content, seq, errors.Join(err, s.reset())
 }
 
 // committed: the table is in the transaction itself.

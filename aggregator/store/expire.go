@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
 )
 
@@ -41,7 +42,9 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 			return nil
 		}
 		after.Commits++
-		return errors.Join(a.eachTopic(c, gone, "UPDATE topics SET events = events - ?2 WHERE name = ?1"), a.writeState(c, after))
+		err := errors.Join(a.eachTopic(c, gone, "UPDATE topics SET events = events - ?2 WHERE name = ?1"), a.writeState(c, after))
+		crash.Here(crash.StoreExpiring)
+		return err
 	})
 	if err != nil {
 		return state, 0, fmt.Errorf("store: expire: %w", err)

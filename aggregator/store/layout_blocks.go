@@ -37,7 +37,7 @@ func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (
 		if l.block.events > 0 {
 			err = l.insertBlock(c)
 		}
-		if refusedRow(err) { // one of its events is why: each on its own
+		if c.refused(err) { // one of its events is why: each on its own
 			var more []refusal
 			more, err = l.insertSingly(c, rows, isNew, firstSeq, i, end)
 			refused = append(refused, more...)
@@ -81,7 +81,7 @@ func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq 
 			return nil, err
 		}
 		err := l.insertBlock(c)
-		if refusedRow(err) {
+		if c.refused(err) {
 			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
 		}
 		if err != nil {
@@ -94,9 +94,11 @@ func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq 
 // insertBlock writes the block. If SQLite refuses any of it, nothing of it stays.
 func (l *blocksLayout) insertBlock(c *conn) error {
 	err := l.writeBlock(c)
-	if refusedRow(err) {
+	if c.refused(err) {
 		first := []int64{l.block.first}
-		err = errors.Join(err, c.run("DELETE FROM blocks WHERE first_seq = ?", first...), c.run("DELETE FROM topic_blocks WHERE first_seq = ?", first...))
+		if failed := errors.Join(c.run("DELETE FROM blocks WHERE first_seq = ?", first...), c.run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
+			return failed
+		}
 	}
 	return err
 }
@@ -120,7 +122,7 @@ func (l *blocksLayout) writeBlock(c *conn) error {
 		s.bindInt(6, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
 		return err
 	}
-	if _, err := s.run(); err != nil {
+	if err := s.change(); err != nil {
 		return err
 	}
 	if s, err = c.prepare(insertTopicBlock); err != nil {
@@ -130,7 +132,7 @@ func (l *blocksLayout) writeBlock(c *conn) error {
 		if err := errors.Join(s.bindText(1, l.copy.add(topic)), s.bindInt(2, b.first)); err != nil {
 			return err
 		}
-		if _, err := s.run(); err != nil {
+		if err := s.change(); err != nil {
 			return fmt.Errorf("topic_blocks: %w", err)
 		}
 	}

@@ -42,9 +42,10 @@ func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refu
 			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
 			return nil, err
 		}
-		_, err := s.run()
-		if refusedRow(err) {
-			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
+		err := s.change()
+		if c.refused(err) {
+			isNew[i], refused = false, append(refused, refusal{i, err})
+			err = c.run("DELETE FROM events WHERE seq = ?", firstSeq+int64(i)) // RAISE(FAIL) may have left it
 		}
 		if err != nil {
 			return nil, err

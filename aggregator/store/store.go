@@ -263,9 +263,11 @@ func migrate(c *conn, version int64) error {
 		} else {
 			sql += "ALTER TABLE dedup_store ADD COLUMN content INTEGER;"
 		}
-		return c.exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+		err := c.exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
 			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
 			ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
+		crash.Here(crash.StoreMigrating)
+		return err
 	})
 }
 
