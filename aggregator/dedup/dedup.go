@@ -114,17 +114,23 @@ type place struct {
 	at      uint32 // to where the next one's begins
 }
 
-// newTable makes a table for so many keys of so many bytes together; it grows beyond both.
-func newTable(first int64, capacity, keyBytes int) *table {
-	bits := uint(4)
-	for 1<<bits < 2*capacity {
+// newTable makes a table for so many keys, of so many bytes together, and the rest of a batch; it grows beyond.
+func newTable(first int64, keys, keyBytes int) *table {
+	capacity, bits := keys+keys/4, uint(4)
+	for fill(1<<bits) < capacity {
 		bits++
 	}
 	return &table{first: first, entries: make([]place, 0, capacity), keys: make([]byte, 0, keyBytes), slots: make([]uint64, 1<<bits), shift: 64 - bits}
 }
 
-// next is an empty table for what comes behind t, once that is frozen.
-func (t *table) next(capacity int) *table { return newTable(t.last+1, capacity, len(t.keys)) }
+// fill is how many keys so many slots are good for: two thirds.
+func fill(slots int) int { return slots / 3 * 2 }
+
+// reset makes a table that nobody reads any more an empty one; what it has grown to it keeps.
+func (t *table) reset(first int64) {
+	t.first, t.last, t.entries, t.keys = first, 0, t.entries[:0], t.keys[:0]
+	clear(t.slots)
+}
 
 func (t *table) entry(i uint32) entry {
 	p, end := &t.entries[i], uint32(len(t.keys))
@@ -153,7 +159,7 @@ func (t *table) find(hash uint64, k key) (seq int64, content Content, ok bool) {
 func (t *table) add(hash uint64, k key, seq int64, content Content) {
 	t.entries = append(t.entries, place{hash, seq, content, uint32(len(t.keys))})
 	t.keys = append(t.keys, k...)
-	if 2*len(t.entries) > len(t.slots) {
+	if len(t.entries) > fill(len(t.slots)) {
 		t.slots, t.shift = make([]uint64, 2*len(t.slots)), t.shift-1
 		for i := range t.entries {
 			t.place(i)

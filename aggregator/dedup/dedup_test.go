@@ -184,6 +184,48 @@ func harm(t *rapid.T, d *database, what string) {
 	}
 }
 
+// TestTablesAreUsedAgain: the batch that fills a table goes beyond its number of keys, and no table may grow for that, which would hold
+// the writer up; and one that has become a run is the next one.
+func TestTablesAreUsedAgain(t *testing.T) {
+	const keys, batch = 4096, 4096 / 5
+	d := &database{dir: t.TempDir(), config: Config{NewestKeys: keys, Secret: make([]byte, SecretBytes)}}
+	x, err := d.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	slots, entries := len(x.newest.slots), cap(x.newest.entries)
+	tables := map[*table]bool{}
+	for range 20 * keys / batch {
+		filled, ids := x.newest, make([]event, batch)
+		for i := range ids {
+			ids[i] = event{"t", identity(int(d.last) + i), 0}
+		}
+		if _, err := d.apply(x, ids); err != nil {
+			t.Fatal(err)
+		}
+		tables[filled] = true
+		if len(filled.slots) != slots || cap(filled.entries) != entries {
+			t.Fatalf("with %d keys a table has %d slots and room for %d, and had %d and %d", len(filled.entries), len(filled.slots), cap(filled.entries), slots, entries)
+		}
+		for x.pending() { // the worker keeps up
+			if _, err := d.apply(x, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(tables) != 2 {
+		t.Errorf("%d tables were made, want 2", len(tables))
+	}
+}
+
+// pending says that a table waits to become a run of the list.
+func (x *Index) pending() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.frozen) > 0
+}
+
 // TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer, neither by a look-up nor by
 // a merge.
 func TestDamagedBlockIsMadeAgain(t *testing.T) {

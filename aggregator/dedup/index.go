@@ -48,6 +48,7 @@ type Index struct {
 
 	// Owned by the writer.
 	newest *table
+	spare  *table   // frozen once, now a run; the next newest
 	first  int64    // the seq of the batch's first event
 	probes []ranked // its identities, at their rows; sorted once it is decided
 	keys   []byte   // of all rows, one behind the other
@@ -160,6 +161,7 @@ func (x *Index) writeOldest() error {
 	if err != nil {
 		return err
 	}
+	x.spare = x.frozen[0]
 	x.runs, x.frozen, x.unwritten = append(x.runs, r), x.frozen[1:], x.unwritten-1
 	x.finished = append(x.finished, Change{Add: []Run{r.Run}})
 	return nil
@@ -194,7 +196,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			return err
 		}
 		change.Add, x.runs = append(change.Add, r.Run), append(x.runs, r)
-		t = t.next(x.newestKeys)
+		t.reset(last + 1)
 		return nil
 	}
 	var keys int64
@@ -375,7 +377,11 @@ func (x *Index) freeze(last int64) {
 	x.unwritten++
 	x.mu.Unlock()
 	x.changed.Broadcast()
-	x.newest = x.newest.next(x.newestKeys)
+	if x.spare == nil {
+		x.spare = newTable(0, x.newestKeys, cap(x.newest.keys))
+	}
+	x.newest, x.spare = x.spare, nil
+	x.newest.reset(last + 1)
 }
 
 // install puts the changes into force and removes the files that nobody reads any more.
@@ -386,11 +392,15 @@ func (x *Index) install(changes []Change) {
 	for _, c := range changes {
 		runs = slices.DeleteFunc(runs, func(r *run) bool { return slices.Contains(c.remove, r) })
 		runs = append(runs, c.add...)
-		x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
+		if c.table != nil {
+			x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
+			x.spare = c.table
+		}
 		gone = append(gone, c.remove...)
 	}
 	slices.SortFunc(runs, func(a, b *run) int { return int(a.First - b.First) })
-	x.runs, x.finished = runs, x.finished[len(changes):]
+	// A copy: the rest of a slice would keep what is before it, tables and filters.
+	x.runs, x.finished = runs, append([]Change(nil), x.finished[len(changes):]...)
 	x.mu.Unlock()
 	x.changed.Broadcast()
 	if len(gone) > 0 {
