@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dchest/siphash"
 
@@ -66,6 +67,10 @@ type Index struct {
 	frozen    []*table  // oldest first; those not yet in runs
 	unwritten int       // of frozen, the last so many have no file yet
 	finished  []Change  // by the worker; not yet installed
+	taken     int64     // keys that Committed has taken over
+	lastBatch time.Time // when
+	gone      []*gone   // files that the list has left behind
+	removed   time.Time // when the last piece of one was
 	failing   error     // the worker's last attempt
 	broken    error     // a run is damaged: the index has to be opened again
 	closed    bool
@@ -356,10 +361,18 @@ func (x *Index) Changes() []Change {
 // Committed takes over what a transaction has made durable: the batch, of which those rows are stored that are marked so, and the changes.
 // last is the highest seq it used.
 func (x *Index) Committed(stored []bool, last int64, changes []Change) {
+	taken := 0
 	for _, p := range x.probes {
 		if stored[p.at] {
 			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at), x.contents[p.at])
+			taken++
 		}
+	}
+	if len(x.probes) > 0 {
+		x.mu.Lock()
+		x.taken, x.lastBatch = x.taken+int64(taken), time.Now()
+		x.mu.Unlock()
+		x.changed.Broadcast()
 	}
 	if len(x.newest.entries) >= x.newestKeys {
 		x.freeze(last)
@@ -384,10 +397,10 @@ func (x *Index) freeze(last int64) {
 	x.newest.reset(last + 1)
 }
 
-// install puts the changes into force and removes the files that nobody reads any more.
+// install puts the changes into force and leaves to the worker the files that nobody reads any more.
 func (x *Index) install(changes []Change) {
 	x.mu.Lock()
-	var gone []*run
+	defer x.mu.Unlock()
 	runs := slices.Clone(x.runs)
 	for _, c := range changes {
 		runs = slices.DeleteFunc(runs, func(r *run) bool { return slices.Contains(c.remove, r) })
@@ -396,24 +409,20 @@ func (x *Index) install(changes []Change) {
 			x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
 			x.spare = c.table
 		}
-		gone = append(gone, c.remove...)
+		for _, named := range c.Remove {
+			g := &gone{path: filepath.Join(x.dir, named.File)}
+			for _, r := range c.remove {
+				if r.Run == named {
+					g.file, g.left = r.file, r.size()
+				}
+			}
+			x.gone = append(x.gone, g)
+		}
 	}
 	slices.SortFunc(runs, func(a, b *run) int { return int(a.First - b.First) })
 	// A copy: the rest of a slice would keep what is before it, tables and filters.
 	x.runs, x.finished = runs, append([]Change(nil), x.finished[len(changes):]...)
-	x.mu.Unlock()
 	x.changed.Broadcast()
-	if len(gone) > 0 {
-		crash.Here(crash.RunsReplaced)
-	}
-	for _, r := range gone {
-		_ = r.file.Close() // it was only read
-	}
-	for _, c := range changes {
-		for _, r := range c.Remove {
-			_ = os.Remove(filepath.Join(x.dir, r.File)) // or at the next start; a damaged one may be gone
-		}
-	}
 }
 
 // Close ends the worker and closes the files. What only memory knows is read from the events at the next Open.
@@ -423,6 +432,9 @@ func (x *Index) Close() error {
 	x.mu.Unlock()
 	x.changed.Broadcast()
 	<-x.done
+	for _, g := range x.gone {
+		g.end()
+	}
 	runs := x.runs
 	for _, c := range x.finished {
 		runs = append(runs, c.add...)

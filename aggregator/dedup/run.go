@@ -85,7 +85,7 @@ func openRun(dir string, named Run) (_ *run, err error) {
 		return nil, fmt.Errorf("%w: its trailer", ErrDamaged)
 	case string(trailer[52:]) != runMagic:
 		return nil, errVersion
-	case info.Size() != blocks*blockBytes+8*(words+blocks)+int64(trailerBytes):
+	case info.Size() != runBytes(blocks, words):
 		return nil, fmt.Errorf("%w: %d bytes do not hold %d blocks", ErrDamaged, info.Size(), blocks)
 	case Run{named.File, first, last, keys} != named:
 		return nil, fmt.Errorf("%w: it holds %d keys of seq %d to %d, the list says %d of %d to %d", ErrDamaged, keys, first, last, named.Keys, named.First, named.Last)
@@ -103,6 +103,13 @@ func openRun(dir string, named Run) (_ *run, err error) {
 func newRun(dir string, named Run, f *os.File, filter filter, fences []uint64) *run {
 	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, fences: fences, block: make([]byte, blockBytes), blockAt: -1}
 }
+
+// runBytes is the size of a file of so many blocks with a filter of so many words.
+func runBytes(blocks, words int64) int64 {
+	return blocks*blockBytes + 8*(words+blocks) + int64(trailerBytes)
+}
+
+func (r *run) size() int64 { return runBytes(int64(len(r.fences)), int64(len(r.filter))) }
 
 func readWords(raw []byte) []uint64 {
 	words := make([]uint64, len(raw)/8)
