@@ -59,7 +59,8 @@ type Index struct {
 	seqs   []int64
 	// By row: the contents of the batch, and of what is stored under the same identity.
 	contents, stored []Content
-	conflicts        []int // rows
+	conflicts        []int         // rows
+	held             time.Duration // what the batch has waited for the worker
 
 	mu        sync.Mutex
 	changed   sync.Cond // mu; unwritten or failing or closed changed
@@ -251,7 +252,9 @@ func (x *Index) key(row uint32) key {
 // Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
 // one if it is a duplicate. The slice is valid until the next Decide. Afterwards the batch's order is lost.
 func (x *Index) Decide() ([]int64, error) {
+	began := time.Now()
 	runs, frozen, err := x.room()
+	x.held = time.Since(began)
 	if err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
@@ -359,8 +362,9 @@ func (x *Index) Changes() []Change {
 }
 
 // Committed takes over what a transaction has made durable: the batch, of which those rows are stored that are marked so, and the changes.
-// last is the highest seq it used.
-func (x *Index) Committed(stored []bool, last int64, changes []Change) {
+// last is the highest seq it used. It returns how long the index has held the batch up beside deciding on it: for the worker to make room, and to
+// hand over to it and take over from it.
+func (x *Index) Committed(stored []bool, last int64, changes []Change) (held time.Duration) {
 	taken := 0
 	for _, p := range x.probes {
 		if stored[p.at] {
@@ -368,9 +372,10 @@ func (x *Index) Committed(stored []bool, last int64, changes []Change) {
 			taken++
 		}
 	}
+	began := time.Now()
 	if len(x.probes) > 0 {
 		x.mu.Lock()
-		x.taken, x.lastBatch = x.taken+int64(taken), time.Now()
+		x.taken, x.lastBatch = x.taken+int64(taken), began
 		x.mu.Unlock()
 		x.changed.Broadcast()
 	}
@@ -380,6 +385,7 @@ func (x *Index) Committed(stored []bool, last int64, changes []Change) {
 	if len(changes) > 0 {
 		x.install(changes)
 	}
+	return x.held + time.Since(began)
 }
 
 // freeze begins a new table and leaves the full one to the worker.

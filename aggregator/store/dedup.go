@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"sekali/aggregator/dedup"
 	"sekali/aggregator/event"
@@ -35,8 +36,9 @@ type deduper interface {
 	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; and the rows that are
 	// conflicts. Both are valid until the next call.
 	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, err error)
-	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
-	committed(stored []bool, last int64)
+	// committed is called once the transaction is durable: which rows are stored, and the highest seq used. It returns how long what runs
+	// beside the writer has held it up.
+	committed(stored []bool, last int64) (held time.Duration)
 	// forget is called inside the transaction for a new row that could not be stored after all.
 	forget(c *conn, r *Row) error
 	close() error
@@ -178,9 +180,10 @@ func record(c *conn, change dedup.Change) error {
 	return nil
 }
 
-func (d *runsDedup) committed(stored []bool, last int64) {
-	d.index.Committed(stored, last, d.changes)
+func (d *runsDedup) committed(stored []bool, last int64) time.Duration {
+	held := d.index.Committed(stored, last, d.changes)
 	d.changes = nil
+	return held
 }
 
 // forget: committed is told what is stored.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"sekali/aggregator/dedup"
 )
@@ -90,7 +91,7 @@ func storedContent(c *conn, r *rowText) (dedup.Content, error) {
 }
 
 // committed: the table is in the transaction itself.
-func (d *tableDedup) committed([]bool, int64) {}
+func (d *tableDedup) committed([]bool, int64) time.Duration { return 0 }
 
 func (d *tableDedup) forget(c *conn, r *Row) error {
 	s, err := c.prepare("DELETE FROM dedup_store WHERE topic = ? AND event_id = ?")
