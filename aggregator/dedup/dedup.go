@@ -179,16 +179,29 @@ func (t *table) place(i int) {
 	t.slots[at] = hash<<32 | uint64(i+1)
 }
 
-// sorted calls each for the entries as a run has them, until it fails: by hash, and equal ones by seq, which rises among them
-// in the table as well.
-func (t *table) sorted(each func(entry) error) error {
-	keys := make([]ranked, len(t.entries))
-	for i := range t.entries {
-		keys[i] = ranked{t.entries[i].hash, uint32(i)}
-	}
-	for _, k := range new(sorter).sort(keys) {
-		if err := each(t.entry(k.at)); err != nil {
-			return err
+// tableSorter sorts tables, one at a time; what it needs is kept from one to the next.
+type tableSorter struct {
+	keys   []ranked
+	sorter sorter
+}
+
+// A table is sorted in 1 << sortPartBits parts, by the hash's first bits, so that an eighth of its order is kept, 1 MB, and not all.
+const sortPartBits = 3
+
+// each calls f for the entries of a table as a run has them, until it fails: by hash, and equal ones by seq, which rises among them in
+// the table as well.
+func (s *tableSorter) each(t *table, f func(entry) error) error {
+	for part := range uint64(1 << sortPartBits) {
+		s.keys = s.keys[:0]
+		for i := range t.entries {
+			if hash := t.entries[i].hash; hash>>(64-sortPartBits) == part {
+				s.keys = append(s.keys, ranked{hash << sortPartBits, uint32(i)}) // the rest, so that the sorter sees all of its range
+			}
+		}
+		for _, k := range s.sorter.sort(s.keys) {
+			if err := f(t.entry(k.at)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

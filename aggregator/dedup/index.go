@@ -62,6 +62,8 @@ type Index struct {
 	conflicts        []int         // rows
 	held             time.Duration // what the batch has waited for the worker
 
+	tables tableSorter // of who writes tables: the worker, and Open before there is one
+
 	mu        sync.Mutex
 	changed   sync.Cond // mu; unwritten or failing or closed changed
 	runs      []*run    // by First; replaced, never changed in place

@@ -13,7 +13,7 @@ import (
 
 const (
 	// fanIn is how many neighbours of a level are merged into one run of the next. More are written less often and
-	// looked through more often: at 20 M keys a key is written three times, and there are at most some 15 runs.
+	// looked through more often: at 20 M keys a key is written three times, and there are rarely more than 20 runs.
 	fanIn = 8
 	// workerPause is how long a worker that failed waits before it tries again.
 	workerPause = time.Second
@@ -163,7 +163,7 @@ func (x *Index) writeTable(t *table) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.sorted(b.add); err != nil {
+	if err := x.tables.each(t, b.add); err != nil {
 		b.abandon()
 		return nil, fmt.Errorf("write a run: %w", err)
 	}
