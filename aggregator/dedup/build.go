@@ -39,19 +39,22 @@ func newBuilder(dir string, named Run, keys int64) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes)}, nil
+	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes+maxEntryBytes)}, nil
 }
 
 func (b *builder) add(e entry) error {
-	if cap(b.block)-len(b.block) < maxEntryBytes {
+	from := len(b.block)
+	if b.block = appendEntry(b.block, e, b.run.First); len(b.block) > blockBytes {
+		// It begins the next block.
+		b.block = b.block[:from]
 		if err := b.endBlock(); err != nil {
 			return err
 		}
+		b.block = appendEntry(b.block, e, b.run.First)
 	}
 	if b.count == 0 {
 		b.fences = append(b.fences, e.hash)
 	}
-	b.block = appendEntry(b.block, e, b.run.First)
 	b.count++
 	b.run.Keys++
 	b.filter.add(e.hash)

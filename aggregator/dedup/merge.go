@@ -37,14 +37,16 @@ const (
 
 func newMerge(dir, file string, inputs []*run) (*merge, error) {
 	var keys int64
+	blocks := 0
 	for _, r := range inputs {
-		keys += r.Keys
+		keys, blocks = keys+r.Keys, blocks+len(r.fences)
 	}
 	named := Run{File: file, First: inputs[0].First, Last: inputs[len(inputs)-1].Last}
 	out, err := newBuilder(dir, named, keys)
 	if err != nil {
 		return nil, err
 	}
+	out.fences = make([]uint64, 0, blocks+blocks/16) // distances in seq may take a byte more
 	m := &merge{inputs: inputs, out: out, slice: min(mergeSlice, keys/fanIn+1)}
 	for _, r := range inputs {
 		c := newCursor(r)

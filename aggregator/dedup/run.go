@@ -14,10 +14,10 @@ import (
 // A run's file: blocks of entries, then the index (the filter's words, the first hash of each block), then the trailer.
 // A block is a checksum over the rest of it, the number of its entries, the entries, zeros.
 const (
-	blockBytes   = 4096
+	blockBytes   = 2048 // a repeat reads one whole; see ARCHITECTURE.md
 	blockHeader  = 4 + 2
 	trailerBytes = 8*6 + 4 + len(runMagic)
-	runMagic     = runName + "2"
+	runMagic     = runName + "3"
 	runName      = "sekali run " // of every version
 )
 
@@ -191,7 +191,7 @@ type cursor struct {
 }
 
 // cursorBlocks is what a cursor reads at once: 256 KiB, so that a merge of eight holds 2 MiB.
-const cursorBlocks = 64
+const cursorBlocks = 128
 
 func newCursor(r *run) *cursor { return &cursor{run: r, buf: make([]byte, cursorBlocks*blockBytes)} }
 
