@@ -64,20 +64,22 @@ type Index struct {
 
 	tables tableSorter // of who writes tables: the worker, and Open before there is one
 
-	mu        sync.Mutex
-	changed   sync.Cond // mu; unwritten or failing or closed changed
-	runs      []*run    // by First; replaced, never changed in place
-	frozen    []*table  // oldest first; those not yet in runs
-	unwritten int       // of frozen, the last so many have no file yet
-	finished  []Change  // by the worker; not yet installed
-	taken     int64     // keys that Committed has taken over
-	lastBatch time.Time // when
-	gone      []*gone   // files that the list has left behind
-	removed   time.Time // when the last piece of one was
-	failing   error     // the worker's last attempt
-	broken    error     // a run is damaged: the index has to be opened again
-	closed    bool
-	done      chan struct{} // the worker has ended
+	mu           sync.Mutex
+	changed      sync.Cond // mu; unwritten or failing or closed changed
+	runs         []*run    // by First; replaced, never changed in place
+	frozen       []*table  // oldest first; those not yet in runs
+	unwritten    int       // of frozen, the last so many have no file yet
+	finished     []Change  // by the worker; not yet installed
+	taken        int64     // keys that Committed has taken over
+	lastBatch    time.Time // when
+	gone         []*gone   // files that the list has left behind
+	removed      time.Time // when the last piece of one was
+	failing      error     // the worker's last attempt
+	mergesAt     time.Time // after a merge failed: not before
+	mergesFailed int       // one behind the other
+	broken       error     // a run is damaged: the index has to be opened again
+	closed       bool
+	done         chan struct{} // the worker has ended
 }
 
 // Change is a step of the list: what it lists instead of what.
@@ -431,6 +433,20 @@ func (x *Index) install(changes []Change) {
 	// A copy: the rest of a slice would keep what is before it, tables and filters.
 	x.runs, x.finished = runs, append([]Change(nil), x.finished[len(changes):]...)
 	x.changed.Broadcast()
+}
+
+// MemoryBytes is what the runs take of the memory, and the merges that are under way.
+func (x *Index) MemoryBytes() (bytes int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range x.runs {
+		n := 8 * int64(len(r.filter)+len(r.fences))
+		if r.merging { // what it becomes has as much
+			n *= 2
+		}
+		bytes += n
+	}
+	return bytes
 }
 
 // Close ends the worker and closes the files. What only memory knows is read from the events at the next Open.

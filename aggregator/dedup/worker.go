@@ -17,6 +17,9 @@ const (
 	fanIn = 8
 	// workerPause is how long a worker that failed waits before it tries again.
 	workerPause = time.Second
+	// mergesPause is how long it leaves merges at most, twice as long after each failure: one that a full disk ends has filled it each
+	// time, and begins anew.
+	mergesPause = 64 * workerPause
 	// A file that a merge has left behind is cut down by removeBytes, and again removePause later, before its name is removed: the
 	// blocks of a file of 64 MB that was removed at once, on ext4 with discard, held every sync on the disk up for 17 ms.
 	removeBytes = 2 << 20
@@ -65,9 +68,11 @@ func (x *Index) next(merges map[int]*merge) (job func() error) {
 			g := x.gone[0]
 			return func() error { x.remove(g); return nil }
 		}
-		for level := range x.levels() {
-			if m := merges[level]; m == nil && x.neighbours(level) != nil || m != nil && due(x.mergeDue(m)) {
-				return func() error { return x.mergeOn(merges, level) }
+		if due(x.mergesAt) {
+			for level := range x.levels() {
+				if m := merges[level]; m == nil && x.neighbours(level) != nil || m != nil && due(x.mergeDue(m)) {
+					return func() error { return x.mergeOn(merges, level) }
+				}
 			}
 		}
 		x.wait(soonest)
@@ -213,11 +218,11 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.finished = append(x.finished, c)
+	x.finished, x.mergesFailed = append(x.finished, c), 0
 	return nil
 }
 
-// mergeFailed gives the inputs free again.
+// mergeFailed gives the inputs free again, and puts merges off.
 func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 	if m != nil {
 		m.out.abandon()
@@ -227,6 +232,8 @@ func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 	for _, r := range inputs {
 		r.merging = false
 	}
+	x.mergesAt = time.Now().Add(min(workerPause<<x.mergesFailed, mergesPause))
+	x.mergesFailed = min(x.mergesFailed+1, 16) // far beyond mergesPause
 	if err = discard(err); errors.Is(err, ErrDamaged) {
 		x.broken = err
 	}

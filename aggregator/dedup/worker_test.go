@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -89,4 +90,49 @@ func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
 		return waited, fmt.Errorf("%d files of %d runs: %w", len(files), len(x.runs), err)
 	}
 	return waited, nil
+}
+
+// TestFailedMergesArePutOff: after a failure merges wait, each time longer, up to a bound, and then go on; tables are written meanwhile.
+func TestFailedMergesArePutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		for range 100 {
+			if err := x.mergeFailed(nil, nil, errors.New("the disk is full")); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		if until := time.Until(x.mergesAt); until != mergesPause {
+			t.Fatalf("put off by %v", until)
+		}
+		fill := func() {
+			batch := make([]event, fewNewest)
+			for i := range batch {
+				batch[i] = event{"t", fmt.Sprint(d.last, i), 0}
+			}
+			if _, err := d.apply(x, batch); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		for range 2 * fanIn {
+			fill()
+		}
+		if len(x.runs) < 2*fanIn-1 {
+			t.Fatalf("%d runs: one was merged", len(x.runs))
+		}
+		time.Sleep(mergesPause)
+		fill()
+		fill()
+		if len(x.runs) >= 2*fanIn {
+			t.Fatalf("%d runs: none was merged", len(x.runs))
+		}
+		if x.mergesFailed != 0 {
+			t.Fatalf("%d failures are remembered", x.mergesFailed)
+		}
+	})
 }
