@@ -127,6 +127,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	}
 	crash.Here(crash.StoreCommitted)
 	out.Held = a.store.dedup.committed(a.stored, out.State.LastSeq)
+	a.store.memory.Store(a.store.dedup.memoryBytes())
 	return out, nil
 }
 

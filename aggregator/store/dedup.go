@@ -41,6 +41,8 @@ type deduper interface {
 	committed(stored []bool, last int64) (held time.Duration)
 	// forget is called inside the transaction for a new row that could not be stored after all.
 	forget(c *conn, r *Row) error
+	// memoryBytes is what it takes of the memory in the long run.
+	memoryBytes() int64
 	close() error
 }
 
@@ -188,5 +190,7 @@ func (d *runsDedup) committed(stored []bool, last int64) time.Duration {
 
 // forget: committed is told what is stored.
 func (d *runsDedup) forget(*conn, *Row) error { return nil }
+
+func (d *runsDedup) memoryBytes() int64 { return d.index.MemoryBytes() }
 
 func (d *runsDedup) close() error { return d.index.Close() }

@@ -112,6 +112,8 @@ func (d *tableDedup) forget(c *conn, r *Row) error {
 	return err
 }
 
+func (d *tableDedup) memoryBytes() int64 { return 0 }
+
 func (d *tableDedup) close() error { return nil }
 
 // sort puts the rows' keys in order: by topic, id, and place in the batch, so that
