@@ -78,6 +78,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store, public *api
 	writeQuantiles(w, "sekali_processing_latency_seconds", t.Processing, 1e-6)
 	writeQuantiles(w, "sekali_commit_seconds", t.Commit, 1e-6)
 	writeQuantiles(w, "sekali_journal_sync_seconds", t.JournalSync, 1e-6)
+	writeQuantiles(w, "sekali_runs_held_seconds", t.RunsHeld, 1e-6)
 	writeQuantiles(w, "sekali_batch_events", t.BatchEvents, 1)
 	metrics.WriteProcessMetrics(w)
 	metrics.WriteFDMetrics(w)
@@ -92,7 +93,7 @@ func heapLive() int64 {
 
 // writeQuantiles writes a summary; scale turns the histogram's unit into the name's.
 func writeQuantiles(w io.Writer, name string, h *pipeline.Histogram, scale float64) {
-	quantiles := []float64{0.5, 0.9, 0.99, 0.999}
+	quantiles := []float64{0.5, 0.9, 0.99, 0.999, 1}
 	values, count := h.Quantiles(quantiles...)
 	for i, v := range values {
 		metrics.WriteGaugeFloat64(w, fmt.Sprintf(`%s{quantile="%g"}`, name, quantiles[i]), float64(v)*scale)

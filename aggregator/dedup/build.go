@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"sekali/aggregator/crash"
 )
@@ -27,8 +26,11 @@ type builder struct {
 	fences   []uint64
 	block    []byte
 	count    int
-	out      []byte // blocks not yet written
+	out      []byte // what is not yet written
 	unsynced int
+	index    [][]uint64 // what is left of it to write, once all entries are
+	words    int64      // that are written of it
+	sum      uint32     // of those
 }
 
 // newBuilder begins a run of at most keys keys.
@@ -37,19 +39,22 @@ func newBuilder(dir string, named Run, keys int64) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes)}, nil
+	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes+maxEntryBytes)}, nil
 }
 
 func (b *builder) add(e entry) error {
-	if cap(b.block)-len(b.block) < maxEntryBytes {
+	from := len(b.block)
+	if b.block = appendEntry(b.block, e, b.run.First); len(b.block) > blockBytes {
+		// It begins the next block.
+		b.block = b.block[:from]
 		if err := b.endBlock(); err != nil {
 			return err
 		}
+		b.block = appendEntry(b.block, e, b.run.First)
 	}
 	if b.count == 0 {
 		b.fences = append(b.fences, e.hash)
 	}
-	b.block = appendEntry(b.block, e, b.run.First)
 	b.count++
 	b.run.Keys++
 	b.filter.add(e.hash)
@@ -82,27 +87,37 @@ func (b *builder) flush() error {
 	return fsync(b.file)
 }
 
-// finish writes the index and the trailer, makes the file and its name durable, and opens the run.
+// finish writes all that is left and opens the run.
 func (b *builder) finish() (*run, error) {
-	if b.count > 0 {
-		if err := b.endBlock(); err != nil {
-			return nil, err
+	for {
+		if r, err := b.finishOn(); r != nil || err != nil {
+			return r, err
 		}
 	}
-	// A piece at a time, for the index of 16 million keys is 26 MB.
-	sum := uint32(0)
-	for _, words := range [][]uint64{b.filter, b.fences} {
-		for piece := range slices.Chunk(words, indexWords) {
-			from := len(b.out)
-			b.out = appendWords(b.out, piece)
-			sum = crc32.Update(sum, castagnoli, b.out[from:])
-			if err := b.flush(); err != nil {
+}
+
+// finishOn writes the index a piece at a time, for that of 16 million keys is 26 MB; then the trailer. It makes the file and its name
+// durable, and returns the run when it is whole.
+func (b *builder) finishOn() (*run, error) {
+	if b.index == nil {
+		if b.count > 0 {
+			if err := b.endBlock(); err != nil {
 				return nil, err
 			}
 		}
+		b.index = [][]uint64{b.filter, b.fences}
+	}
+	for i, words := range b.index {
+		if len(words) > 0 {
+			n, from := min(indexWords, len(words)), len(b.out)
+			b.out, b.index[i] = appendWords(b.out, words[:n]), words[n:]
+			b.words += int64(n)
+			b.sum = crc32.Update(b.sum, castagnoli, b.out[from:])
+			return nil, b.flush()
+		}
 	}
 	trailer := make([]byte, 0, trailerBytes)
-	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(sum)} {
+	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(b.sum)} {
 		trailer = binary.LittleEndian.AppendUint64(trailer, uint64(n))
 	}
 	trailer = binary.LittleEndian.AppendUint32(trailer, crc32.Checksum(trailer, castagnoli))

@@ -114,17 +114,23 @@ type place struct {
 	at      uint32 // to where the next one's begins
 }
 
-// newTable makes a table for so many keys of so many bytes together; it grows beyond both.
-func newTable(first int64, capacity, keyBytes int) *table {
-	bits := uint(4)
-	for 1<<bits < 2*capacity {
+// newTable makes a table for so many keys, of so many bytes together, and the rest of a batch; it grows beyond.
+func newTable(first int64, keys, keyBytes int) *table {
+	capacity, bits := keys+keys/4, uint(4)
+	for fill(1<<bits) < capacity {
 		bits++
 	}
 	return &table{first: first, entries: make([]place, 0, capacity), keys: make([]byte, 0, keyBytes), slots: make([]uint64, 1<<bits), shift: 64 - bits}
 }
 
-// next is an empty table for what comes behind t, once that is frozen.
-func (t *table) next(capacity int) *table { return newTable(t.last+1, capacity, len(t.keys)) }
+// fill is how many keys so many slots are good for: two thirds.
+func fill(slots int) int { return slots / 3 * 2 }
+
+// reset makes a table that nobody reads any more an empty one; what it has grown to it keeps.
+func (t *table) reset(first int64) {
+	t.first, t.last, t.entries, t.keys = first, 0, t.entries[:0], t.keys[:0]
+	clear(t.slots)
+}
 
 func (t *table) entry(i uint32) entry {
 	p, end := &t.entries[i], uint32(len(t.keys))
@@ -153,7 +159,7 @@ func (t *table) find(hash uint64, k key) (seq int64, content Content, ok bool) {
 func (t *table) add(hash uint64, k key, seq int64, content Content) {
 	t.entries = append(t.entries, place{hash, seq, content, uint32(len(t.keys))})
 	t.keys = append(t.keys, k...)
-	if 2*len(t.entries) > len(t.slots) {
+	if len(t.entries) > fill(len(t.slots)) {
 		t.slots, t.shift = make([]uint64, 2*len(t.slots)), t.shift-1
 		for i := range t.entries {
 			t.place(i)
@@ -173,16 +179,29 @@ func (t *table) place(i int) {
 	t.slots[at] = hash<<32 | uint64(i+1)
 }
 
-// sorted calls each for the entries as a run has them, until it fails: by hash, and equal ones by seq, which rises among them
-// in the table as well.
-func (t *table) sorted(each func(entry) error) error {
-	keys := make([]ranked, len(t.entries))
-	for i := range t.entries {
-		keys[i] = ranked{t.entries[i].hash, uint32(i)}
-	}
-	for _, k := range new(sorter).sort(keys) {
-		if err := each(t.entry(k.at)); err != nil {
-			return err
+// tableSorter sorts tables, one at a time; what it needs is kept from one to the next.
+type tableSorter struct {
+	keys   []ranked
+	sorter sorter
+}
+
+// A table is sorted in 1 << sortPartBits parts, by the hash's first bits, so that an eighth of its order is kept, 1 MB, and not all.
+const sortPartBits = 3
+
+// each calls f for the entries of a table as a run has them, until it fails: by hash, and equal ones by seq, which rises among them in
+// the table as well.
+func (s *tableSorter) each(t *table, f func(entry) error) error {
+	for part := range uint64(1 << sortPartBits) {
+		s.keys = s.keys[:0]
+		for i := range t.entries {
+			if hash := t.entries[i].hash; hash>>(64-sortPartBits) == part {
+				s.keys = append(s.keys, ranked{hash << sortPartBits, uint32(i)}) // the rest, so that the sorter sees all of its range
+			}
+		}
+		for _, k := range s.sorter.sort(s.keys) {
+			if err := f(t.entry(k.at)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

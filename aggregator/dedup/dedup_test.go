@@ -184,6 +184,95 @@ func harm(t *rapid.T, d *database, what string) {
 	}
 }
 
+// TestBlocksAreFull: no block ends before the next entry does not fit, and the longest entries fit.
+func TestBlocksAreFull(t *testing.T) {
+	x, err := (&database{dir: t.TempDir(), config: Config{Secret: make([]byte, SecretBytes)}}).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	for _, id := range []func(n int) string{
+		identity,
+		func(n int) string { return fmt.Sprintf("%0255d", n) },
+		func(n int) string { return strings.Repeat("x", n%250) + fmt.Sprint(n) },
+	} {
+		table := newTable(1, 1000, 0)
+		for n := range 1000 {
+			k := appendKey(nil, strings.Repeat("t", 1+n%255), id(n))
+			table.add(x.hash(k), k, 1+int64(n)*1e15, 0)
+		}
+		table.last = 1e18
+		r, err := x.writeTable(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last *cursor
+		for c, left := newCursor(r), -1; ; {
+			before := c.next - c.have + c.blk
+			ok, err := c.advance()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				last = c
+				break
+			}
+			if begins := c.next-c.have+c.blk != before; begins && left >= 0 && left >= len(appendEntry(nil, c.entry, r.First)) {
+				t.Fatalf("block %d has %d bytes free, and the next entry is one of %d", before-1, left, len(appendEntry(nil, c.entry, r.First)))
+			}
+			left = len(c.data)
+		}
+		if last.run.Keys != 1000 {
+			t.Fatalf("%d keys", last.run.Keys)
+		}
+		if err := r.file.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTablesAreUsedAgain: the batch that fills a table goes beyond its number of keys, and no table may grow for that, which would hold
+// the writer up; and one that has become a run is the next one.
+func TestTablesAreUsedAgain(t *testing.T) {
+	const keys, batch = 4096, 4096 / 5
+	d := &database{dir: t.TempDir(), config: Config{NewestKeys: keys, Secret: make([]byte, SecretBytes)}}
+	x, err := d.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	slots, entries := len(x.newest.slots), cap(x.newest.entries)
+	tables := map[*table]bool{}
+	for range 20 * keys / batch {
+		filled, ids := x.newest, make([]event, batch)
+		for i := range ids {
+			ids[i] = event{"t", identity(int(d.last) + i), 0}
+		}
+		if _, err := d.apply(x, ids); err != nil {
+			t.Fatal(err)
+		}
+		tables[filled] = true
+		if len(filled.slots) != slots || cap(filled.entries) != entries {
+			t.Fatalf("with %d keys a table has %d slots and room for %d, and had %d and %d", len(filled.entries), len(filled.slots), cap(filled.entries), slots, entries)
+		}
+		for x.pending() { // the worker keeps up
+			if _, err := d.apply(x, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(tables) != 2 {
+		t.Errorf("%d tables were made, want 2", len(tables))
+	}
+}
+
+// pending says that a table waits to become a run of the list.
+func (x *Index) pending() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.frozen) > 0
+}
+
 // TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer, neither by a look-up nor by
 // a merge.
 func TestDamagedBlockIsMadeAgain(t *testing.T) {
@@ -236,10 +325,16 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents: its keys, three of four numbers, are known as
-// ever, with their contents now.
+// TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents, and on one of larger blocks: its keys, three of
+// four numbers, are known as ever, with their contents now.
 func TestRunOfAnOlderVersionIsMadeAgain(t *testing.T) {
-	old, err := os.ReadFile("testdata/version1.run")
+	for _, file := range []string{"version1.run", "version2.run"} {
+		t.Run(file, func(t *testing.T) { olderVersionIsMadeAgain(t, filepath.Join("testdata", file)) })
+	}
+}
+
+func olderVersionIsMadeAgain(t *testing.T, file string) {
+	old, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dchest/siphash"
 
@@ -48,6 +49,7 @@ type Index struct {
 
 	// Owned by the writer.
 	newest *table
+	spare  *table   // frozen once, now a run; the next newest
 	first  int64    // the seq of the batch's first event
 	probes []ranked // its identities, at their rows; sorted once it is decided
 	keys   []byte   // of all rows, one behind the other
@@ -57,18 +59,27 @@ type Index struct {
 	seqs   []int64
 	// By row: the contents of the batch, and of what is stored under the same identity.
 	contents, stored []Content
-	conflicts        []int // rows
+	conflicts        []int         // rows
+	held             time.Duration // what the batch has waited for the worker
 
-	mu        sync.Mutex
-	changed   sync.Cond // mu; unwritten or failing or closed changed
-	runs      []*run    // by First; replaced, never changed in place
-	frozen    []*table  // oldest first; those not yet in runs
-	unwritten int       // of frozen, the last so many have no file yet
-	finished  []Change  // by the worker; not yet installed
-	failing   error     // the worker's last attempt
-	broken    error     // a run is damaged: the index has to be opened again
-	closed    bool
-	done      chan struct{} // the worker has ended
+	tables tableSorter // of who writes tables: the worker, and Open before there is one
+
+	mu           sync.Mutex
+	changed      sync.Cond // mu; unwritten or failing or closed changed
+	runs         []*run    // by First; replaced, never changed in place
+	frozen       []*table  // oldest first; those not yet in runs
+	unwritten    int       // of frozen, the last so many have no file yet
+	finished     []Change  // by the worker; not yet installed
+	taken        int64     // keys that Committed has taken over
+	lastBatch    time.Time // when
+	gone         []*gone   // files that the list has left behind
+	removed      time.Time // when the last piece of one was
+	failing      error     // the worker's last attempt
+	mergesAt     time.Time // after a merge failed: not before
+	mergesFailed int       // one behind the other
+	broken       error     // a run is damaged: the index has to be opened again
+	closed       bool
+	done         chan struct{} // the worker has ended
 }
 
 // Change is a step of the list: what it lists instead of what.
@@ -160,6 +171,7 @@ func (x *Index) writeOldest() error {
 	if err != nil {
 		return err
 	}
+	x.spare = x.frozen[0]
 	x.runs, x.frozen, x.unwritten = append(x.runs, r), x.frozen[1:], x.unwritten-1
 	x.finished = append(x.finished, Change{Add: []Run{r.Run}})
 	return nil
@@ -194,7 +206,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			return err
 		}
 		change.Add, x.runs = append(change.Add, r.Run), append(x.runs, r)
-		t = t.next(x.newestKeys)
+		t.reset(last + 1)
 		return nil
 	}
 	var keys int64
@@ -244,7 +256,9 @@ func (x *Index) key(row uint32) key {
 // Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
 // one if it is a duplicate. The slice is valid until the next Decide. Afterwards the batch's order is lost.
 func (x *Index) Decide() ([]int64, error) {
+	began := time.Now()
 	runs, frozen, err := x.room()
+	x.held = time.Since(began)
 	if err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
@@ -352,12 +366,22 @@ func (x *Index) Changes() []Change {
 }
 
 // Committed takes over what a transaction has made durable: the batch, of which those rows are stored that are marked so, and the changes.
-// last is the highest seq it used.
-func (x *Index) Committed(stored []bool, last int64, changes []Change) {
+// last is the highest seq it used. It returns how long the index has held the batch up beside deciding on it: for the worker to make room, and to
+// hand over to it and take over from it.
+func (x *Index) Committed(stored []bool, last int64, changes []Change) (held time.Duration) {
+	taken := 0
 	for _, p := range x.probes {
 		if stored[p.at] {
 			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at), x.contents[p.at])
+			taken++
 		}
+	}
+	began := time.Now()
+	if len(x.probes) > 0 {
+		x.mu.Lock()
+		x.taken, x.lastBatch = x.taken+int64(taken), began
+		x.mu.Unlock()
+		x.changed.Broadcast()
 	}
 	if len(x.newest.entries) >= x.newestKeys {
 		x.freeze(last)
@@ -365,6 +389,7 @@ func (x *Index) Committed(stored []bool, last int64, changes []Change) {
 	if len(changes) > 0 {
 		x.install(changes)
 	}
+	return x.held + time.Since(began)
 }
 
 // freeze begins a new table and leaves the full one to the worker.
@@ -375,35 +400,53 @@ func (x *Index) freeze(last int64) {
 	x.unwritten++
 	x.mu.Unlock()
 	x.changed.Broadcast()
-	x.newest = x.newest.next(x.newestKeys)
+	if x.spare == nil {
+		x.spare = newTable(0, x.newestKeys, cap(x.newest.keys))
+	}
+	x.newest, x.spare = x.spare, nil
+	x.newest.reset(last + 1)
 }
 
-// install puts the changes into force and removes the files that nobody reads any more.
+// install puts the changes into force and leaves to the worker the files that nobody reads any more.
 func (x *Index) install(changes []Change) {
 	x.mu.Lock()
-	var gone []*run
+	defer x.mu.Unlock()
 	runs := slices.Clone(x.runs)
 	for _, c := range changes {
 		runs = slices.DeleteFunc(runs, func(r *run) bool { return slices.Contains(c.remove, r) })
 		runs = append(runs, c.add...)
-		x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
-		gone = append(gone, c.remove...)
-	}
-	slices.SortFunc(runs, func(a, b *run) int { return int(a.First - b.First) })
-	x.runs, x.finished = runs, x.finished[len(changes):]
-	x.mu.Unlock()
-	x.changed.Broadcast()
-	if len(gone) > 0 {
-		crash.Here(crash.RunsReplaced)
-	}
-	for _, r := range gone {
-		_ = r.file.Close() // it was only read
-	}
-	for _, c := range changes {
-		for _, r := range c.Remove {
-			_ = os.Remove(filepath.Join(x.dir, r.File)) // or at the next start; a damaged one may be gone
+		if c.table != nil {
+			x.frozen = slices.DeleteFunc(slices.Clone(x.frozen), func(t *table) bool { return t == c.table })
+			x.spare = c.table
+		}
+		for _, named := range c.Remove {
+			g := &gone{path: filepath.Join(x.dir, named.File)}
+			for _, r := range c.remove {
+				if r.Run == named {
+					g.file, g.left = r.file, r.size()
+				}
+			}
+			x.gone = append(x.gone, g)
 		}
 	}
+	slices.SortFunc(runs, func(a, b *run) int { return int(a.First - b.First) })
+	// A copy: the rest of a slice would keep what is before it, tables and filters.
+	x.runs, x.finished = runs, append([]Change(nil), x.finished[len(changes):]...)
+	x.changed.Broadcast()
+}
+
+// MemoryBytes is what the runs take of the memory, and the merges that are under way.
+func (x *Index) MemoryBytes() (bytes int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, r := range x.runs {
+		n := 8 * int64(len(r.filter)+len(r.fences))
+		if r.merging { // what it becomes has as much
+			n *= 2
+		}
+		bytes += n
+	}
+	return bytes
 }
 
 // Close ends the worker and closes the files. What only memory knows is read from the events at the next Open.
@@ -413,6 +456,9 @@ func (x *Index) Close() error {
 	x.mu.Unlock()
 	x.changed.Broadcast()
 	<-x.done
+	for _, g := range x.gone {
+		g.end()
+	}
 	runs := x.runs
 	for _, c := range x.finished {
 		runs = append(runs, c.add...)

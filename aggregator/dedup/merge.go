@@ -1,28 +1,53 @@
 package dedup
 
-import "container/heap"
+import (
+	"container/heap"
+	"time"
+)
 
 // merge makes one run of several neighbours, a slice at a time. Their keys are all different.
 type merge struct {
 	inputs  []*run
 	cursors cursors
 	out     *builder
+
+	paced bool
+	slice int64     // how many entries a step moves
+	from  int64     // how many keys the index had taken over when it began
+	last  time.Time // the end of its last step
 }
 
-// mergeSlice is how many entries a merge moves before the worker looks whether something smaller waits: about 3 ms.
-const mergeSlice = 50_000
+const (
+	// mergeSlice is how many entries a merge moves before the worker looks whether something smaller waits: about 3 ms.
+	mergeSlice = 50_000
+	// mergeCredit is how many entries a merge may move for each new key while the writer works, so that the writer hardly feels it. It adds
+	// up: a worker that has fallen behind goes on without a pause. And it is enough: a merge of M entries moves these and M/4 words of
+	// index at most, and has to have credit for M/8 more, a slice. So it ends (1 + 1/4 + 1/8) / 2 = 0.69 M new keys after the last of its
+	// inputs came. M is at most 9.6 of the least runs of its level, for a table has up to a fifth more keys than planned, the rest of a batch; so
+	// meanwhile come seven or eight of them, and at no time are there more than 16 of a level.
+	// Level 0 has no such bound and is merged at full speed, 2 million keys: to spread so little is worth less than the runs
+	// that all new keys are looked for in meanwhile.
+	mergeCredit = 2
+	// mergeIdle is for how long no batch has come when merges go on at full speed.
+	mergeIdle = 100 * time.Millisecond
+	// mergeLeast is how long a merge waits for credit at most: where few keys come it moves 200 000 entries a second, 8 MB, and a
+	// restart, which begins it anew, seldom meets one.
+	mergeLeast = 250 * time.Millisecond
+)
 
 func newMerge(dir, file string, inputs []*run) (*merge, error) {
 	var keys int64
+	blocks := 0
 	for _, r := range inputs {
-		keys += r.Keys
+		keys, blocks = keys+r.Keys, blocks+len(r.fences)
 	}
 	named := Run{File: file, First: inputs[0].First, Last: inputs[len(inputs)-1].Last}
 	out, err := newBuilder(dir, named, keys)
 	if err != nil {
 		return nil, err
 	}
-	m := &merge{inputs: inputs, out: out}
+	out.fences = make([]uint64, 0, blocks+blocks/16) // distances in seq may take a byte more
+	m := &merge{inputs: inputs, out: out, slice: min(mergeSlice, keys/fanIn+1)}
 	for _, r := range inputs {
 		c := newCursor(r)
 		ok, err := c.advance()
@@ -38,12 +63,12 @@ func newMerge(dir, file string, inputs []*run) (*merge, error) {
 	return m, nil
 }
 
-// step moves a slice of entries and returns the run when it is whole.
+// step moves a slice of entries or a piece of the index, and returns the run when it is whole.
 func (m *merge) step() (*run, error) {
-	for range mergeSlice {
-		if len(m.cursors) == 0 {
-			return m.out.finish()
-		}
+	if len(m.cursors) == 0 {
+		return m.out.finishOn()
+	}
+	for n := int64(0); n < m.slice && len(m.cursors) > 0; n++ {
 		c := m.cursors[0]
 		if err := m.out.add(c.entry); err != nil {
 			return nil, err
@@ -60,6 +85,9 @@ func (m *merge) step() (*run, error) {
 	}
 	return nil, nil
 }
+
+// moved is how much it has moved so far, entries and words of the index.
+func (m *merge) moved() int64 { return m.out.run.Keys + m.out.words }
 
 // cursors is a heap of cursors by their entries.
 type cursors []*cursor

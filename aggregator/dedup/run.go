@@ -14,10 +14,10 @@ import (
 // A run's file: blocks of entries, then the index (the filter's words, the first hash of each block), then the trailer.
 // A block is a checksum over the rest of it, the number of its entries, the entries, zeros.
 const (
-	blockBytes   = 4096
+	blockBytes   = 2048 // a repeat reads one whole; see ARCHITECTURE.md
 	blockHeader  = 4 + 2
 	trailerBytes = 8*6 + 4 + len(runMagic)
-	runMagic     = runName + "2"
+	runMagic     = runName + "3"
 	runName      = "sekali run " // of every version
 )
 
@@ -85,7 +85,7 @@ func openRun(dir string, named Run) (_ *run, err error) {
 		return nil, fmt.Errorf("%w: its trailer", ErrDamaged)
 	case string(trailer[52:]) != runMagic:
 		return nil, errVersion
-	case info.Size() != blocks*blockBytes+8*(words+blocks)+int64(trailerBytes):
+	case info.Size() != runBytes(blocks, words):
 		return nil, fmt.Errorf("%w: %d bytes do not hold %d blocks", ErrDamaged, info.Size(), blocks)
 	case Run{named.File, first, last, keys} != named:
 		return nil, fmt.Errorf("%w: it holds %d keys of seq %d to %d, the list says %d of %d to %d", ErrDamaged, keys, first, last, named.Keys, named.First, named.Last)
@@ -103,6 +103,13 @@ func openRun(dir string, named Run) (_ *run, err error) {
 func newRun(dir string, named Run, f *os.File, filter filter, fences []uint64) *run {
 	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, fences: fences, block: make([]byte, blockBytes), blockAt: -1}
 }
+
+// runBytes is the size of a file of so many blocks with a filter of so many words.
+func runBytes(blocks, words int64) int64 {
+	return blocks*blockBytes + 8*(words+blocks) + int64(trailerBytes)
+}
+
+func (r *run) size() int64 { return runBytes(int64(len(r.fences)), int64(len(r.filter))) }
 
 func readWords(raw []byte) []uint64 {
 	words := make([]uint64, len(raw)/8)
@@ -184,7 +191,7 @@ type cursor struct {
 }
 
 // cursorBlocks is what a cursor reads at once: 256 KiB, so that a merge of eight holds 2 MiB.
-const cursorBlocks = 64
+const cursorBlocks = 128
 
 func newCursor(r *run) *cursor { return &cursor{run: r, buf: make([]byte, cursorBlocks*blockBytes)} }
 

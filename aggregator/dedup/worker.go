@@ -3,6 +3,8 @@ package dedup
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"sekali/aggregator/crash"
@@ -11,10 +13,17 @@ import (
 
 const (
 	// fanIn is how many neighbours of a level are merged into one run of the next. More are written less often and
-	// looked through more often: at 20 M keys a key is written three times, and there are at most some 15 runs.
+	// looked through more often: at 20 M keys a key is written three times, and up to 22 M no more than 11 runs were seen.
 	fanIn = 8
 	// workerPause is how long a worker that failed waits before it tries again.
 	workerPause = time.Second
+	// mergesPause is how long it leaves merges at most, twice as long after each failure: one that a full disk ends has filled it each
+	// time, and begins anew.
+	mergesPause = 64 * workerPause
+	// A file that a merge has left behind is cut down by removeBytes, and again removePause later, before its name is removed: the
+	// blocks of a file of 64 MB that was removed at once, on ext4 with discard, held every sync on the disk up for 17 ms.
+	removeBytes = 2 << 20
+	removePause = 10 * time.Millisecond
 )
 
 // work writes frozen tables and merges runs until the index is closed. What is smaller goes first, so that a large merge never
@@ -29,56 +38,115 @@ func (x *Index) work() {
 		}
 	}()
 	for {
-		t, level, ok := x.next(merges)
-		if !ok {
+		job := x.next(merges)
+		if job == nil {
 			return
 		}
-		var err error
-		if t != nil {
-			err = x.write(t)
-		} else {
-			err = x.mergeOn(merges, level)
-		}
-		x.report(err)
+		x.report(job())
 	}
 }
 
-// next waits for something to do: a table to write, or a level whose merge goes on or begins.
-func (x *Index) next(merges map[int]*merge) (t *table, level int, ok bool) {
+// next waits for something to do: a table to write, a file to remove, or a level whose merge goes on or begins. It is nil once the index is
+// closed.
+func (x *Index) next(merges map[int]*merge) (job func() error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for !x.closed {
 		if x.unwritten > 0 {
-			return x.frozen[len(x.frozen)-x.unwritten], 0, true
+			t := x.frozen[len(x.frozen)-x.unwritten]
+			return func() error { return x.write(t) }
 		}
-		for level := range x.levels() {
-			if merges[level] != nil || x.neighbours(level) != nil {
-				return nil, level, true
+		var soonest time.Time // when something is due for which time has to pass
+		now := time.Now()
+		due := func(at time.Time) bool {
+			if at.After(now) && (soonest.IsZero() || at.Before(soonest)) {
+				soonest = at
+			}
+			return !at.After(now)
+		}
+		if len(x.gone) > 0 && due(x.removed.Add(removePause)) {
+			g := x.gone[0]
+			return func() error { x.remove(g); return nil }
+		}
+		if due(x.mergesAt) {
+			for level := range x.levels() {
+				if m := merges[level]; m == nil && x.neighbours(level) != nil || m != nil && due(x.mergeDue(m)) {
+					return func() error { return x.mergeOn(merges, level) }
+				}
 			}
 		}
-		x.changed.Wait()
+		x.wait(soonest)
 	}
-	return nil, 0, false
+	return nil
+}
+
+// wait waits until something has changed or the time has come; the zero time never does. The caller holds mu.
+func (x *Index) wait(until time.Time) {
+	if !until.IsZero() {
+		timer := time.AfterFunc(time.Until(until), func() {
+			x.mu.Lock() // or it might be heard by nobody, between a look at the clock and the wait
+			defer x.mu.Unlock()
+			x.changed.Broadcast()
+		})
+		defer timer.Stop()
+	}
+	x.changed.Wait()
+}
+
+// mergeDue returns when a merge may go on. The caller holds mu.
+func (x *Index) mergeDue(m *merge) time.Time {
+	if !m.paced || m.moved()+m.slice <= mergeCredit*(x.taken-m.from) {
+		return time.Time{}
+	}
+	idle, least := x.lastBatch.Add(mergeIdle), m.last.Add(mergeLeast)
+	if idle.Before(least) {
+		return idle
+	}
+	return least
 }
 
 // report remembers what became of the worker's last attempt, and pauses after a failure.
 func (x *Index) report(err error) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.failing = err
-	x.mu.Unlock()
 	x.changed.Broadcast()
 	if err == nil {
 		return
 	}
-	// A pause that ends early when the index is closed.
-	timer := time.AfterFunc(workerPause, x.changed.Broadcast)
-	defer timer.Stop()
-	until := time.Now().Add(workerPause)
+	for until := time.Now().Add(workerPause); !x.closed && time.Now().Before(until); {
+		x.wait(until)
+	}
+}
+
+// gone is a run's file that is not on the list any more, and that nobody reads.
+type gone struct {
+	path string
+	file *os.File // nil: not open
+	left int64    // bytes
+}
+
+// remove goes on to remove the first of the files that are gone.
+func (x *Index) remove(g *gone) {
+	crash.Here(crash.RunsReplaced)
+	if g.left -= removeBytes; g.left > 0 && os.Truncate(g.path, g.left) == nil {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.removed = time.Now()
+		return
+	}
+	g.end()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for !x.closed && time.Now().Before(until) {
-		x.changed.Wait()
+	x.removed, x.gone = time.Now(), x.gone[1:]
+}
+
+// end removes what is left of a file, or the next start does; a damaged one may be gone.
+func (g *gone) end() {
+	if g.file != nil {
+		_ = g.file.Close() // it was only read
 	}
+	_ = os.Remove(g.path)
 }
 
 // write makes a frozen table a run.
@@ -100,7 +168,7 @@ func (x *Index) writeTable(t *table) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.sorted(b.add); err != nil {
+	if err := x.tables.each(t, b.add); err != nil {
 		b.abandon()
 		return nil, fmt.Errorf("write a run: %w", err)
 	}
@@ -124,7 +192,9 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 			return x.mergeFailed(nil, inputs, err)
 		}
 		merges[level] = m
+		m.paced = level > 0
 		x.mu.Lock()
+		m.from = x.taken
 		for _, r := range inputs {
 			r.merging = true
 		}
@@ -132,6 +202,7 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 	}
 	crash.Here(crash.MergeStep)
 	merged, err := m.step()
+	m.last = time.Now()
 	if err != nil {
 		delete(merges, level)
 		return x.mergeFailed(m, m.inputs, err)
@@ -147,11 +218,11 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.finished = append(x.finished, c)
+	x.finished, x.mergesFailed = append(x.finished, c), 0
 	return nil
 }
 
-// mergeFailed gives the inputs free again.
+// mergeFailed gives the inputs free again, and puts merges off.
 func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 	if m != nil {
 		m.out.abandon()
@@ -161,6 +232,8 @@ func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 	for _, r := range inputs {
 		r.merging = false
 	}
+	x.mergesAt = time.Now().Add(min(workerPause<<x.mergesFailed, mergesPause))
+	x.mergesFailed = min(x.mergesFailed+1, 16) // far beyond mergesPause
 	if err = discard(err); errors.Is(err, ErrDamaged) {
 		x.broken = err
 	}
@@ -191,7 +264,7 @@ func (x *Index) neighbours(level int) []*run {
 		if r.merging || x.level(r) != level {
 			from = i + 1
 		} else if i+1-from == fanIn {
-			return x.runs[from : i+1]
+			return slices.Clone(x.runs[from : i+1])
 		}
 	}
 	return nil

@@ -15,11 +15,12 @@ type Timings struct {
 	Processing  *Histogram // accepted → committed, one value an event, µs
 	Commit      *Histogram // one transaction, µs
 	JournalSync *Histogram // one frame written and synced, µs
+	RunsHeld    *Histogram // of one transaction, what it has waited for the runs' worker, µs
 	BatchEvents *Histogram // events in one transaction
 }
 
 func newTimings() Timings {
-	return Timings{Processing: newHistogram(), Commit: newHistogram(), JournalSync: newHistogram(), BatchEvents: newHistogram()}
+	return Timings{Processing: newHistogram(), Commit: newHistogram(), JournalSync: newHistogram(), RunsHeld: newHistogram(), BatchEvents: newHistogram()}
 }
 
 // Histogram keeps three significant digits and may be used concurrently.

@@ -205,6 +205,7 @@ func (w *writer) commit(ctx context.Context) error {
 	// for the journal position went with it.
 	now := time.Now()
 	w.Timings.Commit.Record(now.Sub(start), 1)
+	w.Timings.RunsHeld.Record(out.Held, 1)
 	if len(w.rows) > 0 {
 		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
 	}

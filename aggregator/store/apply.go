@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
@@ -31,6 +32,7 @@ type Outcome struct {
 	Seqs     []int64      // by row; of the stored event. 0: a duplicate whose seq only dedup_store tells
 	Failed   map[int]bool // rows that the database refused; they are dead letters now
 	State    State
+	Held     time.Duration // of the writer, by the worker that writes and merges runs
 }
 
 // Applier applies batches; it holds what can be reused from one to the next. It
@@ -124,7 +126,8 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		return out, fmt.Errorf("store: apply %d events: %w", len(b.Rows), err)
 	}
 	crash.Here(crash.StoreCommitted)
-	a.store.dedup.committed(a.stored, out.State.LastSeq)
+	out.Held = a.store.dedup.committed(a.stored, out.State.LastSeq)
+	a.store.memory.Store(a.store.dedup.memoryBytes())
 	return out, nil
 }
 

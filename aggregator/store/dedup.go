@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"sekali/aggregator/dedup"
 	"sekali/aggregator/event"
@@ -35,10 +36,13 @@ type deduper interface {
 	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; the rows that are
 	// conflicts; and those that SQLite refused. All are valid until the next call.
 	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, refused []refusal, err error)
-	// committed is called once the transaction is durable: which rows are stored, and the highest seq used.
-	committed(stored []bool, last int64)
+	// committed is called once the transaction is durable: which rows are stored, and the highest seq used. It returns how long what runs
+	// beside the writer has held it up.
+	committed(stored []bool, last int64) (held time.Duration)
 	// forget is called inside the transaction for a row that was refused.
 	forget(c *conn, r *Row) error
+	// memoryBytes is what it takes of the memory in the long run.
+	memoryBytes() int64
 	close() error
 }
 
@@ -178,12 +182,15 @@ func record(c *conn, change dedup.Change) error {
 	return nil
 }
 
-func (d *runsDedup) committed(stored []bool, last int64) {
-	d.index.Committed(stored, last, d.changes)
+func (d *runsDedup) committed(stored []bool, last int64) time.Duration {
+	held := d.index.Committed(stored, last, d.changes)
 	d.changes = nil
+	return held
 }
 
 // forget: committed is told what is stored.
 func (d *runsDedup) forget(*conn, *Row) error { return nil }
+
+func (d *runsDedup) memoryBytes() int64 { return d.index.MemoryBytes() }
 
 func (d *runsDedup) close() error { return d.index.Close() }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"sekali/aggregator/dedup"
 )
@@ -100,7 +101,7 @@ func storedUnder(c *conn, r *rowText) (content dedup.Content, seq int64, err err
 }
 
 // committed: the table is in the transaction itself.
-func (d *tableDedup) committed([]bool, int64) {}
+func (d *tableDedup) committed([]bool, int64) time.Duration { return 0 }
 
 func (d *tableDedup) forget(c *conn, r *Row) error {
 	s, err := c.prepare("DELETE FROM dedup_store WHERE topic = ? AND event_id = ?")
@@ -120,6 +121,8 @@ func (d *tableDedup) forget(c *conn, r *Row) error {
 	}
 	return err
 }
+
+func (d *tableDedup) memoryBytes() int64 { return 0 }
 
 func (d *tableDedup) close() error { return nil }
 

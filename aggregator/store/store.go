@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the readers' driver
 	sqlite3 "modernc.org/sqlite/lib"
@@ -66,10 +67,11 @@ type State struct {
 // writer; everything else may be called beside it.
 type Store struct {
 	path   string
-	asked  Design  // "" is any; of a new database, the default
-	newest int     // keys in memory, of the runs; 0 is their default, tests take less
-	writer *conn   // owned by the writer, like dedup
-	dedup  deduper // nil while the writer is
+	asked  Design       // "" is any; of a new database, the default
+	newest int          // keys in memory, of the runs; 0 is their default, tests take less
+	writer *conn        // owned by the writer, like dedup
+	dedup  deduper      // nil while the writer is
+	memory atomic.Int64 // what dedup takes
 	layout layout
 	Pool   *sql.DB
 	Info   Info
@@ -155,6 +157,7 @@ func (s *Store) Reopen() (State, error) {
 		}
 	}
 	s.writer = c
+	s.memory.Store(s.dedup.memoryBytes())
 	if s.Info == (Info{}) { // read by others later, so it is set before there are any
 		s.Info = info
 	}
@@ -375,6 +378,9 @@ func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
 	}
 	return topics, rows.Err()
 }
+
+// DedupBytes is what deduplication takes of the memory in the long run.
+func (s *Store) DedupBytes() int64 { return s.memory.Load() }
 
 // Close closes all connections; the last one checkpoints the WAL.
 func (s *Store) Close() error {

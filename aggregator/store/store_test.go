@@ -16,25 +16,63 @@ import (
 	"sekali/aggregator/journal"
 )
 
-// TestApplyAgainstAMap applies random batches, with repeats inside and across them
-// and reopenings between, and compares all that is stored with a map.
+// TestApplyAgainstAMap applies the same random batches, with repeats inside and across them and reopenings between, to a store with a
+// table and to one with runs, and compares all that is stored with a map. So few keys are kept in memory that runs are written and merged.
 func TestApplyAgainstAMap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { applyAgainstAMap(t, rapid.SampledFrom(designs).Draw(t, "design")) })
+	merged := false
+	rapid.Check(t, func(t *rapid.T) {
+		layout, newest, steps := rapid.SampledFrom([]Layout{LayoutRows, LayoutBlocks}).Draw(t, "layout"), rapid.IntRange(1, 40).Draw(t, "newest"), drawSteps(t)
+		for _, d := range []Dedup{DedupTable, DedupRuns} {
+			merged = applyAgainstAMap(t, Design{d, layout}, newest, steps) || merged
+		}
+	})
+	if !merged {
+		t.Error("no run was ever merged")
+	}
 }
 
 // designs are all there are.
 var designs = []Design{{DedupTable, LayoutRows}, {DedupTable, LayoutBlocks}, {DedupRuns, LayoutRows}, {DedupRuns, LayoutBlocks}}
 
-func applyAgainstAMap(t *rapid.T, design Design) {
+// step is a batch, and whether the store is opened anew behind it.
+type step struct {
+	rows   []Row
+	reopen bool
+}
+
+func drawSteps(t *rapid.T) (steps []step) {
+	ids := rapid.IntRange(1, 1000).Draw(t, "ids")
+	for batch := range rapid.IntRange(1, 14).Draw(t, "batches") {
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "batch"), 0))
+		s := step{reopen: rapid.IntRange(0, 4).Draw(t, "reopen") == 0}
+		for i := range random.IntN(100) {
+			s.rows = append(s.rows, Row{Event: event.Event{
+				Topic:     fmt.Sprint("t", random.IntN(3)),
+				ID:        fmt.Sprint("e", random.IntN(ids)),
+				Timestamp: "2026-11-23T06:41:10Z",
+				Payload:   fmt.Sprint(batch*1000 + i%5),
+			}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+		}
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+// applyAgainstAMap reports whether runs were merged.
+func applyAgainstAMap(t *rapid.T, design Design, newest int, steps []step) (merged bool) {
 	dir, err := os.MkdirTemp("", "store")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	s, state, err := Open(dir, design)
+	reopen := func() (*Store, State, error) {
+		return open(&Store{path: filepath.Join(dir, File), asked: design, newest: newest})
+	}
+	s, state, err := reopen()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { s.Close() }()
 	apply := NewApplier(s)
 	type stored struct {
 		payload string
@@ -42,16 +80,8 @@ func applyAgainstAMap(t *rapid.T, design Design) {
 	}
 	model := map[[2]string]stored{}
 	var received, conflicts int64
-	for batch := range rapid.IntRange(1, 6).Draw(t, "batches") {
-		var rows []Row
-		for i := range rapid.IntRange(0, 150).Draw(t, "rows") {
-			rows = append(rows, Row{Event: event.Event{
-				Topic:     fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic")),
-				ID:        fmt.Sprint("e", rapid.IntRange(0, 200).Draw(t, "id")),
-				Timestamp: "2026-11-23T06:41:10Z",
-				Payload:   fmt.Sprint(batch*1000 + i%5),
-			}, ReceivedAt: time.Unix(int64(batch), 0).UTC().Format("2006-01-02T15:04:05.000000000Z")})
-		}
+	for batch, step := range steps {
+		rows := step.rows
 		position := journal.Position{Segment: uint64(batch + 1), Offset: 40}
 		out, err := apply.Apply(state, Batch{Rows: rows, Rejected: 1, Journal: position, JournalApplied: batch})
 		if err != nil {
@@ -61,7 +91,7 @@ func applyAgainstAMap(t *rapid.T, design Design) {
 			key := [2]string{r.Topic, r.ID}
 			_, known := model[key]
 			if out.Stored[i] == known {
-				t.Fatalf("row %d %v: stored %v, known before %v", i, key, out.Stored[i], known)
+				t.Fatalf("%v, row %d %v: stored %v, known before %v", design, i, key, out.Stored[i], known)
 			}
 			if !known {
 				model[key] = stored{r.Payload, out.FirstSeq + int64(i)}
@@ -70,20 +100,25 @@ func applyAgainstAMap(t *rapid.T, design Design) {
 				conflicts++
 			}
 			if want := model[key].seq; out.Seqs[i] != want && (design.Dedup == DedupRuns || !known || out.Seqs[i] != 0) {
-				t.Fatalf("row %d %v: seq %d, want %d", i, key, out.Seqs[i], want)
+				t.Fatalf("%v, row %d %v: seq %d, want %d", design, i, key, out.Seqs[i], want)
 			}
 		}
 		if out.State.Conflicts != conflicts {
-			t.Fatalf("%d conflicts, want %d", out.State.Conflicts, conflicts)
+			t.Fatalf("%v: %d conflicts, want %d", design, out.State.Conflicts, conflicts)
 		}
 		received += int64(len(rows))
 		state = out.State
-		if rapid.Bool().Draw(t, "reopen") {
+		if d, ok := s.dedup.(*runsDedup); ok {
+			for _, change := range d.index.Changes() {
+				merged = merged || len(change.Remove) > 1
+			}
+		}
+		if step.reopen {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 			var again State
-			if s, again, err = Open(dir, design); err != nil || again != state {
+			if s, again, err = reopen(); err != nil || again != state {
 				t.Fatalf("reopened: %+v, want %+v; %v", again, state, err)
 			}
 			apply = NewApplier(s)
@@ -91,7 +126,6 @@ func applyAgainstAMap(t *rapid.T, design Design) {
 			t.Fatal(err)
 		}
 	}
-	defer s.Close()
 	if state.UniqueProcessed != int64(len(model)) || state.UniqueProcessed+state.DuplicateDropped != received {
 		t.Fatalf("%+v; %d unique of %d received", state, len(model), received)
 	}
@@ -123,6 +157,7 @@ func applyAgainstAMap(t *rapid.T, design Design) {
 	if n != len(model) || sum != int64(n) {
 		t.Fatalf("%d rows, %d by topic, want %d", n, sum, len(model))
 	}
+	return merged
 }
 
 // TestTextStaysText: 007 must not become 7, whatever it looks like.
