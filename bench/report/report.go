@@ -33,8 +33,12 @@ const (
 )
 
 // Write makes REPORT.md, its pictures and README.md's headline figures from results/reference/ under root, and returns
-// the names of the files it wrote. Pictures that are no longer of the report are removed.
+// the names of the files it wrote. Pictures that are no longer of the report are removed. First it makes anew what the result folders
+// themselves have that is not raw.
 func Write(root string) ([]string, error) {
+	if err := refresh(filepath.Join(root, filepath.FromSlash(referenceDir))); err != nil {
+		return nil, err
+	}
 	files, err := render(root)
 	if err != nil {
 		return nil, err

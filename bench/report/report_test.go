@@ -239,6 +239,62 @@ func TestAnyByteOfARawFileIsVerified(t *testing.T) {
 	}
 }
 
+// What follows from the raw files is verified where it lies too, and made anew by Write; but not from raw files that were changed.
+func TestDerivedFilesOfAFolder(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+	if err := WritePage(folder); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); !same {
+		t.Fatal(out)
+	}
+	for _, name := range []string{result.BenchFile, result.PageFile} {
+		spoil(t, filepath.Join(folder, name), func(text []byte) []byte { return bytes.Replace(text, []byte("stored"), []byte("stared"), 1) })
+		if same, out := verify(t, dir); same || !strings.Contains(out, filepath.Join("burst-1", name)+": line ") {
+			t.Errorf("not named:\n%s", out)
+		}
+		if _, err := Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if same, out := verify(t, dir); !same {
+			t.Error(out)
+		}
+	}
+	spoil(t, filepath.Join(folder, result.HistogramsFile), func(text []byte) []byte { return append(text, ' ') })
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("written from a raw file that was changed: %v", err)
+	}
+}
+
+// A profile is of the report, and so has its hash.
+func TestProfilesAreVerified(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+	profiles := filepath.Join(folder, result.ProfilesDir)
+	if err := os.Mkdir(profiles, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Of a kind that no table is made of: only the hash sees it.
+	path := filepath.Join(profiles, "threads.pb.gz")
+	if err := os.WriteFile(path, []byte("a profile"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); same || !strings.Contains(out, "threads.pb.gz") {
+		t.Errorf("one more is not named:\n%s", out)
+	}
+	if _, err := result.Finish(folder); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); !same {
+		t.Fatal(out)
+	}
+	spoil(t, path, bytes.ToUpper)
+	if same, out := verify(t, dir); same || !strings.Contains(out, "threads.pb.gz") {
+		t.Errorf("not named:\n%s", out)
+	}
+}
+
 // A figure that is changed in run.json, and a raw file that is made to fit its hash again, are caught too.
 func TestForgedRunFileIsVerified(t *testing.T) {
 	for name, forge := range map[string]func(*result.Run){

@@ -91,25 +91,38 @@ func (r *Raw) times(s *Summary) error {
 			response.add(q.answer.ResponseTime())
 		}
 	}
+	// The events of a transaction are committed at one moment: together they are one sample.
+	var commits int64
 	for _, w := range r.Histograms.Windows {
 		processing.addWindow(w.Start.ProcessingLatencyUS, w.End.ProcessingLatencyUS)
+		commits += counted(w.End.CommitUS) - counted(w.Start.CommitUS)
 	}
 	for _, d := range []struct {
-		name string
-		from *histogram
-		to   *Percentiles
+		name    string
+		from    *histogram
+		samples int64
+		to      *Percentiles
 	}{
-		{"service time", service, &s.ServiceTimeMS},
-		{"response time", response, &s.ResponseTimeMS},
-		{"generator lag", lag, &s.GeneratorLagMS},
-		{"processing latency", processing, &s.ProcessingLatencyMS},
+		{"service time", service, service.counts.TotalCount(), &s.ServiceTimeMS},
+		{"response time", response, response.counts.TotalCount(), &s.ResponseTimeMS},
+		{"generator lag", lag, lag.counts.TotalCount(), &s.GeneratorLagMS},
+		{"processing latency", processing, min(commits, processing.counts.TotalCount()), &s.ProcessingLatencyMS},
 	} {
 		var err error
-		if *d.to, err = d.from.milliseconds(); err != nil {
+		if *d.to, err = d.from.milliseconds(d.samples); err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
 	return nil
+}
+
+// counted is how many values a histogram of the aggregator has.
+func counted(buckets [][2]int64) int64 {
+	var n int64
+	for _, b := range buckets {
+		n += b[1]
+	}
+	return n
 }
 
 // window is the time that a summary's rates are divided by, in nanoseconds since the attack's start.

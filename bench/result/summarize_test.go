@@ -71,6 +71,25 @@ func TestSummaryOfAnUnloadedServer(t *testing.T) {
 	}
 }
 
+// The events of a transaction are committed at one moment: as samples they count as one.
+func TestLatencyPercentilesNeedCommits(t *testing.T) {
+	dir := write(t, steady)
+	if p := summarize(t, dir).ProcessingLatencyMS; p.Count < 15_000 || p.P50 == nil || p.P90 == nil || p.P99 != nil || p.Max == nil {
+		t.Errorf("of 200 commits p90 is printed and p99 withheld: %+v", p)
+	}
+	raw, err := result.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Histograms.Windows[0].End.CommitUS = [][2]int64{{500, 1}}
+	if err := result.WriteHistograms(dir, raw.Histograms); err != nil {
+		t.Fatal(err)
+	}
+	if p := summarize(t, dir).ProcessingLatencyMS; p.P50 != nil || p.Mean == nil || p.Max == nil {
+		t.Errorf("of one commit: %+v", p)
+	}
+}
+
 func TestSummaryOfABurst(t *testing.T) {
 	s := summarize(t, write(t, burst))
 	// 150 requests/s for 1 s, all served; then 15 000 events/s for 3 s into a server of 8 000/s.

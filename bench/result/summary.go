@@ -72,7 +72,7 @@ func (s Summary) Refusals() uint64 {
 }
 
 // Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than ten samples beyond it
-// is null.
+// is null; of the processing latency a sample is a commit, however many events it had.
 type Percentiles struct {
 	Count int64    `json:"count"`
 	Mean  *float64 `json:"mean"`
