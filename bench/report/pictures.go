@@ -59,6 +59,13 @@ func (s *scenario) pictures() ([]picture, error) {
 		all = append(all, picture{Path: path.Join(picturesDir, name+".svg"), Alt: "Throughput and queue depth over time, " + g.Label(),
 			Caption: caption + ", " + (&group{Repeats: g.Repeats[:1]}).Runs() + ".", svg: svg})
 	}
+	if s.Name == growthScenario {
+		grown, err := growthPicture(s.Cases[0])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, grown)
+	}
 	return all, nil
 }
 

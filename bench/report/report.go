@@ -175,6 +175,7 @@ type section struct {
 	Name, Question string
 	Groups         []*group
 	Pictures       []picture
+	Growth         string // a table over what is stored; "": not of this scenario
 	Table, Audit   string
 	Search         *search
 	Published      bool // has the course report's own figures beside it
@@ -212,7 +213,11 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			return nil, nil, err
 		}
 		pictures = append(pictures, drawn...)
-		v.Sections = append(v.Sections, section{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
+		grown := ""
+		if sc.Name == growthScenario {
+			grown = growthTable(sc.Cases[0])
+		}
+		v.Sections = append(v.Sections, section{Name: sc.Name, Growth: grown, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
 			Table: sc.table(), Audit: table(sc.Cases, auditRows), Search: sc.Search, Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {

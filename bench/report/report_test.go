@@ -46,7 +46,7 @@ func models() []resulttest.Model {
 		with("burst", "", overload(1)), with("burst", "", overload(2)), with("burst", "", overload(3)),
 		with("kill", "memory", killed("memory")), with("kill", "journal", killed("journal")),
 		with("course-report", "batched", func(m *resulttest.Model) { m.Rate, m.Measured = 20, second }),
-		with("duplicates", "history", func(*resulttest.Model) {}),
+		with("duplicates", "history", func(*resulttest.Model) {}), with("growth", "", overload(1)),
 	}
 }
 
@@ -379,6 +379,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	for _, link := range links {
 		if _, err := os.Stat(filepath.Join(golden, filepath.FromSlash(string(link[1])))); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestRoundStep(t *testing.T) {
+	for total, want := range map[uint64]uint64{0: 1, 7: 1, 19: 1, 20: 2, 49: 2, 50: 5, 100: 10, 14_000: 1000, 20_080_000: 2_000_000} {
+		if got := roundStep(total); got != want {
+			t.Errorf("%d: %d, expected %d", total, got, want)
 		}
 	}
 }
