@@ -53,7 +53,11 @@ func (s *scenario) pictures() ([]picture, error) {
 			name += "-" + g.Case
 		}
 		caption := "Throughput and queue depth of " + g.Label()
-		if r.Run.Fault != nil {
+		switch f := r.Run.Fault; {
+		case f == nil:
+		case f.ExitedNS == 0: // no process ended
+			caption += "; the red band is from the moment at which the disk broke until it was well again, and the aggregator ready"
+		default:
 			caption += "; the red band is from the signal until the aggregator was ready again"
 		}
 		all = append(all, picture{Path: path.Join(picturesDir, name+".svg"), Alt: "Throughput and queue depth over time, " + g.Label(),

@@ -221,10 +221,10 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			Table: sc.table(), Audit: table(sc.Cases, auditRows), Search: sc.Search, Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {
-		for i, r := range g.Repeats {
+		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			for _, t := range r.Profiles {
 				if t.Kind == "cpu" && v.Profile == nil {
-					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
+					v.Profile, v.ProfileOf = &t, (&group{Repeats: []repeat{r}}).Runs()
 					v.Stages, v.Generator = stageTable(r.Profiles, r.Summary), tableOf(r.Profiles, "generator-cpu")
 					v.Allocated = generatorAllocated(r.Profiles, r.Summary)
 					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
@@ -352,7 +352,7 @@ func (s *set) costTable() string {
 func (s *set) machines() []machine {
 	var all []machine
 	for _, g := range s.groups() {
-		for _, r := range g.Repeats {
+		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			run := fmt.Sprintf("[%s](%s/)", cell(r.Run.ID), path.Dir(r.Path))
 			m := machine{Environment: r.Run.Environment, Version: r.Run.Aggregator.Version, Runs: []string{run}}
 			known := false

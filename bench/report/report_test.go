@@ -322,6 +322,53 @@ func TestForgedRunFileIsVerified(t *testing.T) {
 	}
 }
 
+// A run with profiles is shown beside those without, and is not in their figures; alone, it is all there is.
+func TestProfiledRunsAreNotInTheFigures(t *testing.T) {
+	dir := root(t)
+	reference := filepath.Join(dir, filepath.FromSlash(referenceDir))
+	burst := func(repeats ...int) *group {
+		for _, n := range repeats {
+			if err := resulttest.AddProfile(filepath.Join(reference, "synthetic", fmt.Sprintf("burst-%d", n)), "insert"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := readSet(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.find("burst").Cases[0]
+	}
+	if g := burst(2); len(g.Repeats) != 2 || len(g.Profiled) != 1 || strings.Contains(g.Runs(), "burst-2") || !strings.Contains(g.Apart(), "burst-2") {
+		t.Errorf("%s; apart: %s", g.Runs(), g.Apart())
+	}
+	if _, err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, reportFile))
+	if err != nil || !bytes.Contains(text, []byte("not in the figures: [burst-2]")) || !bytes.Contains(text, []byte("by stage ([burst-2]")) {
+		t.Errorf("the profile is not shown, or not said to be apart: %v", err)
+	}
+	if g := burst(1, 3); len(g.Repeats) != 3 || len(g.Profiled) != 0 {
+		t.Errorf("%s; apart: %s", g.Runs(), g.Apart())
+	}
+}
+
+func TestFiveAnswersAtMost(t *testing.T) {
+	s, err := readSet(filepath.Join(golden, filepath.FromSlash(referenceDir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := s.answers()
+	if len(answers) != 5 {
+		t.Errorf("%d answers: %q", len(answers), answers)
+	}
+	for _, fact := range []string{"SIGKILL in mid-run", "damage to the files themselves", "A soak of", "course report", "Duplicates dropped", "MB resident"} {
+		if !strings.Contains(strings.Join(answers, ""), fact) {
+			t.Errorf("%q is not said", fact)
+		}
+	}
+}
+
 func TestUnauditedRunCannotEnterTheReport(t *testing.T) {
 	dir := root(t)
 	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")

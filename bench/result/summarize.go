@@ -39,8 +39,9 @@ func (r *Raw) Summarize() (Summary, error) {
 	s.ProcessedS = seconds(w.endNS - w.startNS)
 	s.DrainS = seconds(w.endNS - w.answeredNS)
 	s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), w.answeredNS-w.startNS)
-	s.ThroughputProcessedPerS = perSecond(float64(s.AcceptedEvents), w.endNS-w.startNS)
+	s.ThroughputProcessedPerS = perSecond(r.processed(s, w), w.endNS-w.startNS)
 	r.queue(&s, w)
+	r.little(&s)
 	r.costs(&s, w)
 	r.ceiling(&s)
 	r.fault(&s)
@@ -173,6 +174,16 @@ func (r *Raw) window(s Summary) window {
 	return w
 }
 
+// processed is how many of the accepted events were committed in the window: all, but for what a kill at ack=memory took from the queue.
+func (r *Raw) processed(s Summary, w window) float64 {
+	accepted, answered := float64(s.AcceptedEvents), r.answered()
+	if r.Run.Fault == nil || r.Run.Aggregator.Ack != "memory" || len(answered) == 0 {
+		return accepted
+	}
+	committed := newCurve(answered, func(s Sample) float64 { return float64(grown(answered[0].Committed(), s.Committed())) })
+	return min(accepted, committed.at(w.endNS)-float64(w.before))
+}
+
 // committedNS is when the trace first shows that so many events were committed; where it never does (a kill at
 // ack=memory loses some), when the queue was empty.
 func (r *Raw) committedNS(events uint64) int64 {
@@ -253,7 +264,9 @@ func (r *Raw) costs(s *Summary, w window) {
 		// Of nothing, ticks of 10 ms may be less.
 		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))
 	}
-	s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
+	if r.Run.Environment.Filesystem != "tmpfs" {
+		s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
+	}
 }
 
 // uniqueShare is how much of what the window accepted was stored as new, by the aggregator's counters: from the commit
@@ -299,6 +312,10 @@ func (r *Raw) fault(s *Summary) {
 	f := r.Run.Fault
 	if f == nil || f.ReadyNS == 0 {
 		return
+	}
+	unready := func(s Sample) bool { return !s.Ready && s.TNS >= f.AtNS && s.TNS <= f.ReadyNS }
+	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
+		return // a disk that is slow, and an aggregator that went on
 	}
 	s.UnavailableS = figure(seconds(f.ReadyNS - f.AtNS))
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))

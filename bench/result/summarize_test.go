@@ -90,6 +90,39 @@ func TestLatencyPercentilesNeedCommits(t *testing.T) {
 	}
 }
 
+// What a kill at ack=memory took from the queue was accepted and never processed.
+func TestProcessedIsWithoutWhatAKillTook(t *testing.T) {
+	dir := write(t, kill)
+	s := summarize(t, dir)
+	if processed := s.ThroughputProcessedPerS * s.ProcessedS; processed >= float64(s.AcceptedEvents) ||
+		processed < float64(s.StoredEvents+s.DuplicateEvents)-5100 || processed > float64(s.StoredEvents+s.DuplicateEvents)-4900 {
+		t.Errorf("processed %v, accepted %d, committed %d with a warm-up of 5000", processed, s.AcceptedEvents, s.StoredEvents+s.DuplicateEvents)
+	}
+}
+
+// A disk fault ends no process, and may not even make the aggregator say that it is not ready.
+func TestFaultThatIsNotSeen(t *testing.T) {
+	dir := write(t, burst)
+	rewriteRun(t, dir, func(r *result.Run) {
+		r.Fault = &result.FaultTimes{Kind: "slow-disk", AtNS: 1e9, RestartedNS: 3e9, ReadyNS: 3e9 + 1e6}
+	})
+	if s := summarize(t, dir); s.UnavailableS != nil || s.ReadyAfterS != nil {
+		t.Errorf("ready all the time, and unavailable for %v s", *s.UnavailableS)
+	}
+	rewrite(t, dir, func(s *result.Sample) { s.Ready = s.TNS < 1.5e9 || s.TNS > 2e9 })
+	if s := summarize(t, dir); s.UnavailableS == nil || *s.UnavailableS != 2.001 {
+		t.Errorf("unavailable %v", s.UnavailableS)
+	}
+}
+
+func TestNothingIsWrittenOnATmpfs(t *testing.T) {
+	dir := write(t, steady)
+	rewriteRun(t, dir, func(r *result.Run) { r.Environment.Filesystem = "tmpfs" })
+	if s := summarize(t, dir); s.BytesWrittenPerStored != nil {
+		t.Errorf("%v bytes", *s.BytesWrittenPerStored)
+	}
+}
+
 func TestSummaryOfABurst(t *testing.T) {
 	s := summarize(t, write(t, burst))
 	// 150 requests/s for 1 s, all served; then 15 000 events/s for 3 s into a server of 8 000/s.
