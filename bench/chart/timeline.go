@@ -12,7 +12,7 @@ import (
 // Line is one quantity over time. NaN in Y interrupts it.
 type Line struct {
 	Name string
-	X    []float64 // seconds
+	X    []float64 // seconds, or what the axis says
 	Y    []float64
 }
 
@@ -34,6 +34,11 @@ type Span struct {
 
 // Timeline draws the panels below each other over one time axis, with the spans behind them.
 func Timeline(panels []Panel, spans []Span) ([]byte, error) {
+	return Lines("seconds since the load began", panels, spans)
+}
+
+// Lines is Timeline over another quantity, which xLabel names and which spans are of too.
+func Lines(xLabel string, panels []Panel, spans []Span) ([]byte, error) {
 	from, to := extent(panels)
 	plots := make([]*plot.Plot, len(panels))
 	for i, panel := range panels {
@@ -51,7 +56,7 @@ func Timeline(panels []Panel, spans []Span) ([]byte, error) {
 			p.Title.Text = " " // the room in which the spans are named
 		}
 		if i == len(panels)-1 {
-			p.X.Label.Text = "seconds since the load began"
+			p.X.Label.Text = xLabel
 		}
 		plots[i] = p
 	}

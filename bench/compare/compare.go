@@ -135,7 +135,7 @@ func (v Verdict) sentence(same bool, margin float64) string {
 	case v == NotEnough && same:
 		return "A against itself: not enough evidence that it is the same within " + part(margin)
 	case v == Worse && same:
-		return "A is called worse than itself: a false alarm, which at most one of 20 such comparisons gives on a steady machine"
+		return "A is called worse than itself: a false alarm, as is expected of one in 20 such comparisons on a steady machine at most"
 	case same:
 		return "A is the same as itself, within " + part(margin)
 	case v == NotEnough:

@@ -177,6 +177,9 @@ func (d *decider) sameOrBetter() bool {
 	return d.missing == "" && max(d.loss(d.low), d.loss(d.high)) <= d.limit(d.margin)
 }
 
+// thin stands where the evidence is: neither worse nor the same.
+const thin = "~"
+
 // judgement is what is said of a deciding metric.
 func (d *decider) judgement() string {
 	switch {
@@ -187,7 +190,7 @@ func (d *decider) judgement() string {
 	case d.sameOrBetter():
 		return "same"
 	}
-	return "open"
+	return thin
 }
 
 // verdict is on one pair. What the audit or an expectation says needs no repeats.

@@ -32,8 +32,8 @@ func (p *pair) print(w io.Writer, d design, margin float64) error {
 		return err
 	}
 	fmt.Fprintf(w, "Worse is a p of at most %v after Holm's correction over %d deciding metrics, and a shift of over %s: it takes %d repeats a side at least.\n"+
-		"The same or better is every interval within %s, or on the good side.\n",
-		alpha, d.tests, part(min(leastShift, margin)), d.leastRepeats(), part(margin))
+		"The same or better is every interval within %s, or on the good side. %s is neither: the evidence is thin.\n",
+		alpha, d.tests, part(min(leastShift, margin)), d.leastRepeats(), part(margin), thin)
 	p.printNeed(w, d)
 	return p.printOthers(w)
 }
@@ -74,16 +74,16 @@ func (p *pair) printDeciders(w io.Writer) error {
 
 // printNeed says what would settle the open metric that needs the most.
 func (p *pair) printNeed(w io.Writer, d design) {
-	open := slices.DeleteFunc(slices.Clone(p.deciders), func(m decider) bool { return m.missing != "" || m.judgement() != "open" })
+	open := slices.DeleteFunc(slices.Clone(p.deciders), func(m decider) bool { return m.missing != "" || m.judgement() != thin })
 	if len(open) == 0 {
 		return
 	}
 	hardest := slices.MaxFunc(open, func(x, y decider) int { return cmp.Compare(x.need(d), y.need(d)) })
 	if n := hardest.need(d); n > 0 {
-		fmt.Fprintf(w, "Open: %s, which scatters by %s a repeat: about %d repeats a side would settle it.\n", hardest.Name, part(math.Expm1(hardest.scatter)), n)
+		fmt.Fprintf(w, "~ %s, which scatters by %s a repeat: about %d repeats a side would settle it.\n", hardest.Name, part(math.Expm1(hardest.scatter)), n)
 		return
 	}
-	fmt.Fprintf(w, "Open: with %d and %d repeats nothing can be said of any: %d a side at least.\n", len(p.a.folders), len(p.b.folders), d.leastRepeats())
+	fmt.Fprintf(w, "~ with %d and %d repeats nothing can be said of any: %d a side at least.\n", len(p.a.folders), len(p.b.folders), d.leastRepeats())
 }
 
 func (p *pair) printOthers(w io.Writer) error {

@@ -2,7 +2,9 @@ package compare
 
 import (
 	"io"
+	"os"
 	"path/filepath"
+	"slices"
 
 	"sekali/bench/profile"
 	"sekali/bench/result"
@@ -13,7 +15,19 @@ const grownFunctions = 15
 
 // printProfiles says where B's CPU time grew, if both sides have profiles.
 func (p *pair) printProfiles(w io.Writer) error {
+	if !p.a.profiled() || !p.b.profiled() {
+		_, err := io.WriteString(w, "Where the CPU time grew is not known: no profiles (bench ab -profile takes them)\n")
+		return err
+	}
 	return profile.PrintGrowth(w, p.a.profiles(), p.b.profiles(), grownFunctions)
+}
+
+// profiled says that a repeat has profiles.
+func (g group) profiled() bool {
+	return slices.ContainsFunc(g.folders, func(f result.Folder) bool {
+		_, err := os.Stat(filepath.Join(f.Dir, result.ProfilesDir))
+		return err == nil
+	})
 }
 
 func (g group) profiles() profile.Side {

@@ -28,6 +28,9 @@ func (p *pair) warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("the %s differs: %s and %s", d.name, d.a, d.b))
 		}
 	}
+	if a, b := p.a.profiled(), p.b.profiled(); a != b {
+		warnings = append(warnings, fmt.Sprintf("%s was run with profiles, which take time, and the other side without", map[bool]string{true: "A", false: "B"}[a]))
+	}
 	if !p.a.held() && !p.b.held() {
 		warnings = append(warnings, "neither side holds what its scenario claims")
 	}
@@ -63,5 +66,6 @@ func differences(a, b result.Run) []property {
 		{"system", ea.OS + " " + ea.Kernel, eb.OS + " " + eb.Kernel},
 		{"filesystem", ea.Filesystem, eb.Filesystem},
 		{"durability", durability(a), durability(b)},
+		{"Go version", ea.GoVersion, eb.GoVersion},
 	}
 }

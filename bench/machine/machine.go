@@ -3,6 +3,7 @@
 package machine
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"math"
 	"os"
@@ -52,6 +53,23 @@ func Read(version string) result.Environment {
 		}
 	}
 	return e
+}
+
+// AddProgram adds what the toolchain stamped into the program under test, which need not be of the same build as this one. What has no
+// stamps adds nothing.
+func AddProgram(e *result.Environment, path string) {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return
+	}
+	for _, setting := range info.Settings {
+		switch setting.Key {
+		case "vcs.modified":
+			e.Dirty = e.Dirty || setting.Value == "true"
+		case "-race":
+			e.Race = e.Race || setting.Value == "true"
+		}
+	}
 }
 
 func cpuModel() string {

@@ -9,23 +9,12 @@ import (
 	"sekali/bench/result"
 )
 
-// answers are the report's first lines, and README's headline figures: at most five, each of a scenario that the set
-// has, each naming its results.
+// answers are the report's first lines, and README's headline figures: at most five, each of what the set has, each
+// figure naming its results.
 func (s *set) answers() []string {
 	var lines []string
-	for _, answer := range []func() string{s.sustained, s.survival, s.latency, s.exactness, s.courseReport} {
+	for _, answer := range []func() string{s.survival, s.latency, s.sustained, s.exactness, s.beside} {
 		if line := answer(); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	if s.faults != nil {
-		lines = append(lines, faultAnswer(s.faults))
-	}
-	if s.soak != nil {
-		lines = append(lines, s.soak.answer())
-	}
-	if s.yardsticks != nil {
-		if line := besideAnswer(s.yardsticks); line != "" {
 			lines = append(lines, line)
 		}
 	}
@@ -49,26 +38,37 @@ func (s *set) sustained() string {
 	refused := g.count(func(r repeat) uint64 { return r.Summary.RequestsRefused + r.Summary.RequestsUnknown })
 	planned := g.count(func(r repeat) uint64 { return r.Summary.RequestsPlanned })
 	return fmt.Sprintf("**Throughput.** At `ack=%s`, %d events a request, it accepted %s events/s and processed %s events/s "+
-		"until the last was committed, %s unique events/s of them stored; %s of %s requests were not acknowledged. Generator and "+
-		"aggregator shared %d cores (%s).",
+		"until the last was committed, %s unique events/s of them stored, with at most %s MB resident; %s of %s requests were not "+
+		"acknowledged. Generator and aggregator shared %d cores (%s).",
 		g.first().Run.Aggregator.Ack, g.first().Run.Load.EventsPerRequest,
 		show(func(s result.Summary) float64 { return s.ThroughputAcceptedPerS }),
 		show(func(s result.Summary) float64 { return s.ThroughputProcessedPerS }),
 		show(func(s result.Summary) float64 { return s.ThroughputStoredPerS }),
+		show(func(s result.Summary) float64 { return float64(s.ServerRSSBytesMax) / 1e6 }),
 		exact(refused), exact(planned), g.first().Run.Environment.Cores, g.Runs())
 }
 
+// survival is what was lost: to a kill at each ack level, to every other fault, and in a soak.
 func (s *set) survival() string {
-	kill := s.find("kill")
-	if kill == nil {
+	var sentences []string
+	if kill := s.find("kill"); kill != nil {
+		var parts []string
+		for _, g := range kill.Cases {
+			parts = append(parts, fmt.Sprintf("%s of %s at `%s`", exact(lost(g)), exact(acknowledged(g)), g.first().Run.Aggregator.Ack))
+		}
+		sentences = append(sentences, fmt.Sprintf("Of the acknowledged events, SIGKILL in mid-run lost %s; `memory` promises nothing (%s).",
+			strings.Join(parts, ", "), runsOf(kill.Cases)))
+	}
+	if s.faults != nil {
+		sentences = append(sentences, faultAnswer(s.faults))
+	}
+	if s.soak != nil {
+		sentences = append(sentences, s.soak.answer())
+	}
+	if sentences == nil {
 		return ""
 	}
-	var parts []string
-	for _, g := range kill.Cases {
-		parts = append(parts, fmt.Sprintf("%s of %s at `%s`", exact(lost(g)), exact(acknowledged(g)), g.first().Run.Aggregator.Ack))
-	}
-	return fmt.Sprintf("**Survival.** Of the acknowledged events, SIGKILL in mid-run lost %s; `memory` promises nothing (%s).",
-		strings.Join(parts, ", "), runsOf(kill.Cases))
+	return "**Survival.** " + strings.Join(sentences, " ")
 }
 
 func lost(g *group) uint64 { return g.count(func(r repeat) uint64 { return r.Run.Audit.Lost }) }
@@ -91,17 +91,29 @@ func (s *set) latency() string {
 		levels.Cases[0].first().Run.Load.EventsPerRequest, strings.Join(parts, ", "), runsOf(levels.Cases))
 }
 
+// exactness is what became of duplicates, and of the batch for which the course report published figures.
 func (s *set) exactness() string {
-	duplicates := s.find("duplicates")
-	if duplicates == nil {
+	var sentences []string
+	if duplicates := s.find("duplicates"); duplicates != nil {
+		var parts []string
+		for _, g := range duplicates.Cases {
+			parts = append(parts, fmt.Sprintf("%s %s of %s (%s)",
+				g.title(), exact(g.count(dropped)), duplicatesSent(g), g.show(func(s result.Summary) *float64 { return s.DeduplicationRate })))
+		}
+		sentences = append(sentences, fmt.Sprintf("Duplicates dropped, of those sent, and the deduplication rate: %s (%s).", strings.Join(parts, ", "), runsOf(duplicates.Cases)))
+	}
+	if course := s.find(courseReport); course != nil {
+		var parts []string
+		for _, g := range course.Cases {
+			parts = append(parts, fmt.Sprintf("answered after %s ms and stored after %s ms (%s)", g.show(answeredMS), g.show(processedMS), g.title()))
+		}
+		sentences = append(sentences, fmt.Sprintf("The course report's batch of 1000, published as answered in %s and stored in %s: %s (%s).",
+			publishedAnswer, publishedProcessed, strings.Join(parts, ", "), runsOf(course.Cases)))
+	}
+	if sentences == nil {
 		return ""
 	}
-	var parts []string
-	for _, g := range duplicates.Cases {
-		parts = append(parts, fmt.Sprintf("%s %s, %s of %s duplicates dropped",
-			g.title(), g.show(func(s result.Summary) *float64 { return s.DeduplicationRate }), exact(g.count(dropped)), duplicatesSent(g)))
-	}
-	return fmt.Sprintf("**Deduplication rate**, exact if as many duplicates were dropped as were sent: %s (%s).", strings.Join(parts, "; "), runsOf(duplicates.Cases))
+	return "**Deduplication.** " + strings.Join(sentences, " ")
 }
 
 func dropped(r repeat) uint64 { return r.Summary.DuplicateEvents }
@@ -125,19 +137,6 @@ const (
 	publishedProcessed = "12 to 15 s"
 )
 
-func (s *set) courseReport() string {
-	course := s.find(courseReport)
-	if course == nil {
-		return ""
-	}
-	var parts []string
-	for _, g := range course.Cases {
-		parts = append(parts, fmt.Sprintf("answered after %s ms and stored after %s ms (%s)", g.show(answeredMS), g.show(processedMS), g.title()))
-	}
-	return fmt.Sprintf("**The course report's batch of 1000**, published as answered in %s and stored in %s: %s (%s).",
-		publishedAnswer, publishedProcessed, strings.Join(parts, ", "), runsOf(course.Cases))
-}
-
 func answeredMS(s result.Summary) *float64 { return s.ResponseTimeMS.Max }
 
 func processedMS(s result.Summary) *float64 {
@@ -153,6 +152,9 @@ func (g *group) Runs() string {
 	}
 	return strings.Join(links, ", ")
 }
+
+// Apart links the runs with profiles that are not in the figures; "" if there are none.
+func (g *group) Apart() string { return (&group{Repeats: g.Profiled}).Runs() }
 
 func runsOf(groups []*group) string {
 	var links []string

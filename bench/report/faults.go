@@ -46,9 +46,9 @@ func faultTable(f *result.Faults) string {
 	return b.String()
 }
 
-// faultAnswer is the faults in one sentence.
+// faultAnswer is the faults in one sentence. What damages the files themselves promises less, and is counted apart.
 func faultAnswer(f *result.Faults) string {
-	var kinds, times, acknowledged, lost, duplicated, controls, seen int
+	var kinds, times, acknowledged, lost, duplicated, controls, seen, damages, held int
 	for _, fault := range f.Faults {
 		switch {
 		case fault.Skipped != "":
@@ -56,6 +56,11 @@ func faultAnswer(f *result.Faults) string {
 			controls++
 			if fault.Lost > 0 {
 				seen++
+			}
+		case fault.Promise == result.PrefixOrRefuse:
+			damages++
+			if fault.Held() {
+				held++
 			}
 		case fault.Promise == result.NothingLost:
 			kinds++
@@ -65,6 +70,8 @@ func faultAnswer(f *result.Faults) string {
 			duplicated += fault.Duplicated
 		}
 	}
-	return fmt.Sprintf("**Faults.** %d kinds, %s times in all, from SIGKILL at named places of the code to power loss and a full disk: of %s events acknowledged at `journal` or `store`, %s were lost and %s stored twice; %d of %d controls, which must lose something, did ([the table](REPORT.md#faults)).",
-		kinds, exact(uint64(times)), exact(uint64(acknowledged)), exact(uint64(lost)), exact(uint64(duplicated)), seen, controls)
+	return fmt.Sprintf("%d kinds of fault, %s times in all, from SIGKILL at named places of the code to power loss and a full disk, lost %s of %s acknowledged at `journal` or `store`, "+
+		"and stored %s twice; not among them is damage to the files themselves, %d kinds, of which %d left a valid beginning or were refused, as promised; "+
+		"%d of %d controls, which must lose something, did ([the table](REPORT.md#faults)).",
+		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), damages, held, seen, controls)
 }

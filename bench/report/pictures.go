@@ -53,11 +53,22 @@ func (s *scenario) pictures() ([]picture, error) {
 			name += "-" + g.Case
 		}
 		caption := "Throughput and queue depth of " + g.Label()
-		if r.Run.Fault != nil {
+		switch f := r.Run.Fault; {
+		case f == nil:
+		case f.ExitedNS == 0: // no process ended
+			caption += "; the red band is from the moment at which the disk broke until it was well again, and the aggregator ready"
+		default:
 			caption += "; the red band is from the signal until the aggregator was ready again"
 		}
 		all = append(all, picture{Path: path.Join(picturesDir, name+".svg"), Alt: "Throughput and queue depth over time, " + g.Label(),
 			Caption: caption + ", " + (&group{Repeats: g.Repeats[:1]}).Runs() + ".", svg: svg})
+	}
+	if s.Name == growthScenario {
+		grown, err := growthPicture(s.Cases[0])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, grown)
 	}
 	return all, nil
 }

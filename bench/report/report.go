@@ -33,8 +33,12 @@ const (
 )
 
 // Write makes REPORT.md, its pictures and README.md's headline figures from results/reference/ under root, and returns
-// the names of the files it wrote. Pictures that are no longer of the report are removed.
+// the names of the files it wrote. Pictures that are no longer of the report are removed. First it makes anew what the result folders
+// themselves have that is not raw.
 func Write(root string) ([]string, error) {
+	if err := refresh(filepath.Join(root, filepath.FromSlash(referenceDir))); err != nil {
+		return nil, err
+	}
 	files, err := render(root)
 	if err != nil {
 		return nil, err
@@ -171,6 +175,7 @@ type section struct {
 	Name, Question string
 	Groups         []*group
 	Pictures       []picture
+	Growth         string // a table over what is stored; "": not of this scenario
 	Table, Audit   string
 	Search         *search
 	Published      bool // has the course report's own figures beside it
@@ -208,14 +213,18 @@ func (s *set) markdown() ([]byte, []picture, error) {
 			return nil, nil, err
 		}
 		pictures = append(pictures, drawn...)
-		v.Sections = append(v.Sections, section{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
+		grown := ""
+		if sc.Name == growthScenario {
+			grown = growthTable(sc.Cases[0])
+		}
+		v.Sections = append(v.Sections, section{Name: sc.Name, Growth: grown, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
 			Table: sc.table(), Audit: table(sc.Cases, auditRows), Search: sc.Search, Published: sc.Name == courseReport})
 	}
 	for _, g := range s.groups() {
-		for i, r := range g.Repeats {
+		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			for _, t := range r.Profiles {
 				if t.Kind == "cpu" && v.Profile == nil {
-					v.Profile, v.ProfileOf = &t, (&group{Repeats: g.Repeats[i : i+1]}).Runs()
+					v.Profile, v.ProfileOf = &t, (&group{Repeats: []repeat{r}}).Runs()
 					v.Stages, v.Generator = stageTable(r.Profiles, r.Summary), tableOf(r.Profiles, "generator-cpu")
 					v.Allocated = generatorAllocated(r.Profiles, r.Summary)
 					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
@@ -343,7 +352,7 @@ func (s *set) costTable() string {
 func (s *set) machines() []machine {
 	var all []machine
 	for _, g := range s.groups() {
-		for _, r := range g.Repeats {
+		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			run := fmt.Sprintf("[%s](%s/)", cell(r.Run.ID), path.Dir(r.Path))
 			m := machine{Environment: r.Run.Environment, Version: r.Run.Aggregator.Version, Runs: []string{run}}
 			known := false

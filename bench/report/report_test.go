@@ -46,7 +46,7 @@ func models() []resulttest.Model {
 		with("burst", "", overload(1)), with("burst", "", overload(2)), with("burst", "", overload(3)),
 		with("kill", "memory", killed("memory")), with("kill", "journal", killed("journal")),
 		with("course-report", "batched", func(m *resulttest.Model) { m.Rate, m.Measured = 20, second }),
-		with("duplicates", "history", func(*resulttest.Model) {}),
+		with("duplicates", "history", func(*resulttest.Model) {}), with("growth", "", overload(1)),
 	}
 }
 
@@ -239,6 +239,62 @@ func TestAnyByteOfARawFileIsVerified(t *testing.T) {
 	}
 }
 
+// What follows from the raw files is verified where it lies too, and made anew by Write; but not from raw files that were changed.
+func TestDerivedFilesOfAFolder(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+	if err := WritePage(folder); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); !same {
+		t.Fatal(out)
+	}
+	for _, name := range []string{result.BenchFile, result.PageFile} {
+		spoil(t, filepath.Join(folder, name), func(text []byte) []byte { return bytes.Replace(text, []byte("stored"), []byte("stared"), 1) })
+		if same, out := verify(t, dir); same || !strings.Contains(out, filepath.Join("burst-1", name)+": line ") {
+			t.Errorf("not named:\n%s", out)
+		}
+		if _, err := Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		if same, out := verify(t, dir); !same {
+			t.Error(out)
+		}
+	}
+	spoil(t, filepath.Join(folder, result.HistogramsFile), func(text []byte) []byte { return append(text, ' ') })
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("written from a raw file that was changed: %v", err)
+	}
+}
+
+// A profile is of the report, and so has its hash.
+func TestProfilesAreVerified(t *testing.T) {
+	dir := root(t)
+	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
+	profiles := filepath.Join(folder, result.ProfilesDir)
+	if err := os.Mkdir(profiles, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// Of a kind that no table is made of: only the hash sees it.
+	path := filepath.Join(profiles, "threads.pb.gz")
+	if err := os.WriteFile(path, []byte("a profile"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); same || !strings.Contains(out, "threads.pb.gz") {
+		t.Errorf("one more is not named:\n%s", out)
+	}
+	if _, err := result.Finish(folder); err != nil {
+		t.Fatal(err)
+	}
+	if same, out := verify(t, dir); !same {
+		t.Fatal(out)
+	}
+	spoil(t, path, bytes.ToUpper)
+	if same, out := verify(t, dir); same || !strings.Contains(out, "threads.pb.gz") {
+		t.Errorf("not named:\n%s", out)
+	}
+}
+
 // A figure that is changed in run.json, and a raw file that is made to fit its hash again, are caught too.
 func TestForgedRunFileIsVerified(t *testing.T) {
 	for name, forge := range map[string]func(*result.Run){
@@ -263,6 +319,53 @@ func TestForgedRunFileIsVerified(t *testing.T) {
 				t.Errorf("not named:\n%s", out)
 			}
 		})
+	}
+}
+
+// A run with profiles is shown beside those without, and is not in their figures; alone, it is all there is.
+func TestProfiledRunsAreNotInTheFigures(t *testing.T) {
+	dir := root(t)
+	reference := filepath.Join(dir, filepath.FromSlash(referenceDir))
+	burst := func(repeats ...int) *group {
+		for _, n := range repeats {
+			if err := resulttest.AddProfile(filepath.Join(reference, "synthetic", fmt.Sprintf("burst-%d", n)), "insert"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := readSet(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.find("burst").Cases[0]
+	}
+	if g := burst(2); len(g.Repeats) != 2 || len(g.Profiled) != 1 || strings.Contains(g.Runs(), "burst-2") || !strings.Contains(g.Apart(), "burst-2") {
+		t.Errorf("%s; apart: %s", g.Runs(), g.Apart())
+	}
+	if _, err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, reportFile))
+	if err != nil || !bytes.Contains(text, []byte("not in the figures: [burst-2]")) || !bytes.Contains(text, []byte("by stage ([burst-2]")) {
+		t.Errorf("the profile is not shown, or not said to be apart: %v", err)
+	}
+	if g := burst(1, 3); len(g.Repeats) != 3 || len(g.Profiled) != 0 {
+		t.Errorf("%s; apart: %s", g.Runs(), g.Apart())
+	}
+}
+
+func TestFiveAnswersAtMost(t *testing.T) {
+	s, err := readSet(filepath.Join(golden, filepath.FromSlash(referenceDir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := s.answers()
+	if len(answers) != 5 {
+		t.Errorf("%d answers: %q", len(answers), answers)
+	}
+	for _, fact := range []string{"SIGKILL in mid-run", "damage to the files themselves", "A soak of", "course report", "Duplicates dropped", "MB resident"} {
+		if !strings.Contains(strings.Join(answers, ""), fact) {
+			t.Errorf("%q is not said", fact)
+		}
 	}
 }
 
@@ -323,6 +426,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	for _, link := range links {
 		if _, err := os.Stat(filepath.Join(golden, filepath.FromSlash(string(link[1])))); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestRoundStep(t *testing.T) {
+	for total, want := range map[uint64]uint64{0: 1, 7: 1, 19: 1, 20: 2, 49: 2, 50: 5, 100: 10, 14_000: 1000, 20_080_000: 2_000_000} {
+		if got := roundStep(total); got != want {
+			t.Errorf("%d: %d, expected %d", total, got, want)
 		}
 	}
 }

@@ -104,7 +104,8 @@ func verifySearch(dir string) (results int, differences []error) {
 // Intro says what was searched for.
 func (s *search) Intro() string {
 	return fmt.Sprintf("The search for the highest rate that meets `%s`, of requests with %d events ([%s](%s/)): each probe is a run of its own, "+
-		"audited, and its answer was met once more by a longer one.", s.Objective, s.EventsPerRequest, path.Base(s.path), s.path)
+		"audited, and its answer was met once more by a longer one. A rate that was missed was asked for once more, and the second outcome counts; "+
+		"one that was met was not.", s.Objective, s.EventsPerRequest, path.Base(s.path), s.path)
 }
 
 // Verdict says what the searches came to together, as a sentence.

@@ -41,6 +41,7 @@ type scenario struct {
 type group struct {
 	Scenario, Case string
 	Repeats        []repeat
+	Profiled       []repeat // what was run with profiles, which take time, where there are repeats without: not in the figures
 }
 
 // repeat is one result folder, its figures recomputed.
@@ -74,6 +75,9 @@ func readSet(reference string) (*set, error) {
 	}
 	if s.yardsticks, err = readYardsticks(reference); err != nil {
 		return nil, err
+	}
+	for _, g := range s.groups() {
+		g.setProfiledApart()
 	}
 	slices.SortStableFunc(s.scenarios, func(a, b *scenario) int { return cmp.Compare(place(a.Name), place(b.Name)) })
 	return s, nil
@@ -130,6 +134,20 @@ func (s *set) add(r repeat) {
 		sc.Cases = append(sc.Cases, g)
 	}
 	g.Repeats = append(g.Repeats, r)
+}
+
+// setProfiledApart keeps runs with profiles out of the figures of runs without.
+func (g *group) setProfiledApart() {
+	profiled := func(r repeat) bool { return len(r.Profiles) > 0 }
+	if !slices.ContainsFunc(g.Repeats, func(r repeat) bool { return !profiled(r) }) {
+		return
+	}
+	for _, r := range g.Repeats {
+		if profiled(r) {
+			g.Profiled = append(g.Profiled, r)
+		}
+	}
+	g.Repeats = slices.DeleteFunc(g.Repeats, profiled)
 }
 
 // find returns a scenario by name, nil if the set has none.

@@ -90,13 +90,13 @@ func (s *soak) answer() string {
 			grown++
 		}
 	}
-	trend := "nothing that was watched grew"
+	trend := "nothing that was watched grew beyond its bound"
 	switch why := s.Invalid(); {
 	case why != "":
 		trend = "INVALID, since " + why
 	case grown > 0:
 		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(s.Drifts()))
 	}
-	return fmt.Sprintf("**Soak.** %.0f min at %s events/s with %d SIGKILLs, readers and slow clients: of %s events acknowledged, %s were lost; %s ([the picture](REPORT.md#soak)).",
-		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Acknowledged), exact(s.Lost), trend)
+	return fmt.Sprintf("A soak of %.0f min at %s events/s with %d SIGKILLs, readers and slow clients lost %s of %s; %s ([the picture](REPORT.md#soak)).",
+		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Lost), exact(s.Acknowledged), trend)
 }

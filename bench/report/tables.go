@@ -88,11 +88,12 @@ var queueRows = []row{
 }
 
 var requestRows = []row{
-	numberRow("requests planned", func(s result.Summary) float64 { return float64(s.RequestsPlanned) }),
-	numberRow("requests acknowledged", func(s result.Summary) float64 { return float64(s.RequestsAcknowledged) }),
-	numberRow("requests refused", func(s result.Summary) float64 { return float64(s.RequestsRefused) }),
-	numberRow("requests of unknown fate", func(s result.Summary) float64 { return float64(s.RequestsUnknown) }),
-	numberRow("retries", func(s result.Summary) float64 { return float64(s.Retries) }),
+	countRow("requests planned", func(r repeat) uint64 { return r.Summary.RequestsPlanned }),
+	countRow("requests planned and never sent", func(r repeat) uint64 { return r.Summary.RequestsPlanned - r.Summary.RequestsSent }),
+	countRow("requests acknowledged", func(r repeat) uint64 { return r.Summary.RequestsAcknowledged }),
+	countRow("requests refused", func(r repeat) uint64 { return r.Summary.RequestsRefused }),
+	countRow("requests of unknown fate", func(r repeat) uint64 { return r.Summary.RequestsUnknown }),
+	countRow("retries", func(r repeat) uint64 { return r.Summary.Retries }),
 	{"failed attempts by cause", causes},
 }
 
@@ -119,11 +120,24 @@ var costRows = []row{
 var generatorRows = []row{
 	figureRow("generator lag p99, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.P99 }),
 	figureRow("generator lag max, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.Max }),
+	{"longest stall of the machine, ms", func(g *group) string {
+		return showValues(g.repeatValues(func(r repeat) *float64 { ms := float64(r.Run.Generator.LongestStallNS) / 1e6; return &ms }))
+	}},
 	figureRow("generator, share of all cores", func(s result.Summary) *float64 { return s.GeneratorCPUShare }),
 	figureRow("generator's ceiling, events/s", func(s result.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
 	figureRow("load, share of the generator's ceiling", func(s result.Summary) *float64 { return s.GeneratorCeilingShare }),
 	figureRow("server, share of all cores", func(s result.Summary) *float64 { return s.ServerCPUShare }),
 	figureRow("others, share of all cores", func(s result.Summary) *float64 { return s.OtherCPUShare }),
+	{"Little's law, events: by the trace / by the latencies", little},
+}
+
+// little sets the mean queue depth of the trace beside the one that the latencies come to, or says that nothing held it to them.
+func little(g *group) string {
+	trace := g.show(func(s result.Summary) *float64 { return s.LittleTraceEvents })
+	if trace == withheld {
+		return "not checked"
+	}
+	return trace + " / " + g.show(func(s result.Summary) *float64 { return s.LittleLatencyEvents })
 }
 
 var auditRows = []row{

@@ -20,7 +20,7 @@ import (
 const maxDifferences = 20
 
 // Verify recomputes everything that follows from results/reference/ under root: it compares the raw files with their
-// hashes, each run.json's summary, validity and audit with the raw files, and REPORT.md, the pictures and README.md's
+// hashes, each run.json's summary, validity and audit, bench.txt and report.html with the raw files, and REPORT.md, the pictures and README.md's
 // headline figures with what they would be now. It prints the first differences; same says that there are none. The
 // error is for what could not be compared at all.
 func Verify(root string, w io.Writer) (same bool, err error) {
@@ -79,6 +79,12 @@ func verifyFolder(f result.Folder) []error {
 	name := filepath.Join(f.Dir, result.RunFile)
 	differences = append(differences, compareJSON(name+": summary", f.Run.Summary, summary)...)
 	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, raw.Validate(summary))...)
+	bench, err := result.BenchText(f.Run)
+	differences = append(differences, verifyDerived(filepath.Join(f.Dir, result.BenchFile), bench, err)...)
+	if hasPage(f.Dir) {
+		text, err := page(f.Dir)
+		differences = append(differences, verifyDerived(filepath.Join(f.Dir, result.PageFile), text, err)...)
+	}
 	var audited audit.Report
 	text, err := os.ReadFile(filepath.Join(f.Dir, result.AuditFile))
 	if err == nil {
@@ -91,6 +97,18 @@ func verifyFolder(f result.Folder) []error {
 		return append(differences, fmt.Errorf("%s: not audited", name))
 	}
 	return append(differences, compareJSON(name+": audit", *f.Run.Audit, audited)...)
+}
+
+// verifyDerived compares a file with what it would be now, unless that could not be made.
+func verifyDerived(name string, recomputed []byte, err error) []error {
+	if err != nil {
+		return []error{fmt.Errorf("%s: %w", name, err)}
+	}
+	committed, err := os.ReadFile(name)
+	if err != nil {
+		return []error{fmt.Errorf("report: %w", err)}
+	}
+	return difference(name, committed, recomputed)
 }
 
 // compareJSON compares two values as they would be written.

@@ -118,8 +118,12 @@ func (b *beside) Settings() string {
 	return text.String()
 }
 
-// besideAnswer is the yardsticks in one sentence; "" if Sekali was not among them.
-func besideAnswer(y *result.Yardsticks) string {
+// beside is the yardsticks in one sentence; "" if Sekali was not among them.
+func (s *set) beside() string {
+	y := s.yardsticks
+	if y == nil {
+		return ""
+	}
 	var parts []string
 	sekali := ""
 	for _, s := range y.Systems {

@@ -14,7 +14,7 @@ import (
 // writeBench writes a result as bench.txt: the Go benchmark format, one line, the metrics as units under their own
 // names, so that benchstat compares runs without help.
 func writeBench(dir string, run Run) error {
-	text, err := benchText(run)
+	text, err := BenchText(run)
 	if err != nil {
 		return fmt.Errorf("result: %s: %w", BenchFile, err)
 	}
@@ -24,7 +24,8 @@ func writeBench(dir string, run Run) error {
 	return nil
 }
 
-func benchText(run Run) ([]byte, error) {
+// BenchText is bench.txt.
+func BenchText(run Run) ([]byte, error) {
 	line := &benchfmt.Result{Name: benchfmt.Name(benchName(run)), Iters: int(run.Summary.AcceptedEvents)}
 	// benchstat compares only what has the same configuration: the commit is not of it.
 	for _, config := range [][2]string{

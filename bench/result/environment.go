@@ -12,8 +12,8 @@ type Environment struct {
 	GoVersion      string    `json:"go_version"`
 	Store          Store     `json:"store"`
 	Commit         string    `json:"commit"`
-	Dirty          bool      `json:"dirty"`            // the tree had uncommitted changes
-	Race           bool      `json:"race"`             // built with the race detector
+	Dirty          bool      `json:"dirty"`            // the tree of the lab or of the aggregator had uncommitted changes
+	Race           bool      `json:"race"`             // the lab or the aggregator was built with the race detector
 	TmpfsIsAllowed bool      `json:"tmpfs_is_allowed"` // the scenario says so
 }
 

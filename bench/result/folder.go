@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 )
 
 // ReadRun reads a result folder's run.json.
@@ -78,10 +80,18 @@ func Finish(dir string) (Run, error) {
 	return run, writeBench(dir, run)
 }
 
-// hashFiles returns the raw files that the folder has; an audit may not have been made.
+// hashFiles returns the raw files that the folder has, and its profiles; an audit may not have been made.
 func hashFiles(dir string) ([]File, error) {
+	profiles, err := filepath.Glob(filepath.Join(dir, ProfilesDir, "*.pb.gz"))
+	if err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	names := slices.Clone(RawFiles)
+	for _, p := range profiles {
+		names = append(names, path.Join(ProfilesDir, filepath.Base(p)))
+	}
 	files := []File{}
-	for _, name := range RawFiles {
+	for _, name := range names {
 		file, err := hashFile(dir, name)
 		if errors.Is(err, fs.ErrNotExist) && name == AuditFile {
 			continue
@@ -95,7 +105,7 @@ func hashFiles(dir string) ([]File, error) {
 }
 
 func hashFile(dir, name string) (File, error) {
-	f, err := os.Open(filepath.Join(dir, name))
+	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil {
 		return File{}, fmt.Errorf("result: %w", err)
 	}

@@ -63,8 +63,9 @@ func (h *histogram) fell(value int64) {
 	}
 }
 
-// milliseconds are the percentiles, with those withheld that too few samples are behind.
-func (h *histogram) milliseconds() (Percentiles, error) {
+// milliseconds are the percentiles, with those withheld that too few samples are behind. As samples count what came about apart from
+// each other, which may be fewer than the values.
+func (h *histogram) milliseconds(samples int64) (Percentiles, error) {
 	if h.err != nil {
 		return Percentiles{}, h.err
 	}
@@ -73,7 +74,7 @@ func (h *histogram) milliseconds() (Percentiles, error) {
 		return p, nil
 	}
 	quantile := func(percent float64) *float64 {
-		if float64(p.Count)*(100-percent)/100 < minBeyond {
+		if float64(samples)*(100-percent)/100 < minBeyond {
 			return nil
 		}
 		return figure(float64(h.counts.ValueAtQuantile(percent)) / 1000)

@@ -14,7 +14,7 @@ import (
 // Format is the version of the files' layout; a reader refuses any other.
 const Format = 1
 
-// The files of a result folder. The raw ones have their SHA-256 in run.json.
+// The files of a result folder. The raw ones have their SHA-256 in run.json, and so have profiles.
 const (
 	RunFile        = "run.json"
 	RequestsFile   = "requests.csv.gz" // raw: the ledger, one row an attempt
@@ -27,7 +27,7 @@ const (
 	IndexFile      = "index.json"      // of the folder that holds the result folders of one run
 )
 
-// RawFiles are the files that every figure follows from.
+// RawFiles are the files that every figure follows from, but for what profiles say.
 var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile}
 
 // Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are nanoseconds since the
@@ -53,7 +53,7 @@ type Run struct {
 	Validity     Validity      `json:"validity"`
 	Audit        *audit.Report `json:"audit"` // null: not audited; such a run cannot enter REPORT.md
 	Expectations []Expectation `json:"expectations"`
-	Files        []File        `json:"files"` // the raw ones
+	Files        []File        `json:"files"` // the raw ones, and profiles
 }
 
 // Scenario is the question, verbatim.

@@ -39,8 +39,9 @@ func (r *Raw) Summarize() (Summary, error) {
 	s.ProcessedS = seconds(w.endNS - w.startNS)
 	s.DrainS = seconds(w.endNS - w.answeredNS)
 	s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), w.answeredNS-w.startNS)
-	s.ThroughputProcessedPerS = perSecond(float64(s.AcceptedEvents), w.endNS-w.startNS)
+	s.ThroughputProcessedPerS = perSecond(r.processed(s, w), w.endNS-w.startNS)
 	r.queue(&s, w)
+	r.little(&s)
 	r.costs(&s, w)
 	r.ceiling(&s)
 	r.fault(&s)
@@ -91,25 +92,38 @@ func (r *Raw) times(s *Summary) error {
 			response.add(q.answer.ResponseTime())
 		}
 	}
+	// The events of a transaction are committed at one moment: together they are one sample.
+	var commits int64
 	for _, w := range r.Histograms.Windows {
 		processing.addWindow(w.Start.ProcessingLatencyUS, w.End.ProcessingLatencyUS)
+		commits += counted(w.End.CommitUS) - counted(w.Start.CommitUS)
 	}
 	for _, d := range []struct {
-		name string
-		from *histogram
-		to   *Percentiles
+		name    string
+		from    *histogram
+		samples int64
+		to      *Percentiles
 	}{
-		{"service time", service, &s.ServiceTimeMS},
-		{"response time", response, &s.ResponseTimeMS},
-		{"generator lag", lag, &s.GeneratorLagMS},
-		{"processing latency", processing, &s.ProcessingLatencyMS},
+		{"service time", service, service.counts.TotalCount(), &s.ServiceTimeMS},
+		{"response time", response, response.counts.TotalCount(), &s.ResponseTimeMS},
+		{"generator lag", lag, lag.counts.TotalCount(), &s.GeneratorLagMS},
+		{"processing latency", processing, min(commits, processing.counts.TotalCount()), &s.ProcessingLatencyMS},
 	} {
 		var err error
-		if *d.to, err = d.from.milliseconds(); err != nil {
+		if *d.to, err = d.from.milliseconds(d.samples); err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
 	return nil
+}
+
+// counted is how many values a histogram of the aggregator has.
+func counted(buckets [][2]int64) int64 {
+	var n int64
+	for _, b := range buckets {
+		n += b[1]
+	}
+	return n
 }
 
 // window is the time that a summary's rates are divided by, in nanoseconds since the attack's start.
@@ -158,6 +172,16 @@ func (r *Raw) window(s Summary) window {
 	}
 	w.endNS = max(w.endNS, w.answeredNS)
 	return w
+}
+
+// processed is how many of the accepted events were committed in the window: all, but for what a kill at ack=memory took from the queue.
+func (r *Raw) processed(s Summary, w window) float64 {
+	accepted, answered := float64(s.AcceptedEvents), r.answered()
+	if r.Run.Fault == nil || r.Run.Aggregator.Ack != "memory" || len(answered) == 0 {
+		return accepted
+	}
+	committed := newCurve(answered, func(s Sample) float64 { return float64(grown(answered[0].Committed(), s.Committed())) })
+	return min(accepted, committed.at(w.endNS)-float64(w.before))
 }
 
 // committedNS is when the trace first shows that so many events were committed; where it never does (a kill at
@@ -240,7 +264,9 @@ func (r *Raw) costs(s *Summary, w window) {
 		// Of nothing, ticks of 10 ms may be less.
 		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))
 	}
-	s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
+	if r.Run.Environment.Filesystem != "tmpfs" {
+		s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
+	}
 }
 
 // uniqueShare is how much of what the window accepted was stored as new, by the aggregator's counters: from the commit
@@ -286,6 +312,10 @@ func (r *Raw) fault(s *Summary) {
 	f := r.Run.Fault
 	if f == nil || f.ReadyNS == 0 {
 		return
+	}
+	unready := func(s Sample) bool { return !s.Ready && s.TNS >= f.AtNS && s.TNS <= f.ReadyNS }
+	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
+		return // a disk that is slow, and an aggregator that went on
 	}
 	s.UnavailableS = figure(seconds(f.ReadyNS - f.AtNS))
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))

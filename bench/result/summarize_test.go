@@ -71,6 +71,58 @@ func TestSummaryOfAnUnloadedServer(t *testing.T) {
 	}
 }
 
+// The events of a transaction are committed at one moment: as samples they count as one.
+func TestLatencyPercentilesNeedCommits(t *testing.T) {
+	dir := write(t, steady)
+	if p := summarize(t, dir).ProcessingLatencyMS; p.Count < 15_000 || p.P50 == nil || p.P90 == nil || p.P99 != nil || p.Max == nil {
+		t.Errorf("of 200 commits p90 is printed and p99 withheld: %+v", p)
+	}
+	raw, err := result.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Histograms.Windows[0].End.CommitUS = [][2]int64{{500, 1}}
+	if err := result.WriteHistograms(dir, raw.Histograms); err != nil {
+		t.Fatal(err)
+	}
+	if p := summarize(t, dir).ProcessingLatencyMS; p.P50 != nil || p.Mean == nil || p.Max == nil {
+		t.Errorf("of one commit: %+v", p)
+	}
+}
+
+// What a kill at ack=memory took from the queue was accepted and never processed.
+func TestProcessedIsWithoutWhatAKillTook(t *testing.T) {
+	dir := write(t, kill)
+	s := summarize(t, dir)
+	if processed := s.ThroughputProcessedPerS * s.ProcessedS; processed >= float64(s.AcceptedEvents) ||
+		processed < float64(s.StoredEvents+s.DuplicateEvents)-5100 || processed > float64(s.StoredEvents+s.DuplicateEvents)-4900 {
+		t.Errorf("processed %v, accepted %d, committed %d with a warm-up of 5000", processed, s.AcceptedEvents, s.StoredEvents+s.DuplicateEvents)
+	}
+}
+
+// A disk fault ends no process, and may not even make the aggregator say that it is not ready.
+func TestFaultThatIsNotSeen(t *testing.T) {
+	dir := write(t, burst)
+	rewriteRun(t, dir, func(r *result.Run) {
+		r.Fault = &result.FaultTimes{Kind: "slow-disk", AtNS: 1e9, RestartedNS: 3e9, ReadyNS: 3e9 + 1e6}
+	})
+	if s := summarize(t, dir); s.UnavailableS != nil || s.ReadyAfterS != nil {
+		t.Errorf("ready all the time, and unavailable for %v s", *s.UnavailableS)
+	}
+	rewrite(t, dir, func(s *result.Sample) { s.Ready = s.TNS < 1.5e9 || s.TNS > 2e9 })
+	if s := summarize(t, dir); s.UnavailableS == nil || *s.UnavailableS != 2.001 {
+		t.Errorf("unavailable %v", s.UnavailableS)
+	}
+}
+
+func TestNothingIsWrittenOnATmpfs(t *testing.T) {
+	dir := write(t, steady)
+	rewriteRun(t, dir, func(r *result.Run) { r.Environment.Filesystem = "tmpfs" })
+	if s := summarize(t, dir); s.BytesWrittenPerStored != nil {
+		t.Errorf("%v bytes", *s.BytesWrittenPerStored)
+	}
+}
+
 func TestSummaryOfABurst(t *testing.T) {
 	s := summarize(t, write(t, burst))
 	// 150 requests/s for 1 s, all served; then 15 000 events/s for 3 s into a server of 8 000/s.

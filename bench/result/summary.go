@@ -29,6 +29,11 @@ type Summary struct {
 	QueueDepthMean float64 `json:"queue_depth_mean"` // over time, in the window
 	DrainS         float64 `json:"drain_s"`          // last answer of the measured phases → end of the window
 
+	// Little's law: the mean queue depth over the histograms' window, by the trace and by the processing latencies. Null where a
+	// restart cut the window, or too few samples fell into it.
+	LittleTraceEvents   *float64 `json:"little_trace_events,omitempty"`
+	LittleLatencyEvents *float64 `json:"little_latency_events,omitempty"`
+
 	RequestsPlanned      uint64            `json:"requests_planned"`
 	RequestsSent         uint64            `json:"requests_sent"`
 	RequestsAcknowledged uint64            `json:"requests_acknowledged"`
@@ -51,13 +56,14 @@ type Summary struct {
 
 	ServerCPUUSPerStored    *float64 `json:"server_cpu_us_per_stored"`
 	GeneratorCPUUSPerStored *float64 `json:"generator_cpu_us_per_stored"`
-	BytesWrittenPerStored   *float64 `json:"bytes_written_per_stored"`
-	SyncsPer1000Stored      *float64 `json:"syncs_per_1000_stored"` // journal syncs and commits
+	BytesWrittenPerStored   *float64 `json:"bytes_written_per_stored"` // null on a tmpfs, which writes nothing
+	SyncsPer1000Stored      *float64 `json:"syncs_per_1000_stored"`    // journal syncs and commits
 	AllocatedBytesPerStored *float64 `json:"allocated_bytes_per_stored"`
 	ServerRSSBytesMax       int64    `json:"server_rss_bytes_max"` // whole run
 
-	UnavailableS *float64 `json:"unavailable_s"` // signal → ready again
-	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process → ready
+	// Null where the aggregator was seen ready all the time.
+	UnavailableS *float64 `json:"unavailable_s"` // signal, or the disk broke → ready again
+	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process, or the disk was well → ready
 }
 
 // Refusals are the attempts of the measured phases that were answered 503, whether a retry got through or not.
@@ -72,7 +78,7 @@ func (s Summary) Refusals() uint64 {
 }
 
 // Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than ten samples beyond it
-// is null.
+// is null; of the processing latency a sample is a commit, however many events it had.
 type Percentiles struct {
 	Count int64    `json:"count"`
 	Mean  *float64 `json:"mean"`

@@ -220,21 +220,30 @@ func running(events []event) func(atNS int64) uint64 {
 	}
 }
 
-// littleReasons hold the queue trace to the processing latencies: the area under the depth is the sum of all waits. A
-// fault ends the process whose histogram would say so.
-func (r *Raw) littleReasons(s Summary) []string {
+// little fills the two sides of Little's law: the area under the queue depth is the sum of all waits. Only where the window of the
+// histograms is one stretch of one process's life do they count the same events.
+func (r *Raw) little(s *Summary) {
 	answered, latency := r.answered(), s.ProcessingLatencyMS
-	if r.Run.Fault != nil || len(answered) < 2 || len(r.Histograms.Windows) != 1 || latency.Mean == nil {
-		return nil
+	if len(answered) < 2 || len(r.Histograms.Windows) != 1 || latency.Mean == nil {
+		return
 	}
 	w := r.Histograms.Windows[0]
 	duration := float64(w.EndNS - w.StartNS)
-	if duration <= 0 {
-		return []string{"the histograms cover no time"}
+	if duration <= 0 || math.IsInf(standardError(answered, w), 0) {
+		return
 	}
 	depth := newCurve(answered, func(s Sample) float64 { return float64(s.QueueDepth) }).area(w.StartNS, w.EndNS) / duration
-	waits := float64(latency.Count) * *latency.Mean * 1e6 / duration
-	allowed := maxLittleError*max(depth, waits) + 3*standardError(answered, w) + float64(r.Run.Load.EventsPerRequest)
+	s.LittleTraceEvents = figure(depth)
+	s.LittleLatencyEvents = figure(float64(latency.Count) * *latency.Mean * 1e6 / duration)
+}
+
+// littleReasons hold the queue trace to the processing latencies.
+func (r *Raw) littleReasons(s Summary) []string {
+	if s.LittleTraceEvents == nil {
+		return nil
+	}
+	depth, waits := *s.LittleTraceEvents, *s.LittleLatencyEvents
+	allowed := maxLittleError*max(depth, waits) + 3*standardError(r.answered(), r.Histograms.Windows[0]) + float64(r.Run.Load.EventsPerRequest)
 	if math.Abs(depth-waits) <= allowed {
 		return nil
 	}

@@ -157,6 +157,12 @@ func TestValidity(t *testing.T) {
 		{"latencies too short for the queue", "Little's law", func(t *testing.T, dir string) {
 			spoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] = (bucket[0] + 1) / 2 })
 		}},
+		{"latencies too long, with a fault of the disk", "Little's law", func(t *testing.T, dir string) {
+			rewriteRun(t, dir, func(r *result.Run) {
+				r.Fault = &result.FaultTimes{Kind: "slow-disk", AtNS: second, ReadyNS: 2 * second}
+			})
+			spoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] *= 2 })
+		}},
 		{"never drained", "not seen empty", func(t *testing.T, dir string) {
 			rewriteRun(t, dir, func(r *result.Run) { r.DrainedNS = 0 })
 		}},
@@ -191,6 +197,18 @@ func TestValidity(t *testing.T) {
 				t.Errorf("%v, expected %q alone", v, test.reason)
 			}
 		})
+	}
+}
+
+// Where Little's law was not checked, the summary has neither side of it.
+func TestLittleIsInTheSummary(t *testing.T) {
+	s := summarize(t, write(t, burst))
+	if s.LittleTraceEvents == nil || *s.LittleTraceEvents < 5000 {
+		t.Fatalf("%v", s.LittleTraceEvents)
+	}
+	within(t, "by the latencies", *s.LittleLatencyEvents, *s.LittleTraceEvents, 0.1)
+	if s := summarize(t, write(t, kill)); s.LittleTraceEvents != nil || s.LittleLatencyEvents != nil {
+		t.Errorf("of two lives: %v", *s.LittleTraceEvents)
 	}
 }
 

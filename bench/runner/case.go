@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,6 +210,8 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	}
 	s.base = base
 	s.run.Aggregator.Version, s.run.Environment.Store = base.Version, base.Store
+	// As git describes the tree that it was built from.
+	s.run.Environment.Dirty = s.run.Environment.Dirty || strings.HasSuffix(base.Version, "-dirty")
 	return nil
 }
 

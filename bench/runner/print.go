@@ -19,6 +19,8 @@ func printRun(w io.Writer, j job, run result.Run) {
 	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
 	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %.3g s\n", s.QueueDepthMax, s.QueueDepthMean, s.DrainS)
 	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
+	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, %d of %d requests sent\n",
+		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, s.RequestsSent, s.RequestsPlanned)
 	if s.GeneratorCeilingShare != nil {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
 			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)

@@ -82,6 +82,9 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 		return "", ExitFailed
 	}
 	config.environment = machine.Read(config.Version)
+	if !config.external() {
+		machine.AddProgram(&config.environment, config.Aggregator)
+	}
 	jobs := config.jobs()
 	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
 	lines := newProgress(stderr)

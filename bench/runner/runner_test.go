@@ -355,6 +355,25 @@ func TestRunningServer(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// A server that says it was built from a changed tree is not one whose figures can be made again.
+func TestDirtyServer(t *testing.T) {
+	server := memoryserver.New()
+	dirty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/stats" {
+			server.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		server.ServeHTTP(answer, r)
+		fmt.Fprint(w, strings.Replace(answer.Body.String(), `"version":"memory"`, `"version":"0123abc-dirty"`, 1))
+	}))
+	defer dirty.Close()
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: dirty.URL})
+	if run := o.run(t, 0); !strings.Contains(run.Validity.String(), "the tree has changes that are not committed") {
+		t.Errorf("%v\n%s", run.Validity, o.output)
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	good := parse(t, short)
 	for name, config := range map[string]Config{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"sekali/loadgen/attack"
 	"sekali/loadgen/stream"
 )
 
@@ -21,7 +22,8 @@ const (
 	maxRequests  = 1 << 32
 	// maxEventsPerRequest is the largest batch the contract's tests send.
 	maxEventsPerRequest = 1_000_000
-	maxClients          = 10_000
+	// maxClients is the generator's own bound.
+	maxClients = attack.MaxClients
 )
 
 // validName is what may become part of a folder's name: no dots alone, no slash, nothing hidden.

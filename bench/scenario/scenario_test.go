@@ -234,6 +234,7 @@ var refused = []struct{ name, old, new string }{
 	{"sweep of a text for a number", sweepable, swept("[1, '10']")},
 	{"sweep of zero", sweepable, swept("[0, 1]")},
 	{"sweep of a list", sweepable, swept("[1, [2]]")},
+	{"too many clients", full, "name: n\nquestion: q\nload:\n  events_per_request: 1\n  phases:\n    - {name: a, clients: 1025, requests: 10, measured: true}\n"},
 	{"sweep of a value out of range", sweepable, swept("[1, 10000000]")},
 	{"sweep of too many values", sweepable, swept("[" + strings.Repeat("1, ", maxCases/2) + "2]")},
 	{"sweep of a number for a text", "expect: {refused: 0}", "sweep: {parameter: stream.ids, values: [time, 4]}"},

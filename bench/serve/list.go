@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"sekali/bench/result"
+	"sekali/bench/saturation"
 )
 
 const (
@@ -24,10 +25,18 @@ type run struct {
 	Index   result.Index
 	Problem string // why it cannot be read; "": it can
 	Curves  []string
+	Pages   map[string]bool // by result folder: it has a report.html; a search's probes have none
 }
 
-// runs finds what there is, the newest first; more says that there are others. A symbolic link is not followed.
-func (h *Handler) runs() (all []run, more bool, err error) {
+// there is what the list shows: runs, the newest first, and the files of searches.
+type there struct {
+	Runs     []run
+	More     bool     // there are other runs
+	Searches []string // below the handler's folder, with slashes
+}
+
+// find finds what there is. A symbolic link is not followed.
+func (h *Handler) find() (all there, err error) {
 	tree := h.root.FS()
 	err = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil && name == "." {
@@ -43,18 +52,21 @@ func (h *Handler) runs() (all []run, more bool, err error) {
 			return nil
 		}
 		if entry.Name() == result.IndexFile && entry.Type().IsRegular() {
-			all = append(all, h.read(path.Dir(name)))
+			all.Runs = append(all.Runs, h.read(path.Dir(name)))
+		}
+		if entry.Name() == saturation.SearchFile && entry.Type().IsRegular() {
+			all.Searches = append(all.Searches, name)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("serve: %w", err)
+		return there{}, fmt.Errorf("serve: %w", err)
 	}
-	slices.SortStableFunc(all, func(a, b run) int { return b.Index.StartedAt.Compare(a.Index.StartedAt) })
-	if len(all) > maxRuns {
-		return all[:maxRuns], true, nil
+	slices.SortStableFunc(all.Runs, func(a, b run) int { return b.Index.StartedAt.Compare(a.Index.StartedAt) })
+	if len(all.Runs) > maxRuns {
+		all.Runs, all.More = all.Runs[:maxRuns], true
 	}
-	return all, false, nil
+	return all, nil
 }
 
 // read reads the index of a run whose path the walk has found.
@@ -71,7 +83,11 @@ func (h *Handler) read(name string) run {
 			return one
 		}
 	}
-	one.Index = index
+	one.Index, one.Pages = index, map[string]bool{}
+	for _, entry := range index.Results {
+		_, err := fs.Stat(h.root.FS(), path.Join(name, entry.Dir, result.PageFile))
+		one.Pages[entry.Dir] = err == nil
+	}
 	curves, err := fs.Glob(h.root.FS(), path.Join(name, "*.svg"))
 	for _, curve := range curves {
 		one.Curves = append(one.Curves, path.Base(curve))
@@ -89,8 +105,8 @@ func local(name string) bool {
 
 // known says whether a path is that of a run or a result of the list; only those are compared.
 func (h *Handler) known(name string) (bool, error) {
-	all, _, err := h.runs()
-	for _, one := range all {
+	all, err := h.find()
+	for _, one := range all.Runs {
 		if one.Path == name {
 			return true, nil
 		}

@@ -51,16 +51,15 @@ func fileURL(name string) string {
 }
 
 func (h *Handler) list(w http.ResponseWriter, _ *http.Request) {
-	all, more, err := h.runs()
+	all, err := h.find()
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	show(w, "list.html.tmpl", struct {
-		Dir  string
-		Runs []run
-		More bool
-	}{h.dir, all, more})
+		Dir string
+		there
+	}{h.dir, all})
 }
 
 // files shows a file, or what a folder holds.

@@ -18,6 +18,7 @@ import (
 	"sekali/bench/report"
 	"sekali/bench/result"
 	"sekali/bench/result/resulttest"
+	"sekali/bench/saturation"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,6 +43,11 @@ func results(t *testing.T) string {
 		if err := resulttest.Write(filepath.Join(runDir, name), model); err != nil {
 			t.Fatal(err)
 		}
+		if model.Kill > 0 { // the page with all that a page can have
+			if err := resulttest.AddProfile(filepath.Join(runDir, name), "sekali/aggregator/store.(*Store).commit", "runtime.memmove"); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := report.WritePage(filepath.Join(runDir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +56,19 @@ func results(t *testing.T) string {
 	if err := result.WriteIndex(runDir, index); err != nil {
 		t.Fatal(err)
 	}
+	// A probe of a search has no page.
+	search := filepath.Join(dir, "runs", "saturate-20261122-064110")
+	probes := filepath.Join(search, "runs", "20261122-064110")
+	if err := resulttest.Write(filepath.Join(probes, "saturation-probe-01-1"), resulttest.Model{Scenario: "saturation", Case: "probe-01", Repeat: 1,
+		Ack: "journal", Rate: 50, Measured: time.Second, EventsPerS: 4000, Seed: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := result.WriteIndex(probes, result.Index{ID: "20261122-064110", StartedAt: time.Date(2026, 11, 22, 6, 41, 10, 0, time.UTC),
+		Results: []result.Entry{{Dir: "saturation-probe-01-1", Scenario: "saturation", Case: "probe-01", Repeat: 1, Valid: true, Held: true, Clean: true}}}); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
+		filepath.Join(search, saturation.SearchFile):       "{}\n",
 		filepath.Join(outside, "secret.txt"):               secret,
 		filepath.Join(runDir, ".data", "secret.txt"):       secret,
 		filepath.Join(runDir, "burst-1", "aggregator.log"): "{}\n",
@@ -109,11 +127,12 @@ func TestListLinksToWhatIsThere(t *testing.T) {
 			t.Errorf("the list does not say %q:\n%s", want, text)
 		}
 	}
-	if strings.Count(text, "<section>") != 1 {
+	if strings.Count(text, "<section>") != 2 {
 		t.Errorf("%d runs: the link to the latest is one of them", strings.Count(text, "<section>"))
 	}
 	links := regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(text, -1)
-	if len(links) != 6 { // the run, its curve, and of each result the page and the files
+	// Of a run: itself, its curve, and of each result the page and the files. Of a search: itself, a run, and its result's folder twice.
+	if len(links) != 6+4 {
 		t.Errorf("%d links: %v", len(links), links)
 	}
 	for _, link := range links {
@@ -209,7 +228,7 @@ func TestForeignIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := get(newHandler(t, dir), "/").Body.String()
-	if strings.Count(text, "<section>") != 5 || strings.Count(text, "is not the name of a folder beside") != 2 ||
+	if strings.Count(text, "<section>") != 6 || strings.Count(text, "is not the name of a folder beside") != 2 ||
 		!strings.Contains(text, "format 9") || !strings.Contains(text, "unexpected EOF") {
 		t.Errorf("%s", text)
 	}

@@ -193,7 +193,7 @@ func TestBodyIsSentWholeEveryTime(t *testing.T) {
 			next(w, r)
 		}
 	}
-	target, _ := serve(t, keep(reset), keep(answer(503, `{"code":"starting"}`)), keep(answer(202, ack10)))
+	target, _ := serve(t, keep(reset), keep(answer(503, `{"code":"busy"}`)), keep(answer(202, ack10)))
 	result := newSender(t, quickPolicy(5), 5*time.Second).Send(t.Context(), Request{Header: http.Header{}, URL: target, Body: body, Events: 10}, func(ledger.Attempt) {})
 	if !result.BodyFree {
 		t.Error("the transport still holds the body")

@@ -69,7 +69,7 @@ var refusals = map[string]bool{
 	"backlog_full":  true,
 	"disk_full":     true,
 	"shutting_down": true,
-	"starting":      true,
+	"busy":          true,
 }
 
 // Outcome judges the attempt by itself. What is not known to be refused is

@@ -36,7 +36,7 @@ func TestOutcome(t *testing.T) {
 		{503, "backlog_full", Refused},
 		{503, "disk_full", Refused},
 		{503, "shutting_down", Refused},
-		{503, "starting", Refused},
+		{503, "busy", Refused},
 		{503, "disk_failing", Unknown},
 		{503, "", Unknown},
 		{500, "internal", Unknown},

@@ -82,13 +82,14 @@ func (s *simulation) sample(row result.Sample, t int64, accepted []int64) result
 
 func (s *simulation) histograms() result.Histograms {
 	var h result.Histograms
-	latencies, sizes := map[int64]int64{}, map[int64]int64{}
+	latencies, sizes, commits := map[int64]int64{}, map[int64]int64{}, map[int64]int64{}
 	snapshot := func() result.Snapshot {
-		return result.Snapshot{ProcessingLatencyUS: buckets(latencies), BatchEvents: buckets(sizes)}
+		return result.Snapshot{ProcessingLatencyUS: buckets(latencies), CommitUS: buckets(commits), BatchEvents: buckets(sizes)}
 	}
 	begin := func(at int64) {
 		clear(latencies)
 		clear(sizes)
+		clear(commits)
 		h.Windows = append(h.Windows, result.HistogramWindow{StartNS: at, Start: snapshot()})
 	}
 	end := func(at int64) {
@@ -105,6 +106,7 @@ func (s *simulation) histograms() result.Histograms {
 			latencies[max(1, (c.atNS-accepted)/1000)]++
 		}
 		sizes[int64(len(c.events))]++
+		commits[commitEveryNS/2/1000]++
 	}
 	end(s.endNS)
 	return h
