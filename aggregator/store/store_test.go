@@ -21,7 +21,7 @@ import (
 func TestApplyAgainstAMap(t *testing.T) {
 	merged := false
 	rapid.Check(t, func(t *rapid.T) {
-		layout, newest, steps := rapid.SampledFrom([]Layout{LayoutRows, LayoutBlocks}).Draw(t, "layout"), rapid.IntRange(1, 40).Draw(t, "newest"), drawSteps(t)
+		layout, newest, steps := rapid.SampledFrom([]Layout{LayoutRows, LayoutBlocks}).Draw(t, "layout"), rapid.IntRange(1, 12).Draw(t, "newest"), drawSteps(t)
 		for _, d := range []Dedup{DedupTable, DedupRuns} {
 			merged = applyAgainstAMap(t, Design{d, layout}, newest, steps) || merged
 		}
@@ -42,10 +42,10 @@ type step struct {
 
 func drawSteps(t *rapid.T) (steps []step) {
 	ids := rapid.IntRange(1, 1000).Draw(t, "ids")
-	for batch := range rapid.IntRange(1, 14).Draw(t, "batches") {
+	for batch := range rapid.IntRange(1, 7).Draw(t, "batches") {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "batch"), 0))
 		s := step{reopen: rapid.IntRange(0, 4).Draw(t, "reopen") == 0}
-		for i := range random.IntN(100) {
+		for i := range random.IntN(40) {
 			s.rows = append(s.rows, Row{Event: event.Event{
 				Topic:     fmt.Sprint("t", random.IntN(3)),
 				ID:        fmt.Sprint("e", random.IntN(ids)),
