@@ -38,6 +38,9 @@ func usageOf(pid int) (Usage, error) {
 	return usage, nil
 }
 
+// Own returns what this process has used.
+func Own() (Usage, error) { return usageOf(os.Getpid()) }
+
 func cpuOf(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

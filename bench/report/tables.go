@@ -114,6 +114,8 @@ var costRows = []row{
 	figureRow("bytes written per stored event", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }),
 	figureRow("syncs per 1000 stored events", func(s result.Summary) *float64 { return s.SyncsPer1000Stored }),
 	figureRow("bytes allocated per stored event", func(s result.Summary) *float64 { return s.AllocatedBytesPerStored }),
+	figureRow("bytes the generator wrote per stored event", func(s result.Summary) *float64 { return s.GeneratorBytesWrittenPerStored }),
+	figureRow("bytes the generator allocated per stored event", func(s result.Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }),
 	numberRow("server resident memory max, MB", func(s result.Summary) float64 { return float64(s.ServerRSSBytesMax) / 1e6 }),
 }
 

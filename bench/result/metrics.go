@@ -40,6 +40,8 @@ var Metrics = slices.Concat(
 		number("retries", Lower, func(s Summary) float64 { return float64(s.Retries) }),
 		{"server_cpu_us_per_stored", Lower, func(s Summary) *float64 { return s.ServerCPUUSPerStored }},
 		{"generator_cpu_us_per_stored", Neither, func(s Summary) *float64 { return s.GeneratorCPUUSPerStored }},
+		{"generator_bytes_written_per_stored", Neither, func(s Summary) *float64 { return s.GeneratorBytesWrittenPerStored }},
+		{"generator_allocated_bytes_per_stored", Neither, func(s Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }},
 		{"bytes_written_per_stored", Lower, func(s Summary) *float64 { return s.BytesWrittenPerStored }},
 		{"syncs_per_1000_stored", Lower, func(s Summary) *float64 { return s.SyncsPer1000Stored }},
 		{"allocated_bytes_per_stored", Lower, func(s Summary) *float64 { return s.AllocatedBytesPerStored }},

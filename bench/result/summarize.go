@@ -253,6 +253,13 @@ func (r *Raw) costs(s *Summary, w window) {
 	s.SyncsPer1000Stored = per(used(func(s Sample) float64 { return float64(s.Commits) })+
 		used(func(s Sample) float64 { return float64(s.JournalSyncs) }), 1000)
 	s.AllocatedBytesPerStored = per(used(func(s Sample) float64 { return float64(s.AllocatedBytes) }), 1)
+	onTmpfs := r.Run.Environment.Filesystem == "tmpfs"
+	if !slices.ContainsFunc(answered, func(s Sample) bool { return s.GeneratorAllocatedBytes == 0 }) {
+		s.GeneratorAllocatedBytesPerStored = per(used(func(s Sample) float64 { return float64(s.GeneratorAllocatedBytes) }), 1)
+		if !onTmpfs {
+			s.GeneratorBytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.GeneratorWriteBytes) }), 1)
+		}
+	}
 	if r.Run.Aggregator.External {
 		return
 	}
@@ -264,7 +271,7 @@ func (r *Raw) costs(s *Summary, w window) {
 		// Of nothing, ticks of 10 ms may be less.
 		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))
 	}
-	if r.Run.Environment.Filesystem != "tmpfs" {
+	if !onTmpfs {
 		s.BytesWrittenPerStored = per(used(func(s Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
 	}
 }

@@ -203,7 +203,11 @@ func TestTraceOfEarlierRuns(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for cut, want := range map[string]string{",machine_cpu_ns|,7": "", "|,7": "error", ",machine_cpu_ns|": "error", ",generator_cpu_ns,machine_cpu_ns|,5,7": "error"} {
+	const own = ",generator_allocated_bytes,generator_write_bytes"
+	for cut, want := range map[string]string{
+		",machine_cpu_ns" + own + "|,7,0,0": "", "|,7,0,0": "error", ",machine_cpu_ns" + own + "|": "error",
+		",generator_cpu_ns,machine_cpu_ns" + own + "|,5,7,0,0": "error", ",generator_write_bytes|,0": "error",
+	} {
 		header, row, _ := strings.Cut(cut, "|")
 		earlier := zipped(t, strings.NewReplacer(header+"\n", "\n", row+"\n", "\n").Replace(unzipped(t, text.Bytes())))
 		samples, failed := 0, ""
@@ -312,7 +316,7 @@ func TestBenchTextReadsBack(t *testing.T) {
 func TestTraceReadsBack(t *testing.T) {
 	want := []result.Sample{{TNS: -5, Phase: -1}, {TNS: 1, AnsweredNS: 2, Phase: 3, Ready: true, Received: 4, UniqueProcessed: 5,
 		DuplicateDropped: 6, Rejected: 7, QueueDepth: 8, QueueBytes: 9, BacklogBytes: 10, Commits: 11, JournalSyncs: 12, JournalBytes: 13,
-		AllocatedBytes: 14, ServerCPUNS: 15, ServerRSSBytes: 16, ServerWriteBytes: 17, GeneratorCPUNS: 18}}
+		AllocatedBytes: 14, ServerCPUNS: 15, ServerRSSBytes: 16, ServerWriteBytes: 17, GeneratorCPUNS: 18, MachineCPUNS: 19, GeneratorAllocatedBytes: 20, GeneratorWriteBytes: 21}}
 	text := traceText(t, want)
 	var got []result.Sample
 	for s, err := range result.ReadTrace(bytes.NewReader(text)) {

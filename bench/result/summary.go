@@ -61,6 +61,9 @@ type Summary struct {
 	AllocatedBytesPerStored *float64 `json:"allocated_bytes_per_stored"`
 	ServerRSSBytesMax       int64    `json:"server_rss_bytes_max"` // whole run
 
+	GeneratorBytesWrittenPerStored   *float64 `json:"generator_bytes_written_per_stored,omitempty"`
+	GeneratorAllocatedBytesPerStored *float64 `json:"generator_allocated_bytes_per_stored,omitempty"`
+
 	// Null where the aggregator was seen ready all the time.
 	UnavailableS *float64 `json:"unavailable_s"` // signal, or the disk broke → ready again
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process, or the disk was well → ready

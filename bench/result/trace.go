@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 )
 
@@ -38,6 +39,9 @@ type Sample struct {
 	ServerWriteBytes int64 // handed to the block layer
 	GeneratorCPUNS   int64
 	MachineCPUNS     int64 // all processes on all cores, and what a hypervisor took; 0 throughout where it is not known
+
+	GeneratorAllocatedBytes int64 // 0 throughout in a trace of earlier runs, like the next
+	GeneratorWriteBytes     int64 // handed to the block layer
 }
 
 // Answered says that the sample holds counters.
@@ -102,10 +106,12 @@ var columns = []column{
 	signed("server_write_bytes", func(s *Sample) *int64 { return &s.ServerWriteBytes }),
 	signed("generator_cpu_ns", func(s *Sample) *int64 { return &s.GeneratorCPUNS }),
 	signed("machine_cpu_ns", func(s *Sample) *int64 { return &s.MachineCPUNS }),
+	signed("generator_allocated_bytes", func(s *Sample) *int64 { return &s.GeneratorAllocatedBytes }),
+	signed("generator_write_bytes", func(s *Sample) *int64 { return &s.GeneratorWriteBytes }),
 }
 
-// firstColumns is how many columns a trace has that was made before machine_cpu_ns was measured.
-var firstColumns = len(columns) - 1
+// earlierColumns is how many columns a trace may have that was made before machine_cpu_ns, or what follows it, was measured.
+var earlierColumns = []int{len(columns) - 3, len(columns) - 2}
 
 // TraceWriter writes samples as gzipped CSV with a header line. Not for concurrent use.
 type TraceWriter struct {
@@ -178,7 +184,7 @@ func ReadTrace(r io.Reader) iter.Seq2[Sample, error] {
 }
 
 func checkHeader(header []string) error {
-	if len(header) != len(columns) && len(header) != firstColumns {
+	if len(header) != len(columns) && !slices.Contains(earlierColumns, len(header)) {
 		return fmt.Errorf("%d columns, expected %d", len(header), len(columns))
 	}
 	for i, name := range header {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"sync"
 	"time"
 
@@ -34,6 +35,8 @@ type sample struct {
 	usage      process.Usage
 	generator  int64 // CPU time of this process, ns
 	machine    int64 // of all processes, ns; 0: not known
+	allocated  int64 // bytes that this process has allocated
+	written    int64 // bytes that it has handed to the block layer
 }
 
 // run samples until ctx ends.
@@ -56,7 +59,10 @@ func (s *sampler) take(ctx context.Context) sample {
 		now.stats, now.answeredAt = answer, time.Now()
 	}
 	now.usage = s.aggregator.usage()
-	now.generator = ownCPU()
+	now.generator, now.allocated = ownCPU(), ownAllocated()
+	if own, err := process.Own(); err == nil {
+		now.written = own.WriteBytes
+	}
 	if busy, err := process.MachineCPU(); err == nil { // where it cannot be read, a run goes without
 		now.machine = busy
 	}
@@ -117,6 +123,9 @@ func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Samp
 		ServerWriteBytes: s.usage.WriteBytes,
 		GeneratorCPUNS:   s.generator,
 		MachineCPUNS:     s.machine,
+
+		GeneratorAllocatedBytes: s.allocated,
+		GeneratorWriteBytes:     s.written,
 	}
 	if !s.answeredAt.IsZero() {
 		row.AnsweredNS = int64(s.answeredAt.Sub(startedAt))
@@ -146,4 +155,11 @@ func ownCPU() int64 {
 		return 0
 	}
 	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
+// ownAllocated is what this process has allocated on its heap.
+func ownAllocated() int64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
 }

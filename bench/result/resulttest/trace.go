@@ -77,6 +77,8 @@ func (s *simulation) sample(row result.Sample, t int64, accepted []int64) result
 	row.QueueBytes = int64(row.QueueDepth) * 300
 	row.ServerWriteBytes = int64(row.UniqueProcessed) * 900
 	row.AllocatedBytes = int64(row.Committed()) * 700
+	row.GeneratorAllocatedBytes = 1 + int64(row.Committed())*300
+	row.GeneratorWriteBytes = int64(row.Committed()) * 8
 	return row
 }
 
