@@ -110,7 +110,7 @@ func Open(c Config) (_ *Index, err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	if err := removeOthers(c.Dir, c.Runs); err != nil {
+	if x.gone, err = others(c.Dir, c.Runs); err != nil {
 		return nil, err
 	}
 	covered := int64(0)
@@ -177,22 +177,24 @@ func (x *Index) writeOldest() error {
 	return nil
 }
 
-// removeOthers removes the files that are not on the list: of merges that a crash ended, or that the list has left
-// behind.
-func removeOthers(dir string, listed []Run) error {
+// others returns the files that are not on the list: of merges that a crash ended, or that the list has left
+// behind. They may be large, and nobody waits for their end.
+func others(dir string, listed []Run) (left []*gone, err error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range files {
 		if slices.ContainsFunc(listed, func(r Run) bool { return r.File == f.Name() }) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
-			return err
+		info, err := f.Info()
+		if err != nil {
+			return nil, err
 		}
+		left = append(left, &gone{path: filepath.Join(dir, f.Name()), left: info.Size()})
 	}
-	return nil
+	return left, nil
 }
 
 // remake makes a run again from the events that it covers, as several where they are many.

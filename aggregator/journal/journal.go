@@ -105,9 +105,11 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 		return nil, nil, err
 	}
 	for len(numbers) > 0 && numbers[0] < committed.Segment {
-		if err := os.Remove(j.path(numbers[0])); err != nil {
+		f, err := os.OpenFile(j.path(numbers[0]), os.O_RDWR, 0)
+		if err != nil {
 			return nil, nil, err
 		}
+		j.giveBack(&segment{file: f, number: numbers[0]}, stepPause)
 		numbers = numbers[1:]
 	}
 	found, unbegun, err := j.openAll(numbers, committed, os.O_RDWR)

@@ -172,7 +172,7 @@ func (j *Journal) Release(committed Position) error {
 	return err
 }
 
-// giveBack removes a segment's file, beside everything else, in steps with a pause between. mu is held.
+// giveBack removes a segment's file, beside everything else, in steps with a pause between.
 func (j *Journal) giveBack(s *segment, pause time.Duration) {
 	j.givingBack.Go(func() {
 		err := j.shrink(s.file, pause)
