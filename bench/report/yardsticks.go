@@ -139,6 +139,7 @@ func (s *set) beside() string {
 	if sekali == "" || len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores: Sekali took %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
-		y.Environment.Cores, sekali, strings.Join(parts, ", "))
+	// Machines differ more than programs: the sitting has a date and a disk, which may be others than those of the runs above.
+	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores (on %s at %s, a bare fdatasync there: %s µs): Sekali took %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
+		y.Environment.Cores, y.StartedAt.Format("2 January 2006"), y.Environment.Commit, showValues([]float64{y.Environment.Fdatasync.P50US}), sekali, strings.Join(parts, ", "))
 }
