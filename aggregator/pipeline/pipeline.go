@@ -240,6 +240,12 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	return p.noRoom(size)
 }
 
+// depth is the number of events accepted and not committed. mu is held.
+func (p *Pipeline) depth() int64 {
+	c := &p.counters
+	return c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
+}
+
 // failing is what the disk says, as an ErrDiskFailing. mu is held.
 func (p *Pipeline) failing() error {
 	if p.journalFailing == nil && p.storeFailing == nil {

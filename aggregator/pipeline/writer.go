@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -14,26 +13,6 @@ import (
 	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
-
-// The WAL lengths at which the writer copies it into the database: 256 MB while more waits than calmEvents, since a page that
-// many batches rewrite is copied once, and the database synced once; else 4 MB, since the journal's syncs wait behind a copy. ARCHITECTURE.md
-// has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
-const (
-	checkpointPages     = 32_000 / crash.Smaller
-	calmCheckpointPages = 500 / crash.Smaller
-	// calmEvents is more than waits when the writer keeps up: at half of saturation it was 1 500 in the median (steady).
-	calmEvents = 5_000
-)
-
-// walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that never ends its transaction keeps
-// all that was written since. Meanwhile publishers get 503.
-const walPages = 4 * checkpointPages
-
-// ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.
-var ErrWALHeld = errors.New("the WAL is full: a reader of the database has held its snapshot for too long")
-
-// walPause is how often the writer then looks again.
-const walPause = 100 * time.Millisecond
 
 // A transaction costs its pages and its sync however little is in it. So one of journaled events begins commitEvery after the one before,
 // or once gatherEvents wait; the first after a pause begins at once.
@@ -64,6 +43,9 @@ type writer struct {
 
 	committing time.Time // when the last batch was begun
 
+	copies  int        // of the WAL, begun beside the writer since it was last copied to its end
+	copying chan error // the result of the one under way; nil: none is
+
 	cannotExpire bool // a block is damaged
 }
 
@@ -76,6 +58,7 @@ const batchBytes = 32 << 20
 func (p *Pipeline) RunWriter(ctx context.Context) error {
 	w := &writer{Pipeline: p}
 	defer w.abandon()
+	defer w.copied()
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
 	for {
@@ -386,84 +369,6 @@ func failedOf(failed map[int]bool, first, n int) (of []bool) {
 		}
 	}
 	return of
-}
-
-// checkpoint runs after the answers went out.
-func (w *writer) checkpoint(ctx context.Context) error {
-	stage.Checkpoint.Enter()
-	wal, err := w.store.WAL()
-	if err == nil && wal.Pages-wal.Copied >= w.checkpointAt() {
-		crash.Here(crash.Checkpoint)
-		wal, err = w.store.Checkpoint()
-		crash.Here(crash.Checkpointed)
-		w.mu.Lock()
-		w.counters.Checkpoints++
-		w.mu.Unlock()
-	}
-	if err == nil {
-		w.mu.Lock()
-		w.counters.WALPages = wal.Pages
-		w.mu.Unlock()
-		if wal.Pages >= walPages && wal.Copied < wal.Pages {
-			return w.waitForWAL(ctx)
-		}
-		return nil
-	}
-	return w.checkpointFailed(ctx, err)
-}
-
-// depth is the number of events accepted and not committed. mu is held.
-func (p *Pipeline) depth() int64 {
-	c := &p.counters
-	return c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
-}
-
-// checkpointAt is the length of the WAL, in pages, at which it is copied now.
-func (w *writer) checkpointAt() int64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.depth() > calmEvents {
-		return checkpointPages
-	}
-	return calmCheckpointPages
-}
-
-// checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the connection is not trusted.
-func (w *writer) checkpointFailed(ctx context.Context, err error) error {
-	w.storeFails(err)
-	err = w.persist(ctx, "checkpoint", func() error {
-		if _, err := w.store.Reopen(); err != nil {
-			return err
-		}
-		_, err := w.store.Checkpoint()
-		return err
-	})
-	if err == nil {
-		w.setStoreFailing(nil)
-	}
-	return err
-}
-
-// waitForWAL holds the writer up until the WAL is copied, so that the next commit begins it anew.
-func (w *writer) waitForWAL(ctx context.Context) error {
-	w.log.Error(ErrWALHeld.Error(), "pages", walPages)
-	w.setStoreFailing(ErrWALHeld)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil // RunWriter sees it too
-		case <-time.After(walPause):
-		}
-		wal, err := w.store.Checkpoint()
-		if err != nil {
-			return w.checkpointFailed(ctx, err)
-		}
-		if wal.Copied == wal.Pages {
-			w.log.Info("the WAL is given back")
-			w.setStoreFailing(nil)
-			return nil
-		}
-	}
 }
 
 func (w *writer) setStoreFailing(err error) {

@@ -32,6 +32,14 @@ func applyForEver(dir string) error {
 	if err != nil {
 		return err
 	}
+	go func() {
+		for {
+			if err := s.CheckpointBeside(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
+	}()
 	for apply := NewApplier(s); ; {
 		out, err := apply.Apply(state, Batch{Rows: killRows(state.Commits)})
 		if err != nil {

@@ -63,7 +63,7 @@ type State struct {
 	JournalApplied   int              // … but for its first events
 }
 
-// Store is the open database. Apply, Reopen and Checkpoint have one caller, the
+// Store is the open database. Apply, Reopen, WAL and Checkpoint have one caller, the
 // writer; everything else may be called beside it.
 type Store struct {
 	path   string
@@ -329,16 +329,30 @@ type WAL struct {
 }
 
 // WAL returns the state of the write-ahead log.
-func (s *Store) WAL() (WAL, error) { return s.walCheckpoint("NOOP") }
+func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
 
 // Checkpoint copies the WAL into the database as far as no reader holds it back.
 // When all is copied, the next commit begins the WAL anew.
-func (s *Store) Checkpoint() (WAL, error) { return s.walCheckpoint("PASSIVE") }
+func (s *Store) Checkpoint() (WAL, error) { return s.writer.checkpoint("PASSIVE") }
 
-func (s *Store) walCheckpoint(mode string) (WAL, error) {
+// CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be called beside the writer.
+func (s *Store) CheckpointBeside() (err error) {
+	c, err := openConn(dsn(s.path, "mode=rw"))
+	if err != nil {
+		return fmt.Errorf("store: checkpoint: %w", err)
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
+		return fmt.Errorf("store: checkpoint: %w", err)
+	}
+	_, err = c.checkpoint("PASSIVE")
+	return err
+}
+
+func (c *conn) checkpoint(mode string) (WAL, error) {
 	var busy int64
 	var w WAL
-	if err := s.writer.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Copied); err != nil {
+	if err := c.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Copied); err != nil {
 		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
 	}
 	return w, nil

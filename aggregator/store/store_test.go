@@ -160,6 +160,59 @@ func applyAgainstAMap(t *rapid.T, design Design, newest int, steps []step) (merg
 	return merged
 }
 
+// TestCheckpointBeside copies the WAL while batches are committed: what is copied and what is not yet, all of it is read, and once the
+// writer has copied the rest the WAL begins anew.
+func TestCheckpointBeside(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := Open(dir, Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Close() }()
+	apply := NewApplier(s)
+	commit := func() {
+		t.Helper()
+		out, err := apply.Apply(state, Batch{Rows: killRows(state.Commits)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = out.State
+	}
+	var wal WAL
+	for round := range 5 {
+		commit()
+		copied := make(chan error)
+		go func() { copied <- s.CheckpointBeside() }()
+		for range 20 {
+			commit()
+		}
+		if err := <-copied; err != nil {
+			t.Fatal(err)
+		}
+		if wal, err = s.WAL(); err != nil || wal.Copied == 0 {
+			t.Fatalf("round %d: %+v, %v: nothing was copied", round, wal, err)
+		}
+	}
+	long := wal.Pages
+	if wal, err = s.Checkpoint(); err != nil || wal.Copied != wal.Pages {
+		t.Fatalf("%+v, %v", wal, err)
+	}
+	commit()
+	if wal, err = s.WAL(); err != nil || wal.Pages >= long {
+		t.Fatalf("%+v after one of %d pages, %v: it goes on", wal, long, err)
+	}
+	var events int64
+	if err := s.Pool.QueryRow("SELECT count(*) FROM events").Scan(&events); err != nil || events != state.UniqueProcessed {
+		t.Fatalf("%d events, want %d, %v", events, state.UniqueProcessed, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) > 0 {
+		t.Fatalf("%q %v", faults, err)
+	}
+}
+
 // TestTextStaysText: 007 must not become 7, whatever it looks like.
 func TestTextStaysText(t *testing.T) {
 	s, state, err := Open(t.TempDir(), Design{})

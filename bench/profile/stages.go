@@ -62,6 +62,7 @@ var allocStages = []struct{ function, stage string }{
 	{"sekali/aggregator/store.(*rowsLayout)", "events"},
 	{"sekali/aggregator/pipeline.(*writer).read", "read"},
 	{"sekali/aggregator/pipeline.(*writer).checkpoint", "checkpoint"},
+	{"sekali/aggregator/pipeline.(*writer).copy", "checkpoint"},
 	{"sekali/aggregator/pipeline.(*writer)", "commit"},
 	{"sekali/aggregator/journal.", "journal"},
 	{"sekali/aggregator/pipeline.(*Pipeline).RunCommitter", "journal"},
