@@ -59,6 +59,7 @@ func BenchmarkGrow(b *testing.B) {
 // history is an index and how many keys it has been given: the n-th is a function of n.
 type history struct {
 	index *Index
+	asked *Batch
 	id    func(n int) string
 	keys  int
 	last  int64
@@ -73,7 +74,7 @@ func newHistory(b *testing.B, ids string, keys int) *history {
 	if err != nil {
 		b.Fatal(err)
 	}
-	h := &history{index: x, id: uuid4, draw: rand.New(rand.NewPCG(1, 2))}
+	h := &history{index: x, asked: x.NewBatch(), id: uuid4, draw: rand.New(rand.NewPCG(1, 2))}
 	if ids == "uuid7" {
 		h.id = uuid7
 	}
@@ -122,11 +123,11 @@ func (h *history) batch(duplicates int) []string {
 
 func (h *history) apply(b *testing.B, ids []string) {
 	x, first := h.index, h.last+1
-	x.Begin(first)
+	h.asked.Reset()
 	for _, id := range ids {
-		x.Add("topic", id, 1)
+		h.asked.Add("topic", id, 1)
 	}
-	seqs, err := x.Decide()
+	seqs, err := x.Decide(h.asked, first)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 )
 
 // Check compares the runs of a list with the events, changes nothing, and returns what is wrong. A file that is missing, as beside
@@ -54,10 +53,11 @@ func (x *Index) checkRun(r *run, c Config) error {
 		return fmt.Errorf("%s: %d keys, the list says %d", r.File, keys, r.Keys)
 	}
 	var events int64
+	var k key
 	err := c.Events(r.First, r.Last, func(seq int64, topic, id string, content Content) error {
-		x.keys = appendKey(x.keys[:0], topic, id)
-		hash := x.hash(x.keys)
-		found, known, ok, err := r.find(hash, slices.Clip(x.keys))
+		k = appendKey(k[:0], topic, id)
+		hash := x.hash(k)
+		found, known, ok, err := r.find(hash, k)
 		if err == nil && (!ok || found != seq || !r.filter.has(hash)) {
 			err = fmt.Errorf("%s does not know event %d", r.File, seq)
 		}

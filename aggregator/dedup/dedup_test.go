@@ -61,11 +61,11 @@ func (d *database) scan(from, to int64, each func(seq int64, topic, id string, c
 // apply commits a batch as the writer does, and returns the seqs that the index gave.
 func (d *database) apply(x *Index, batch []event) ([]int64, error) {
 	first := d.last + 1
-	x.Begin(first)
+	asked := x.NewBatch()
 	for _, b := range batch {
-		x.Add(b.topic, b.id, b.content)
+		asked.Add(b.topic, b.id, b.content)
 	}
-	seqs, err := x.Decide()
+	seqs, err := x.Decide(asked, first)
 	if err != nil {
 		return nil, err
 	}

@@ -50,17 +50,14 @@ type Index struct {
 	// Owned by the writer.
 	newest *table
 	spare  *table   // frozen once, now a run; the next newest
-	first  int64    // the seq of the batch's first event
-	probes []ranked // its identities, at their rows; sorted once it is decided
-	keys   []byte   // of all rows, one behind the other
-	ends   []uint32 // where each row's key ends
-	sorter sorter
+	batch  *Batch   // that is decided on
+	first  int64    // the seq of its first event
 	absent []ranked // what no table and no run has had yet
-	seqs   []int64
-	// By row: the contents of the batch, and of what is stored under the same identity.
-	contents, stored []Content
-	conflicts        []int         // rows
-	held             time.Duration // what the batch has waited for the worker
+	// By row: what is stored under the same identity, if anything is.
+	seqs      []int64
+	stored    []Content
+	conflicts []int         // rows
+	held      time.Duration // what the batch has waited for the worker
 
 	tables tableSorter // of who writes tables: the worker, and Open before there is one
 
@@ -133,9 +130,10 @@ func Open(c Config) (_ *Index, err error) {
 	}
 	crash.Here(crash.DedupOpened)
 	x.newest = newTable(covered+1, x.newestKeys, 0)
+	var k key
 	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string, content Content) error {
-		x.keys = appendKey(x.keys[:0], topic, id)
-		x.newest.add(x.hash(x.keys), x.keys, seq, content)
+		k = appendKey(k[:0], topic, id)
+		x.newest.add(x.hash(k), k, seq, content)
 		if len(x.newest.entries) < x.newestKeys {
 			return nil
 		}
@@ -212,6 +210,7 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 		return nil
 	}
 	var keys int64
+	var k key
 	err := events(named.First, named.Last, func(seq int64, topic, id string, content Content) error {
 		if len(t.entries) >= x.newestKeys {
 			if err := write(seq - 1); err != nil {
@@ -219,8 +218,8 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			}
 		}
 		keys++
-		x.keys = appendKey(x.keys[:0], topic, id)
-		t.add(x.hash(x.keys), x.keys, seq, content)
+		k = appendKey(k[:0], topic, id)
+		t.add(x.hash(k), k, seq, content)
 		return nil
 	})
 	if err == nil && keys != named.Keys {
@@ -233,44 +232,24 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 	return err
 }
 
-// Begin forgets the last batch. The next one's first event has this seq.
-func (x *Index) Begin(first int64) {
-	x.first, x.probes, x.keys, x.ends, x.contents = first, x.probes[:0], x.keys[:0], x.ends[:0], x.contents[:0]
-}
-
-// Add appends an event to the batch.
-func (x *Index) Add(topic, id string, content Content) {
-	from := len(x.keys)
-	x.keys = appendKey(x.keys, topic, id)
-	x.ends, x.contents = append(x.ends, uint32(len(x.keys))), append(x.contents, content)
-	x.probes = append(x.probes, ranked{x.hash(x.keys[from:]), uint32(len(x.probes))})
-}
-
-// key returns that of a row of the batch.
-func (x *Index) key(row uint32) key {
-	from := uint32(0)
-	if row > 0 {
-		from = x.ends[row-1]
-	}
-	return key(x.keys[from:x.ends[row]])
-}
-
 // Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
-// one if it is a duplicate. The slice is valid until the next Decide. Afterwards the batch's order is lost.
-func (x *Index) Decide() ([]int64, error) {
+// one if it is a duplicate. The batch's first event has the seq first. The slice is valid until the next Decide, and the batch is the index's until then or
+// until it is committed.
+func (x *Index) Decide(b *Batch, first int64) ([]int64, error) {
+	x.batch, x.first = b, first
 	began := time.Now()
 	runs, frozen, err := x.room()
 	x.held = time.Since(began)
 	if err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
-	x.probes, x.sorter.out = x.sorter.sort(x.probes), x.probes
-	x.seqs = slices.Grow(x.seqs[:0], len(x.probes))[:len(x.probes)]
-	x.stored = append(x.stored[:0], x.contents...)
+	b.Sort()
+	x.seqs = slices.Grow(x.seqs[:0], len(b.probes))[:len(b.probes)]
+	x.stored = append(x.stored[:0], b.contents...)
 	x.absent = x.absent[:0]
 	repeats := false
-	for i, p := range x.probes {
-		k := x.key(p.at)
+	for i, p := range b.probes {
+		k := b.key(p.at)
 		seq, content, ok := x.newest.find(p.hash, k)
 		for t := len(frozen) - 1; !ok && t >= 0; t-- {
 			seq, content, ok = frozen[t].find(p.hash, k)
@@ -278,8 +257,8 @@ func (x *Index) Decide() ([]int64, error) {
 		if ok {
 			x.stored[p.at] = content
 		}
-		for j := i - 1; !ok && j >= 0 && x.probes[j].hash == p.hash; j-- {
-			if q := x.probes[j]; string(x.key(q.at)) == string(k) {
+		for j := i - 1; !ok && j >= 0 && b.probes[j].hash == p.hash; j-- {
+			if q := b.probes[j]; string(b.key(q.at)) == string(k) {
 				seq, ok, repeats = -1-int64(q.at), true, true // as that row, whatever the runs say of it
 			}
 		}
@@ -307,7 +286,7 @@ func (x *Index) Decide() ([]int64, error) {
 // valid until the next call.
 func (x *Index) Conflicts() []int {
 	x.conflicts = x.conflicts[:0]
-	for i, content := range x.contents {
+	for i, content := range x.batch.contents {
 		if content.Conflicts(x.stored[i]) {
 			x.conflicts = append(x.conflicts, i)
 		}
@@ -320,7 +299,7 @@ func (x *Index) search(r *run) error {
 	left := x.absent[:0]
 	for _, p := range x.absent {
 		if r.filter.has(p.hash) {
-			seq, content, ok, err := r.find(p.hash, x.key(p.at))
+			seq, content, ok, err := r.find(p.hash, x.batch.key(p.at))
 			if err != nil {
 				return err
 			}
@@ -372,14 +351,14 @@ func (x *Index) Changes() []Change {
 // hand over to it and take over from it.
 func (x *Index) Committed(stored []bool, last int64, changes []Change) (held time.Duration) {
 	taken := 0
-	for _, p := range x.probes {
+	for _, p := range x.batch.probes {
 		if stored[p.at] {
-			x.newest.add(p.hash, x.key(p.at), x.first+int64(p.at), x.contents[p.at])
+			x.newest.add(p.hash, x.batch.key(p.at), x.first+int64(p.at), x.batch.contents[p.at])
 			taken++
 		}
 	}
 	began := time.Now()
-	if len(x.probes) > 0 {
+	if len(x.batch.probes) > 0 {
 		x.mu.Lock()
 		x.taken, x.lastBatch = x.taken+int64(taken), began
 		x.mu.Unlock()

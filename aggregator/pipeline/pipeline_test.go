@@ -272,9 +272,9 @@ func TestBacklogIsReplayed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w := &writer{Pipeline: r.p}
-	w.takeBatch() // seven events: one frame and two of the next
-	if err := w.commit(t.Context()); err != nil {
+	w := newWriter(r.p)
+	// Seven events: one frame and two of the next.
+	if err := errors.Join(w.takeBatch(), w.commit(t.Context()), w.prepared()); err != nil {
 		t.Fatal(err)
 	}
 	if c := r.p.Counters(); c.UniqueProcessed+c.DuplicateDropped != 7 || c.QueueDepth != 18 {

@@ -28,18 +28,24 @@ const flushInterval = time.Second
 // receivedLayout has a fixed width, so that text order is time order.
 const receivedLayout = "2006-01-02T15:04:05.000000000Z"
 
-// part is what a batch takes of one item: its events from item.applied on.
+// part is what a batch takes of one item.
 type part struct {
-	item   *item
-	events int
+	item     *item
+	from, to int // of its events
+}
+
+// batch is what one transaction applies.
+type batch struct {
+	store.Batch
+	parts  []part
+	frames []byte // of the journal, as the rows were read from them
 }
 
 // writer is the state of RunWriter; nobody else has it.
 type writer struct {
 	*Pipeline
-	parts  []part
-	rows   []store.Row
-	frames []byte // of the journal, as the batch was read from them
+	batch, next *batch
+	preparing   chan error // the result of reading next; nil: it is empty
 
 	committing time.Time // when the last batch was begun
 
@@ -49,6 +55,10 @@ type writer struct {
 	cannotExpire bool // a block is damaged
 }
 
+func newWriter(p *Pipeline) *writer {
+	return &writer{Pipeline: p, batch: &batch{Batch: p.store.NewBatch()}, next: &batch{Batch: p.store.NewBatch()}}
+}
+
 // batchBytes ends a batch of large events, so that what it takes of the memory does not depend on what waits: a batch of 50 000 usual events has
 // 12 MB. One item is taken whatever it has.
 const batchBytes = 32 << 20
@@ -56,9 +66,10 @@ const batchBytes = 32 << 20
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
 // until ctx ends. It returns an error when the store's disk has failed for good.
 func (p *Pipeline) RunWriter(ctx context.Context) error {
-	w := &writer{Pipeline: p}
+	w := newWriter(p)
 	defer w.abandon()
 	defer w.copied()
+	defer w.prepared()
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
 	for {
@@ -75,13 +86,15 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			wake.Stop()
 			continue
 		}
-		w.takeBatch()
-		if len(w.parts) > 0 {
+		if err := w.takeBatch(); err != nil {
+			return err
+		}
+		if n := len(w.batch.Rows); n > 0 {
 			if err := w.commit(ctx); err != nil {
 				return err
 			}
 			// As much expires as comes, and a little more.
-			if _, err := w.expire(ctx, len(w.rows)/expirePerEvents+1); err != nil {
+			if _, err := w.expire(ctx, n/expirePerEvents+1); err != nil {
 				return err
 			}
 			continue
@@ -134,52 +147,88 @@ func (w *writer) pause() time.Duration {
 	return commitEvery - time.Since(w.committing)
 }
 
-// takeBatch chooses what the next transaction applies: whole items in order up to batchBytes, and the
-// beginning of one that has too many events. A request at the store level is never cut,
-// since one transaction has to answer it.
-func (w *writer) takeBatch() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.parts = w.parts[:0]
-	room, bytes := w.cfg.BatchEvents, int64(0)
-	for _, i := range w.queue.waiting() {
-		n := i.events - i.applied
-		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > batchBytes && len(w.parts) > 0 {
-			return
-		}
-		if n > room {
-			if i.waiter == nil {
-				n = room
-			} else if len(w.parts) > 0 {
-				return
-			}
-		}
-		if n == 0 {
-			return
-		}
-		w.parts = append(w.parts, part{i, n})
-		room -= n
-		if room <= 0 {
-			return
-		}
-	}
-}
-
-// commit reads the chosen events, applies them in one transaction, and tells those
-// who wait. It tries until it succeeds; the batch is kept meanwhile.
-func (w *writer) commit(ctx context.Context) error {
-	stage.Read.Enter()
-	if err := w.read(); err != nil {
+// takeBatch makes batch the next one to commit; it has no rows if nothing waits.
+func (w *writer) takeBatch() error {
+	if w.preparing != nil {
+		err := w.prepared()
+		w.batch, w.next = w.next, w.batch
 		return err
 	}
-	batch := store.Batch{Rows: w.rows}
-	batch.Journal, batch.JournalApplied = w.position()
+	w.choose(w.batch, nil)
+	return w.read(w.batch, w.state.LastReceivedAt)
+}
+
+// prepareNext reads the next batch beside the commit of this one, if there is a full one: less would gain company meanwhile.
+func (w *writer) prepareNext() {
+	if !w.choose(w.next, w.batch.parts) {
+		return
+	}
+	last := w.batch.Rows[len(w.batch.Rows)-1].ReceivedAt
+	w.preparing = make(chan error, 1)
+	go func() { w.preparing <- w.read(w.next, last) }()
+}
+
+// prepared waits for the next batch to be read.
+func (w *writer) prepared() (err error) {
+	if w.preparing != nil {
+		err = <-w.preparing
+		w.preparing = nil
+	}
+	return err
+}
+
+// choose says what b applies, behind the parts that are being applied: whole items in order up to batchBytes, and the
+// beginning of one that has too many events. A request at the store level is never cut,
+// since one transaction has to answer it. It returns whether more would not have fit.
+func (w *writer) choose(b *batch, behind []part) (full bool) {
 	w.mu.Lock()
-	batch.Rejected = w.rejected
+	defer w.mu.Unlock()
+	b.parts = b.parts[:0]
+	waiting, from := w.queue.waiting(), 0
+	if n := len(behind); n > 0 {
+		waiting = waiting[n-1:]
+		if from = behind[n-1].to; from == waiting[0].events {
+			waiting, from = waiting[1:], 0
+		}
+	} else if len(waiting) > 0 {
+		from = waiting[0].applied
+	}
+	room, bytes := w.cfg.BatchEvents, int64(0)
+	for _, i := range waiting {
+		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > batchBytes && len(b.parts) > 0 {
+			return true
+		}
+		to := i.events
+		if to-from > room {
+			if i.waiter == nil {
+				to = from + room
+			} else if len(b.parts) > 0 {
+				return true
+			}
+		}
+		b.parts = append(b.parts, part{i, from, to})
+		if room -= to - from; room <= 0 {
+			return true
+		}
+		from = 0
+	}
+	return false
+}
+
+// commit applies the batch in one transaction, and tells those
+// who wait. It tries until it succeeds; the batch is kept meanwhile.
+func (w *writer) commit(ctx context.Context) error {
+	b := w.batch
+	b.Journal, b.JournalApplied = w.position(b.parts)
+	w.mu.Lock()
+	b.Rejected = w.rejected
 	w.mu.Unlock()
+	if len(b.parts) > 0 {
+		w.prepareNext()
+	}
 	start := time.Now()
 	w.committing = start
-	out, err := w.applyUntilDone(ctx, batch)
+	out, err := w.applyUntilDone(ctx, b.Batch)
 	if err != nil {
 		return err
 	}
@@ -189,87 +238,89 @@ func (w *writer) commit(ctx context.Context) error {
 	now := time.Now()
 	w.Timings.Commit.Record(now.Sub(start), 1)
 	w.Timings.RunsHeld.Record(out.Held, 1)
-	if len(w.rows) > 0 {
-		w.Timings.BatchEvents.RecordValue(int64(len(w.rows)), 1)
+	if len(b.Rows) > 0 {
+		w.Timings.BatchEvents.RecordValue(int64(len(b.Rows)), 1)
 	}
-	w.committed(out, batch, now)
-	w.recycle()
+	w.committed(out, now)
+	b.recycle()
 	if err := w.journal.Release(out.State.Journal); err != nil {
 		w.log.Warn("journal segment not removed", "error", err)
 	}
 	return w.checkpoint(ctx)
 }
 
-// read fills rows with the events of all parts.
-func (w *writer) read() error {
+// read fills the batch's rows with the events of all its parts; the event before them was received at last.
+func (w *writer) read(b *batch, last string) error {
+	stage.Read.Enter()
 	frames := 0
-	for _, part := range w.parts {
+	for _, part := range b.parts {
 		frames += int(part.item.frame.Bytes)
 	}
-	w.rows, w.frames = w.rows[:0], slices.Grow(w.frames[:0], frames)
-	last := w.state.LastReceivedAt
-	for _, part := range w.parts {
+	b.Rows, b.frames = b.Rows[:0], slices.Grow(b.frames[:0], frames)
+	for _, part := range b.parts {
 		// Two levels wait different times before the queue; its order is the truth.
 		last = max(last, part.item.receivedAt().UTC().Format(receivedLayout))
-		if err := w.readPart(part, last); err != nil {
+		if err := w.readPart(b, part, last); err != nil {
 			return err
 		}
 	}
+	stage.Dedup.Enter()
+	b.Prepare()
 	return nil
 }
 
 // readPart appends a part's events to the rows. An item that several batches share is read by each of them.
-func (w *writer) readPart(part part, receivedAt string) (err error) {
+func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
 	i, data := part.item, part.item.data
 	if !i.inMemory() {
-		from := len(w.frames)
-		w.frames = w.frames[:from+int(i.frame.Bytes)]
-		if data, err = w.journal.Read(i.frame, w.frames[from:from:len(w.frames)]); err != nil {
+		from := len(b.frames)
+		b.frames = b.frames[:from+int(i.frame.Bytes)]
+		if data, err = w.journal.Read(i.frame, b.frames[from:from:len(b.frames)]); err != nil {
 			return err
 		}
 	}
 	// Nobody writes to data until recycle: events may point into it.
 	rest := unsafe.String(unsafe.SliceData(data), len(data))
-	for n := range i.applied + part.events {
+	for n := range part.to {
 		var e event.Event
 		if e, rest, err = event.Next(rest); err != nil {
 			return fmt.Errorf("writer: %w", err)
 		}
-		if n >= i.applied {
-			w.rows = append(w.rows, store.Row{Event: e, ReceivedAt: receivedAt})
+		if n >= part.from {
+			b.Rows = append(b.Rows, store.Row{Event: e, ReceivedAt: receivedAt})
 		}
 	}
-	if left := i.events - i.applied - part.events; (left == 0) != (rest == "") {
+	if left := i.events - part.to; (left == 0) != (rest == "") {
 		return fmt.Errorf("writer: %d bytes are left where %d events are", len(rest), left)
 	}
 	return nil
 }
 
 // recycle ends the batch: nothing points any more into what it was read from. An idle writer holds no row of it.
-func (w *writer) recycle() {
-	clear(w.rows)
-	if cap(w.frames) > batchBytes {
-		w.frames = nil
+func (b *batch) recycle() {
+	clear(b.Rows)
+	if cap(b.frames) > batchBytes {
+		b.frames = nil
 	}
-	for _, part := range w.parts {
+	for _, part := range b.parts {
 		// A publisher at the store level may still read its own.
-		if i := part.item; i.applied == i.events && i.inMemory() && i.waiter == nil {
+		if i := part.item; part.to == i.events && i.inMemory() && i.waiter == nil {
 			event.Recycle(i.data)
 		}
 	}
 }
 
-// position is the journal position once the chosen parts are applied.
-func (w *writer) position() (at journal.Position, applied int) {
+// position is the journal position once the parts are applied.
+func (w *writer) position(parts []part) (at journal.Position, applied int) {
 	at, applied = w.state.Journal, w.state.JournalApplied
-	for _, part := range w.parts {
+	for _, part := range parts {
 		i := part.item
-		switch done := i.applied + part.events; {
+		switch {
 		case i.inMemory():
-		case done == i.events:
+		case part.to == i.events:
 			at, applied = i.frame.End(), 0
 		default:
-			at, applied = i.frame.Start, done
+			at, applied = i.frame.Start, part.to
 		}
 	}
 	return at, applied
@@ -321,18 +372,18 @@ func (w *writer) storeFails(err error) {
 }
 
 // committed moves the counters and the queue, at one moment, and answers who waits.
-func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) {
+func (w *writer) committed(out store.Outcome, now time.Time) {
 	w.mu.Lock()
 	c := &w.counters
 	c.UniqueProcessed, c.DuplicateDropped = out.State.UniqueProcessed, out.State.DuplicateDropped
 	c.Failed, c.Conflicts = out.State.Failed, out.State.Conflicts
 	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
-	w.rejected -= batch.Rejected
+	w.rejected -= w.batch.Rejected
 	w.state = out.State
 	w.lookForRoom()
-	for _, part := range w.parts {
+	for _, part := range w.batch.parts {
 		i := part.item
-		i.applied += part.events
+		i.applied = part.to
 		if i.applied == i.events {
 			w.queue.pop()
 			c.QueueBytes -= i.memoryBytes()
@@ -347,8 +398,8 @@ func (w *writer) committed(out store.Outcome, batch store.Batch, now time.Time) 
 	}
 	seqs, stored := out.Seqs, out.Stored
 	row := 0 // of the part's first event
-	for _, part := range w.parts {
-		n := part.events
+	for _, part := range w.batch.parts {
+		n := part.to - part.from
 		w.Timings.Processing.Record(now.Sub(part.item.acceptedAt), int64(n))
 		if waiter := part.item.waiter; waiter != nil {
 			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n]), Failed: failedOf(out.Failed, row, n)}
@@ -386,7 +437,9 @@ func (w *writer) flushCounters(ctx context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	w.parts = w.parts[:0]
+	if err := w.takeBatch(); err != nil {
+		return err
+	}
 	return w.commit(ctx)
 }
 

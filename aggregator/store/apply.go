@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/dedup"
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/stage"
@@ -23,6 +24,18 @@ type Batch struct {
 	Rejected       int64            // to add to the counter
 	Journal        journal.Position // the state to record
 	JournalApplied int
+
+	keys *dedup.Batch // of the rows, where runs decide; nil: they are made when it is applied
+}
+
+// NewBatch returns an empty batch that Prepare can be called for.
+func (s *Store) NewBatch() Batch { return Batch{keys: s.dedup.newKeys()} }
+
+// Prepare does that part of Apply's work on the rows which needs nothing of the store: it may be done beside the writer.
+func (b *Batch) Prepare() {
+	if b.keys != nil {
+		fillKeys(b.keys, b.Rows)
+	}
 }
 
 // Outcome is what became of a batch. Row i, if stored, has seq FirstSeq+i.
@@ -47,6 +60,7 @@ type Applier struct {
 // bound is the rows of a batch, and on demand their texts where SQLite can read them.
 type bound struct {
 	rows     []Row
+	keys     *dedup.Batch // of the rows; nil: not prepared
 	arena    texts
 	rowTexts []rowText // none until they are asked for
 }
@@ -71,7 +85,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
 	err := c.transaction(func() error {
 		stage.Dedup.Enter()
-		a.bound.rows, a.bound.rowTexts = b.Rows, a.bound.rowTexts[:0]
+		a.bound.rows, a.bound.keys, a.bound.rowTexts = b.Rows, b.keys, a.bound.rowTexts[:0]
 		seqs, conflicts, refused, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("dedup_store: %w", err)

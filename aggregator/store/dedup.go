@@ -32,6 +32,8 @@ func ParseDedup(name string) (Dedup, error) {
 
 // deduper decides which events of a batch are new. It belongs to the writer.
 type deduper interface {
+	// newKeys returns what fillKeys fills for decide; nil: nothing can be prepared.
+	newKeys() *dedup.Batch
 	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
 	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; the rows that are
 	// conflicts; and those that SQLite refused. All are valid until the next call.
@@ -65,6 +67,7 @@ const runsViews = "CREATE VIEW dedup_store AS SELECT topic, event_id, seq FROM i
 // runsDedup decides with an index of runs; the list of runs is in the transaction.
 type runsDedup struct {
 	index   *dedup.Index
+	keys    *dedup.Batch   // of batches that nobody prepared
 	changes []dedup.Change // that the transaction recorded
 }
 
@@ -101,7 +104,18 @@ func openRuns(c *conn, l layout, dir string, last int64, newestKeys int) (*runsD
 	if err != nil {
 		return nil, err
 	}
-	return &runsDedup{index: index}, nil
+	return &runsDedup{index: index, keys: index.NewBatch()}, nil
+}
+
+func (d *runsDedup) newKeys() *dedup.Batch { return d.index.NewBatch() }
+
+// fillKeys makes the keys of the rows.
+func fillKeys(keys *dedup.Batch, rows []Row) {
+	keys.Reset()
+	for i := range rows {
+		keys.Add(rows[i].Topic, rows[i].ID, contentOf(&rows[i].Event))
+	}
+	keys.Sort()
 }
 
 // checkRuns compares the runs of the database in dir with its events.
@@ -125,11 +139,12 @@ func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, [
 			return nil, nil, nil, fmt.Errorf("dedup_runs: %w", err)
 		}
 	}
-	d.index.Begin(firstSeq)
-	for i := range b.rows {
-		d.index.Add(b.rows[i].Topic, b.rows[i].ID, contentOf(&b.rows[i].Event))
+	keys := b.keys
+	if keys == nil {
+		keys = d.keys
+		fillKeys(keys, b.rows)
 	}
-	seqs, err := d.index.Decide()
+	seqs, err := d.index.Decide(keys, firstSeq)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -36,6 +36,8 @@ const (
 	selectStored = "SELECT content, seq FROM dedup_store WHERE topic = ? AND event_id = ?"
 )
 
+func (*tableDedup) newKeys() *dedup.Batch { return nil }
+
 // decide inserts the identities, in key order, so that neighbours on a page of the
 // index are written together.
 func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
