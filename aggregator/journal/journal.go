@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/disk"
 )
 
 const (
@@ -91,7 +92,7 @@ type Journal struct {
 // Open opens the journal in dir, creating it if need be, and returns the frames
 // from position committed on, which the store has yet to apply.
 func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MakeDir(dir); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{dir: dir, closing: make(chan struct{}), most: SegmentBytes, keep: spareSegments, segments: map[uint64]*segment{}}
@@ -225,7 +226,7 @@ func truncate(f *os.File, size int64) error {
 	if err := f.Truncate(size); err != nil {
 		return err
 	}
-	return fsync(f)
+	return disk.Sync(f)
 }
 
 // Read returns the body of a frame that Append or Open has returned and Release has
