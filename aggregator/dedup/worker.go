@@ -257,14 +257,22 @@ func (x *Index) levels() int {
 	return levels
 }
 
-// neighbours returns the oldest fanIn runs of a level that lie side by side and are free, nil if there are none. The caller holds mu.
+// neighbours returns free runs that lie side by side, from the oldest of a level to the one that makes them fanIn, nil if there are none. What is
+// smaller is newer, but for runs that were made again: such as lie between go along, or they would keep their neighbours apart for
+// ever. The caller holds mu.
 func (x *Index) neighbours(level int) []*run {
-	from := 0
+	from, count := 0, 0
 	for i, r := range x.runs {
-		if r.merging || x.level(r) != level {
-			from = i + 1
-		} else if i+1-from == fanIn {
-			return slices.Clone(x.runs[from : i+1])
+		switch of := x.level(r); {
+		case r.merging || of > level:
+			count = 0
+		case of == level:
+			if count == 0 {
+				from = i
+			}
+			if count++; count == fanIn {
+				return slices.Clone(x.runs[from : i+1])
+			}
 		}
 	}
 	return nil

@@ -136,3 +136,102 @@ func TestFailedMergesArePutOff(t *testing.T) {
 		}
 	})
 }
+
+// TestRunsMadeAgainAreMerged: those of larger runs of an older form, each begun anew at the lowest level, are merged as all
+// others are, wherever they lie; every key stays known.
+func TestRunsMadeAgainAreMerged(t *testing.T) {
+	for name, spoilt := range map[string]func(i int) bool{
+		"all of an older form": func(int) bool { return true },
+		"every second one":     func(i int) bool { return i%2 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) { madeAgainAreMerged(t, spoilt) })
+	}
+}
+
+func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
+	synctest.Test(t, func(t *testing.T) {
+		// Fifteen runs of the second level, as they may lie beside each other, each with some tables more than a power of fanIn and a part of one.
+		const runs, keys = 2*fanIn - 1, fanIn*fanIn*fewNewest + 5*fewNewest + fewNewest/2
+		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x := &Index{dir: d.dir, newestKeys: fewNewest}
+		if err := x.setHash(d.config); err != nil {
+			t.Fatal(err)
+		}
+		for i := range runs {
+			table := newTable(d.last+1, keys, 0)
+			for range keys {
+				d.last++
+				e := event{"t", fmt.Sprint(d.last), 0}
+				d.events = append(d.events, stored{d.last, e})
+				k := appendKey(nil, e.topic, e.id)
+				table.add(x.hash(k), k, d.last, 0)
+			}
+			table.last = d.last
+			r, err := x.writeTable(table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.runs = append(d.runs, r.Run)
+			if err := r.file.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if path := filepath.Join(d.dir, r.File); spoilt(i) {
+				text, err := os.ReadFile(path)
+				if err == nil {
+					err = os.WriteFile(path, append(text[:len(text)-len(runMagic)], runName+"2"...), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		batch := make([]event, fewNewest)
+		for range 20 * fanIn {
+			for i := range batch {
+				batch[i] = event{"t", fmt.Sprint(d.last + 1 + int64(i)), 0}
+			}
+			if _, err := d.apply(x, batch); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(mergeIdle)
+			synctest.Wait()
+		}
+		of := map[int]int{}
+		for _, r := range x.runs {
+			if level := x.level(r); !r.merging {
+				of[level]++
+			}
+		}
+		for level, n := range of {
+			if n > 2*fanIn {
+				t.Errorf("%d runs of level %d, want %d at most", n, level, 2*fanIn)
+			}
+		}
+		t.Logf("runs by level: %v", of)
+		for from := 0; from < len(d.events); from += 1000 {
+			batch = batch[:0]
+			for _, e := range d.events[from:min(from+1000, len(d.events))] {
+				batch = append(batch, e.event)
+			}
+			first := d.last
+			x.Begin(first + 1)
+			for _, e := range batch {
+				x.Add(e.topic, e.id, e.content)
+			}
+			seqs, err := x.Decide()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, seq := range seqs {
+				if want := d.events[from+i].seq; seq != want {
+					t.Fatalf("key %d: seq %d, want %d", from+i, seq, want)
+				}
+			}
+		}
+	})
+}
