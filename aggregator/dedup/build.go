@@ -138,3 +138,12 @@ func (b *builder) abandon() {
 	b.file.Close()
 	os.Remove(filepath.Join(b.dir, b.run.File))
 }
+
+// left is what was written, to be removed in pieces.
+func (b *builder) left() *gone {
+	g := &gone{path: filepath.Join(b.dir, b.run.File), file: b.file}
+	if info, err := b.file.Stat(); err == nil { // else at once
+		g.left = info.Size()
+	}
+	return g
+}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -133,6 +134,85 @@ func TestFailedMergesArePutOff(t *testing.T) {
 		}
 		if x.mergesFailed != 0 {
 			t.Fatalf("%d failures are remembered", x.mergesFailed)
+		}
+	})
+}
+
+// TestFailedMergeIsCutDown: what it has written goes in pieces, but at once where the disk is full.
+func TestFailedMergeIsCutDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		for _, tc := range []struct {
+			err  error
+			left int64
+		}{{unix.EIO, 3 * removeBytes}, {&os.PathError{Err: unix.ENOSPC}, 0}} {
+			out, err := newBuilder(d.dir, Run{File: newFile()}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(d.dir, out.run.File)
+			if err := out.file.Truncate(3 * removeBytes); err != nil {
+				t.Fatal(err)
+			}
+			err = x.mergeFailed(&merge{out: out}, nil, tc.err)
+			if left := sizeOf(path); left != tc.left {
+				t.Errorf("%v: %d bytes are left, want %d", tc.err, left, tc.left)
+			}
+			x.report(err)
+			time.Sleep(time.Minute)
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%v: the file is still there: %v", tc.err, err)
+			}
+		}
+	})
+}
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// TestRoomBeforeTables: files that are to be removed are, while no table can be written: it may be for want of their room.
+func TestRoomBeforeTables(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &database{dir: filepath.Join(t.TempDir(), "dedup"), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		if err := os.Remove(d.dir); err != nil {
+			t.Fatal(err)
+		}
+		batch := make([]event, fewNewest)
+		for i := range batch {
+			batch[i] = event{"t", fmt.Sprint(i), 0}
+		}
+		if _, err := d.apply(x, batch); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		path := filepath.Join(t.TempDir(), "gone.run")
+		if err := os.WriteFile(path, make([]byte, 3*removeBytes), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x.mu.Lock()
+		if x.failing == nil {
+			t.Error("the table was written")
+		}
+		x.gone = append(x.gone, &gone{path: path, left: 3 * removeBytes})
+		x.mu.Unlock()
+		time.Sleep(time.Minute)
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the file is still there: %v", err)
 		}
 	})
 }
