@@ -137,7 +137,11 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	crash.Here(crash.JournalCut)
 	// The cut, and frames that were written when the process died but not yet
 	// synced, become durable before anything builds on them.
-	return j, backlog, truncate(j.current.file, end)
+	if err := j.current.file.Truncate(end); err != nil {
+		return nil, nil, err
+	}
+	crash.Here(crash.JournalShort)
+	return j, backlog, disk.Sync(j.current.file)
 }
 
 func (j *Journal) list() ([]uint64, error) {
@@ -220,13 +224,6 @@ func (j *Journal) Repair() error {
 	}
 	j.broken = false
 	return nil
-}
-
-func truncate(f *os.File, size int64) error {
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return disk.Sync(f)
 }
 
 // Read returns the body of a frame that Append or Open has returned and Release has
