@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/api"
+	"sekali/aggregator/disk"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
@@ -237,7 +238,7 @@ func onHangup(reload func()) (stop func()) {
 // lock makes the data folder and takes it for this process alone. The lock is on a
 // file of its own: opening and closing the database file would drop SQLite's locks.
 func lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("-data: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)

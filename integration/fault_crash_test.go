@@ -68,7 +68,7 @@ func TestFaultCrashPoints(t *testing.T) {
 			f := result.Fault{Fault: "crash at " + place, Promise: result.NothingLost}
 			data := dataFolder(t)
 			p := newPool(data)
-			atStart := place == crash.JournalCut || place == crash.DedupOpened
+			atStart := place == crash.JournalCut || place == crash.JournalShort || place == crash.DedupOpened
 			if atStart { // of a folder that has something
 				a := start(t, data)
 				p.loadFor(t, a.URL, 50*time.Millisecond)

@@ -171,7 +171,7 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 				return
 			}
 			busySince, page.After = time.Time{}, p.last
-			_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only with the connection
+			_ = conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) // fails only with the connection
 			err = p.writeTo(w)
 			p.release()
 			if err != nil {

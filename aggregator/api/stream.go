@@ -50,7 +50,7 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer a.streams.Add(-1)
 		defer a.cutOff(conn)
-		a.follow(w, page, func() error { return conn.SetWriteDeadline(time.Now().Add(writeTimeout)) })
+		a.follow(w, page, func() error { return conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) })
 	})
 }
 

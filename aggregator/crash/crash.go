@@ -13,10 +13,11 @@ const (
 	JournalSynced  = "journal.synced"  // a frame is durable and its publishers are not yet answered
 	JournalRelease = "journal.release" // a segment is applied and not yet removed
 	JournalCut     = "journal.cut"     // at the start, before the journal's tail is cut
+	JournalShort   = "journal.short"   // at the start, it is cut and not yet durable
 	StoreApplied   = "store.applied"   // a batch is in the transaction, which is not yet committed
 	StoreCommitted = "store.committed" // a batch is committed, and memory does not know it yet
 	WriterAnswer   = "writer.answer"   // those who wait for the commit are not yet answered
-	Checkpoint     = "checkpoint"      // the WAL is about to be copied
+	Checkpoint     = "checkpoint"      // the WAL is about to be copied; SQLite copies its pages in one call, so there is no place between them
 	Checkpointed   = "checkpointed"    // it is copied
 	RunWritten     = "run.written"     // a run's file is written and not yet durable
 	RunDurable     = "run.durable"     // it is durable and not yet on the list
@@ -34,6 +35,6 @@ const (
 
 // Points returns the places of the normal work.
 func Points() []string {
-	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, StoreApplied, StoreCommitted, WriterAnswer,
+	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, JournalShort, StoreApplied, StoreCommitted, WriterAnswer,
 		Checkpoint, Checkpointed, RunWritten, RunDurable, MergeStep, MergeDurable, RunsReplaced, DedupOpened}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/disk"
 )
 
 // syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes, so that no journal's
@@ -84,7 +85,7 @@ func (b *builder) flush() error {
 		return nil
 	}
 	b.unsynced = 0
-	return fsync(b.file)
+	return disk.Sync(b.file)
 }
 
 // finish writes all that is left and opens the run.
@@ -126,7 +127,7 @@ func (b *builder) finishOn() (*run, error) {
 		return nil, err
 	}
 	crash.Here(crash.RunWritten)
-	if err := errors.Join(fsync(b.file), syncDir(b.dir)); err != nil {
+	if err := errors.Join(disk.Sync(b.file), disk.SyncDir(b.dir)); err != nil {
 		return nil, err
 	}
 	return newRun(b.dir, b.run, b.file, b.filter, b.fences), nil
@@ -138,19 +139,11 @@ func (b *builder) abandon() {
 	os.Remove(filepath.Join(b.dir, b.run.File))
 }
 
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+// left is what was written, to be removed in pieces.
+func (b *builder) left() *gone {
+	g := &gone{path: filepath.Join(b.dir, b.run.File), file: b.file}
+	if info, err := b.file.Stat(); err == nil { // else at once
+		g.left = info.Size()
 	}
-	return errors.Join(fsync(d), d.Close())
-}
-
-// fsync makes f durable.
-func fsync(f *os.File) error {
-	if crash.NoSync {
-		return nil
-	}
-	return f.Sync()
+	return g
 }

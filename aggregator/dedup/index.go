@@ -15,6 +15,7 @@ import (
 	"github.com/dchest/siphash"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/disk"
 )
 
 const (
@@ -104,7 +105,7 @@ func Open(c Config) (_ *Index, err error) {
 			err = fmt.Errorf("dedup: %w", errors.Join(err, closeRuns(x.runs)))
 		}
 	}()
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := disk.MakeDir(c.Dir); err != nil {
 		return nil, err
 	}
 	if x.gone, err = others(c.Dir, c.Runs); err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sekali/aggregator/crash"
 	"sekali/aggregator/stage"
 )
@@ -52,10 +54,6 @@ func (x *Index) next(merges map[int]*merge) (job func() error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for !x.closed {
-		if x.unwritten > 0 {
-			t := x.frozen[len(x.frozen)-x.unwritten]
-			return func() error { return x.write(t) }
-		}
 		var soonest time.Time // when something is due for which time has to pass
 		now := time.Now()
 		due := func(at time.Time) bool {
@@ -64,9 +62,14 @@ func (x *Index) next(merges map[int]*merge) (job func() error) {
 			}
 			return !at.After(now)
 		}
+		// Before tables: a full disk may want the room for them.
 		if len(x.gone) > 0 && due(x.removed.Add(removePause)) {
 			g := x.gone[0]
 			return func() error { x.remove(g); return nil }
+		}
+		if x.unwritten > 0 {
+			t := x.frozen[len(x.frozen)-x.unwritten]
+			return func() error { return x.write(t) }
 		}
 		if due(x.mergesAt) {
 			for level := range x.levels() {
@@ -224,11 +227,15 @@ func (x *Index) mergeOn(merges map[int]*merge, level int) error {
 
 // mergeFailed gives the inputs free again, and puts merges off.
 func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
-	if m != nil {
-		m.out.abandon()
+	full := errors.Is(err, unix.ENOSPC)
+	if m != nil && full {
+		m.out.abandon() // at once: everybody waits for the room
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if m != nil && !full {
+		x.gone = append(x.gone, m.out.left())
+	}
 	for _, r := range inputs {
 		r.merging = false
 	}
@@ -257,14 +264,22 @@ func (x *Index) levels() int {
 	return levels
 }
 
-// neighbours returns the oldest fanIn runs of a level that lie side by side and are free, nil if there are none. The caller holds mu.
+// neighbours returns free runs that lie side by side, from the oldest of a level to the one that makes them fanIn, nil if there are none. What is
+// smaller is newer, but for runs that were made again: such as lie between go along, or they would keep their neighbours apart for
+// ever. The caller holds mu.
 func (x *Index) neighbours(level int) []*run {
-	from := 0
+	from, count := 0, 0
 	for i, r := range x.runs {
-		if r.merging || x.level(r) != level {
-			from = i + 1
-		} else if i+1-from == fanIn {
-			return slices.Clone(x.runs[from : i+1])
+		switch of := x.level(r); {
+		case r.merging || of > level:
+			count = 0
+		case of == level:
+			if count == 0 {
+				from = i
+			}
+			if count++; count == fanIn {
+				return slices.Clone(x.runs[from : i+1])
+			}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -133,6 +134,184 @@ func TestFailedMergesArePutOff(t *testing.T) {
 		}
 		if x.mergesFailed != 0 {
 			t.Fatalf("%d failures are remembered", x.mergesFailed)
+		}
+	})
+}
+
+// TestFailedMergeIsCutDown: what it has written goes in pieces, but at once where the disk is full.
+func TestFailedMergeIsCutDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		for _, tc := range []struct {
+			err  error
+			left int64
+		}{{unix.EIO, 3 * removeBytes}, {&os.PathError{Err: unix.ENOSPC}, 0}} {
+			out, err := newBuilder(d.dir, Run{File: newFile()}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(d.dir, out.run.File)
+			if err := out.file.Truncate(3 * removeBytes); err != nil {
+				t.Fatal(err)
+			}
+			err = x.mergeFailed(&merge{out: out}, nil, tc.err)
+			if left := sizeOf(path); left != tc.left {
+				t.Errorf("%v: %d bytes are left, want %d", tc.err, left, tc.left)
+			}
+			x.report(err)
+			time.Sleep(time.Minute)
+			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%v: the file is still there: %v", tc.err, err)
+			}
+		}
+	})
+}
+
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// TestRoomBeforeTables: files that are to be removed are, while no table can be written: it may be for want of their room.
+func TestRoomBeforeTables(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &database{dir: filepath.Join(t.TempDir(), "dedup"), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		if err := os.Remove(d.dir); err != nil {
+			t.Fatal(err)
+		}
+		batch := make([]event, fewNewest)
+		for i := range batch {
+			batch[i] = event{"t", fmt.Sprint(i), 0}
+		}
+		if _, err := d.apply(x, batch); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		path := filepath.Join(t.TempDir(), "gone.run")
+		if err := os.WriteFile(path, make([]byte, 3*removeBytes), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x.mu.Lock()
+		if x.failing == nil {
+			t.Error("the table was written")
+		}
+		x.gone = append(x.gone, &gone{path: path, left: 3 * removeBytes})
+		x.mu.Unlock()
+		time.Sleep(time.Minute)
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the file is still there: %v", err)
+		}
+	})
+}
+
+// TestRunsMadeAgainAreMerged: those of larger runs of an older form, each begun anew at the lowest level, are merged as all
+// others are, wherever they lie; every key stays known.
+func TestRunsMadeAgainAreMerged(t *testing.T) {
+	for name, spoilt := range map[string]func(i int) bool{
+		"all of an older form": func(int) bool { return true },
+		"every second one":     func(i int) bool { return i%2 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) { madeAgainAreMerged(t, spoilt) })
+	}
+}
+
+func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
+	synctest.Test(t, func(t *testing.T) {
+		// Fifteen runs of the second level, as they may lie beside each other, each with some tables more than a power of fanIn and a part of one.
+		const runs, keys = 2*fanIn - 1, fanIn*fanIn*fewNewest + 5*fewNewest + fewNewest/2
+		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x := &Index{dir: d.dir, newestKeys: fewNewest}
+		if err := x.setHash(d.config); err != nil {
+			t.Fatal(err)
+		}
+		for i := range runs {
+			table := newTable(d.last+1, keys, 0)
+			for range keys {
+				d.last++
+				e := event{"t", fmt.Sprint(d.last), 0}
+				d.events = append(d.events, stored{d.last, e})
+				k := appendKey(nil, e.topic, e.id)
+				table.add(x.hash(k), k, d.last, 0)
+			}
+			table.last = d.last
+			r, err := x.writeTable(table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.runs = append(d.runs, r.Run)
+			if err := r.file.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if path := filepath.Join(d.dir, r.File); spoilt(i) {
+				text, err := os.ReadFile(path)
+				if err == nil {
+					err = os.WriteFile(path, append(text[:len(text)-len(runMagic)], runName+"2"...), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		x, err := d.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		batch := make([]event, fewNewest)
+		for range 20 * fanIn {
+			for i := range batch {
+				batch[i] = event{"t", fmt.Sprint(d.last + 1 + int64(i)), 0}
+			}
+			if _, err := d.apply(x, batch); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(mergeIdle)
+			synctest.Wait()
+		}
+		of := map[int]int{}
+		for _, r := range x.runs {
+			if level := x.level(r); !r.merging {
+				of[level]++
+			}
+		}
+		for level, n := range of {
+			if n > 2*fanIn {
+				t.Errorf("%d runs of level %d, want %d at most", n, level, 2*fanIn)
+			}
+		}
+		t.Logf("runs by level: %v", of)
+		for from := 0; from < len(d.events); from += 1000 {
+			batch = batch[:0]
+			for _, e := range d.events[from:min(from+1000, len(d.events))] {
+				batch = append(batch, e.event)
+			}
+			first := d.last
+			x.Begin(first + 1)
+			for _, e := range batch {
+				x.Add(e.topic, e.id, e.content)
+			}
+			seqs, err := x.Decide()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, seq := range seqs {
+				if want := d.events[from+i].seq; seq != want {
+					t.Fatalf("key %d: seq %d, want %d", from+i, seq, want)
+				}
+			}
 		}
 	})
 }

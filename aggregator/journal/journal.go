@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/disk"
 )
 
 const (
@@ -91,7 +92,7 @@ type Journal struct {
 // Open opens the journal in dir, creating it if need be, and returns the frames
 // from position committed on, which the store has yet to apply.
 func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MakeDir(dir); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
 	j := &Journal{dir: dir, closing: make(chan struct{}), most: SegmentBytes, keep: spareSegments, segments: map[uint64]*segment{}}
@@ -136,7 +137,11 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	crash.Here(crash.JournalCut)
 	// The cut, and frames that were written when the process died but not yet
 	// synced, become durable before anything builds on them.
-	return j, backlog, truncate(j.current.file, end)
+	if err := j.current.file.Truncate(end); err != nil {
+		return nil, nil, err
+	}
+	crash.Here(crash.JournalShort)
+	return j, backlog, disk.Sync(j.current.file)
 }
 
 func (j *Journal) list() ([]uint64, error) {
@@ -219,13 +224,6 @@ func (j *Journal) Repair() error {
 	}
 	j.broken = false
 	return nil
-}
-
-func truncate(f *os.File, size int64) error {
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return fsync(f)
 }
 
 // Read returns the body of a frame that Append or Open has returned and Release has

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/crash"
+	"sekali/aggregator/disk"
 )
 
 const (
@@ -115,14 +116,14 @@ func (j *Journal) begin(number uint64, previousEnd int64) error {
 	crash.Here(crash.JournalBegin)
 	_, err := next.file.WriteAt(header, 0)
 	if err == nil {
-		err = fsync(next.file)
+		err = disk.Sync(next.file)
 	}
 	// Until it has its new name a spare is a segment that the store has applied: a crash leaves nothing that counts.
 	if err == nil && spare != nil {
 		err = os.Rename(j.path(spare.number), j.path(number))
 	}
 	if err == nil {
-		err = syncDir(j.dir)
+		err = disk.SyncDir(j.dir)
 	}
 	if err != nil {
 		err = errors.Join(err, next.file.Close(), remove(j.path(number)))
@@ -221,22 +222,6 @@ func remove(name string) error {
 		return err
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fsync(d), d.Close())
-}
-
-// fsync makes f durable with all that is known of it.
-func fsync(f *os.File) error {
-	if crash.NoSync {
-		return nil
-	}
-	return f.Sync()
 }
 
 // fdatasync makes what was written to f durable.

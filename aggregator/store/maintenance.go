@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"sekali/aggregator/dedup"
+	"sekali/aggregator/disk"
 )
 
 // openReadOnly opens the database in dir as it is; an aggregator may be running on it.
@@ -50,7 +51,7 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 	if f, err = os.Open(to); err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(f.Sync(), f.Close(), disk.SyncDir(filepath.Dir(to)))
 }
 
 // check is a query that counts what must not be.
