@@ -55,10 +55,13 @@ lint: ## gofmt, go vet, staticcheck, and the modules' checksums
 
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
 MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)
-bench-micro: ## the parts alone, for benchstat, about 10 minutes: make -s bench-micro > new.txt [COUNT=6]
+bench-micro: ## the parts alone, for benchstat, about 15 minutes: make -s bench-micro > new.txt [COUNT=6]
 	$(MICRO) -bench . ./aggregator/event ./aggregator/journal
 	$(MICRO) -bench Decide -benchtime 20x ./aggregator/dedup
 	$(MICRO) -bench 'Apply/dedup/layout/batch=(5000|50000)$$' -benchtime 20x ./aggregator/store
+	$(MICRO) -bench Topics -benchtime 10x ./aggregator/store
+	$(MICRO) -bench 'Events|Backup' -benchtime 3x ./aggregator/store
+	$(MICRO) -bench Expire -benchtime 30x ./aggregator/store
 	$(MICRO) -bench Pipeline -benchtime 10x ./aggregator/pipeline
 
 # VictoriaLogs is built as its own module wants it, with cgo if there is a C compiler.

@@ -52,6 +52,7 @@ type histograms struct {
 	Processing  [][2]int64 `json:"processing_latency_us"`
 	Commit      [][2]int64 `json:"commit_us"`
 	JournalSync [][2]int64 `json:"journal_sync_us"`
+	RunsHeld    [][2]int64 `json:"runs_held_us"`
 	BatchEvents [][2]int64 `json:"batch_events"`
 }
 
@@ -87,7 +88,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	s.Store.DatabaseBytes, s.Store.WALBytes = a.store.Sizes()
 	if values["histograms"] == "true" {
 		t := a.pipeline.Timings
-		s.Histograms = &histograms{t.Processing.Buckets(), t.Commit.Buckets(), t.JournalSync.Buckets(), t.BatchEvents.Buckets()}
+		s.Histograms = &histograms{t.Processing.Buckets(), t.Commit.Buckets(), t.JournalSync.Buckets(), t.RunsHeld.Buckets(), t.BatchEvents.Buckets()}
 	}
 	a.answer(ctx, fasthttp.StatusOK, s, 0)
 }

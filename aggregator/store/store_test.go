@@ -331,44 +331,87 @@ func TestOlderSchemasAreTakenForward(t *testing.T) {
 // random ids, one in five a repeat from the whole history. Give it a count of
 // batches (-benchtime 100x): the cost grows with the store.
 func BenchmarkApply(b *testing.B) {
-	const checkpointPages = 32_000 // as the writer has it under load
 	for _, design := range designs {
 		for _, size := range []int{500, 5000, 20000, 50000} {
 			b.Run(fmt.Sprintf("dedup=%s/layout=%s/batch=%d", design.Dedup, design.Layout, size), func(b *testing.B) {
-				s, state, err := Open(b.TempDir(), design)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer s.Close()
-				apply := NewApplier(s)
-				rows := make([]Row, size)
-				var originals uint64
-				for range b.N {
-					b.StopTimer()
-					originals = fill(rows, originals)
-					b.StartTimer()
-					out, err := apply.Apply(state, Batch{Rows: rows})
-					if err != nil {
-						b.Fatal(err)
-					}
-					state = out.State
-					if wal, err := s.WAL(); err != nil {
-						b.Fatal(err)
-					} else if wal.Pages > checkpointPages {
-						if _, err := s.Checkpoint(); err != nil {
-							b.Fatal(err)
-						}
-					}
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
-				b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
+				stock(b, design, 0, 10).applyBatches(b, size)
 			})
 		}
 	}
 }
 
+// BenchmarkTopics stores batches of 50 000 beside 300 000 stored events, all of so many topics in no order.
+func BenchmarkTopics(b *testing.B) {
+	for _, topics := range []uint64{10, 1000, 100_000} {
+		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) {
+			stock(b, Design{DedupRuns, LayoutBlocks}, 300_000, topics).applyBatches(b, 50_000)
+		})
+	}
+}
+
+// stocked is a store with events of the performance model.
+type stocked struct {
+	*Store
+	dir       string
+	state     State
+	apply     *Applier
+	originals uint64 // stored
+	topics    uint64
+}
+
+// stock makes a store with at least so many events of so many topics. It is closed at the end of the benchmark, and the time of all this
+// does not count.
+func stock(b *testing.B, design Design, events, topics uint64) *stocked {
+	s := &stocked{dir: b.TempDir(), topics: topics}
+	var err error
+	if s.Store, s.state, err = Open(s.dir, design); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	s.apply = NewApplier(s.Store)
+	for rows := make([]Row, 10_000); s.originals < events; {
+		s.applyBatch(b, rows)
+	}
+	b.ResetTimer()
+	return s
+}
+
+// applyBatches stores b.N batches.
+func (s *stocked) applyBatches(b *testing.B, size int) {
+	rows := make([]Row, size)
+	for range b.N {
+		s.applyBatch(b, rows)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*size), "ns/event")
+	b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
+}
+
+// applyBatch stores the next events of the stream, of which rows are the buffer; the time to make them does not count.
+func (s *stocked) applyBatch(b *testing.B, rows []Row) {
+	const checkpointPages = 32_000 // as the writer has it under load
+	b.StopTimer()
+	s.originals = fill(rows, s.originals, s.topics)
+	b.StartTimer()
+	out, err := s.apply.Apply(s.state, Batch{Rows: rows})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.state = out.State
+	if wal, err := s.WAL(); err != nil {
+		b.Fatal(err)
+	} else if wal.Pages > checkpointPages {
+		if _, err := s.Checkpoint(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // fill makes rows of the stream whose first originals are stored.
-func fill(rows []Row, originals uint64) uint64 {
+func fill(rows []Row, originals, topics uint64) uint64 {
 	random := rand.New(rand.NewPCG(originals, 2))
 	for i := range rows {
 		original := originals
@@ -379,8 +422,8 @@ func fill(rows []Row, originals uint64) uint64 {
 		}
 		r := rand.New(rand.NewPCG(original, 7))
 		rows[i] = Row{Event: event.Event{
-			Topic:     fmt.Sprint("topic-", original%10),
 			ID:        fmt.Sprintf("%08x-%04x-4%03x-9%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48)),
+			Topic:     fmt.Sprint("topic-", r.Uint64N(topics)),
 			Timestamp: "2026-11-23T06:41:10.123456Z",
 			Source:    "host-7",
 			Payload:   fmt.Sprintf(`{"level":"info","msg":"%0126d"}`, original),

@@ -160,7 +160,7 @@ func pageTables(g *group) []pageTable {
 		rows []row
 	}{
 		{"Throughput and queue", slices.Concat(throughputRows, queueRows, deduplicationRows, faultRows)},
-		{"Latency", slices.Concat(processingRows, serviceRows, responseRows)},
+		{"Latency", slices.Concat(processingRows, heldRows, serviceRows, responseRows)},
 		{"Requests", requestRows},
 		{"Cost", slices.Concat(costRows, generatorRows)},
 	} {

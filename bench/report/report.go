@@ -249,6 +249,9 @@ func (s *scenario) table() string {
 	if s.Name == steady {
 		own = syncRows
 	}
+	if s.Name == growthScenario {
+		own = heldRows
+	}
 	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
 		requestRows, faultRows, generatorRows)
 }

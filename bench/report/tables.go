@@ -52,6 +52,12 @@ var (
 	processingRows = distributionRows("processing latency", func(s result.Summary) result.Percentiles { return s.ProcessingLatencyMS })
 )
 
+// heldRows are what commits waited for the runs of keys, which is to be 50 ms at most.
+var heldRows = []row{
+	figureRow("a commit's wait for the runs of keys p99, ms", func(s result.Summary) *float64 { return s.RunsHeldMS.P99 }),
+	figureRow("a commit's wait for the runs of keys max, ms (target: 50 at most)", func(s result.Summary) *float64 { return s.RunsHeldMS.Max }),
+}
+
 // steady is the scenario whose waits stand beside what the disk itself takes.
 const steady = "steady"
 
@@ -85,6 +91,7 @@ var queueRows = []row{
 	numberRow("queue depth max, events", func(s result.Summary) float64 { return float64(s.QueueDepthMax) }),
 	numberRow("queue depth mean, events", func(s result.Summary) float64 { return s.QueueDepthMean }),
 	numberRow("drained after the last answer, s", func(s result.Summary) float64 { return s.DrainS }),
+	figureRow("longest time without a commit while events waited, ms (to within a sample of 0.1 s)", func(s result.Summary) *float64 { return s.CommitGapMSMax }),
 }
 
 var requestRows = []row{

@@ -20,5 +20,6 @@ type Snapshot struct {
 	ProcessingLatencyUS [][2]int64 `json:"processing_latency_us"` // accepted → committed, one count an event
 	CommitUS            [][2]int64 `json:"commit_us"`
 	JournalSyncUS       [][2]int64 `json:"journal_sync_us"`
+	RunsHeldUS          [][2]int64 `json:"runs_held_us,omitempty"` // what a transaction waited for the runs' worker; none: earlier aggregators do not say
 	BatchEvents         [][2]int64 `json:"batch_events"`
 }

@@ -27,6 +27,9 @@ var Metrics = slices.Concat(
 	},
 	distribution("processing_latency_ms", Lower, func(s Summary) Percentiles { return s.ProcessingLatencyMS }),
 	[]Metric{
+		{"runs_held_ms_p99", Lower, func(s Summary) *float64 { return s.RunsHeldMS.P99 }},
+		{"runs_held_ms_max", Lower, func(s Summary) *float64 { return s.RunsHeldMS.Max }},
+		{"commit_gap_ms_max", Lower, func(s Summary) *float64 { return s.CommitGapMSMax }},
 		{"deduplication_rate", Neither, func(s Summary) *float64 { return s.DeduplicationRate }},
 		number("queue_depth_max", Lower, func(s Summary) float64 { return float64(s.QueueDepthMax) }),
 		number("queue_depth_mean", Lower, func(s Summary) float64 { return s.QueueDepthMean }),

@@ -41,6 +41,7 @@ func (r *Raw) Summarize() (Summary, error) {
 	s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), w.answeredNS-w.startNS)
 	s.ThroughputProcessedPerS = perSecond(r.processed(s, w), w.endNS-w.startNS)
 	r.queue(&s, w)
+	r.commitGap(&s, w)
 	r.little(&s)
 	r.costs(&s, w)
 	r.ceiling(&s)
@@ -81,7 +82,7 @@ func (r *Raw) countRequests(s *Summary) {
 
 // times fills the distributions.
 func (r *Raw) times(s *Summary) error {
-	service, response, lag, processing := newHistogram(), newHistogram(), newHistogram(), newHistogram()
+	service, response, lag, processing, held := newHistogram(), newHistogram(), newHistogram(), newHistogram(), newHistogram()
 	for _, q := range r.measured() {
 		if q.attempts > 0 {
 			// Sent before it was due is on time.
@@ -96,6 +97,7 @@ func (r *Raw) times(s *Summary) error {
 	var commits int64
 	for _, w := range r.Histograms.Windows {
 		processing.addWindow(w.Start.ProcessingLatencyUS, w.End.ProcessingLatencyUS)
+		held.addWindow(w.Start.RunsHeldUS, w.End.RunsHeldUS)
 		commits += counted(w.End.CommitUS) - counted(w.Start.CommitUS)
 	}
 	for _, d := range []struct {
@@ -108,6 +110,7 @@ func (r *Raw) times(s *Summary) error {
 		{"response time", response, response.counts.TotalCount(), &s.ResponseTimeMS},
 		{"generator lag", lag, lag.counts.TotalCount(), &s.GeneratorLagMS},
 		{"processing latency", processing, min(commits, processing.counts.TotalCount()), &s.ProcessingLatencyMS},
+		{"wait for the runs", held, held.counts.TotalCount(), &s.RunsHeldMS},
 	} {
 		var err error
 		if *d.to, err = d.from.milliseconds(d.samples); err != nil {
@@ -219,6 +222,31 @@ func (r *Raw) queue(s *Summary, w window) {
 	}
 	if w.endNS > w.startNS {
 		s.QueueDepthMean = round(depth.area(w.startNS, w.endNS) / float64(w.endNS-w.startNS))
+	}
+}
+
+// commitGap finds the longest stretch of samples in which events waited and none was committed, up to the sample that shows the next commit.
+func (r *Raw) commitGap(s *Summary, w window) {
+	if r.Run.Fault != nil {
+		return // time without a process is not the writer's
+	}
+	answered := r.answered()
+	from, longest := -1, int64(0) // from: where the stretch begins; -1: not in one
+	for i, sample := range answered {
+		if from >= 0 && sample.Committed() != answered[from].Committed() {
+			if i > from+1 {
+				longest = max(longest, sample.AnsweredNS-answered[from].AnsweredNS)
+			}
+			from = -1
+		}
+		if sample.QueueDepth == 0 || sample.TNS < w.startNS || sample.TNS > w.endNS {
+			from = -1
+		} else if from < 0 {
+			from = i
+		}
+	}
+	if longest > 0 {
+		s.CommitGapMSMax = figure(float64(longest) / 1e6)
 	}
 }
 

@@ -100,6 +100,62 @@ func TestProcessedIsWithoutWhatAKillTook(t *testing.T) {
 	}
 }
 
+// What a commit waits for the runs is a figure where the aggregator says it; elsewhere there is none, not 0.
+func TestRunsHeld(t *testing.T) {
+	dir := write(t, steady)
+	if s := summarize(t, dir); s.RunsHeldMS != (result.Percentiles{}) {
+		t.Errorf("not said, and %+v", s.RunsHeldMS)
+	}
+	if text := folder(t, dir)[result.RunFile]; bytes.Contains(text, []byte("runs_held")) {
+		t.Error("run.json has it")
+	}
+	raw, err := result.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &raw.Histograms.Windows[0]
+	w.Start.RunsHeldUS, w.End.RunsHeldUS = [][2]int64{{90_000, 1}}, [][2]int64{{1, 1900}, {20_000, 100}, {40_000, 10}, {90_000, 1}}
+	if err := result.WriteHistograms(dir, raw.Histograms); err != nil {
+		t.Fatal(err)
+	}
+	s := summarize(t, dir)
+	if s.RunsHeldMS.Count != 2010 || s.RunsHeldMS.P99 == nil || s.RunsHeldMS.P999 != nil {
+		t.Fatalf("%+v", s.RunsHeldMS)
+	}
+	within(t, "p99", *s.RunsHeldMS.P99, 20, 0.001)
+	within(t, "max", *s.RunsHeldMS.Max, 40, 0.001)
+}
+
+func TestCommitGap(t *testing.T) {
+	dir := write(t, burst)
+	if s := summarize(t, dir); s.CommitGapMSMax != nil {
+		t.Errorf("each sample shows a commit, and %v ms without one", *s.CommitGapMSMax)
+	}
+	// The writer stops from 2.0 to 2.6 s; where nothing waits it may stop for longer.
+	var stopped, idle *result.Sample
+	rewrite(t, dir, func(s *result.Sample) {
+		if s.TNS >= 2e9 && s.TNS < 2.6e9 {
+			if stopped == nil {
+				stopped = &result.Sample{UniqueProcessed: s.UniqueProcessed, DuplicateDropped: s.DuplicateDropped}
+			}
+			s.UniqueProcessed, s.DuplicateDropped = stopped.UniqueProcessed, stopped.DuplicateDropped
+		}
+		if s.TNS >= 1e9 && s.TNS < 1.9e9 {
+			if idle == nil {
+				idle = &result.Sample{UniqueProcessed: s.UniqueProcessed, DuplicateDropped: s.DuplicateDropped}
+			}
+			s.UniqueProcessed, s.DuplicateDropped, s.QueueDepth = idle.UniqueProcessed, idle.DuplicateDropped, 0
+		}
+	})
+	if s := summarize(t, dir); s.CommitGapMSMax == nil || *s.CommitGapMSMax < 500 || *s.CommitGapMSMax > 800 {
+		t.Errorf("the writer stopped for 600 ms, the summary says %v", s.CommitGapMSMax)
+	}
+	rewriteRun(t, dir, func(r *result.Run) { r.Fault = &result.FaultTimes{Kind: "sigkill", AtNS: 2e9} })
+	if s := summarize(t, dir); s.CommitGapMSMax != nil {
+		t.Errorf("a process that was killed commits nothing, and %v ms are said", *s.CommitGapMSMax)
+	}
+}
+
 // A disk fault ends no process, and may not even make the aggregator say that it is not ready.
 func TestFaultThatIsNotSeen(t *testing.T) {
 	dir := write(t, burst)

@@ -25,6 +25,12 @@ type Summary struct {
 	ResponseTimeMS      Percentiles `json:"response_time_ms"`      // planned → acknowledged, waiting and retries included
 	ProcessingLatencyMS Percentiles `json:"processing_latency_ms"` // accepted → committed, by the aggregator
 
+	// RunsHeldMS is what a transaction waited for the worker that writes and merges the runs of keys. Absent: the aggregator does not say.
+	RunsHeldMS Percentiles `json:"runs_held_ms,omitzero"`
+	// CommitGapMSMax is the longest time without a commit while events waited, in the window, to within one sample of the trace. Absent: no two
+	// samples in turn saw events wait and none committed in between, or a fault was injected.
+	CommitGapMSMax *float64 `json:"commit_gap_ms_max,omitempty"`
+
 	QueueDepthMax  uint64  `json:"queue_depth_max"`  // events, in the window
 	QueueDepthMean float64 `json:"queue_depth_mean"` // over time, in the window
 	DrainS         float64 `json:"drain_s"`          // last answer of the measured phases → end of the window

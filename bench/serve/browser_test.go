@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -163,13 +165,18 @@ const linesDrawn = `(() => { ` + pixelsOf + `
 
 func canvases(t *testing.T, tab context.Context) []drawn {
 	t.Helper()
-	// uPlot draws in a microtask; two frames later it has.
+	twoFrames(t, tab)
+	return evaluate[[]drawn](t, tab, lookAtCanvases)
+}
+
+// twoFrames waits for what uPlot does in a microtask or in the next frame.
+func twoFrames(t *testing.T, tab context.Context) {
+	t.Helper()
 	_, err := chromedp.Run(tab, chromedp.Evaluate[bool](`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`,
 		chromedp.EvalAwaitPromise))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return evaluate[[]drawn](t, tab, lookAtCanvases)
 }
 
 // TestReportInChromium opens report.html as the file that it is, and through this server.
@@ -215,6 +222,68 @@ func TestReportInChromium(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDragZoomsInChromium: what is dragged over becomes the whole width of every chart, and a double click shows the whole run again.
+func TestDragZoomsInChromium(t *testing.T) {
+	chrome := chromiumtest.Start(t)
+	file := "file://" + filepath.ToSlash(filepath.Join(newHandler(t, results(t)).dir, killed, "report.html"))
+	tab, _ := open(t, chrome, views[0], file, func(other string) bool { return other != file })
+	whole := canvases(t, tab)
+	begin, from, to, end := secondsAt(t, tab, 0.01), secondsAt(t, tab, 0.4), secondsAt(t, tab, 0.7), secondsAt(t, tab, 0.99)
+	if begin >= from || from >= to || to >= end {
+		t.Fatalf("the whole shows %v, %v, %v and %v s from left to right", begin, from, to, end)
+	}
+	x0, y := overChart(t, tab, 0.4)
+	x1, _ := overChart(t, tab, 0.7)
+	if err := chromedp.Do(tab, chromedp.MouseEvent(chromedp.MouseMoved, x0, y), chromedp.MouseEvent(chromedp.MousePressed, x0, y, chromedp.ButtonLeft),
+		chromedp.MouseEvent(chromedp.MouseMoved, x1, y, chromedp.ButtonLeft), chromedp.MouseEvent(chromedp.MouseReleased, x1, y, chromedp.ButtonLeft)); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range canvases(t, tab) {
+		if c.Hash == whole[i].Hash {
+			t.Errorf("dragging did nothing to chart %d", i)
+		}
+	}
+	// The legend shows the nearest sample, of which there are about ten a second.
+	if left, right := secondsAt(t, tab, 0.01), secondsAt(t, tab, 0.99); math.Abs(left-from) > 0.3 || math.Abs(right-to) > 0.3 {
+		t.Errorf("dragged from %v to %v s, and the chart shows %v to %v s", from, to, left, right)
+	}
+	if err := chromedp.Do(tab, chromedp.MouseClickXY(x0, y, chromedp.ClickCount(2))); err != nil {
+		t.Fatal(err)
+	}
+	twoFrames(t, tab)
+	if left, right := secondsAt(t, tab, 0.01), secondsAt(t, tab, 0.99); left != begin || right != end {
+		t.Errorf("after a double click the chart shows %v to %v s, the whole is %v to %v s", left, right, begin, end)
+	}
+}
+
+// overChart is a point of the screen in the middle of the first chart's height, at that share of its width.
+func overChart(t *testing.T, tab context.Context, share float64) (x, y float64) {
+	t.Helper()
+	box := evaluate[[]float64](t, tab, `(() => {
+		const over = document.querySelector(".u-over");
+		over.scrollIntoView({ block: "center" });
+		const box = over.getBoundingClientRect();
+		return [box.left, box.top, box.width, box.height];
+	})()`)
+	return box[0] + share*box[2], box[1] + box[3]/2
+}
+
+// secondsAt moves the mouse there and returns the time that the legend shows.
+func secondsAt(t *testing.T, tab context.Context, share float64) float64 {
+	t.Helper()
+	x, y := overChart(t, tab, share)
+	if err := chromedp.Do(tab, chromedp.MouseEvent(chromedp.MouseMoved, x, y)); err != nil {
+		t.Fatal(err)
+	}
+	twoFrames(t, tab)
+	text := evaluate[string](t, tab, `document.querySelector(".u-legend .u-value").textContent`)
+	seconds, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatalf("the legend shows %q: %v", text, err)
+	}
+	return seconds
 }
 
 // namesWritten draws the charts once more and returns the box of each phase's and fault's name: its canvas, left, top, right and bottom.
