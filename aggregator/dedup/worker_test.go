@@ -294,16 +294,11 @@ func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 		}
 		t.Logf("runs by level: %v", of)
 		for from := 0; from < len(d.events); from += 1000 {
-			batch = batch[:0]
+			asked := x.NewBatch()
 			for _, e := range d.events[from:min(from+1000, len(d.events))] {
-				batch = append(batch, e.event)
+				asked.Add(e.topic, e.id, e.content)
 			}
-			first := d.last
-			x.Begin(first + 1)
-			for _, e := range batch {
-				x.Add(e.topic, e.id, e.content)
-			}
-			seqs, err := x.Decide()
+			seqs, err := x.Decide(asked, d.last+1)
 			if err != nil {
 				t.Fatal(err)
 			}

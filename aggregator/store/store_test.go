@@ -188,7 +188,7 @@ func TestCheckpointBeside(t *testing.T) {
 		state = out.State
 	}
 	var wal WAL
-	for round := range 5 {
+	for range 5 {
 		commit()
 		copied := make(chan error)
 		go func() { copied <- s.CheckpointBeside() }()
@@ -198,9 +198,10 @@ func TestCheckpointBeside(t *testing.T) {
 		if err := <-copied; err != nil {
 			t.Fatal(err)
 		}
-		if wal, err = s.WAL(); err != nil || wal.Copied == 0 {
-			t.Fatalf("round %d: %+v, %v: nothing was copied", round, wal, err)
-		}
+	}
+	// Of one round nothing may be copied: a transaction that begins together with the copy may keep what is older than it needs.
+	if wal, err = s.WAL(); err != nil || wal.Copied == 0 {
+		t.Fatalf("%+v, %v: nothing was copied", wal, err)
 	}
 	long := wal.Pages
 	if wal, err = s.Checkpoint(); err != nil || wal.Copied != wal.Pages {
