@@ -164,10 +164,17 @@ const overloadFactor = 5
 // TestFaultOverload sends far more than a slow writer lets in.
 func TestFaultOverload(t *testing.T) {
 	f := result.Fault{Fault: fmt.Sprint("overload, at least ", overloadFactor, " x"), Promise: result.NothingLost, Times: 1}
+	program, err := crashBinary() // with one event a transaction it copies the WAL behind each, so that it is slow on any disk
+	if err != nil {
+		t.Fatal(err)
+	}
 	data := dataFolder(t)
 	p := newPool(data)
 	p.publishers = 64
-	a := start(t, data, "-queue-events=500", "-backlog-bytes=200000", oneByOne)
+	a, err := startWith(t, program, nil, data, "-queue-events=500", "-backlog-bytes=200000", oneByOne)
+	if err != nil {
+		t.Fatal(err)
+	}
 	underLoad(t, a, p, func() { time.Sleep(long(time.Second, 10*time.Second)) })
 	accepted := 0
 	for _, answers := range p.acknowledged {
