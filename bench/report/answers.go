@@ -144,11 +144,21 @@ func processedMS(s result.Summary) *float64 {
 	return &ms
 }
 
-// Runs links the group's result folders, under their own names.
+// Runs links the group's result folders, under their own names; more than two that follow each other by the folder they are in.
 func (g *group) Runs() string {
 	var links []string
-	for _, r := range g.Repeats {
-		links = append(links, fmt.Sprintf("[%s](%s/)", path.Base(r.Path), r.Path))
+	for from := 0; from < len(g.Repeats); {
+		first, to := g.Repeats[from], from+1
+		for to < len(g.Repeats) && path.Dir(g.Repeats[to].Path) == path.Dir(first.Path) && g.Repeats[to].Run.Scenario.Repeat == g.Repeats[to-1].Run.Scenario.Repeat+1 {
+			to++
+		}
+		if to > from+2 {
+			links = append(links, fmt.Sprintf("[%s to %d](%s/)", path.Base(first.Path), g.Repeats[to-1].Run.Scenario.Repeat, path.Dir(first.Path)))
+		} else {
+			to = from + 1
+			links = append(links, fmt.Sprintf("[%s](%s/)", path.Base(first.Path), first.Path))
+		}
+		from = to
 	}
 	return strings.Join(links, ", ")
 }
