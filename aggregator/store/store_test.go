@@ -138,21 +138,28 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 	if state.UniqueProcessed != int64(len(model)) || state.UniqueProcessed+state.DuplicateDropped != received {
 		t.Fatalf("%+v; %d unique of %d received", state, len(model), received)
 	}
-	rows, err := s.Pool.Query("SELECT e.topic, e.event_id, e.payload, e.seq, d.seq FROM events e JOIN dedup_store d USING (topic, event_id)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	n := 0
-	for ; rows.Next(); n++ {
-		var key [2]string
-		var got stored
-		var dedupSeq int64
-		if err := rows.Scan(&key[0], &key[1], &got.payload, &got.seq, &dedupSeq); err != nil {
+	// One after the other: a join of the two views would read each block once an event.
+	for _, sql := range []string{"SELECT topic, event_id, seq, payload FROM events", "SELECT topic, event_id, seq, NULL FROM dedup_store"} {
+		rows, err := s.Pool.Query(sql)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if want := model[key]; got != want || dedupSeq != got.seq {
-			t.Fatalf("%v: %+v (dedup_store says %d), want %+v", key, got, dedupSeq, want)
+		defer rows.Close()
+		seen := map[[2]string]bool{}
+		for n := 0; rows.Next(); n++ {
+			var key [2]string
+			var seq int64
+			var payload *string
+			if err := rows.Scan(&key[0], &key[1], &seq, &payload); err != nil {
+				t.Fatal(err)
+			}
+			if want := model[key]; seq != want.seq || payload != nil && *payload != want.payload || seen[key] {
+				t.Fatalf("%s: row %d is %v, seq %d, want %+v, once", sql, n, key, seq, want)
+			}
+			seen[key] = true
+		}
+		if err := rows.Err(); err != nil || len(seen) != len(model) {
+			t.Fatalf("%s: %d rows, want %d, %v", sql, len(seen), len(model), err)
 		}
 	}
 	topics, err := s.Topics(context.Background(), 10)
@@ -163,8 +170,8 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 	for _, topic := range topics {
 		sum += topic.Events
 	}
-	if n != len(model) || sum != int64(n) {
-		t.Fatalf("%d rows, %d by topic, want %d", n, sum, len(model))
+	if sum != int64(len(model)) {
+		t.Fatalf("%d by topic, want %d", sum, len(model))
 	}
 	return merged
 }
@@ -192,7 +199,7 @@ func TestCheckpointBeside(t *testing.T) {
 		commit()
 		copied := make(chan error)
 		go func() { copied <- s.CheckpointBeside() }()
-		for range 20 {
+		for range 8 {
 			commit()
 		}
 		if err := <-copied; err != nil {
