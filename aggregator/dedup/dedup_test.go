@@ -2,6 +2,7 @@ package dedup
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -85,6 +86,9 @@ func (d *database) apply(x *Index, batch []event) ([]int64, error) {
 	x.Committed(isNew, d.last, changes)
 	return slices.Clone(seqs), nil
 }
+
+// Half as many histories as usual, for each opens folders and syncs: with the race detector they took most of the package's minute. -rapid.checks has the last word.
+func init() { _ = flag.Set("rapid.checks", "50") }
 
 // TestIndexAgainstAMap applies random batches with a hash that collides all the time, so that keys and not hashes must decide; between
 // them the index is closed, as a crash would leave it, or loses or finds damaged what it had written.

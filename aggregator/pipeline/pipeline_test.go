@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -142,6 +143,9 @@ func (r *rig) drain() Counters {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// Half as many histories as usual, for each opens folders and syncs: with the race detector they took most of the package's minute. -rapid.checks has the last word.
+func init() { _ = flag.Set("rapid.checks", "50") }
 
 // TestPipelineAgainstAMap publishes at random levels, repeats, stops and abandons, and
 // compares what is stored with a map: the first accepted payload, once.
