@@ -302,7 +302,7 @@ func TestBacklogIsReplayed(t *testing.T) {
 
 // TestABatchIsBoundedInBytes lets large requests wait: the writer does not read them all at one time.
 func TestABatchIsBoundedInBytes(t *testing.T) {
-	const requests, size = 12, batchBytes / 4
+	const requests, size = 12, BatchBytes / 4
 	cfg := roomy
 	cfg.QueueEvents, cfg.QueueBytes, cfg.BacklogBytes, cfg.BatchEvents = 1000, 1<<30, 1<<30, 1000
 	r := newRig(t, cfg)
@@ -319,7 +319,7 @@ func TestABatchIsBoundedInBytes(t *testing.T) {
 		}
 	}
 	r.run()
-	if c := r.drain(); c.UniqueProcessed != requests || c.Commits < requests*size/batchBytes {
+	if c := r.drain(); c.UniqueProcessed != requests || c.Commits < requests*size/BatchBytes {
 		t.Errorf("%d events of %d bytes in %d commits", c.UniqueProcessed, size, c.Commits)
 	}
 	r.stop()

@@ -59,9 +59,9 @@ func newWriter(p *Pipeline) *writer {
 	return &writer{Pipeline: p, batch: &batch{Batch: p.store.NewBatch()}, next: &batch{Batch: p.store.NewBatch()}}
 }
 
-// batchBytes ends a batch of large events, so that what it takes of the memory does not depend on what waits: a batch of 50 000 usual events has
+// BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on what waits: a batch of 50 000 usual events has
 // 12 MB. One item is taken whatever it has.
-const batchBytes = 32 << 20
+const BatchBytes = 32 << 20
 
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
 // until ctx ends. It returns an error when the store's disk has failed for good.
@@ -177,7 +177,7 @@ func (w *writer) prepared() (err error) {
 	return err
 }
 
-// choose says what b applies, behind the parts that are being applied: whole items in order up to batchBytes, and the
+// choose says what b applies, behind the parts that are being applied: whole items in order up to BatchBytes, and the
 // beginning of one that has too many events. A request at the store level is never cut,
 // since one transaction has to answer it. It returns whether more would not have fit.
 func (w *writer) choose(b *batch, behind []part) (full bool) {
@@ -195,7 +195,7 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 	}
 	room, bytes := w.cfg.BatchEvents, int64(0)
 	for _, i := range waiting {
-		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > batchBytes && len(b.parts) > 0 {
+		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
 			return true
 		}
 		to := i.events
@@ -299,7 +299,7 @@ func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
 // recycle ends the batch: nothing points any more into what it was read from. An idle writer holds no row of it.
 func (b *batch) recycle() {
 	clear(b.Rows)
-	if cap(b.frames) > batchBytes {
+	if cap(b.frames) > BatchBytes {
 		b.frames = nil
 	}
 	for _, part := range b.parts {
