@@ -14,7 +14,7 @@ import (
 )
 
 // Config is the aggregator's configuration; DefaultConfig has the defaults, and
-// README.md the meaning of each.
+// docs/reference/flags.md the meaning of each.
 type Config struct {
 	Listen, Admin     string // Admin "" turns the admin listener off
 	Data              string

@@ -14,7 +14,7 @@ import (
 // A run's file: blocks of entries, then the index (the filter's words, the first hash of each block), then the trailer.
 // A block is a checksum over the rest of it, the number of its entries, the entries, zeros.
 const (
-	blockBytes   = 2048 // a repeat reads one whole; see ARCHITECTURE.md
+	blockBytes   = 2048 // a repeat reads one whole; see docs/design/decisions/06-sorted-runs.md
 	blockHeader  = 4 + 2
 	trailerBytes = 8*6 + 4 + len(runMagic)
 	runMagic     = runName + "3"

@@ -11,7 +11,7 @@ import (
 )
 
 // The WAL lengths at which copying it into the database begins: 256 MB while more waits than calmEvents, since a page that
-// many batches rewrite is copied once, and the database synced once; else 4 MB, since the journal's syncs wait behind a copy. ARCHITECTURE.md
+// many batches rewrite is copied once, and the database synced once; else 4 MB, since the journal's syncs wait behind a copy. docs/design/decisions/10-large-transactions.md
 // has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
 const (
 	checkpointPages     = 32_000 / crash.Smaller

@@ -1,4 +1,4 @@
-// Command aggregator runs the log aggregator; README.md describes its flags.
+// Command aggregator runs the log aggregator; docs/reference/flags.md describes its flags.
 package main
 
 import (

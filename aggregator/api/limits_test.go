@@ -15,7 +15,7 @@ import (
 	"sekali/aggregator/pipeline"
 )
 
-// written is how README.md writes a limit.
+// written is how docs/reference/limits.md writes a limit.
 func written(limit any) string {
 	switch l := limit.(type) {
 	case api.Bytes:
@@ -41,13 +41,13 @@ func written(limit any) string {
 	return fmt.Sprint(limit)
 }
 
-// TestReadmeLimits: the table of limits has the code's values, every one of them and no other.
-func TestReadmeLimits(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+// TestDocumentedLimits: the table of limits has the code's values, every one of them and no other.
+func TestDocumentedLimits(t *testing.T) {
+	limits, err := os.ReadFile("../../docs/reference/limits.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(readme), "| limit | is | beyond it |\n|---|---|---|\n")
+	_, table, _ := strings.Cut(string(limits), "| limit | is | beyond it |\n|---|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := map[string]string{}
 	for line := range strings.Lines(table + "\n") {
@@ -79,18 +79,22 @@ func TestReadmeLimits(t *testing.T) {
 	if !maps.Equal(rows, want) {
 		for name := range want {
 			if rows[name] != want[name] {
-				t.Errorf("%s: README.md has %q, the code %q", name, rows[name], want[name])
+				t.Errorf("%s: limits.md has %q, the code %q", name, rows[name], want[name])
 			}
 		}
 		for name := range rows {
 			if want[name] == "" {
-				t.Errorf("README.md has a limit that is not checked: %s", name)
+				t.Errorf("limits.md has a limit that is not checked: %s", name)
 			}
 		}
 	}
 	// The flags' table has the same defaults.
+	reference, err := os.ReadFile("../../docs/reference/flags.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for flag, limit := range flags {
-		row := regexp.MustCompile("(?m)^\\| `.*" + flag + "`.*$").FindString(string(readme))
+		row := regexp.MustCompile("(?m)^\\| `.*" + flag + "`.*$").FindString(string(reference))
 		if !strings.Contains(row, written(limit)) {
 			t.Errorf("%s: its row has not %q: %s", flag, written(limit), row)
 		}
