@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"mime"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/pipeline"
-	"sekali/aggregator/stage"
 )
 
 // published is the answer to POST /publish.
@@ -55,38 +53,59 @@ func answerBytes(r *event.Request, results bool) int {
 }
 
 func (a *Server) publish(ctx *fasthttp.RequestCtx) {
-	values, err := query(ctx, "ack", "results")
-	level := a.cfg.Ack
-	if name, ok := values["ack"]; ok && err == nil {
-		level, err = pipeline.ParseLevel(name)
-	}
-	wantResults := values["results"] == "true"
-	if r, ok := values["results"]; ok && err == nil && r != "true" && r != "false" {
-		err = fmt.Errorf("results=%.20q, want true or false", r)
-	}
-	if err == nil && wantResults && level != pipeline.Store {
-		err = fmt.Errorf("results=true is answered at ack=store only, this is ack=%s", level)
-	}
+	level, wantResults, err := a.publishQuery(ctx)
 	if err != nil {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	r, ok := a.parse(ctx)
+	decode, ok := publishDecoder(ctx)
 	if !ok {
 		return
 	}
-	// Room for the answer is taken before the events are: without it none of them is.
-	counted := answerBytes(r, wantResults)
-	if !a.pages.take(counted) {
-		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
-		return
+	a.take(ctx, intake{
+		level:  level,
+		decode: decode,
+		room:   func(r *event.Request) int { return answerBytes(r, wantResults) },
+		answer: func(r *event.Request, out pipeline.Outcome, counted int) {
+			a.published(ctx, level, wantResults, r, out, counted)
+		},
+	})
+}
+
+// publishQuery reads the level, and whether each event's result is wanted.
+func (a *Server) publishQuery(ctx *fasthttp.RequestCtx) (level pipeline.Level, results bool, err error) {
+	values, err := query(ctx, "ack", "results")
+	level = a.cfg.Ack
+	if name, ok := values["ack"]; ok && err == nil {
+		level, err = pipeline.ParseLevel(name)
 	}
-	out, err := a.pipeline.Publish(level, r)
-	if err != nil {
-		a.pages.put(counted)
-		refuse(ctx, err)
-		return
+	results = values["results"] == "true"
+	if r, ok := values["results"]; ok && err == nil && r != "true" && r != "false" {
+		err = fmt.Errorf("results=%.20q, want true or false", r)
 	}
+	if err == nil && results && level != pipeline.Store {
+		err = fmt.Errorf("results=true is answered at ack=store only, this is ack=%s", level)
+	}
+	return level, results, err
+}
+
+// publishDecoder is what reads the body, by its media type; it answers if nothing does.
+func publishDecoder(ctx *fasthttp.RequestCtx) (decode func([]byte) (*event.Request, error), ok bool) {
+	kind, parameters, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
+	if charset := strings.ToLower(parameters["charset"]); err == nil && (charset == "" || charset == "utf-8") {
+		switch kind {
+		case "application/json":
+			return event.ParseJSON, true
+		case ndjson:
+			return event.ParseNDJSON, true
+		}
+	}
+	problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json or application/x-ndjson")
+	return nil, false
+}
+
+// published answers a request whose events are as safe as was asked.
+func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantResults bool, r *event.Request, out pipeline.Outcome, counted int) {
 	p := published{Ack: level, Accepted: r.Events, Rejected: len(r.Rejections), Errors: r.Rejections}
 	if p.Errors == nil {
 		p.Errors = []event.Rejection{}
@@ -94,22 +113,12 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 	status := fasthttp.StatusAccepted
 	if level == pipeline.Store {
 		status = fasthttp.StatusOK
-		stored := 0
-		for _, s := range out.Stored {
-			if s {
-				stored++
-			}
-		}
-		failed := 0
-		for _, f := range out.Failed {
-			if f {
-				failed++
-			}
-		}
-		duplicates := r.Events - stored - failed
-		p.Failed = failed
+		stored := count(out.Stored)
+		p.Failed = count(out.Failed)
+		duplicates := r.Events - stored - p.Failed
 		p.Stored, p.Duplicates = &stored, &duplicates
 		if wantResults {
+			var err error
 			if p.Results, err = a.results(r, out); err != nil {
 				a.pages.put(counted)
 				a.log.Error("results not found", "error", err)
@@ -122,6 +131,16 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 		status = fasthttp.StatusUnprocessableEntity
 	}
 	a.answer(ctx, status, p, counted)
+}
+
+// count is how many are true.
+func count(flags []bool) (n int) {
+	for _, flag := range flags {
+		if flag {
+			n++
+		}
+	}
+	return n
 }
 
 // results lists every event of the request in its order. A duplicate has the seq of
@@ -158,36 +177,4 @@ func (a *Server) results(r *event.Request, out pipeline.Outcome) ([]result, erro
 		all = append(all, result{Index: len(all), Status: "rejected"})
 	}
 	return all, nil
-}
-
-// parse reads the body as its headers say, or answers why not.
-func (a *Server) parse(ctx *fasthttp.RequestCtx) (*event.Request, bool) {
-	header := &ctx.Request.Header
-	kind, parameters, err := mime.ParseMediaType(string(header.ContentType()))
-	if charset := strings.ToLower(parameters["charset"]); err != nil || charset != "" && charset != "utf-8" ||
-		kind != "application/json" && kind != ndjson {
-		problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json or application/x-ndjson")
-		return nil, false
-	}
-	b, ok := a.receive(ctx)
-	if !ok {
-		return nil, false
-	}
-	defer b.release()
-	stage.Decode.Enter()
-	defer stage.HTTP.Enter()
-	parse := event.ParseJSON
-	if kind == ndjson {
-		parse = event.ParseNDJSON
-	}
-	r, err := parse(b.data)
-	switch {
-	case errors.Is(err, event.ErrTooMany):
-		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
-	case err != nil:
-		problem(ctx, fasthttp.StatusBadRequest, "malformed", err.Error())
-	default:
-		return r, true
-	}
-	return nil, false
 }

@@ -1,0 +1,87 @@
+package api
+
+// This file works around fasthttp: how it is set up, and what it leaves to us.
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+
+	"github.com/valyala/fasthttp"
+)
+
+// newHTTP returns fasthttp's server with our handlers and bounds.
+func (a *Server) newHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                       a.handle,
+		ErrorHandler:                  a.badRequest,
+		HeaderReceived:                a.headers,
+		ExpectHandler:                 a.expect,
+		StreamRequestBody:             true,               // handlers read bodies, against the budget
+		Concurrency:                   2 * maxConnections, // connections bounds them; one that was closed may still be ending
+		ReadBufferSize:                headerBytes,
+		ReadTimeout:                   headerTimeout,
+		WriteTimeout:                  writeTimeout,
+		IdleTimeout:                   idleTimeout,
+		MaxRequestBodySize:            a.cfg.MaxBodyBytes,
+		CloseOnShutdown:               true,
+		ConnState:                     a.conns.track,
+		NoDefaultServerHeader:         true,
+		NoDefaultContentType:          true,
+		DisablePreParseMultipartForm:  true,
+		DisableHeaderNamesNormalizing: false,
+		Logger:                        slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// headers looks at a request before its body is read. To one that must be refused it adds the question that expect
+// answers, for fasthttp would wait for the body's first bytes before it calls a handler.
+func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) {
+		h.Set(fasthttp.HeaderExpect, "100-continue")
+	}
+	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
+}
+
+// expect answers a client that asks by Expect: 100-continue whether to send its body.
+func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	if _, ok := a.route(ctx); !ok {
+		return ctx.Response.StatusCode()
+	}
+	switch n := ctx.Request.Header.ContentLength(); {
+	case n > a.cfg.MaxBodyBytes:
+		a.bodyTooLarge(ctx)
+	case !a.bodies.fits(n):
+		a.unreceived(ctx, errBusy)
+	default:
+		return fasthttp.StatusContinue
+	}
+	return ctx.Response.StatusCode()
+}
+
+// badRequest answers what fasthttp could not read as a request.
+func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.As(err, &small):
+		problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("request line and headers have %d bytes at most", headerBytes))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		a.bodyTooLarge(ctx)
+	case errors.As(err, &network) && network.Timeout():
+		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
+	default:
+		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
+	}
+	ctx.SetConnectionClose()
+}
+
+// cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where handle's recover does not reach.
+func (a *Server) cutOff(conn net.Conn) {
+	if r := recover(); r != nil {
+		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		conn.Close()
+	}
+}

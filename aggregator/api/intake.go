@@ -1,0 +1,65 @@
+package api
+
+import (
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/stage"
+)
+
+// intake is what an endpoint that takes events has of its own: how it reads a body, and how it answers. An error is
+// answered by problem, in the form of the route.
+type intake struct {
+	level  pipeline.Level
+	decode func(body []byte) (*event.Request, error) // keeps nothing of the body
+	room   func(*event.Request) int                  // bounds what the answer takes; 0, or nil: it is small
+	answer func(r *event.Request, out pipeline.Outcome, counted int)
+}
+
+// take reads the body, decodes it, hands its events to the pipeline, and answers.
+func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
+	r, ok := a.decode(ctx, in.decode)
+	if !ok {
+		return
+	}
+	// Room for the answer is taken before the events are: without it none of them is.
+	counted := 0
+	if in.room != nil {
+		counted = in.room(r)
+	}
+	if !a.pages.take(counted) {
+		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
+		return
+	}
+	out, err := a.pipeline.Publish(in.level, r)
+	if err != nil {
+		a.pages.put(counted)
+		refuse(ctx, err)
+		return
+	}
+	in.answer(r, out, counted)
+}
+
+// decode reads the body and what is in it, or answers why not.
+func (a *Server) decode(ctx *fasthttp.RequestCtx, decode func([]byte) (*event.Request, error)) (*event.Request, bool) {
+	b, ok := a.receive(ctx)
+	if !ok {
+		return nil, false
+	}
+	defer b.release()
+	stage.Decode.Enter()
+	defer stage.HTTP.Enter()
+	r, err := decode(b.data)
+	switch {
+	case errors.Is(err, event.ErrTooMany):
+		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
+	case err != nil:
+		problem(ctx, fasthttp.StatusBadRequest, "malformed", err.Error())
+	default:
+		return r, true
+	}
+	return nil, false
+}

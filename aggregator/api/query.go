@@ -1,0 +1,81 @@
+package api
+
+import (
+	"fmt"
+	"mime"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/store"
+)
+
+// query reads the named parameters; any other, or one given twice, is refused.
+func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
+	values := map[string]string{}
+	_, err := url.QueryUnescape(string(ctx.URI().QueryString())) // fasthttp takes %zz for what it says
+	for key, value := range ctx.QueryArgs().All() {
+		name := string(key)
+		known := false
+		for _, n := range names {
+			known = known || n == name
+		}
+		_, twice := values[name]
+		switch {
+		case !known:
+			err = fmt.Errorf("unknown query parameter %.80q", name)
+		case twice:
+			err = fmt.Errorf("query parameter %s is given twice", name)
+		}
+		values[name] = string(value)
+	}
+	return values, err
+}
+
+// parseSeq reads where a reader goes on: the seq of the last event that it has, 0 for none.
+func parseSeq(text string) (int64, error) {
+	seq, err := strconv.ParseUint(text, 10, 63) // no sign
+	if err != nil {
+		return 0, fmt.Errorf("%.40q, want a seq", text)
+	}
+	return int64(seq), nil
+}
+
+// parsePage checks topic, after and limit. An export has no limit unless one is given.
+func parsePage(values map[string]string, export bool) (store.Page, error) {
+	page := store.Page{Limit: defaultLimit}
+	var err error
+	if v, ok := values["topic"]; ok {
+		if err = event.CheckTopic(v); err != nil {
+			return page, err
+		}
+		page.Topic = v
+	}
+	if v, ok := values["after"]; ok {
+		if page.After, err = parseSeq(v); err != nil {
+			return page, fmt.Errorf("after=%w", err)
+		}
+	}
+	if export {
+		page.Limit = 0
+	}
+	if v, ok := values["limit"]; ok {
+		if page.Limit, err = strconv.Atoi(v); err != nil || page.Limit < 1 || page.Limit > maxLimit && !export {
+			return page, fmt.Errorf("limit=%.40q, want 1 to %d", v, maxLimit)
+		}
+	}
+	return page, nil
+}
+
+// accepts reports whether the client names a media type in Accept.
+func accepts(ctx *fasthttp.RequestCtx, kind string) bool {
+	for _, part := range strings.Split(string(ctx.Request.Header.Peek("Accept")), ",") {
+		if t, _, err := mime.ParseMediaType(part); err == nil && t == kind {
+			return true
+		}
+	}
+	return false
+}
