@@ -15,20 +15,60 @@ import (
 	"sekali/loadgen/publisher"
 )
 
+// version is set by the build.
+var version = "development"
+
+const usage = `Usage: loadgen publish [flags]   publishes events, or the lines of a log
+       loadgen --version
+
+loadgen publish -h lists the flags.
+`
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal kills
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilSignal ends with a signal that asks for the end, of a supervisor (SIGTERM) or
+// a terminal (SIGINT, and SIGHUP when it closes), so that the summary is printed. A second one
+// kills. What log rotation sends to programs does nothing here, and neither does a
+// reader of the output that has gone. Signals that nohup or a shell ignored stay ignored.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
+	ends := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			ends = append(ends, s)
+		}
+	}
+	ctx, stop := signal.NotifyContext(ctx, ends...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 // run returns the exit code: 0 all was acknowledged, 1 something was not, 2 misconfigured.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] != "publish" {
-		fmt.Fprintln(stderr, "usage: loadgen publish [flags]; loadgen publish -h lists them")
-		return 2
+	command := ""
+	if len(args) > 0 {
+		command = strings.TrimPrefix(args[0], "-")
 	}
-	cfg, err := publisher.ParseFlags(args[1:], os.LookupEnv, stdout)
+	switch command {
+	case "publish":
+		return publish(ctx, args[1:], stdout, stderr)
+	case "h", "help", "-help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	case "version", "-version":
+		fmt.Fprintln(stdout, "loadgen", version)
+		return 0
+	}
+	fmt.Fprintln(stderr, "usage: loadgen publish [flags]; loadgen publish -h lists them")
+	return 2
+}
+
+func publish(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg, err := publisher.ParseFlags(args, os.LookupEnv, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}

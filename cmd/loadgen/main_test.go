@@ -39,6 +39,12 @@ func TestExitCodes(t *testing.T) {
 		{"publish -h", 0, "-duplicates", ""},
 		{"publish -count many", 2, "", "-count"},
 		{"publish -input /does/not/exist", 2, "", "/does/not/exist"},
+		{"-h", 0, "loadgen publish", ""},
+		{"--help", 0, "loadgen publish", ""},
+		{"help", 0, "loadgen publish", ""},
+		{"publish --help", 0, "-duplicates", ""},
+		{"--version", 0, "loadgen development", ""},
+		{"-version", 0, "loadgen development", ""},
 		{"", 2, "", "usage"},
 		{"subscribe", 2, "", "usage"},
 	} {

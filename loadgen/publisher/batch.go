@@ -21,14 +21,14 @@ const (
 // item is what a source gave.
 type item struct {
 	event []byte
-	place uint64
+	at    place
 	err   error
 }
 
 // batch is the body of a request: NDJSON.
 type batch struct {
 	body   []byte
-	places []uint64 // of each event
+	places []place // of each event
 }
 
 // read gives what src has, up to count events (0: all), then closes the channel
@@ -40,9 +40,9 @@ func read(ctx context.Context, src source, count uint64) <-chan item {
 		defer close(items)
 		defer src.Close()
 		for n := uint64(0); count == unbounded || n < count; n++ {
-			event, place, err := src.next(nil)
+			event, at, err := src.next(nil)
 			select {
-			case items <- item{event, place, err}:
+			case items <- item{event, at, err}:
 			case <-ctx.Done():
 				return
 			}
@@ -57,7 +57,7 @@ func read(ctx context.Context, src source, count uint64) <-chan item {
 // nextBatch fills a batch with up to events events. Skipped ones are told to
 // skip, and do not count. The error is io.EOF with the last batch, which may be
 // empty; ctx's, when that ended; or the source's.
-func nextBatch(ctx context.Context, items <-chan item, events int, skip func(place uint64, reason error)) (batch, error) {
+func nextBatch(ctx context.Context, items <-chan item, events int, skip func(at place, reason error)) (batch, error) {
 	var b batch
 	var enough <-chan time.Time // once there is an event
 	for len(b.places) < events && len(b.body) < flushBytes {
@@ -68,13 +68,13 @@ func nextBatch(ctx context.Context, items <-chan item, events int, skip func(pla
 			case !ok:
 				return b, io.EOF
 			case errors.As(next.err, &skipped):
-				skip(next.place, skipped)
+				skip(next.at, skipped)
 				continue
 			case next.err != nil:
 				return b, next.err
 			}
 			b.body = append(append(b.body, next.event...), '\n')
-			b.places = append(b.places, next.place)
+			b.places = append(b.places, next.at)
 			if enough == nil {
 				timer := time.NewTimer(linger)
 				defer timer.Stop()

@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // -zone, where the machine has no zones
 
 	"sekali/loadgen/delivery"
 	"sekali/loadgen/stream"
@@ -36,10 +38,12 @@ type Config struct {
 	Seed       uint64
 	Duplicates float64
 
-	Input  string // file, or "-"; "": the seeded stream
-	Lines  bool   // the input is plain log lines rather than NDJSON
-	Topic  string // of log lines; of NDJSON events that name none; of the whole stream
-	Source string // of log lines
+	Input  string         // file, or "-"; "": the seeded stream
+	Lines  bool           // the input is plain log lines rather than NDJSON
+	Topic  string         // of log lines; of NDJSON events that name none; of the whole stream
+	Source string         // of log lines
+	Run    string         // instead of the input's identity, in the ids of lines without a time
+	Zone   *time.Location // of times in log lines that name none; nil: UTC
 
 	Wait    time.Duration // for an aggregator that is not up yet; 0: do not look
 	Timeout time.Duration // of one attempt
@@ -67,10 +71,12 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.BoolVar(&c.Lines, "lines", false, "the input is plain log lines")
 	flags.StringVar(&c.Topic, "topic", "", "`name` of the topic: of log lines, of events that name none, or of the whole stream")
 	flags.StringVar(&c.Source, "source", "", "`name` of where log lines come from; part of their ids")
+	flags.StringVar(&c.Run, "run", "", "`name` of the input, in the ids of lines without a time (default: the file's identity; of a pipe, random)")
+	zone := flags.String("zone", "UTC", "`zone` of times in log lines that name none, such as Europe/Berlin")
 	flags.DurationVar(&c.Wait, "wait", 30*time.Second, "how long to wait for an aggregator that is not up yet")
 	flags.DurationVar(&c.Timeout, "timeout", 30*time.Second, "of one attempt")
 	flags.IntVar(&c.Retry.MaxAttempts, "max-attempts", c.Retry.MaxAttempts, "attempts at a request, the first included")
-	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again")
+	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again; 0: for ever")
 	given, err := parse(flags, args, lookup)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -81,6 +87,12 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	case err != nil:
 		return c, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	if c.Zone, err = time.LoadLocation(*zone); err != nil {
+		return c, fmt.Errorf("%w: -zone: %w", ErrConfig, err)
+	}
+	if given["max-elapsed"] && c.Retry.MaxElapsed == 0 {
+		c.retryForEver(given["max-attempts"])
+	}
 	if c.Input != "" && !given["count"] {
 		c.Count = unbounded
 	}
@@ -89,6 +101,23 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	}
 	return c, c.check()
 }
+
+// retryForEver takes away the bounds, but for one on attempts that was given.
+func (c *Config) retryForEver(attemptsGiven bool) {
+	c.Retry.MaxElapsed = math.MaxInt64
+	if !attemptsGiven {
+		c.Retry.MaxAttempts = math.MaxInt
+	}
+}
+
+func (c Config) zone() *time.Location {
+	if c.Zone == nil {
+		return time.UTC
+	}
+	return c.Zone
+}
+
+func (c Config) clock() clock { return clock{zone: c.zone(), now: time.Now} }
 
 // parse says which flags were given, on the command line or in the environment.
 func parse(flags *flag.FlagSet, args []string, lookup func(string) (string, bool)) (map[string]bool, error) {
@@ -128,6 +157,8 @@ func (c Config) check() error {
 		err = errors.New("-lines wants a -topic: a log line names none")
 	case c.Source != "" && !c.Lines:
 		err = errors.New("-source is of -lines")
+	case c.Run != "" && c.Input == "":
+		err = errors.New("-run is of an -input")
 	case len(c.Source) > 255:
 		err = errors.New("-source is longer than 255 bytes")
 	case c.Wait < 0:

@@ -38,6 +38,8 @@ func TestParseFlags(t *testing.T) {
 		"all of an input":          {[]string{"-input", "-"}, nil, func(c Config) bool { return c.Count == unbounded }},
 		"some of an input":         {[]string{"-input", "-", "-count", "5"}, nil, func(c Config) bool { return c.Count == 5 }},
 		"some, by the environment": {[]string{"-input", "-"}, []string{"SEKALI_COUNT", "6"}, func(c Config) bool { return c.Count == 6 }},
+		"for ever":                 {[]string{"-max-elapsed", "0"}, nil, func(c Config) bool { return c.Retry.MaxElapsed > 1000*time.Hour && c.Retry.MaxAttempts > 1e9 }},
+		"for ever, ten times":      {[]string{"-max-elapsed", "0", "-max-attempts", "10"}, nil, func(c Config) bool { return c.Retry.MaxElapsed > 1000*time.Hour && c.Retry.MaxAttempts == 10 }},
 		"lines":                    {[]string{"-input", "-", "-lines", "-topic", "t", "-source", "web-1"}, nil, func(c Config) bool { return c.Lines && c.Topic == "t" && c.Source == "web-1" }},
 	} {
 		got, err := ParseFlags(c.args, environment(c.env...), io.Discard)
@@ -62,7 +64,9 @@ func TestParseFlagsRefusesInOneLine(t *testing.T) {
 		{"-wait -1s", nil, "-wait"},
 		{"-timeout 0", nil, "-timeout"},
 		{"-max-attempts 0", nil, "-max-attempts"},
-		{"-max-elapsed 0", nil, "max_elapsed"},
+		{"-max-elapsed -1s", nil, "negative"},
+		{"-zone Nowhere", nil, "-zone"},
+		{"-run x", nil, "-input"},
 		{"-lines", nil, "-input"},
 		{"-lines -input -", nil, "-topic"},
 		{"-source x -input -", nil, "-lines"},

@@ -105,7 +105,7 @@ func (failingReader) Read([]byte) (int, error) { return 0, errors.New("input/out
 func TestInputIsStreamed(t *testing.T) {
 	items := make(chan item, readAhead)
 	for range readAhead {
-		items <- item{event: make([]byte, maxLineBytes), place: 1}
+		items <- item{event: make([]byte, maxLineBytes), at: place{number: 1}}
 	}
 	close(items)
 	b, err := nextBatch(t.Context(), items, maxPerBatch, nil)

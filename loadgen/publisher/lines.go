@@ -7,9 +7,13 @@ import (
 	"io"
 )
 
-// maxLineBytes bounds a line of the input. A longer one is not published: it is
-// named with its number.
-const maxLineBytes = 1 << 20
+const (
+	// maxLineBytes bounds a line of the input. A longer one is not published: it is
+	// named with its number.
+	maxLineBytes = 1 << 20
+	// headBytes is how much of a file's beginning is part of what tells it from others.
+	headBytes = 1 << 10
+)
 
 var errLineTooLong = errors.New("line is longer than 1 MiB")
 
@@ -17,7 +21,14 @@ var errLineTooLong = errors.New("line is longer than 1 MiB")
 type lineReader struct {
 	in     *bufio.Reader
 	number uint64 // of the line that next returned last, from 1
-	buffer []byte
+	start  int64  // where that line begins
+	end    int64  // and where the one after it does
+	head   []byte // the first headBytes of the input, as far as they were read
+	grows  bool   // the input is still written: a line without an end waits for it
+
+	buffer  []byte // of a line; of one without an end, what there is of it
+	pending int64  // bytes of the input since end
+	tooLong bool
 }
 
 func newLineReader(r io.Reader) *lineReader {
@@ -26,29 +37,49 @@ func newLineReader(r io.Reader) *lineReader {
 
 // next returns the next line, good until the call after. A line that is too
 // long gives errLineTooLong, and the line after it can be read. A last line
-// without an end is a line. The end is io.EOF.
+// without an end is a line, unless the input grows. The end is io.EOF.
 func (l *lineReader) next() ([]byte, error) {
-	l.buffer = l.buffer[:0]
-	tooLong := false
+	if l.pending == 0 {
+		l.buffer, l.tooLong = l.buffer[:0], false
+	}
 	for {
 		part, err := l.in.ReadSlice('\n')
-		if tooLong = tooLong || len(l.buffer)+len(part) > maxLineBytes+len("\r\n"); !tooLong {
-			l.buffer = append(l.buffer, part...)
-		}
+		l.take(part)
 		switch {
+		case err == nil:
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && (!errors.Is(err, io.EOF) || len(l.buffer) == 0 && !tooLong):
+		case !errors.Is(err, io.EOF) || l.pending == 0 || l.grows:
 			return nil, err
 		}
-		break
+		return l.line()
 	}
+}
+
+// take adds a part of a line. Zeros before it are no part of it: they are the
+// hole that is left where a file is truncated under a writer that does not append.
+func (l *lineReader) take(part []byte) {
+	if room := headBytes - len(l.head); room > 0 && l.end+l.pending == int64(len(l.head)) {
+		l.head = append(l.head, part[:min(room, len(part))]...)
+	}
+	l.pending += int64(len(part))
+	if len(l.buffer) == 0 {
+		part = bytes.TrimLeft(part, "\x00")
+	}
+	if l.tooLong = l.tooLong || len(l.buffer)+len(part) > maxLineBytes+len("\r\n"); !l.tooLong {
+		l.buffer = append(l.buffer, part...)
+	}
+}
+
+// line is what was taken.
+func (l *lineReader) line() ([]byte, error) {
 	l.number++
+	l.start, l.end, l.pending = l.end, l.end+l.pending, 0
 	line := bytes.TrimSuffix(bytes.TrimSuffix(l.buffer, []byte("\n")), []byte("\r"))
-	if tooLong || len(line) > maxLineBytes {
+	if l.tooLong || len(line) > maxLineBytes {
 		return nil, errLineTooLong
 	}
-	if l.number == 1 {
+	if l.start == 0 {
 		line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark is not text
 	}
 	return line, nil

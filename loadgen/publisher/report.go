@@ -21,6 +21,7 @@ type Report struct {
 	Refused      uint64  `json:"refused"`              // events of requests that were refused whole
 	Unknown      uint64  `json:"unknown"`              // events that may or may not have been taken
 	Skipped      uint64  `json:"skipped"`              // lines that are no event
+	Undated      uint64  `json:"undated,omitempty"`    // lines without a time, which got that of reading
 	Requests     uint64  `json:"requests"`
 	Retries      uint64  `json:"retries"`
 	ElapsedMS    int64   `json:"elapsed_ms"`
@@ -48,9 +49,9 @@ func (a *account) attempted(attempt ledger.Attempt) {
 	}
 }
 
-func (a *account) skip(place uint64, reason error) {
+func (a *account) skip(at place, reason error) {
 	a.Skipped++
-	a.complain(fmt.Sprintf("%s %d: %v", a.what, place, reason))
+	a.complain(fmt.Sprintf("%s %d: %v", a.what, at.number, reason))
 }
 
 // delivered books the result of a batch.
@@ -59,6 +60,11 @@ func (a *account) delivered(b batch, result delivery.Result) {
 	case ledger.Acknowledged:
 		a.Acknowledged += uint64(result.Last.Accepted)
 		a.Rejected += uint64(result.Last.Rejected)
+		for _, at := range b.places {
+			if at.undated {
+				a.Undated++
+			}
+		}
 		if result.Answer.Duplicates != nil {
 			sum := uint64(*result.Answer.Duplicates)
 			if a.Duplicates != nil {
@@ -73,11 +79,11 @@ func (a *account) delivered(b batch, result delivery.Result) {
 	}
 	for _, e := range result.Answer.Errors {
 		if e.Index >= 0 && e.Index < len(b.places) {
-			a.complain(fmt.Sprintf("%s %d: %s: %s", a.what, b.places[e.Index], e.Code, e.Detail))
+			a.complain(fmt.Sprintf("%s %d: %s: %s", a.what, b.places[e.Index].number, e.Code, e.Detail))
 		}
 	}
 	if result.Outcome != ledger.Acknowledged {
-		a.complain(fmt.Sprintf("%s %d to %d %v: %s", a.what, b.places[0], b.places[len(b.places)-1], result.Outcome, reason(result)))
+		a.complain(fmt.Sprintf("%s %d to %d %v: %s", a.what, b.places[0].number, b.places[len(b.places)-1].number, result.Outcome, reason(result)))
 	}
 }
 

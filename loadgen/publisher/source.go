@@ -2,32 +2,42 @@ package publisher
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"sekali/loadgen/stream"
 )
 
 // source gives the events to publish, one by one.
 type source interface {
-	// next appends the JSON object of the next event. The place names it to a
-	// person: the number of its line, or its number in the stream. A *skipError is
-	// an event that cannot be sent, and others follow; io.EOF is the end.
-	next(dst []byte) (event []byte, place uint64, err error)
+	// next appends the JSON object of the next event, and says where it is from. A
+	// *skipError is an event that cannot be sent, and others follow; io.EOF is the end.
+	next(dst []byte) (event []byte, at place, err error)
 	io.Closer
+}
+
+// place is where an event is from.
+type place struct {
+	number  uint64 // names it to a person: of its line, or in the stream
+	undated bool   // it was given the time of reading
 }
 
 // skipError says why an event cannot be sent.
 type skipError struct{ reason error }
 
 func (e *skipError) Error() string { return e.reason.Error() }
+
+// lines is an input, line by line.
+type lines interface {
+	next() ([]byte, error) // as lineReader's
+	from() *file           // what the last line is of
+	io.Closer
+}
 
 // openSource opens what the config asks for.
 func openSource(c Config) (source, error) {
@@ -38,34 +48,18 @@ func openSource(c Config) (source, error) {
 		}
 		return &streamSource{stream: s}, nil
 	}
-	in, modified, err := openInput(c)
+	in, err := openPlain(c)
 	if err != nil {
 		return nil, err
 	}
-	if c.Lines {
-		return newLogSource(c, in, modified), nil
-	}
-	return &jsonSource{Closer: in, lines: newLineReader(in), topic: c.Topic}, nil
+	return newLinesSource(c, in), nil
 }
 
-// openInput also tells when the input was written last.
-func openInput(c Config) (io.ReadCloser, time.Time, error) {
-	if c.Input == "-" {
-		return io.NopCloser(c.Stdin), time.Now(), nil
+func newLinesSource(c Config, in lines) source {
+	if c.Lines {
+		return newLogSource(c, in)
 	}
-	file, err := os.Open(c.Input)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("%w: -input: %w", ErrConfig, err)
-	}
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder", c.Input)
-	}
-	if err != nil {
-		file.Close()
-		return nil, time.Time{}, fmt.Errorf("%w: -input: %w", ErrConfig, err)
-	}
-	return file, info.ModTime(), nil
+	return newJSONSource(c, in)
 }
 
 // streamSource is the seeded stream; it has no end.
@@ -74,44 +68,51 @@ type streamSource struct {
 	n      uint64
 }
 
-func (s *streamSource) next(dst []byte) ([]byte, uint64, error) {
+func (s *streamSource) next(dst []byte) ([]byte, place, error) {
 	s.n++
-	return s.stream.AppendEvent(dst, s.n-1), s.n - 1, nil
+	return s.stream.AppendEvent(dst, s.n-1), place{number: s.n - 1}, nil
 }
 
 func (*streamSource) Close() error { return nil }
 
-// jsonSource reads events as NDJSON. They are sent as they were written; only a
-// missing topic or event_id is filled in. Everything else about an event is the
-// aggregator's to judge.
+// jsonSource reads events as NDJSON. They are sent as they were written, but for
+// text that is not UTF-8, which is repaired; a missing topic or event_id is
+// filled in. Everything else about an event is the aggregator's to judge.
 type jsonSource struct {
-	io.Closer
-	lines *lineReader
+	lines
 	topic string
+	names namer
+	clock clock
 }
 
-func (s *jsonSource) next(dst []byte) ([]byte, uint64, error) {
+func newJSONSource(c Config, in lines) *jsonSource {
+	return &jsonSource{lines: in, topic: c.Topic, names: namer{seen: newWindow()}, clock: c.clock()}
+}
+
+func (s *jsonSource) next(dst []byte) ([]byte, place, error) {
 	for {
 		line, err := s.lines.next()
+		at := place{number: s.from().number}
 		if errors.Is(err, errLineTooLong) {
-			return dst, s.lines.number, &skipError{err}
+			return dst, at, &skipError{err}
 		}
 		if err != nil {
-			return dst, s.lines.number, err
+			return dst, at, err
 		}
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
 			continue
 		}
 		dst, err = s.appendEvent(dst, line)
-		return dst, s.lines.number, err
+		return dst, at, err
 	}
 }
 
 func (s *jsonSource) appendEvent(dst, line []byte) ([]byte, error) {
 	var names struct {
-		Topic   *json.RawMessage `json:"topic"`
-		EventID *json.RawMessage `json:"event_id"`
+		Topic     *json.RawMessage `json:"topic"`
+		EventID   *json.RawMessage `json:"event_id"`
+		Timestamp json.RawMessage  `json:"timestamp"`
 	}
 	if err := json.Unmarshal(line, &names); err != nil {
 		return dst, &skipError{err}
@@ -119,44 +120,92 @@ func (s *jsonSource) appendEvent(dst, line []byte) ([]byte, error) {
 	if line[0] != '{' {
 		return dst, &skipError{errors.New("not a JSON object")} // null
 	}
-	topic := s.topic
+	s.names.topic = s.topic
 	dst = append(dst, '{')
 	if names.Topic != nil {
-		topic = string(*names.Topic)
-	} else if topic != "" {
-		dst = append(append(append(dst, `"topic":"`...), topic...), `",`...)
+		s.names.topic = string(*names.Topic)
+	} else if s.topic != "" {
+		dst = append(append(append(dst, `"topic":"`...), s.topic...), `",`...)
 	}
 	if names.EventID == nil {
-		dst = append(append(append(dst, `"event_id":"`...), lineID(topic, "", s.lines.number, line)...), `",`...)
+		dst = append(append(append(dst, `"event_id":"`...), s.id(line, names.Timestamp)...), `",`...)
 	}
-	rest := bytes.TrimLeft(line[1:], " \t")
+	rest := bytes.TrimLeft(repaired(line[1:]), " \t")
 	if rest[0] == '}' { // nothing for the last comma to part
 		dst = bytes.TrimSuffix(dst, []byte(","))
 	}
 	return append(dst, rest...), nil
 }
 
+// id names an event as a line of a log is named.
+func (s *jsonSource) id(line []byte, timestamp []byte) string {
+	if at, ok := s.clock.ofText(bytes.Trim(timestamp, `"`)); ok {
+		return s.names.dated(s.from(), line, at, 0).String()
+	}
+	return s.names.placed(s.from(), line).String()
+}
+
+// repaired is JSON with U+FFFD for what is not UTF-8, and for half a surrogate
+// pair: a sender must not be able to keep his line out of a log with a byte.
+func repaired(text []byte) []byte {
+	if !utf8.Valid(text) {
+		text = bytes.ToValidUTF8(text, []byte("\ufffd"))
+	}
+	if !bytes.Contains(text, []byte(`\u`)) {
+		return text
+	}
+	text = bytes.Clone(text)
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		unit := escaped(text[i:])
+		switch {
+		case unit >= 0xd800 && unit < 0xdc00 && escaped(text[min(i+6, len(text)):]) >= 0xdc00 && escaped(text[i+6:]) < 0xe000:
+			i += 11
+		case unit >= 0xd800 && unit < 0xe000:
+			copy(text[i:], `\ufffd`)
+			i += 5
+		default:
+			i++ // the character after it is no escape's beginning
+		}
+	}
+	return text
+}
+
+// escaped is the code unit that text begins with as \u1234; 0 if it does not.
+func escaped(text []byte) (unit int) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
+}
+
 // logSource makes an event of each line that is not blank.
 type logSource struct {
-	io.Closer
-	lines  *lineReader
+	lines
 	config Config
-	latest time.Time
-	last   time.Time // time of the line before
+	names  namer
+	clock  clock
 
 	encoded bytes.Buffer
 	encoder *json.Encoder
 }
 
-func newLogSource(c Config, in io.ReadCloser, modified time.Time) *logSource {
-	s := &logSource{Closer: in, lines: newLineReader(in), config: c, latest: modified.UTC(), last: time.Unix(0, 0).UTC()}
+func newLogSource(c Config, in lines) *logSource {
+	s := &logSource{lines: in, config: c, clock: c.clock(), names: namer{topic: c.Topic, source: c.Source, seen: newWindow()}}
 	s.encoder = json.NewEncoder(&s.encoded)
 	s.encoder.SetEscapeHTML(false)
 	return s
 }
 
 // logEvent is a line as an event. Bytes that are not UTF-8 become U+FFFD in the
-// text; the id is made of the bytes as they are.
+// text; the id is made of the bytes as they are. Nothing of it but the time of an
+// undated line depends on where or when the line is read: a repeat is no conflict.
 type logEvent struct {
 	Topic     string     `json:"topic"`
 	EventID   string     `json:"event_id"`
@@ -166,54 +215,42 @@ type logEvent struct {
 }
 
 type logPayload struct {
-	Line uint64 `json:"line"`
 	Text string `json:"text"`
 }
 
-func (s *logSource) next(dst []byte) ([]byte, uint64, error) {
+func (s *logSource) next(dst []byte) ([]byte, place, error) {
 	for {
 		line, err := s.lines.next()
+		at := place{number: s.from().number}
 		if errors.Is(err, errLineTooLong) {
-			return dst, s.lines.number, &skipError{err}
+			return dst, at, &skipError{err}
 		}
 		if err != nil {
-			return dst, s.lines.number, err
+			return dst, at, err
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		// A line without a time belongs to the one before it, as those of a stack
-		// trace do. Before any time it is 1970: never the clock, so that every run of
-		// a file makes the same events.
-		if at, ok := timestampOf(line, s.latest); ok {
-			s.last = at
-		}
+		event := logEvent{Topic: s.config.Topic, Source: s.config.Source, Payload: logPayload{string(line)}}
+		at.undated = s.name(&event, line)
 		s.encoded.Reset()
-		err = s.encoder.Encode(logEvent{
-			Topic:     s.config.Topic,
-			EventID:   lineID(s.config.Topic, s.config.Source, s.lines.number, line),
-			Timestamp: s.last.Format(time.RFC3339Nano),
-			Source:    s.config.Source,
-			Payload:   logPayload{Line: s.lines.number, Text: string(line)},
-		})
-		return append(dst, bytes.TrimSuffix(s.encoded.Bytes(), []byte("\n"))...), s.lines.number, err
+		err = s.encoder.Encode(event)
+		return append(dst, bytes.TrimSuffix(s.encoded.Bytes(), []byte("\n"))...), at, err
 	}
 }
 
-// lineID is the event_id of a line: 32 hexadecimal digits of a SHA-256 over
-// topic, source, line number and content. Not the file's name or its inode: a
-// rotated or copied log is the same log, and is not stored again. The number is
-// part of it because two equal lines of a log are two events.
-func lineID(topic, source string, number uint64, line []byte) string {
-	hash := sha256.New()
-	var field [8]byte
-	for _, text := range []string{topic, source} {
-		binary.BigEndian.PutUint64(field[:], uint64(len(text)))
-		hash.Write(field[:])
-		io.WriteString(hash, text)
+// name gives the event its id and time. A line without a time belongs to the one
+// before it, as those of a stack trace do. If there is none the time is that of reading.
+func (s *logSource) name(event *logEvent, line []byte) (undated bool) {
+	f := s.from()
+	var id digest
+	found, ok := s.clock.of(line, &f.years)
+	at := found.at
+	if ok {
+		id = s.names.dated(f, line, at, found.year)
+	} else if id, at, ok = s.names.continued(f, line); !ok {
+		id, at, undated = s.names.placed(f, line), s.clock.now().UTC(), true
 	}
-	binary.BigEndian.PutUint64(field[:], number)
-	hash.Write(field[:])
-	hash.Write(line)
-	return hex.EncodeToString(hash.Sum(nil)[:16])
+	event.EventID, event.Timestamp = id.String(), at.Format(time.RFC3339Nano)
+	return undated
 }
