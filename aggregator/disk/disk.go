@@ -19,6 +19,26 @@ func Sync(f *os.File) error {
 	return f.Sync()
 }
 
+// renewBytes is how much of a file Renew holds at a time.
+const renewBytes = 1 << 20
+
+// Renew writes f from one offset to another again as it is, and makes it durable. A page whose sync has failed may count as clean:
+// then another sync would not write it.
+func Renew(f *os.File, from, to int64) error {
+	buf := make([]byte, min(renewBytes, to-from))
+	for from < to {
+		piece := buf[:min(int64(len(buf)), to-from)]
+		if _, err := f.ReadAt(piece, from); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(piece, from); err != nil {
+			return err
+		}
+		from += int64(len(piece))
+	}
+	return Sync(f)
+}
+
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -135,13 +135,29 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	j.current = found[len(found)-1]
 	j.tail = Position{j.current.number, end}
 	crash.Here(crash.JournalCut)
-	// The cut, and frames that were written when the process died but not yet
-	// synced, become durable before anything builds on them.
+	// The cut becomes durable before anything builds on it, and so does what was written when the process died but not yet synced.
 	if err := j.current.file.Truncate(end); err != nil {
 		return nil, nil, err
 	}
 	crash.Here(crash.JournalShort)
-	return j, backlog, disk.Sync(j.current.file)
+	return j, backlog, j.settle(backlog)
+}
+
+// settle makes durable what Open has found. Only the segment's header and its last frame, and its name, need not be. They are written again:
+// a sync that failed before the process died may have left their pages counted as clean.
+func (j *Journal) settle(backlog []Frame) error {
+	s := j.current
+	if err := disk.Renew(s.file, 0, s.begin); err != nil {
+		return err
+	}
+	last := j.tail
+	if n := len(backlog); n > 0 && backlog[n-1].Start.Segment == s.number {
+		last = backlog[n-1].Start
+	}
+	if err := disk.Renew(s.file, last.Offset, j.tail.Offset); err != nil {
+		return err
+	}
+	return disk.SyncDir(j.dir)
 }
 
 func (j *Journal) list() ([]uint64, error) {

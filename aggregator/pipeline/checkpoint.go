@@ -124,10 +124,9 @@ func (w *writer) checkpointAt() int64 {
 func (w *writer) checkpointFailed(ctx context.Context, err error) error {
 	w.storeFails(err)
 	err = w.persist(ctx, "checkpoint", func() error {
-		if _, err := w.store.Reopen(); err != nil {
+		if _, err := w.reopen(); err != nil {
 			return err
 		}
-		w.copies = 0
 		_, err := w.store.Checkpoint()
 		return err
 	})

@@ -342,7 +342,7 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 				w.storeFails(err)
 			}
 		}()
-		state, err := w.store.Reopen()
+		state, err := w.reopen()
 		if err != nil {
 			return err
 		}
@@ -362,6 +362,15 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	}
 	w.setStoreFailing(nil)
 	return out, nil
+}
+
+// reopen opens the store anew. A copy beside the writer has to end first: only the first connection begins at the WAL's beginning.
+func (w *writer) reopen() (store.State, error) {
+	if err := w.copied(); err != nil {
+		w.log.Warn("the WAL was not copied", "error", err)
+	}
+	w.copies = 0
+	return w.store.Reopen()
 }
 
 func (w *writer) storeFails(err error) {

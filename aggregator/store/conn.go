@@ -77,6 +77,23 @@ func (c *conn) failed(rc int32) error {
 // readOnly reports whether the database cannot be written: SQLite opens a file all the same that it may only read.
 func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
+// leaveWAL says whether the WAL stays as it is when the last connection is closed; else that one copies and removes it.
+func (c *conn) leaveWAL(stays bool) error {
+	on := int32(0)
+	if stays {
+		on = 1
+	}
+	args := libc.NewVaList(on, uintptr(0))
+	if args == 0 {
+		return errMemory
+	}
+	defer libc.Xfree(c.tls, args)
+	if rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, args); rc != sqlite3.SQLITE_OK {
+		return c.failed(rc)
+	}
+	return nil
+}
+
 // exec runs sql, which may be several statements, and ignores rows.
 func (c *conn) exec(sql string) error {
 	text, err := libc.CString(sql)

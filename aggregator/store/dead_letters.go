@@ -119,10 +119,21 @@ type DeadLetter struct {
 
 // DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and whether there may be more.
 func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
-	rows, err := s.Pool.QueryContext(ctx, `SELECT id, topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error
-		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, page.After, page.Limit)
+	err = s.read(func(db *sql.DB) error {
+		letters, full, err = readDeadLetters(ctx, db, page)
+		return err
+	})
 	if err != nil {
 		return nil, false, fmt.Errorf("store: dead letters: %w", err)
+	}
+	return letters, full, nil
+}
+
+func readDeadLetters(ctx context.Context, db *sql.DB, page Page) (letters []DeadLetter, full bool, err error) {
+	rows, err := db.QueryContext(ctx, `SELECT id, topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error
+		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, page.After, page.Limit)
+	if err != nil {
+		return nil, false, err
 	}
 	defer rows.Close()
 	letters = []DeadLetter{}
@@ -130,7 +141,7 @@ func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLette
 		var d DeadLetter
 		var payload sql.NullString
 		if err := rows.Scan(&d.ID, &d.Topic, &d.EventID, &d.Timestamp, &d.Source, &payload, &d.ReceivedAt, &d.FailedAt, &d.Attempts, &d.Error); err != nil {
-			return nil, false, fmt.Errorf("store: dead letters: %w", err)
+			return nil, false, err
 		}
 		if payload.Valid {
 			d.Payload = &payload.String

@@ -47,11 +47,19 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
 		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
 	}
-	// The copy counts once it would survive a power loss.
-	if f, err = os.Open(to); err != nil {
-		return fmt.Errorf("store: backup: %w", err)
+	if err := makeDurable(to); err != nil {
+		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
 	}
-	return errors.Join(f.Sync(), f.Close(), disk.SyncDir(filepath.Dir(to)))
+	return nil
+}
+
+// makeDurable makes a file and its name durable: a copy counts once it would survive a power loss.
+func makeDurable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), disk.SyncDir(filepath.Dir(path)))
 }
 
 // check is a query that counts what must not be.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strconv"
 
@@ -35,11 +36,13 @@ const (
 func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format) (_ []byte, last int64, n int, err error) {
 	last = page.After
 	start := len(dst)
-	err = s.layout.page(ctx, s.Pool, page, func(seq int64, r Row) (more bool) {
-		last = seq
-		dst = appendEvent(dst, seq, r, format, n == 0)
-		n++
-		return !page.Full(n, len(dst)-start)
+	err = s.read(func(db *sql.DB) error {
+		return s.layout.page(ctx, db, page, func(seq int64, r Row) (more bool) {
+			last = seq
+			dst = appendEvent(dst, seq, r, format, n == 0)
+			n++
+			return !page.Full(n, len(dst)-start)
+		})
 	})
 	if err != nil {
 		return dst, last, n, fmt.Errorf("store: events: %w", err)
@@ -99,7 +102,9 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 
 // Seq returns the seq under which an event is stored.
 func (s *Store) Seq(topic, id string) (seq int64, err error) {
-	err = s.Pool.QueryRow("SELECT seq FROM dedup_store WHERE topic = ? AND event_id = ?", topic, id).Scan(&seq)
+	err = s.read(func(db *sql.DB) error {
+		return db.QueryRow("SELECT seq FROM dedup_store WHERE topic = ? AND event_id = ?", topic, id).Scan(&seq)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("store: seq of an event: %w", err) // without its name: this is logged
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the readers' driver
@@ -75,6 +76,11 @@ type Store struct {
 	layout layout
 	Pool   *sql.DB
 	Info   Info
+
+	keeper     *conn        // see keep; owned by the writer
+	copyFailed atomic.Bool  // the WAL has to be copied from its beginning
+	shut       bool         // the writer holds reading
+	reading    sync.RWMutex // held by those who use Pool
 }
 
 // Info is what the database says about itself, read back after opening.
@@ -113,18 +119,6 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	return s, state, nil
 }
 
-// touch creates the file for its owner alone, before SQLite would create it for all.
-func touch(path string) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil // an open database must not be opened again: closing would drop its locks
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 // dsn is a file: URI; a plain path would drop mode=ro. A path given by a person may
 // hold any character.
 func dsn(path string, query ...string) string {
@@ -132,32 +126,60 @@ func dsn(path string, query ...string) string {
 }
 
 // Reopen closes the writing connection and opens a new one. The state it returns
-// says which batches are in the database; after a COMMIT that failed, it is the
-// only thing that does.
+// says which batches are in the database, durably; after a COMMIT that failed, it is the
+// only thing that does. No CheckpointBeside may be under way.
 func (s *Store) Reopen() (State, error) {
+	if s.copyFailed.Load() {
+		if err := s.forget(); err != nil {
+			return State{}, err
+		}
+	}
 	_ = s.closeWriter() // its error is the one that brought us here
 	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return State{}, err
 	}
-	if c.readOnly() {
-		return State{}, errors.Join(errReadOnly, c.close())
-	}
-	state, info, err := prepare(c, s.asked)
+	state, err := s.openWriter(c)
 	if err != nil {
 		return State{}, errors.Join(err, c.close())
+	}
+	s.remember()
+	return state, nil
+}
+
+// openWriter makes c the writer's connection.
+func (s *Store) openWriter(c *conn) (State, error) {
+	if c.readOnly() {
+		return State{}, errReadOnly
+	}
+	if err := c.leaveWAL(true); err != nil { // until Close: a copy at the end of a failed life would not be settled
+		return State{}, err
+	}
+	info := Info{}
+	if err := setPragmas(c, &info); err != nil {
+		return State{}, err
+	}
+	if err := s.settle(c); err != nil {
+		return State{}, err
+	}
+	state, err := prepare(c, s.asked, &info)
+	if err != nil {
+		return State{}, err
 	}
 	if s.layout == nil { // read by others later, like Info
 		s.layout = newLayout(info.Layout)
 	}
-	s.dedup = &tableDedup{}
+	var d deduper = &tableDedup{}
 	if info.Dedup == DedupRuns {
-		if s.dedup, err = openRuns(c, s.layout, filepath.Dir(s.path), state.LastSeq, s.newest); err != nil {
-			return State{}, errors.Join(err, c.close())
+		if d, err = openRuns(c, s.layout, filepath.Dir(s.path), state.LastSeq, s.newest); err != nil {
+			return State{}, err
 		}
 	}
-	s.writer = c
-	s.memory.Store(s.dedup.memoryBytes())
+	if err := s.keep(); err != nil {
+		return State{}, errors.Join(err, d.close())
+	}
+	s.writer, s.dedup = c, d
+	s.memory.Store(d.memoryBytes())
 	if s.Info == (Info{}) { // read by others later, so it is set before there are any
 		s.Info = info
 	}
@@ -174,9 +196,8 @@ func (s *Store) closeWriter() error {
 	return err
 }
 
-// prepare sets the pragmas, creates the schema in an empty database, and reads back
-// what durability rests on.
-func prepare(c *conn, asked Design) (State, Info, error) {
+// setPragmas sets the pragmas and reads back what durability rests on.
+func setPragmas(c *conn, info *Info) error {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
 		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
@@ -187,58 +208,64 @@ func prepare(c *conn, asked Design) (State, Info, error) {
 		"foreign_keys=OFF",
 	} {
 		if err := c.exec("PRAGMA " + pragma); err != nil {
-			return State{}, Info{}, fmt.Errorf("PRAGMA %s: %w", pragma, err)
+			return fmt.Errorf("PRAGMA %s: %w", pragma, err)
 		}
 	}
-	var info Info
-	var synchronous, version int64
+	var synchronous int64
 	for sql, to := range map[string]any{
 		"PRAGMA journal_mode":     &info.JournalMode,
 		"PRAGMA synchronous":      &synchronous,
 		"PRAGMA page_size":        &info.PageSize,
-		"PRAGMA user_version":     &version,
 		"SELECT sqlite_version()": &info.SQLiteVersion,
 	} {
 		if err := c.row(sql, to); err != nil {
-			return State{}, Info{}, fmt.Errorf("%s: %w", sql, err)
+			return fmt.Errorf("%s: %w", sql, err)
 		}
 	}
 	if info.JournalMode != "wal" || synchronous != 2 && !crash.NoSync {
-		return State{}, Info{}, fmt.Errorf("journal_mode=%s synchronous=%d, want wal and 2 (FULL): commits would not be durable", info.JournalMode, synchronous)
+		return fmt.Errorf("journal_mode=%s synchronous=%d, want wal and 2 (FULL): commits would not be durable", info.JournalMode, synchronous)
 	}
 	info.Synchronous = "full"
+	return nil
+}
+
+// prepare creates the schema in an empty database and takes an older one forward.
+func prepare(c *conn, asked Design, info *Info) (State, error) {
+	var version int64
+	if err := c.row("PRAGMA user_version", &version); err != nil {
+		return State{}, fmt.Errorf("PRAGMA user_version: %w", err)
+	}
 	switch {
 	case version == 0:
 		if err := c.transaction(func() error {
 			return c.exec(schema + deadLettersSchema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + views(asked) + userVersion)
 		}); err != nil {
-			return State{}, Info{}, fmt.Errorf("create the schema: %w", err)
+			return State{}, fmt.Errorf("create the schema: %w", err)
 		}
 	case version > 0 && version <= schemaVersion:
 		if err := migrate(c, version); err != nil {
-			return State{}, Info{}, fmt.Errorf("take the schema from version %d to %d: %w", version, schemaVersion, err)
+			return State{}, fmt.Errorf("take the schema from version %d to %d: %w", version, schemaVersion, err)
 		}
 	default:
-		return State{}, Info{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
+		return State{}, fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
 	}
 	if err := readDesign(c, &info.Design); err != nil {
-		return State{}, Info{}, fmt.Errorf("read the schema: %w", err)
+		return State{}, fmt.Errorf("read the schema: %w", err)
 	}
 	cacheKiB := tableCacheKiB
 	if info.Dedup == DedupRuns {
 		cacheKiB = runsCacheKiB
 	}
 	if err := c.exec(fmt.Sprintf("PRAGMA cache_size=-%d", cacheKiB)); err != nil {
-		return State{}, Info{}, fmt.Errorf("PRAGMA cache_size: %w", err)
+		return State{}, fmt.Errorf("PRAGMA cache_size: %w", err)
 	}
 	if asked.Dedup != "" && asked.Dedup != info.Dedup {
-		return State{}, Info{}, fmt.Errorf("%w: it was made with -dedup %s, which cannot be changed", ErrDesign, info.Dedup)
+		return State{}, fmt.Errorf("%w: it was made with -dedup %s, which cannot be changed", ErrDesign, info.Dedup)
 	}
 	if asked.Layout != "" && asked.Layout != info.Layout {
-		return State{}, Info{}, fmt.Errorf("%w: it was made with -layout %s, which cannot be changed", ErrDesign, info.Layout)
+		return State{}, fmt.Errorf("%w: it was made with -layout %s, which cannot be changed", ErrDesign, info.Layout)
 	}
-	state, err := readState(c)
-	return state, info, err
+	return readState(c)
 }
 
 var userVersion = fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion)
@@ -333,7 +360,10 @@ func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
 
 // Checkpoint copies the WAL into the database as far as no reader holds it back.
 // When all is copied, the next commit begins the WAL anew.
-func (s *Store) Checkpoint() (WAL, error) { return s.writer.checkpoint("PASSIVE") }
+func (s *Store) Checkpoint() (WAL, error) {
+	wal, err := s.writer.checkpoint("PASSIVE")
+	return wal, s.copied(err)
+}
 
 // CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be called beside the writer.
 func (s *Store) CheckpointBeside() (err error) {
@@ -341,7 +371,7 @@ func (s *Store) CheckpointBeside() (err error) {
 	if err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
+	defer func() { err = s.copied(errors.Join(err, c.close())) }()
 	if err := c.exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
@@ -377,30 +407,43 @@ type Topic struct {
 
 // Topics returns up to limit topics by name.
 func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
-	rows, err := s.Pool.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
+	topics := []Topic{}
+	err := s.read(func(db *sql.DB) error {
+		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var t Topic
+			if err := rows.Scan(&t.Name, &t.Events); err != nil {
+				return err
+			}
+			topics = append(topics, t)
+		}
+		return rows.Err()
+	})
 	if err != nil {
 		return nil, fmt.Errorf("store: topics: %w", err)
 	}
-	defer rows.Close()
-	topics := []Topic{}
-	for rows.Next() {
-		var t Topic
-		if err := rows.Scan(&t.Name, &t.Events); err != nil {
-			return nil, fmt.Errorf("store: topics: %w", err)
-		}
-		topics = append(topics, t)
-	}
-	return topics, rows.Err()
+	return topics, nil
 }
 
 // DedupBytes is what deduplication takes of the memory in the long run.
 func (s *Store) DedupBytes() int64 { return s.memory.Load() }
 
-// Close closes all connections; the last one checkpoints the WAL.
+// Close closes all connections; the last one checkpoints the WAL, unless a copy of it has failed.
 func (s *Store) Close() error {
 	var errs []error
 	if s.Pool != nil {
 		errs = append(errs, s.Pool.Close())
+	}
+	if s.keeper != nil {
+		errs = append(errs, s.keeper.close())
+		s.keeper = nil
+	}
+	if s.writer != nil && !s.copyFailed.Load() {
+		errs = append(errs, s.writer.leaveWAL(false))
 	}
 	return errors.Join(append(errs, s.closeWriter())...)
 }

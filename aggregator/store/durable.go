@@ -1,0 +1,135 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"sekali/aggregator/disk"
+)
+
+// What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync never came. After a sync
+// that failed, Linux may count the pages as clean, so that the next sync writes none of them. So everything that is found is
+// written again before anything is built upon it: see settle.
+
+const (
+	walHeaderBytes   = 32 // of the file
+	frameHeaderBytes = 24 // of each page in it
+)
+
+var (
+	// ErrReopening means that the store is being opened anew, and cannot be read meanwhile.
+	ErrReopening = errors.New("the database is being opened anew")
+	// ErrHeldOpen means that a failed copy of the WAL cannot be begun anew: only the first who opens the database begins at
+	// the WAL's beginning, and somebody else has it open.
+	ErrHeldOpen = errors.New("a copy of the WAL has failed, and another process has the database open: it must close it")
+)
+
+// settle makes durable what the opening has found: it writes the WAL again, as it is, and syncs it and its name. A
+// checkpoint would not do: where pages of the WAL are lost it writes into the database what the WAL cannot repeat, so a power
+// cut in the middle of it would leave half of a commit. And a foreign reader can hold a checkpoint up, but not this.
+func (s *Store) settle(c *conn) (err error) {
+	wal, err := c.checkpoint("NOOP")
+	if err != nil {
+		return err
+	}
+	if s.copyFailed.Load() && wal.Copied > 0 {
+		return ErrHeldOpen
+	}
+	if wal.Pages > 0 {
+		if err := s.renewWAL(c, wal.Pages); err != nil {
+			return fmt.Errorf("make the WAL durable: %w", err)
+		}
+	}
+	return disk.SyncDir(filepath.Dir(s.path))
+}
+
+// renewWAL writes the WAL's first pages again. Nobody can write to it meanwhile.
+func (s *Store) renewWAL(c *conn, pages int64) (err error) {
+	var pageSize int64
+	if err := c.row("PRAGMA page_size", &pageSize); err != nil {
+		return err
+	}
+	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.exec("ROLLBACK")) }()
+	// SQLite's locks are on the other two files: closing this one drops none.
+	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(disk.Renew(f, 0, walHeaderBytes+pages*(frameHeaderBytes+pageSize)), f.Close())
+}
+
+// keep holds the index of the WAL open beside the writer. It knows only commits that were synced. So what a failed one has
+// left in the WAL is not found when the writer opens the database again, and no reader ever sees it.
+func (s *Store) keep() error {
+	if s.keeper != nil {
+		return nil
+	}
+	c, err := openConn(dsn(s.path, "mode=ro"))
+	if err != nil {
+		return err
+	}
+	if _, err := readState(c); err != nil { // it opens the WAL
+		return errors.Join(err, c.close())
+	}
+	s.keeper = c
+	return nil
+}
+
+// forget closes all connections but the writer's, once those who read have ended. A copy of the WAL that failed may have been
+// counted as copied in part: the first who opens the database begins it anew.
+func (s *Store) forget() error {
+	if !s.shut {
+		s.reading.Lock() // readers end within their own time
+		s.shut = true
+	}
+	s.Pool.SetMaxIdleConns(-1)
+	if s.keeper == nil {
+		return nil
+	}
+	err := s.keeper.close()
+	s.keeper = nil
+	return err
+}
+
+// remember ends forget.
+func (s *Store) remember() {
+	s.copyFailed.Store(false)
+	if s.shut {
+		s.Pool.SetMaxIdleConns(readers)
+		s.shut = false
+		s.reading.Unlock()
+	}
+}
+
+// read calls a function that reads from the pool.
+func (s *Store) read(f func(*sql.DB) error) error {
+	if !s.reading.TryRLock() {
+		return ErrReopening
+	}
+	defer s.reading.RUnlock()
+	return f(s.Pool)
+}
+
+// copied notes what became of a copy of the WAL. One that has filled the disk has lost nothing.
+func (s *Store) copied(err error) error {
+	if err != nil && !IsFull(err) {
+		s.copyFailed.Store(true)
+	}
+	return err
+}
+
+// touch makes the file for its owner alone, before SQLite would make it for all, and what is in it durable: it may have been
+// put there a moment ago. Nobody may have it open: closing it would drop SQLite's locks.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(disk.Sync(f), f.Close())
+}
