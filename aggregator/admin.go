@@ -55,7 +55,7 @@ func writeMetrics(w io.Writer, p *pipeline.Pipeline, s *store.Store, public *api
 		metrics.WriteCounterUint64(w, counter.name, uint64(counter.value))
 	}
 	ready := int64(1)
-	if c.Failing != nil {
+	if public.Ready() != nil {
 		ready = 0
 	}
 	for _, gauge := range []struct {

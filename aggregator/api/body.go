@@ -45,6 +45,12 @@ func readBody(r io.Reader, announced, limit int, counts *budget) (*body, error) 
 		return nil, fasthttp.ErrBodyTooLarge
 	}
 	b := &body{counts: counts}
+	whole := false
+	defer func() {
+		if !whole { // an error, or a panic of r
+			b.release()
+		}
+	}()
 	// One byte more than is expected shows the end, or that it is not.
 	size := announced + 1
 	if announced < 0 {
@@ -53,7 +59,6 @@ func readBody(r io.Reader, announced, limit int, counts *budget) (*body, error) 
 	for {
 		if len(b.data) == cap(b.data) {
 			if !b.grow(min(max(size, bodyGrowth*cap(b.data)), limit+1)) {
-				b.release()
 				return nil, errBusy
 			}
 		}
@@ -61,12 +66,11 @@ func readBody(r io.Reader, announced, limit int, counts *budget) (*body, error) 
 		b.data = b.data[:len(b.data)+n]
 		switch {
 		case len(b.data) > limit:
-			b.release()
 			return nil, fasthttp.ErrBodyTooLarge
 		case err == io.EOF:
+			whole = true
 			return b, nil
 		case err != nil:
-			b.release()
 			return nil, err
 		}
 	}
@@ -150,7 +154,7 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 		announced = 0
 	}
 	a.conns.receive(ctx.Conn())
-	b, err := readBody(ctx.RequestBodyStream(), announced, a.cfg.MaxBodyBytes, &a.bodies)
+	b, err := readBody(bodyStream(ctx), announced, a.cfg.MaxBodyBytes, &a.bodies)
 	a.conns.serve(ctx.Conn())
 	if err == nil && announced > len(b.data) {
 		b.release()

@@ -44,5 +44,5 @@ func (a *Server) deadLetters(ctx *fasthttp.RequestCtx) {
 	if full {
 		body.NextAfter = &letters[len(letters)-1].ID
 	}
-	a.answer(ctx, fasthttp.StatusOK, body, 0)
+	a.answer(ctx, fasthttp.StatusOK, body, nil)
 }

@@ -5,8 +5,10 @@ package api
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"runtime/debug"
 
 	"github.com/valyala/fasthttp"
@@ -43,6 +45,14 @@ func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
 	}
 	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
+}
+
+// bodyStream is the request's body. fasthttp has none, not even an empty one, for a request without a length.
+func bodyStream(ctx *fasthttp.RequestCtx) io.Reader {
+	if r := ctx.RequestBodyStream(); r != nil {
+		return r
+	}
+	return http.NoBody
 }
 
 // expect answers a client that asks by Expect: 100-continue whether to send its body.
@@ -83,5 +93,16 @@ func (a *Server) cutOff(conn net.Conn) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		conn.Close()
+	}
+}
+
+// recovered answers a request whose handler panicked. What it took its own defers have given back; what is left of its body
+// is not looked for.
+func (a *Server) recovered(ctx *fasthttp.RequestCtx) {
+	if r := recover(); r != nil {
+		a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		a.conns.serve(ctx.Conn())
+		problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
+		ctx.SetConnectionClose()
 	}
 }

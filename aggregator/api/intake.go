@@ -16,7 +16,8 @@ type intake struct {
 	level  pipeline.Level
 	decode func(body []byte) (*event.Request, error) // keeps nothing of the body
 	room   func(*event.Request) int                  // bounds what the answer takes; 0, or nil: it is small
-	answer func(r *event.Request, out pipeline.Outcome, counted int)
+	// answer may hand over room, of which the pages' budget holds what the answer takes; else it is given back.
+	answer func(r *event.Request, out pipeline.Outcome, room *held)
 }
 
 // take reads the body, decodes it, hands its events to the pipeline, and answers.
@@ -30,17 +31,18 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 	if in.room != nil {
 		counted = in.room(r)
 	}
-	if !a.pages.take(counted) {
+	room, ok := a.pages.hold(counted)
+	if !ok {
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
 		return
 	}
+	defer room.release()
 	out, err := a.pipeline.Publish(in.level, r)
 	if err != nil {
-		a.pages.put(counted)
 		refuse(ctx, err)
 		return
 	}
-	in.answer(r, out, counted)
+	in.answer(r, out, room)
 }
 
 // decode reads the body and what is in it, or answers why not.

@@ -80,34 +80,31 @@ func (a *answered) Close() error {
 // uncountedBytes is how large an answer may be that is not counted: as large as the headers that every connection has room for.
 const uncountedBytes = headerBytes
 
-// answer sends v as JSON. A large answer is counted among the pages until it is sent; of that, counted are taken already, and
-// are enough if they are any.
-func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, counted int) {
+// answer sends v as JSON. A large answer is counted among the pages until it is sent: in room, of which the rest stays with
+// the caller, or, if that is nil or holds nothing, anew.
+func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, room *held) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false) // it makes six bytes of one
 	if err := encoder.Encode(v); err != nil {
-		a.pages.put(counted)
 		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
 		return
 	}
 	body := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
-	size := len(body)
-	if size <= uncountedBytes {
-		size = 0
+	if len(body) <= uncountedBytes {
+		ctx.SetStatusCode(status)
+		ctx.SetContentType("application/json")
+		ctx.SetBody(body)
+		return
 	}
-	switch {
-	case counted > 0:
-		a.pages.put(counted - size)
-	case !a.pages.take(size):
+	if room == nil {
+		room = &held{of: &a.pages}
+	}
+	if !room.resize(len(body)) {
 		a.unreadable(ctx, errBusy)
 		return
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/json")
-	if size == 0 {
-		ctx.SetBody(body)
-		return
-	}
-	ctx.SetBodyStream(&answered{bytes.NewReader(body), func() { a.pages.put(size) }}, size)
+	ctx.SetBodyStream(&answered{bytes.NewReader(body), room.handOver().release}, len(body))
 }

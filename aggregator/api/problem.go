@@ -53,6 +53,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.Is(err, pipeline.ErrTooLarge):
 		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
+	case errors.Is(err, errBusy):
+		code = "busy"
 	case errors.Is(err, pipeline.ErrQueueFull):
 		code = "queue_full"
 	case errors.Is(err, pipeline.ErrBacklogFull):

@@ -66,8 +66,8 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 		level:  level,
 		decode: decode,
 		room:   func(r *event.Request) int { return answerBytes(r, wantResults) },
-		answer: func(r *event.Request, out pipeline.Outcome, counted int) {
-			a.published(ctx, level, wantResults, r, out, counted)
+		answer: func(r *event.Request, out pipeline.Outcome, room *held) {
+			a.published(ctx, level, wantResults, r, out, room)
 		},
 	})
 }
@@ -105,7 +105,7 @@ func publishDecoder(ctx *fasthttp.RequestCtx) (decode func([]byte) (*event.Reque
 }
 
 // published answers a request whose events are as safe as was asked.
-func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantResults bool, r *event.Request, out pipeline.Outcome, counted int) {
+func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantResults bool, r *event.Request, out pipeline.Outcome, room *held) {
 	p := published{Ack: level, Accepted: r.Events, Rejected: len(r.Rejections), Errors: r.Rejections}
 	if p.Errors == nil {
 		p.Errors = []event.Rejection{}
@@ -120,7 +120,6 @@ func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantR
 		if wantResults {
 			var err error
 			if p.Results, err = a.results(r, out); err != nil {
-				a.pages.put(counted)
 				a.log.Error("results not found", "error", err)
 				problem(ctx, fasthttp.StatusServiceUnavailable, "disk_failing", "the events are stored, but their results could not be read")
 				return
@@ -130,7 +129,7 @@ func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantR
 	if p.Accepted == 0 && p.Rejected > 0 {
 		status = fasthttp.StatusUnprocessableEntity
 	}
-	a.answer(ctx, status, p, counted)
+	a.answer(ctx, status, p, room)
 }
 
 // count is how many are true.

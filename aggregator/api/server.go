@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -100,12 +99,7 @@ var routes = map[string]route{
 
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	stage.HTTP.Enter() // the goroutine keeps the label, reads and writes of its connection included
-	defer func() {
-		if r := recover(); r != nil {
-			a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
-		}
-	}()
+	defer a.recovered(ctx)
 	r, ok := a.route(ctx)
 	if !ok {
 		return
@@ -146,11 +140,19 @@ func ok(ctx *fasthttp.RequestCtx) {
 }
 
 func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
-	if err := a.pipeline.Counters().Failing; err != nil {
+	if err := a.Ready(); err != nil {
 		refuse(ctx, err)
 		return
 	}
 	ok(ctx)
+}
+
+// Ready says why no event could be taken now, or nil: the disk, the bounds of what waits, or the bodies' budget.
+func (a *Server) Ready() error {
+	if !a.bodies.fits(bodyFirst) {
+		return errBusy
+	}
+	return a.pipeline.Ready(a.cfg.Ack)
 }
 
 // Shutdown stops taking requests and waits up to budget for those that are here.

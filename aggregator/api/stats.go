@@ -80,7 +80,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
 		Rejected: c.Rejected, Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
-		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: c.Failing == nil, LastSeq: c.LastSeq,
+		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,
 		JournalSyncs: c.JournalSyncs, JournalBytes: c.JournalBytes, BacklogBytes: c.BacklogBytes,
 		AllocatedBytes: allocatedBytes(), Store: storeStatistics{Info: a.store.Info},
@@ -90,7 +90,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 		t := a.pipeline.Timings
 		s.Histograms = &histograms{t.Processing.Buckets(), t.Commit.Buckets(), t.JournalSync.Buckets(), t.RunsHeld.Buckets(), t.BatchEvents.Buckets()}
 	}
-	a.answer(ctx, fasthttp.StatusOK, s, 0)
+	a.answer(ctx, fasthttp.StatusOK, s, nil)
 }
 
 // allocatedBytes is what the Go heap has handed out since the start.

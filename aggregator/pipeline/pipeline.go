@@ -276,6 +276,16 @@ func (p *Pipeline) Counters() Counters {
 	return c
 }
 
+// Ready says why an event could not be taken now at the level, however small it is; nil if it could.
+func (p *Pipeline) Ready(level Level) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.refusal(level, &event.Request{Events: 1}); err != nil {
+		return err
+	}
+	return p.noRoom(readyBytes)
+}
+
 // Close stops admission. Run goes on until what was admitted is committed.
 func (p *Pipeline) Close() {
 	p.mu.Lock()
