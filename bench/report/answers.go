@@ -9,66 +9,70 @@ import (
 	"sekali/bench/result"
 )
 
-// answers are the report's first lines, and README's headline figures: at most five, each of what the set has, each
-// figure naming its results.
-func (s *set) answers() []string {
-	var lines []string
-	for _, answer := range []func() string{s.survival, s.latency, s.sustained, s.exactness, s.beside} {
-		if line := answer(); line != "" {
-			lines = append(lines, line)
+// answer is a row of the first table of REPORT.md, which README.md has too.
+type answer struct {
+	Question, Measured, Runs string
+}
+
+// answers are the first table's rows: of each what the set has, each figure naming its results.
+func (s *set) answers() []answer {
+	var rows []answer
+	for _, add := range []func() []answer{
+		s.kept, s.faulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.published, s.besideOthers,
+	} {
+		rows = append(rows, add()...)
+	}
+	return rows
+}
+
+// answersTable is the rows as Markdown.
+func (s *set) answersTable() string {
+	var text strings.Builder
+	text.WriteString("| what | measured | from |\n|---|---|---|\n")
+	for _, a := range s.answers() {
+		fmt.Fprintf(&text, "| %s | %s | %s |\n", a.Question, a.Measured, a.Runs)
+	}
+	return text.String()
+}
+
+// kept is what a SIGKILL lost at the levels that promise to keep, and at the control that does not.
+func (s *set) kept() []answer {
+	kill := s.find("kill")
+	if kill == nil {
+		return nil
+	}
+	var kept, control []*group
+	for _, g := range kill.Cases {
+		if g.first().Run.Aggregator.Ack == "memory" {
+			control = append(control, g)
+		} else {
+			kept = append(kept, g)
 		}
 	}
-	return lines
-}
-
-// sustained is what the aggregator commits while more arrives than it can commit at once: as fast as it is taken, or
-// else in a burst.
-func (s *set) sustained() string {
-	saturated := s.find("throughput")
-	if saturated == nil {
-		saturated = s.find("burst")
-	}
-	if saturated == nil {
-		return ""
-	}
-	g := saturated.Cases[0]
-	show := func(of func(result.Summary) float64) string {
-		return g.show(func(s result.Summary) *float64 { v := of(s); return &v })
-	}
-	refused := g.count(func(r repeat) uint64 { return r.Summary.RequestsRefused + r.Summary.RequestsUnknown })
-	planned := g.count(func(r repeat) uint64 { return r.Summary.RequestsPlanned })
-	return fmt.Sprintf("**Throughput.** At `ack=%s`, %d events a request, it accepted %s events/s and processed %s events/s "+
-		"until the last was committed, %s unique events/s of them stored, with at most %s MB resident; %s of %s requests were not "+
-		"acknowledged. Generator and aggregator shared %d cores (%s).",
-		g.first().Run.Aggregator.Ack, g.first().Run.Load.EventsPerRequest,
-		show(func(s result.Summary) float64 { return s.ThroughputAcceptedPerS }),
-		show(func(s result.Summary) float64 { return s.ThroughputProcessedPerS }),
-		show(func(s result.Summary) float64 { return s.ThroughputStoredPerS }),
-		show(func(s result.Summary) float64 { return float64(s.ServerRSSBytesMax) / 1e6 }),
-		exact(refused), exact(planned), g.first().Run.Environment.Cores, g.Runs())
-}
-
-// survival is what was lost: to a kill at each ack level, to every other fault, and in a soak.
-func (s *set) survival() string {
-	var sentences []string
-	if kill := s.find("kill"); kill != nil {
+	losses := func(groups []*group) string {
 		var parts []string
-		for _, g := range kill.Cases {
-			parts = append(parts, fmt.Sprintf("%s of %s at `%s`", exact(lost(g)), exact(acknowledged(g)), g.first().Run.Aggregator.Ack))
+		for _, g := range groups {
+			parts = append(parts, fmt.Sprintf("%s of %s at `%s`", exact(lost(g)), exact(acknowledged(g)), g.caseName()))
 		}
-		sentences = append(sentences, fmt.Sprintf("Of the acknowledged events, SIGKILL in mid-run lost %s; `memory` promises nothing (%s).",
-			strings.Join(parts, ", "), runsOf(kill.Cases)))
+		return strings.Join(parts, ", ")
 	}
-	if s.faults != nil {
-		sentences = append(sentences, faultAnswer(s.faults))
+	rows := []answer{}
+	if kept != nil {
+		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged", losses(kept), runsOf(kept)})
 	}
-	if s.soak != nil {
-		sentences = append(sentences, s.soak.answer())
+	if control != nil {
+		rows = append(rows, answer{"The control: `memory` promises nothing, so it must lose", losses(control), runsOf(control)})
 	}
-	if sentences == nil {
-		return ""
+	return rows
+}
+
+// caseName is the ack level, and the case where it says more.
+func (g *group) caseName() string {
+	ack := g.first().Run.Aggregator.Ack
+	if g.Case == "" || g.Case == ack {
+		return ack
 	}
-	return "**Survival.** " + strings.Join(sentences, " ")
+	return g.Case
 }
 
 func lost(g *group) uint64 { return g.count(func(r repeat) uint64 { return r.Run.Audit.Lost }) }
@@ -76,44 +80,78 @@ func acknowledged(g *group) uint64 {
 	return g.count(func(r repeat) uint64 { return r.Run.Audit.Acknowledged })
 }
 
-func (s *set) latency() string {
-	levels := s.find("ack-levels")
-	if levels == nil {
-		return ""
+func (s *set) faulted() []answer {
+	if s.faults == nil {
+		return nil
 	}
-	var parts []string
-	for _, g := range levels.Cases {
-		parts = append(parts, fmt.Sprintf("%s and %s ms at `%s`",
-			g.show(func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }),
-			g.show(func(s result.Summary) *float64 { return s.ResponseTimeMS.P90 }), g.first().Run.Aggregator.Ack))
-	}
-	return fmt.Sprintf("**Latency.** From the moment a request of %d events was due to its acknowledgement, median and 90th percentile: %s (%s).",
-		levels.Cases[0].first().Run.Load.EventsPerRequest, strings.Join(parts, ", "), runsOf(levels.Cases))
+	return []answer{{"**Faults.** Kills at named places, power loss, full disk, failing syncs, …", faultAnswer(s.faults), "[table](results/pages/faults.md)"}}
 }
 
-// exactness is what became of duplicates, and of the batch for which the course report published figures.
-func (s *set) exactness() string {
-	var sentences []string
-	if duplicates := s.find("duplicates"); duplicates != nil {
-		var parts []string
-		for _, g := range duplicates.Cases {
-			parts = append(parts, fmt.Sprintf("%s %s of %s (%s)",
-				g.title(), exact(g.count(dropped)), duplicatesSent(g), g.show(func(s result.Summary) *float64 { return s.DeduplicationRate })))
+func (s *set) soaked() []answer {
+	if s.soak == nil {
+		return nil
+	}
+	return []answer{{"**Soak.** Kills, readers and slow clients at half speed", s.soak.answer(), "[page](results/pages/soak.md)"}}
+}
+
+// acknowledgedIn is the response time of the level that is the default, with its rate.
+func (s *set) acknowledgedIn() []answer {
+	g := s.find("ack-levels").find("journal")
+	if g == nil {
+		return nil
+	}
+	return []answer{{fmt.Sprintf("**Latency** of `ack=journal` at %s events/s, %d a request: p50, p99", chart.Number(offered(g)), g.first().Run.Load.EventsPerRequest),
+		fmt.Sprintf("%s, **%s ms**", g.show(responseP50), g.show(responseP99)), g.Runs()}}
+}
+
+func responseP50(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }
+func responseP99(s result.Summary) *float64 { return s.ResponseTimeMS.P99 }
+
+// offered is the highest planned rate of the measured phases, in events/s; 0 in a closed loop.
+func offered(g *group) float64 {
+	run, most := g.first().Run, 0.
+	for _, p := range run.Phases {
+		if p.Measured {
+			most = max(most, p.Rate)
 		}
-		sentences = append(sentences, fmt.Sprintf("Duplicates dropped, of those sent, and the deduplication rate: %s (%s).", strings.Join(parts, ", "), runsOf(duplicates.Cases)))
 	}
-	if course := s.find(courseReport); course != nil {
-		var parts []string
-		for _, g := range course.Cases {
-			parts = append(parts, fmt.Sprintf("answered after %s ms and stored after %s ms (%s)", g.show(answeredMS), g.show(processedMS), g.title()))
-		}
-		sentences = append(sentences, fmt.Sprintf("The course report's batch of 1000, published as answered in %s and stored in %s: %s (%s).",
-			publishedAnswer, publishedProcessed, strings.Join(parts, ", "), runsOf(course.Cases)))
+	return most * float64(run.Load.EventsPerRequest)
+}
+
+// sustained is what the aggregator commits while more arrives than it can commit at once: as fast as it is taken, or
+// else in a burst.
+func (s *set) sustained() []answer {
+	saturated := s.find("throughput")
+	if saturated == nil {
+		saturated = s.find("burst")
 	}
-	if sentences == nil {
-		return ""
+	if saturated == nil {
+		return nil
 	}
-	return "**Deduplication.** " + strings.Join(sentences, " ")
+	g := saturated.Cases[0]
+	return []answer{{fmt.Sprintf("**Throughput** at `ack=%s`, until the last event was committed", g.first().Run.Aggregator.Ack),
+		fmt.Sprintf("%s events/s processed, generator and aggregator on %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
+}
+
+func processedPerS(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }
+
+// deduplicated is what became of the duplicates that were sent.
+func (s *set) deduplicated() []answer {
+	g := s.find("duplicates").find("history")
+	if g == nil {
+		return nil
+	}
+	return []answer{{"**Duplicates** dropped, of those sent", exact(g.count(dropped)) + " of " + duplicatesSent(g), g.Runs()}}
+}
+
+// published is the batch for which the course report published figures.
+func (s *set) published() []answer {
+	g := s.find(courseReport).find("batched")
+	if g == nil {
+		return nil
+	}
+	return []answer{{"**The course report's batch of 1000**, published as stored in " + publishedProcessed,
+		"stored in " + g.show(processedMS) + " ms", g.Runs()}}
 }
 
 func dropped(r repeat) uint64 { return r.Summary.DuplicateEvents }

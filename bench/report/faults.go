@@ -70,8 +70,41 @@ func faultAnswer(f *result.Faults) string {
 			duplicated += fault.Duplicated
 		}
 	}
-	return fmt.Sprintf("%d kinds of fault, %s times in all, from SIGKILL at named places of the code to power loss and a full disk, lost %s of %s acknowledged at `journal` or `store`, "+
-		"and stored %s twice; not among them is damage to the files themselves, %d kinds, of which %d left a valid beginning or were refused, as promised; "+
-		"%d of %d controls, which must lose something, did ([the table](REPORT.md#faults)).",
-		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), damages, held, seen, controls)
+	return fmt.Sprintf("%d kinds, %s times: lost %s of %s, stored %s twice; %d of %d controls lost something, as they must; "+
+		"%d of %d kinds of damaged files left a valid beginning or were refused",
+		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), seen, controls, held, damages)
+}
+
+// faultsShort is one row a promise.
+func faultsShort(f *result.Faults) string {
+	var b strings.Builder
+	b.WriteString("| promise | kinds | times | acknowledged | lost | stored twice | |\n|---|---:|---:|---:|---:|---:|---|\n")
+	for _, promise := range []string{result.NothingLost, result.SomethingLost, result.PrefixOrRefuse} {
+		var sum result.Fault
+		var kinds int
+		var broken []string
+		for _, fault := range f.Faults {
+			if fault.Promise != promise || fault.Skipped != "" {
+				continue
+			}
+			kinds++
+			sum.Times, sum.Acknowledged = sum.Times+fault.Times, sum.Acknowledged+fault.Acknowledged
+			sum.Lost, sum.Duplicated = sum.Lost+fault.Lost, sum.Duplicated+fault.Duplicated
+			if !fault.Held() {
+				broken = append(broken, cell(fault.Fault))
+			}
+		}
+		verdict := "all held"
+		if len(broken) > 0 {
+			verdict = "**not held: " + strings.Join(broken, ", ") + "**"
+		}
+		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %s |\n", promise, kinds, exact(uint64(sum.Times)), exact(uint64(sum.Acknowledged)),
+			exact(uint64(sum.Lost)), exact(uint64(sum.Duplicated)), verdict)
+	}
+	for _, fault := range f.Faults {
+		if fault.Skipped != "" {
+			fmt.Fprintf(&b, "| %s | skipped: %s (%s) | | | | | |\n", fault.Promise, cell(fault.Fault), cell(fault.Skipped))
+		}
+	}
+	return b.String()
 }

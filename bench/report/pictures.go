@@ -17,6 +17,7 @@ type picture struct {
 	Path    string // from the report's folder on, with slashes
 	Alt     string
 	Caption string
+	Case    string // whose trace it shows; "" too where it shows all cases
 	svg     []byte
 }
 
@@ -60,7 +61,7 @@ func (s *scenario) pictures() ([]picture, error) {
 		default:
 			caption += "; the red band is from the signal until the aggregator was ready again"
 		}
-		all = append(all, picture{Path: path.Join(picturesDir, name+".svg"), Alt: "Throughput and queue depth over time, " + g.Label(),
+		all = append(all, picture{Path: path.Join(picturesDir, name+".svg"), Case: g.Case, Alt: "Throughput and queue depth over time, " + g.Label(),
 			Caption: caption + ", " + (&group{Repeats: g.Repeats[:1]}).Runs() + ".", svg: svg})
 	}
 	if s.Name == growthScenario {

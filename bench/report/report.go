@@ -73,11 +73,15 @@ func removeStale(root string, files []file) error {
 	return nil
 }
 
-// staleFiles are pictures that are there and that the report does not have.
+// staleFiles are pictures and pages that are there and that the report does not have.
 func staleFiles(root string, files []file) ([]string, error) {
-	there, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(picturesDir), "*.svg"))
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
+	var there []string
+	for _, pattern := range []string{picturesDir + "/*.svg", pagesDir + "/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		there = append(there, found...)
 	}
 	wanted := map[string]bool{}
 	for _, f := range files {
@@ -85,7 +89,11 @@ func staleFiles(root string, files []file) ([]string, error) {
 	}
 	var stale []string
 	for _, name := range there {
-		if name := path.Join(picturesDir, filepath.Base(name)); !wanted[name] {
+		below, err := filepath.Rel(root, name)
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		if name := filepath.ToSlash(below); !wanted[name] {
 			stale = append(stale, name)
 		}
 	}
@@ -103,11 +111,10 @@ func render(root string) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, pictures, err := s.markdown()
+	files, pictures, err := s.markdown()
 	if err != nil {
 		return nil, err
 	}
-	files := []file{{reportFile, text}}
 	for _, p := range pictures {
 		files = append(files, file{p.Path, p.svg})
 	}
@@ -129,41 +136,45 @@ func withHeadline(name string, s *set) ([]byte, error) {
 	if !ok || !closed {
 		return nil, fmt.Errorf("report: %s has no %s and %s", name, strings.TrimSpace(headlineBegin), headlineEnd)
 	}
-	var headline strings.Builder
-	for _, line := range s.answers() {
-		fmt.Fprintf(&headline, "- %s\n", line)
-	}
-	return []byte(head + headlineBegin + headline.String() + headlineEnd + tail), nil
+	return []byte(head + headlineBegin + s.answersTable() + headlineEnd + tail), nil
 }
 
 //go:embed report.md.tmpl
 var markdownText string
 
-var markdownTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+var markdownFuncs = template.FuncMap{
 	"cell": cell, "number": figureOf, "sentence": sentence, "validity": validity, "exact": exact,
 	"join": strings.Join, "megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 },
 	"percent": percent,
-}).Parse(markdownText))
+}
+
+var markdownTemplate = template.Must(template.New("report").Funcs(markdownFuncs).Parse(markdownText))
 
 // view is what the template sees.
 type view struct {
-	Answers    []string
-	AckTable   string // "": the set has no ack-levels
-	AckRuns    string
-	AckKilled  bool // the table has the losses of the scenario kill
-	Sections   []section
-	CostTable  string
-	Profile    *profile.Table // nil: no result has one
-	ProfileOf  string
-	Stages     string         // CPU and allocations by stage, a table
-	Generator  *profile.Table // its CPU; nil: the result has none
-	Allocated  string         // by the generator, bytes per stored event
-	Flame      picture
-	Faults     *result.Faults // nil: none
-	FaultTable string
-	Soak       *soak   // nil: none
-	Beside     *beside // nil: no yardsticks
-	Machines   []machine
+	AnswersTable string
+	LevelsTable  string // "": the set has no ack-levels
+	Short        []shortSection
+	WhyRuns      string
+	First        *picture // of the first screen; nil: none
+	Every        string
+	FaultsShort  string
+	AckTable     string // "": the set has no ack-levels
+	AckRuns      string
+	AckKilled    bool // the table has the losses of the scenario kill
+	Sections     []section
+	CostTable    string
+	Profile      *profile.Table // nil: no result has one
+	ProfileOf    string
+	Stages       string         // CPU and allocations by stage, a table
+	Generator    *profile.Table // its CPU; nil: the result has none
+	Allocated    string         // by the generator, bytes per stored event
+	Flame        picture
+	Faults       *result.Faults // nil: none
+	FaultTable   string
+	Soak         *soak   // nil: none
+	Beside       *beside // nil: no yardsticks
+	Machines     []machine
 }
 
 // PublishedAnswer and PublishedProcessed are the course report's own figures.
@@ -188,13 +199,14 @@ type machine struct {
 	Runs    []string // linked
 }
 
-func (s *set) markdown() ([]byte, []picture, error) {
-	v := view{Answers: s.answers(), CostTable: s.costTable(), Machines: s.machines()}
+// markdown is REPORT.md, the pages that it leads to, and the pictures of both.
+func (s *set) markdown() ([]file, []picture, error) {
+	v := view{AnswersTable: s.answersTable(), LevelsTable: s.levelsTable(), WhyRuns: s.whyRuns(), Every: s.every(), CostTable: s.costTable(), Machines: s.machines()}
 	if levels := s.find("ack-levels"); levels != nil {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}
 	if s.faults != nil {
-		v.Faults, v.FaultTable = s.faults, faultTable(s.faults)
+		v.Faults, v.FaultTable, v.FaultsShort = s.faults, faultTable(s.faults), faultsShort(s.faults)
 	}
 	var pictures []picture
 	if s.soak != nil {
@@ -220,6 +232,8 @@ func (s *set) markdown() ([]byte, []picture, error) {
 		v.Sections = append(v.Sections, section{Name: sc.Name, Growth: grown, Question: sc.Question, Groups: sc.Cases, Pictures: drawn,
 			Table: sc.table(), Audit: table(sc.Cases, auditRows), Search: sc.Search, Published: sc.Name == courseReport})
 	}
+	v.First = firstPicture(pictures)
+	v.Short = s.short(v.Sections)
 	for _, g := range s.groups() {
 		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			for _, t := range r.Profiles {
@@ -238,7 +252,8 @@ func (s *set) markdown() ([]byte, []picture, error) {
 	if err := markdownTemplate.Execute(&text, v); err != nil {
 		return nil, nil, fmt.Errorf("report: %w", err)
 	}
-	return text.Bytes(), pictures, nil
+	pages, err := v.pages()
+	return append([]file{{reportFile, text.Bytes()}}, pages...), pictures, err
 }
 
 func (s *scenario) table() string {

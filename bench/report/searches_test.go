@@ -57,11 +57,11 @@ func TestSearchInTheReport(t *testing.T) {
 	if same, out := verify(t, dir); !same {
 		t.Error(out)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, reportFile))
+	text, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(pagesDir), "saturation.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "\n### saturation\n")
+	_, section, _ := strings.Cut(string(text), "\n# Scenario saturation\n")
 	section, _, found := strings.Cut(section, "\n| |")
 	if !found {
 		t.Fatal(section)
@@ -77,7 +77,7 @@ func TestSearchInTheReport(t *testing.T) {
 		t.Errorf("differs from %s (-update makes it anew): %v\n%s", golden, err, section)
 	}
 	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(section, -1) {
-		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(link[1]))); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(pagesDir), filepath.FromSlash(link[1]))); err != nil {
 			t.Error(err)
 		}
 	}

@@ -97,6 +97,6 @@ func (s *soak) answer() string {
 	case grown > 0:
 		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(s.Drifts()))
 	}
-	return fmt.Sprintf("A soak of %.0f min at %s events/s with %d SIGKILLs, readers and slow clients lost %s of %s; %s ([the picture](REPORT.md#soak)).",
+	return fmt.Sprintf("%.0f min at %s events/s with %d SIGKILLs: lost %s of %s; %s",
 		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Lost), exact(s.Acknowledged), trend)
 }

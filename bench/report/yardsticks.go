@@ -118,28 +118,40 @@ func (b *beside) Settings() string {
 	return text.String()
 }
 
-// beside is the yardsticks in one sentence; "" if Sekali was not among them.
-func (s *set) beside() string {
+// besideOthers is how many times as fast as others Sekali was, in one row; none if it was not among them.
+func (s *set) besideOthers() []answer {
 	y := s.yardsticks
 	if y == nil {
-		return ""
+		return nil
 	}
 	var parts []string
-	sekali := ""
+	known := false
 	for _, s := range y.Systems {
 		switch {
 		case s.Skipped != "":
 		case strings.HasPrefix(s.ID, result.Sekali+"-"): // itself, at something else besides
 		case s.ID == result.Sekali:
-			sekali = spread(s.EventsPerS)
-		default:
+			known = true
+		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
 			parts = append(parts, fmt.Sprintf("%s × %s", chart.Number(s.SekaliRatio.Median), s.Name))
 		}
 	}
-	if sekali == "" || len(parts) == 0 {
-		return ""
+	if !known || len(parts) == 0 {
+		return nil
 	}
-	// Machines differ more than programs: the sitting has a date and a disk, which may be others than those of the runs above.
-	return fmt.Sprintf("**Beside other systems**, with the same events, in turn, on the same %d cores (on %s at %s, a bare fdatasync there: %s µs): Sekali took %s events/s, which is %s ([what each promises](REPORT.md#beside-other-systems)).",
-		y.Environment.Cores, y.StartedAt.Format("2 January 2006"), y.Environment.Commit, showValues([]float64{y.Environment.Fdatasync.P50US}), sekali, strings.Join(parts, ", "))
+	// Machines differ more than programs: the sitting has a date, which may be another than that of the runs above.
+	return []answer{{fmt.Sprintf("**Beside others**, same events, in turn, %s", y.StartedAt.Format("2 January 2006")),
+		strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
+}
+
+// Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
+func (b *beside) Short() string {
+	var text strings.Builder
+	text.WriteString("| system | events stored survive | repeats | events/s | Sekali is, × as fast |\n|---|---|---|---:|---:|\n")
+	for _, s := range b.Systems {
+		if s.Skipped == "" {
+			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s))
+		}
+	}
+	return text.String()
 }
