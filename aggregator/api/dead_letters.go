@@ -28,6 +28,9 @@ func (a *Server) deadLetters(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
+	if !a.checkCursor(ctx, page.After, a.store.LastDeadLetter) {
+		return
+	}
 	if !a.pages.fits(pageBytes) {
 		a.unreadable(ctx, errBusy) // without having the store read for nothing
 		return

@@ -62,6 +62,9 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
+	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+		return
+	}
 	if export {
 		a.export(ctx, page)
 		return
@@ -98,46 +101,63 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 	if ctx.IsHead() {
 		return
 	}
-	conn, left := ctx.Conn(), page.Limit
-	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
-		defer a.cutOff(conn)
-		busySince := time.Time{}
+	conn := ctx.Conn()
+	e := &exporter{server: a, page: page, left: page.Limit, extend: a.extend(conn)}
+	a.streamed(ctx, func() {}, func(w *bufio.Writer) {
 		for {
 			began := time.Now()
-			page.Limit = pageEvents
-			if left > 0 {
-				page.Limit = min(left, pageEvents)
-			}
-			p, err := a.page(page, store.NDJSON)
-			if errors.Is(err, errBusy) && (busySince.IsZero() || time.Since(busySince) < readBudget) {
-				if busySince.IsZero() {
-					busySince = time.Now()
-				}
-				time.Sleep(streamPoll)
-				continue
-			}
+			more, err := e.send(w)
 			if err != nil {
 				// The status is sent: a connection cut short is the only way to tell.
 				a.log.Warn("export cut off", "error", err)
 				conn.Close()
 				return
 			}
-			busySince, page.After = time.Time{}, p.last
-			_ = conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) // fails only with the connection
-			err = p.writeTo(w)
-			p.release()
-			if err != nil {
-				return
-			}
-			if left > 0 {
-				if left -= p.events; left == 0 {
-					return
-				}
-			}
-			if !p.full || w.Flush() != nil {
+			if !more || w.Flush() != nil {
 				return
 			}
 			time.Sleep(rest(a.pipeline.Counters().QueueDepth, time.Since(began)))
 		}
 	})
+}
+
+// exporter writes one export.
+type exporter struct {
+	server *Server
+	page   store.Page // the next
+	left   int        // events that it is limited to; 0: it is not
+	extend func() error
+}
+
+// send writes the next page and reports whether there may be another. A client that has gone is no error.
+func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
+	e.page.Limit = pageEvents
+	if e.left > 0 {
+		e.page.Limit = min(e.left, pageEvents)
+	}
+	p, err := e.server.roomFor(e.page)
+	if err != nil {
+		return false, err
+	}
+	defer p.release()
+	e.page.After = p.last
+	if e.extend() != nil || p.writeTo(w) != nil {
+		return false, nil
+	}
+	if e.left > 0 {
+		if e.left -= p.events; e.left == 0 {
+			return false, nil
+		}
+	}
+	return p.full, nil
+}
+
+// roomFor reads a page as soon as there is room for it, within readBudget.
+func (a *Server) roomFor(of store.Page) (*page, error) {
+	for began := time.Now(); ; time.Sleep(streamPoll) {
+		p, err := a.page(of, store.NDJSON)
+		if !errors.Is(err, errBusy) || time.Since(began) >= readBudget {
+			return p, err
+		}
+	}
 }

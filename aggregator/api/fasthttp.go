@@ -3,6 +3,7 @@ package api
 // This file works around fasthttp: how it is set up, and what it leaves to us.
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -86,6 +88,39 @@ func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
 	}
 	ctx.SetConnectionClose()
+}
+
+// extend gives what is written next the time for an answer to leave.
+func (a *Server) extend(conn net.Conn) func() error {
+	return func() error { return conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) }
+}
+
+// streamed answers with what write writes, and then calls release. HTTP/1.0 knows no chunks, where fasthttp has no other
+// way: it is written here, until the connection ends. It is the connection's last answer; one to a request before it that is
+// not sent by then is lost, but nobody pipelines HTTP/1.0.
+func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w *bufio.Writer)) {
+	conn := ctx.Conn()
+	run := func(w *bufio.Writer) {
+		defer release()
+		defer a.cutOff(conn)
+		write(w)
+	}
+	if ctx.Request.Header.IsHTTP11() {
+		ctx.SetBodyStreamWriter(run)
+		return
+	}
+	defer conn.Close()
+	w := bufio.NewWriterSize(conn, writtenBytes)
+	fmt.Fprintf(w, "%s 200 OK\r\nConnection: close\r\n", ctx.Request.Header.Protocol())
+	for key, value := range ctx.Response.Header.All() {
+		if name := string(key); name != fasthttp.HeaderContentLength && name != fasthttp.HeaderConnection {
+			fmt.Fprintf(w, "%s: %s\r\n", name, value)
+		}
+	}
+	_, _ = w.WriteString("\r\n") // the writer keeps its error
+	_ = a.extend(conn)()         // fails only with the connection
+	run(w)
+	_ = w.Flush()
 }
 
 // cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where handle's recover does not reach.

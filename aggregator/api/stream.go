@@ -4,40 +4,41 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
 
 const (
-	maxStreams  = 64
-	streamPoll  = 50 * time.Millisecond // how late a stream may see a commit
-	streamKeep  = 15 * time.Second      // a comment line, so that a dead client shows
+	maxStreams = 64
+	// streamPoll is how long a stream rests after a page, so that many small commits are sent together.
+	streamPoll = 50 * time.Millisecond
+	// streamKeep is how often a quiet stream is written to. A reader that has gone refuses what is written first, and shows at
+	// the next: its place is free after twice that.
+	streamKeep = 5 * time.Second
+	// streamRetry is when a browser connects anew.
+	streamRetry = time.Second
 	lastEventID = "Last-Event-ID"
 )
 
-// stream sends committed events as they come, as server-sent events: from the one
-// after Last-Event-ID, or from now on.
+// stream sends committed events as they come, as server-sent events: those after Last-Event-ID, which a browser sends when it
+// connects anew, else after the parameter, else from now on.
 func (a *Server) stream(ctx *fasthttp.RequestCtx) {
-	values, err := query(ctx, "topic")
-	var page store.Page
-	if err == nil {
-		page, err = parsePage(values, false)
-	}
-	page.After, page.Limit = a.pipeline.Counters().LastSeq, pageEvents
-	if id := string(ctx.Request.Header.Peek(lastEventID)); id != "" && err == nil {
-		if page.After, err = parseSeq(id); err != nil {
-			err = fmt.Errorf("%s: %w", lastEventID, err)
-		}
-	}
+	page, err := a.streamPage(ctx)
 	if err != nil {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
+	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+		return
+	}
 	ctx.SetContentType("text/event-stream")
 	ctx.Response.Header.Set("Cache-Control", "no-store")
+	ctx.Response.Header.Set("X-Accel-Buffering", "no") // or nginx keeps events back
 	if ctx.IsHead() {
 		return
 	}
@@ -46,54 +47,133 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", maxStreams))
 		return
 	}
-	conn := ctx.Conn()
-	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
-		defer a.streams.Add(-1)
-		defer a.cutOff(conn)
-		a.follow(w, page, func() error { return conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) })
+	extend := a.extend(ctx.Conn())
+	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) {
+		f := &follower{server: a, w: w, page: page, extend: extend, watch: a.pipeline.Watch(page.Topic)}
+		defer f.watch.Stop()
+		f.run()
 	})
 }
 
-// follow writes events after page.After until the client goes or the server stops.
-func (a *Server) follow(w *bufio.Writer, page store.Page, extend func() error) {
-	poll := time.NewTicker(streamPoll)
-	defer poll.Stop()
-	written := time.Now()
-	if _, err := w.WriteString(": stream\n\n"); err != nil || w.Flush() != nil {
+// streamPage is where a stream begins.
+func (a *Server) streamPage(ctx *fasthttp.RequestCtx) (store.Page, error) {
+	values, err := query(ctx, "topic", "after")
+	if err != nil {
+		return store.Page{}, err
+	}
+	page, err := parsePage(values, false)
+	if err != nil {
+		return page, err
+	}
+	page.Limit = pageEvents
+	if _, given := values["after"]; !given {
+		page.After = a.pipeline.Counters().LastSeq
+	}
+	if id := string(ctx.Request.Header.Peek(lastEventID)); id != "" {
+		if page.After, err = parseSeq(id); err != nil {
+			return page, fmt.Errorf("%s: %w", lastEventID, err)
+		}
+	}
+	return page, nil
+}
+
+// follower writes one stream.
+type follower struct {
+	server *Server
+	w      *bufio.Writer
+	page   store.Page // the next; After is what the reader has seen
+	extend func() error
+	watch  *pipeline.Watch
+}
+
+// run writes events until the client goes or the server stops.
+func (f *follower) run() {
+	if f.write("retry: "+strconv.FormatInt(streamRetry.Milliseconds(), 10)+"\n") != nil || f.keep() != nil {
 		return
 	}
+	keep := time.NewTicker(streamKeep)
+	defer keep.Stop()
 	for {
-		wrote := false
-		if a.pipeline.Counters().LastSeq > page.After {
-			switch p, err := a.page(page, store.SSE); {
-			case err == nil:
-				page.After, wrote = p.last, p.events > 0
-				err = p.writeTo(w)
-				p.release()
-				if err != nil {
-					return
-				}
-			case !errors.Is(err, errBusy): // then the next poll may find room
-				return
-			}
+		again, err := f.send()
+		if err != nil {
+			return
 		}
-		if !wrote && time.Since(written) > streamKeep {
-			wrote = true
-			if _, err := w.WriteString(": keep\n\n"); err != nil {
-				return
-			}
+		var rest <-chan time.Time
+		if again {
+			rest = time.After(streamPoll)
 		}
-		if wrote {
-			written = time.Now()
-			if extend() != nil || w.Flush() != nil {
-				return
-			}
-			continue
-		}
-		select {
-		case <-poll.C:
-		case <-a.closing:
+		if !f.wait(rest, keep.C) {
 			return
 		}
 	}
+}
+
+// send writes what is new, and reports whether to look again soon: there was something, or no room for it.
+func (f *follower) send() (again bool, err error) {
+	seen := f.server.pipeline.Counters().LastSeq
+	if seen <= f.page.After {
+		return false, nil
+	}
+	p, err := f.server.page(f.page, store.SSE)
+	if errors.Is(err, errBusy) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer p.release()
+	f.page.After = p.last
+	if !p.full {
+		f.page.After = max(p.last, seen) // the rest up to there are other topics'
+	}
+	if p.events == 0 {
+		return false, nil
+	}
+	if err := p.writeTo(f.w); err != nil {
+		return false, err
+	}
+	return true, f.flush()
+}
+
+// wait waits for new events, or for a rest to end, and meanwhile keeps the connection alive. It reports false at the end.
+func (f *follower) wait(rest, keep <-chan time.Time) bool {
+	ready := f.watch.C
+	if rest != nil {
+		ready = nil
+	}
+	for {
+		select {
+		case <-ready:
+			return true
+		case <-rest:
+			return true
+		case <-keep:
+			if f.keep() != nil {
+				return false
+			}
+		case <-f.server.closing:
+			return false
+		}
+	}
+}
+
+// keep tells the reader how far it is. It has no data, so that a browser keeps the id and shows no event; a reader to whom
+// nothing was sent yet goes on from there all the same when it connects anew.
+func (f *follower) keep() error {
+	if err := f.write("id: " + strconv.FormatInt(f.page.After, 10) + "\n\n"); err != nil {
+		return err
+	}
+	return f.flush()
+}
+
+func (f *follower) write(text string) error {
+	_, err := f.w.WriteString(text)
+	return err
+}
+
+func (f *follower) flush() error {
+	if err := f.extend(); err != nil {
+		return err
+	}
+	return f.w.Flush()
 }

@@ -110,6 +110,7 @@ type Pipeline struct {
 	journal *journal.Journal
 	apply   *store.Applier
 	Timings Timings
+	watches watches
 
 	pendingReady chan struct{} // a token when a group was begun
 	queueReady   chan struct{} // a token when the queue gained an item

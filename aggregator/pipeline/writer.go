@@ -400,6 +400,7 @@ func (w *writer) committed(out store.Outcome, now time.Time) {
 		}
 	}
 	w.mu.Unlock()
+	w.watches.tell(len(w.batch.Rows), func(i int) string { return w.batch.Rows[i].Topic }, out.Stored)
 
 	crash.Here(crash.WriterAnswer)
 	if n := len(out.Failed); n > 0 {

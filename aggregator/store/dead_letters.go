@@ -117,6 +117,14 @@ type DeadLetter struct {
 	Error      string  `json:"error"`
 }
 
+// LastDeadLetter returns the highest id of a dead letter, 0 if there is none.
+func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
+	if err := s.Pool.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM dead_letters").Scan(&id); err != nil {
+		return 0, fmt.Errorf("store: last dead letter: %w", err)
+	}
+	return id, nil
+}
+
 // DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and whether there may be more.
 func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
 	err = s.read(func(db *sql.DB) error {

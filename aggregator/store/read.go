@@ -100,6 +100,14 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 	return dst
 }
 
+// LastSeq returns the highest number that is used, stored or not.
+func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
+	if err := s.Pool.QueryRowContext(ctx, "SELECT last_seq FROM state").Scan(&seq); err != nil {
+		return 0, fmt.Errorf("store: last seq: %w", err)
+	}
+	return seq, nil
+}
+
 // Seq returns the seq under which an event is stored.
 func (s *Store) Seq(topic, id string) (seq int64, err error) {
 	err = s.read(func(db *sql.DB) error {
