@@ -43,6 +43,9 @@ type Config struct {
 	Topic  string         // of log lines; of NDJSON events that name none; of the whole stream
 	Source string         // of log lines
 	Run    string         // instead of the input's identity, in the ids of lines without a time
+	Follow bool           // the input is read on as it grows and is rotated
+	State  string         // file of the position; "": none
+	poll   time.Duration  // 0: pollEvery
 	Zone   *time.Location // of times in log lines that name none; nil: UTC
 
 	Wait    time.Duration // for an aggregator that is not up yet; 0: do not look
@@ -72,11 +75,13 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.StringVar(&c.Topic, "topic", "", "`name` of the topic: of log lines, of events that name none, or of the whole stream")
 	flags.StringVar(&c.Source, "source", "", "`name` of where log lines come from; part of their ids")
 	flags.StringVar(&c.Run, "run", "", "`name` of the input, in the ids of lines without a time (default: the file's identity; of a pipe, random)")
+	flags.BoolVar(&c.Follow, "follow", false, "read on as the input grows, through rotation by rename and by copytruncate, until stopped")
+	flags.StringVar(&c.State, "state", "", "`file` where the position in the input is kept, for the next start to go on from")
 	zone := flags.String("zone", "UTC", "`zone` of times in log lines that name none, such as Europe/Berlin")
 	flags.DurationVar(&c.Wait, "wait", 30*time.Second, "how long to wait for an aggregator that is not up yet")
 	flags.DurationVar(&c.Timeout, "timeout", 30*time.Second, "of one attempt")
 	flags.IntVar(&c.Retry.MaxAttempts, "max-attempts", c.Retry.MaxAttempts, "attempts at a request, the first included")
-	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again; 0: for ever")
+	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again; 0: for ever, as with -follow")
 	given, err := parse(flags, args, lookup)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -90,7 +95,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	if c.Zone, err = time.LoadLocation(*zone); err != nil {
 		return c, fmt.Errorf("%w: -zone: %w", ErrConfig, err)
 	}
-	if given["max-elapsed"] && c.Retry.MaxElapsed == 0 {
+	if c.Follow && !given["max-elapsed"] || given["max-elapsed"] && c.Retry.MaxElapsed == 0 {
 		c.retryForEver(given["max-attempts"])
 	}
 	if c.Input != "" && !given["count"] {
@@ -115,6 +120,13 @@ func (c Config) zone() *time.Location {
 		return time.UTC
 	}
 	return c.Zone
+}
+
+func (c Config) pollEvery() time.Duration {
+	if c.poll == 0 {
+		return pollEvery
+	}
+	return c.poll
 }
 
 func (c Config) clock() clock { return clock{zone: c.zone(), now: time.Now} }
@@ -159,6 +171,8 @@ func (c Config) check() error {
 		err = errors.New("-source is of -lines")
 	case c.Run != "" && c.Input == "":
 		err = errors.New("-run is of an -input")
+	case (c.Follow || c.State != "") && (c.Input == "" || c.Input == "-"):
+		err = errors.New("-follow and -state want a file as -input")
 	case len(c.Source) > 255:
 		err = errors.New("-source is longer than 255 bytes")
 	case c.Wait < 0:

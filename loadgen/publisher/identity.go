@@ -59,6 +59,7 @@ type file struct {
 	identity string // tells it from others that begin alike
 	years    years
 	anchor   anchor
+	seen     *window // of this file alone; nil: the namer's
 }
 
 func newFile(text io.Reader, identity string) *file {
@@ -82,13 +83,18 @@ type anchor struct {
 type namer struct {
 	topic, source string
 	seen          *window
+	last          timedLine // what seen took in last
 }
 
 // dated names a line with a time. The time itself is in its text, but for a year.
 func (n *namer) dated(f *file, line []byte, at time.Time, year int) digest {
 	key := digestOf("line with a time", n.topic, n.source, uint64(year), line)
+	seen := f.seen
+	if seen == nil {
+		seen, n.last = n.seen, timedLine{at.Unix(), key}
+	}
 	id := n.placed(f, line)
-	if equal, ok := n.seen.add(key, at.Unix()); ok {
+	if equal, ok := seen.add(key, at.Unix()); ok {
 		id = digestOf("place", key, uint64(equal))
 	}
 	f.anchor = anchor{ID: id, At: at, Set: true}

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -77,7 +78,7 @@ func TestALogIsStoredOnceHoweverItIsRead(t *testing.T) {
 		stored := map[string]string{}
 		read := func(c Config) {
 			c.Lines, c.Topic = true, "t"
-			src, err := openSource(c)
+			src, err := openSource(context.Background(), c, position{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -225,13 +226,13 @@ func TestBinaryInputIsRefused(t *testing.T) {
 		"UTF-16": utf16, "zero byte": "a\x00b\n", "bzip2": "BZh91AY", "xz": "\xfd7zXZ\x00", "zip": "PK\x03\x04",
 		"a program": "\x7fELF\x02", "journal": "LPKSHHRH", "UTF-16 in gzip": string(gzipped([]byte(utf16))), "header": "\x1f\x8b\x00", // no gzip
 	} {
-		_, err := openSource(Config{Input: writeFile(t, "x", text), Lines: true, Topic: "t"})
+		_, err := openSource(context.Background(), Config{Input: writeFile(t, "x", text), Lines: true, Topic: "t"}, position{}, nil)
 		if err == nil || !strings.Contains(err.Error(), "-input") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, text := range map[string]string{"empty": "", "a hole": strings.Repeat("\x00", 3<<20) + "2026-05-01 12:00:00 x\n", "bracket": "(", "a hole, short": "\x00\x00x\n"} {
-		src, err := openSource(Config{Input: writeFile(t, "x", text), Lines: true, Topic: "t"})
+		src, err := openSource(context.Background(), Config{Input: writeFile(t, "x", text), Lines: true, Topic: "t"}, position{}, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

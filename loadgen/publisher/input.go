@@ -17,6 +17,9 @@ const (
 	sniffBytes = 512
 	// maxZstdWindow bounds what a zstd file makes its reader hold.
 	maxZstdWindow = 128 << 20
+
+	gzipMagic = "\x1f\x8b"
+	zstdMagic = "\x28\xb5\x2f\xfd"
 )
 
 // magics are the beginnings of what is no log, as people would call it.
@@ -31,14 +34,14 @@ var magics = []struct{ begins, what string }{
 func decode(in io.Reader) (io.Reader, time.Time, error) {
 	text := bufio.NewReaderSize(in, 64<<10)
 	switch {
-	case begins(text, "\x1f\x8b"):
+	case begins(text, gzipMagic):
 		unpacked, err := gzip.NewReader(text)
 		if err != nil {
 			return nil, time.Time{}, err
 		}
 		inner := bufio.NewReaderSize(unpacked, 64<<10)
 		return inner, unpacked.ModTime, refuseBinary(inner)
-	case begins(text, "\x28\xb5\x2f\xfd"):
+	case begins(text, zstdMagic):
 		unpacked, err := zstd.NewReader(text, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
 		if err != nil {
 			return nil, time.Time{}, err

@@ -13,6 +13,8 @@ const (
 	maxLineBytes = 1 << 20
 	// headBytes is how much of a file's beginning is part of what tells it from others.
 	headBytes = 1 << 10
+	// tailBytes is how much before a position tells whether a file still is what it was.
+	tailBytes = 256
 )
 
 var errLineTooLong = errors.New("line is longer than 1 MiB")
@@ -24,6 +26,7 @@ type lineReader struct {
 	start  int64  // where that line begins
 	end    int64  // and where the one after it does
 	head   []byte // the first headBytes of the input, as far as they were read
+	tail   []byte // the last tailBytes of that line, its end included
 	grows  bool   // the input is still written: a line without an end waits for it
 
 	buffer  []byte // of a line; of one without an end, what there is of it
@@ -59,8 +62,9 @@ func (l *lineReader) next() ([]byte, error) {
 // take adds a part of a line. Zeros before it are no part of it: they are the
 // hole that is left where a file is truncated under a writer that does not append.
 func (l *lineReader) take(part []byte) {
-	if room := headBytes - len(l.head); room > 0 && l.end+l.pending == int64(len(l.head)) {
-		l.head = append(l.head, part[:min(room, len(part))]...)
+	if at := l.end + l.pending; at <= int64(len(l.head)) {
+		known := min(int64(len(l.head))-at, int64(len(part))) // a follower looks ahead
+		l.head = append(l.head, part[known:min(int64(len(part)), max(known, headBytes-at))]...)
 	}
 	l.pending += int64(len(part))
 	if len(l.buffer) == 0 {
@@ -75,6 +79,10 @@ func (l *lineReader) take(part []byte) {
 func (l *lineReader) line() ([]byte, error) {
 	l.number++
 	l.start, l.end, l.pending = l.end, l.end+l.pending, 0
+	l.tail = append(l.tail[:0], l.buffer[max(0, len(l.buffer)-tailBytes):]...)
+	if l.tooLong {
+		l.tail = l.tail[:0] // the buffer has not its end
+	}
 	line := bytes.TrimSuffix(bytes.TrimSuffix(l.buffer, []byte("\n")), []byte("\r"))
 	if l.tooLong || len(line) > maxLineBytes {
 		return nil, errLineTooLong

@@ -43,7 +43,17 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	src, err := openSource(c)
+	var saved position
+	if c.State != "" {
+		if saved, err = loadPosition(c.State, c.Input); err != nil {
+			return err
+		}
+	}
+	reading, stopReading := context.WithCancel(ctx)
+	defer stopReading()
+	stderr = &oneByOne{w: stderr}
+	warn := func(text string) { fmt.Fprintln(stderr, printable(text)) }
+	src, err := openSource(reading, c, saved, warn)
 	if err != nil {
 		return err
 	}
@@ -66,11 +76,21 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 	if c.Input != "" {
 		p.account.what = "line"
 	}
+	if c.State != "" {
+		if p.saver, err = newSaver(c, saved, src); err != nil {
+			src.Close()
+			return err
+		}
+	}
 	if err := p.await(ctx); err != nil {
 		src.Close()
 		return errors.Join(err, p.account.print(stdout))
 	}
-	return errors.Join(p.publish(ctx, src), p.account.print(stdout))
+	err = p.publish(ctx, reading, src)
+	if p.saver != nil {
+		err = errors.Join(err, p.saver.save())
+	}
+	return errors.Join(err, p.account.print(stdout))
 }
 
 type publisher struct {
@@ -79,12 +99,11 @@ type publisher struct {
 	target  *url.URL
 	header  http.Header
 	account account
+	saver   *saver // nil: no position is saved
 }
 
-// publish sends all of src.
-func (p *publisher) publish(ctx context.Context, src source) error {
-	reading, stopReading := context.WithCancel(ctx)
-	defer stopReading()
+// publish sends all of src, which is read until reading ends.
+func (p *publisher) publish(ctx, reading context.Context, src source) error {
 	items := read(reading, src, p.config.Count)
 
 	sending, stopSending := withGrace(ctx, stopGrace)
@@ -105,6 +124,11 @@ func (p *publisher) publish(ctx context.Context, src source) error {
 			if err := p.deliver(sending, b); err != nil {
 				return err
 			}
+			if p.saver != nil {
+				if err := p.saver.took(b); err != nil {
+					return err
+				}
+			}
 		}
 		if err != nil {
 			return p.ended(err)
@@ -116,7 +140,7 @@ func (p *publisher) publish(ctx context.Context, src source) error {
 func (p *publisher) ended(err error) error {
 	stopped := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
-	case stopped && (p.config.Count != unbounded || p.config.Input != ""):
+	case stopped && !p.config.Follow && (p.config.Count != unbounded || p.config.Input != ""):
 		return fmt.Errorf("stopped: %w", errIncomplete)
 	case !stopped && !errors.Is(err, io.EOF):
 		return fmt.Errorf("input: %w", err)

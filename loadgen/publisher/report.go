@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"sekali/loadgen/delivery"
@@ -115,6 +116,18 @@ func (a *account) complain(text string) {
 	case a.complaints == maxComplaints+1:
 		fmt.Fprintln(a.complainTo, "… and others, which the last line counts")
 	}
+}
+
+// oneByOne is a writer that the reader and the sender of lines share.
+type oneByOne struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneByOne) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
 }
 
 // printable is text on one line that a terminal does not obey.

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type source interface {
 type place struct {
 	number  uint64 // names it to a person: of its line, or in the stream
 	undated bool   // it was given the time of reading
+	mark    *mark  // how far its log was read with it, if that is to be saved
 }
 
 // skipError says why an event cannot be sent.
@@ -39,8 +41,8 @@ type lines interface {
 	io.Closer
 }
 
-// openSource opens what the config asks for.
-func openSource(c Config) (source, error) {
+// openSource opens what the config asks for, behind what was saved.
+func openSource(ctx context.Context, c Config, saved position, warn func(string)) (source, error) {
 	if c.Input == "" {
 		s, err := stream.New(stream.Config{Seed: c.Seed, Duplicates: c.Duplicates, Topic: c.Topic})
 		if err != nil {
@@ -48,18 +50,42 @@ func openSource(c Config) (source, error) {
 		}
 		return &streamSource{stream: s}, nil
 	}
+	if c.Follow || c.State != "" {
+		in, err := openFollower(ctx, c, saved.Files, saved.SavedAt, warn)
+		if err != nil {
+			return nil, err
+		}
+		return newLinesSource(c, in, saved.window()), nil
+	}
 	in, err := openPlain(c)
 	if err != nil {
 		return nil, err
 	}
-	return newLinesSource(c, in), nil
+	return newLinesSource(c, in, newWindow()), nil
 }
 
-func newLinesSource(c Config, in lines) source {
+func newLinesSource(c Config, in lines, seen *window) source {
 	if c.Lines {
-		return newLogSource(c, in)
+		s := newLogSource(c, in)
+		s.names.seen = seen
+		return s
 	}
-	return newJSONSource(c, in)
+	s := newJSONSource(c, in)
+	s.names.seen = seen
+	return s
+}
+
+// markOf is how far the input was read, if that is to be saved. It tells what
+// the names took in since before.
+func markOf(c Config, in lines, names *namer) *mark {
+	f, ok := in.(*follower)
+	if !ok || c.State == "" {
+		return nil
+	}
+	m := f.mark()
+	m.line, m.dated = names.last, names.last != timedLine{}
+	names.last = timedLine{}
+	return m
 }
 
 // streamSource is the seeded stream; it has no end.
@@ -80,13 +106,14 @@ func (*streamSource) Close() error { return nil }
 // filled in. Everything else about an event is the aggregator's to judge.
 type jsonSource struct {
 	lines
-	topic string
-	names namer
-	clock clock
+	config Config
+	topic  string
+	names  namer
+	clock  clock
 }
 
 func newJSONSource(c Config, in lines) *jsonSource {
-	return &jsonSource{lines: in, topic: c.Topic, names: namer{seen: newWindow()}, clock: c.clock()}
+	return &jsonSource{lines: in, config: c, topic: c.Topic, names: namer{seen: newWindow()}, clock: c.clock()}
 }
 
 func (s *jsonSource) next(dst []byte) ([]byte, place, error) {
@@ -104,6 +131,7 @@ func (s *jsonSource) next(dst []byte) ([]byte, place, error) {
 			continue
 		}
 		dst, err = s.appendEvent(dst, line)
+		at.mark = markOf(s.config, s.lines, &s.names)
 		return dst, at, err
 	}
 }
@@ -233,6 +261,7 @@ func (s *logSource) next(dst []byte) ([]byte, place, error) {
 		}
 		event := logEvent{Topic: s.config.Topic, Source: s.config.Source, Payload: logPayload{string(line)}}
 		at.undated = s.name(&event, line)
+		at.mark = markOf(s.config, s.lines, &s.names)
 		s.encoded.Reset()
 		err = s.encoder.Encode(event)
 		return append(dst, bytes.TrimSuffix(s.encoded.Bytes(), []byte("\n"))...), at, err

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func collect(t interface{ Fatal(...any) }, src source) (events []string) {
 
 func open(t testing.TB, c Config) source {
 	t.Helper()
-	src, err := openSource(c)
+	src, err := openSource(context.Background(), c, position{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestOpenSourceRefuses(t *testing.T) {
 		"a folder":     {Input: t.TempDir()},
 		"duplicates":   {Duplicates: 2},
 	} {
-		if _, err := openSource(c); !errors.Is(err, ErrConfig) {
+		if _, err := openSource(context.Background(), c, position{}, nil); !errors.Is(err, ErrConfig) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
