@@ -290,9 +290,10 @@ func (f *follower) resume(position filePosition) {
 }
 
 // copyOf finds the rotated copy that holds what was read of a file, and goes on
-// in it behind that. It does not grow.
+// in it behind that. It does not grow. Of copies that begin alike it is the oldest
+// that is not older than the file was.
 func (f *follower) copyOf(position filePosition) *followed {
-	for _, path := range f.rotated(time.Time{}) {
+	for _, path := range slices.Backward(f.rotated(position.Written.Add(-1))) {
 		handle, info, err := openFile(path)
 		if err != nil {
 			continue
