@@ -298,6 +298,10 @@ func (f *follower) copyOf(position filePosition) *followed {
 		if err != nil {
 			continue
 		}
+		if f.reads(info) {
+			handle.Close()
+			continue
+		}
 		if text, ok := behind(handle, info, position); ok {
 			one := &followed{file: newFile(nil, ""), handle: handle, info: info}
 			if position.Fresh {
@@ -357,8 +361,7 @@ func (f *follower) between(since time.Time) {
 		if err != nil {
 			continue
 		}
-		known := slices.ContainsFunc(f.files, func(one *followed) bool { return os.SameFile(one.info, info) })
-		if known || !info.Mode().IsRegular() || !info.ModTime().After(since) {
+		if f.reads(info) || !info.Mode().IsRegular() || !info.ModTime().After(since) {
 			handle.Close()
 			continue
 		}
@@ -382,6 +385,11 @@ func (f *follower) between(since time.Time) {
 			f.warn(fmt.Sprintf("%s is not read: more than %d files wait", path, maxFollowed))
 		}
 	}
+}
+
+// reads is whether the file is one of those that are read.
+func (f *follower) reads(info os.FileInfo) bool {
+	return slices.ContainsFunc(f.files, func(one *followed) bool { return os.SameFile(one.info, info) })
 }
 
 // rotatedName is what follows a log's name, or the part before its extension, once it was rotated.
