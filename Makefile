@@ -82,7 +82,8 @@ sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
 
 faults: ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
 	@mkdir -p results/faults
-	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration; code=$$?; cat results/faults/faults.txt; exit $$code
+	SEKALI_FAULTS=$(CURDIR)/results/faults go test -p 1 -count=1 -timeout 25m -run '^TestFault' ./integration ./integration/crashimage; code=$$?; \
+	cat results/faults/faults.txt results/faults/crashimages.txt; exit $$code
 
 soak: ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
 	@mkdir -p results/soak
