@@ -3,6 +3,7 @@ package aggregator
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	runtimemetrics "runtime/metrics"
@@ -28,7 +29,22 @@ func newAdmin(p *pipeline.Pipeline, s *store.Store, public *api.Server) *http.Se
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	return &http.Server{Handler: local(mux), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+}
+
+// local refuses what a web page of elsewhere sends to a loopback address, pprof's profiles included.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refused := api.CheckOrigin(r.Header.Get("Origin"), r.Host)
+		if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && at.IP.IsLoopback() && refused == "" {
+			refused = api.CheckHost(r.Host)
+		}
+		if refused != "" {
+			http.Error(w, refused, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // writeMetrics writes the Prometheus text format. Names end in their unit.

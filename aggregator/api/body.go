@@ -27,6 +27,7 @@ const (
 
 var (
 	errEncoding = errors.New("unknown encoding")
+	errWaiting  = errors.New("as many requests as may wait to be stored")
 	errBusy     = errors.New("the bytes of all requests together are at their bound")
 )
 
@@ -164,7 +165,7 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 		a.unreceived(ctx, err)
 		return nil, false
 	}
-	encoding := strings.ToLower(string(ctx.Request.Header.ContentEncoding()))
+	encoding := strings.TrimPrefix(strings.ToLower(string(ctx.Request.Header.ContentEncoding())), "x-") // x-gzip is gzip
 	if encoding == "" || encoding == "identity" {
 		return b, true
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -18,6 +19,9 @@ const (
 	// evictAfter is how long a connection may keep the server waiting, for a request or for the rest of one, while others
 	// want its place. Before that the newcomer is refused: neighbours that all work must not push each other out.
 	evictAfter = time.Second
+	// sendBuffer bounds what the kernel keeps of answers that a client does not read. Left alone it grows to megabytes a
+	// connection, and a client that reads nothing is served until they are full.
+	sendBuffer = 128 << 10
 	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at once.
 	refusalBudget = 100 * time.Millisecond
 )
@@ -31,10 +35,42 @@ const (
 	serving                // the request is complete
 )
 
+// connection is one client's. fasthttp reads and writes it in one goroutine; connections.mu guards phase, since and body.
 type connection struct {
+	net.Conn
 	phase phase
 	since time.Time // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
 	body  bool      // it holds a part of the bodies' budget
+
+	writing     atomic.Pointer[time.Time] // when the write under way began; nil: there is none
+	requestLine requestLine               // its goroutine's alone
+}
+
+// Write notes since when the server waits for the client to read.
+func (c *connection) Write(b []byte) (int, error) {
+	now := time.Now()
+	c.writing.Store(&now)
+	defer c.writing.Store(nil)
+	return c.Conn.Write(b)
+}
+
+// Read looks at the request's line before fasthttp does.
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.requestLine.look(b[:n])
+	return n, err
+}
+
+// waiting is since when the client keeps the server waiting, for a request, for the rest of one, or until it reads; false: it does
+// not. connections.mu is held.
+func (c *connection) waiting() (time.Time, bool) {
+	if c.phase != serving {
+		return c.since, true
+	}
+	if began := c.writing.Load(); began != nil {
+		return *began, true
+	}
+	return time.Time{}, false
 }
 
 // connections knows what every connection is at: those that wait longest make room for others, and those that wait for
@@ -45,15 +81,16 @@ type connections struct {
 	closed bool
 }
 
-// add takes a connection that was accepted, in the place of one that waits if there is no other, or reports that it cannot.
-func (s *connections) add(c net.Conn) bool {
+// add takes a connection that was accepted, in the place of one that waits if there is no other; nil: it cannot.
+func (s *connections) add(accepted net.Conn) *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.open) >= maxConnections && !s.evict(func(*connection) bool { return true }) {
-		return false
+		return nil
 	}
-	s.open[c] = &connection{since: time.Now()}
-	return true
+	c := &connection{Conn: accepted, since: time.Now()}
+	s.open[c] = c
+	return c
 }
 
 // evictBody closes the connection whose body has been on its way longest.
@@ -68,8 +105,8 @@ func (s *connections) evict(candidate func(*connection) bool) bool {
 	var oldest net.Conn
 	since := time.Now().Add(-evictAfter)
 	for c, is := range s.open {
-		if is.phase != serving && candidate(is) && is.since.Before(since) {
-			oldest, since = c, is.since
+		if began, waits := is.waiting(); waits && candidate(is) && began.Before(since) {
+			oldest, since = c, began
 		}
 	}
 	if oldest == nil {
@@ -89,6 +126,9 @@ func (a *Server) Connections() int {
 
 // track is the server's ConnState hook.
 func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
+	if own, ok := c.(*connection); ok {
+		own.requestLine.track(state)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	is := s.open[c]
@@ -97,7 +137,7 @@ func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
 	}
 	switch state {
 	case fasthttp.StateActive:
-		is.phase, is.since = receiving, time.Now()
+		is.phase, is.since, is.body = receiving, time.Now(), false
 	case fasthttp.StateIdle:
 		if s.closed {
 			go c.Close()
@@ -144,8 +184,11 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.connections.add(c) {
-			return c, nil
+		if tcp, ok := underTLS(c).(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(sendBuffer) // fails only with the connection
+		}
+		if taken := l.connections.add(c); taken != nil {
+			return taken, nil
 		}
 		if _, secure := c.(*tls.Conn); !secure { // a handshake would keep the others waiting
 			_ = c.SetWriteDeadline(time.Now().Add(refusalBudget)) // fails only with the connection
@@ -153,6 +196,13 @@ func (l listener) Accept() (net.Conn, error) {
 		}
 		c.Close()
 	}
+}
+
+func underTLS(c net.Conn) net.Conn {
+	if secure, ok := c.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return c
 }
 
 // refusal answers a connection beyond the bound, whatever it asks.

@@ -15,8 +15,7 @@ func TestEvictedIsWhoKeepsWaiting(t *testing.T) {
 	client := func() net.Conn {
 		here, there := net.Pipe()
 		t.Cleanup(func() { there.Close() })
-		s.add(here)
-		return here
+		return s.add(here)
 	}
 	idled, slow := client(), client()
 	s.track(idled, fasthttp.StateActive)

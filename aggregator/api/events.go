@@ -38,8 +38,6 @@ const (
 	restQueue = 10_000
 	restShare = 2
 	restMost  = 100 * time.Millisecond
-
-	ndjson = "application/x-ndjson"
 )
 
 // rest is how long an export leaves the processors to others.
@@ -53,7 +51,7 @@ func rest(queue int64, took time.Duration) time.Duration {
 // events answers one page as JSON, or all of them as NDJSON.
 func (a *Server) events(ctx *fasthttp.RequestCtx) {
 	values, err := query(ctx, "topic", "after", "limit")
-	export := accepts(ctx, ndjson)
+	kind, export := prefersNDJSON(ctx)
 	var page store.Page
 	if err == nil {
 		page, err = parsePage(values, export)
@@ -66,6 +64,7 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if export {
+		ctx.SetContentType(kind)
 		a.export(ctx, page)
 		return
 	}
@@ -97,11 +96,10 @@ func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 
 // export streams page after page, each a short read of its own.
 func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
-	ctx.SetContentType(ndjson)
 	if ctx.IsHead() {
 		return
 	}
-	conn := ctx.Conn()
+	conn, revoked := ctx.Conn(), revoked(ctx)
 	e := &exporter{server: a, page: page, left: page.Limit, extend: a.extend(conn)}
 	a.streamed(ctx, func() {}, func(w *bufio.Writer) {
 		for {
@@ -116,7 +114,12 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 			if !more || w.Flush() != nil {
 				return
 			}
-			time.Sleep(rest(a.pipeline.Counters().QueueDepth, time.Since(began)))
+			select {
+			case <-revoked:
+				conn.Close()
+				return
+			case <-time.After(rest(a.pipeline.Counters().QueueDepth, time.Since(began))):
+			}
 		}
 	})
 }

@@ -4,6 +4,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func (a *Server) newHTTP() *fasthttp.Server {
 // headers looks at a request before its body is read. To one that must be refused it adds the question that expect
 // answers, for fasthttp would wait for the body's first bytes before it calls a handler.
 func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) {
+	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) || !knownVersion(h) || framing(h) != "" {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
 	}
 	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
@@ -88,6 +89,87 @@ func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
 	}
 	ctx.SetConnectionClose()
+}
+
+// requestLine finds a request line that ends in LF alone, which fasthttp takes and RawHeaders does not show. It puts a NUL in the
+// place of the LF, and fasthttp refuses the line. A request that was pipelined behind another is not looked at.
+type requestLine struct {
+	at    lineState
+	empty bool // nothing of the line has come but a CR
+	last  byte
+}
+
+type lineState int
+
+const (
+	lineAwaited lineState = iota // the next that is read begins a request
+	lineBegun
+	lineEnded
+)
+
+// track says what the connection is at. A request that becomes active with nothing read was read before.
+func (l *requestLine) track(state fasthttp.ConnState) {
+	switch {
+	case state == fasthttp.StateIdle:
+		l.at = lineAwaited
+	case state == fasthttp.StateActive && l.at == lineAwaited:
+		l.at = lineEnded
+	}
+}
+
+func (l *requestLine) look(b []byte) {
+	if l.at == lineEnded || len(b) == 0 {
+		return
+	}
+	if l.at == lineAwaited {
+		l.at, l.empty, l.last = lineBegun, true, 0
+	}
+	for i, c := range b {
+		if c == '\n' && !l.empty {
+			if l.last != '\r' {
+				b[i] = 0
+			}
+			l.at = lineEnded
+			return
+		}
+		l.empty = l.empty && (c == '\r' || c == '\n')
+		l.last = c
+	}
+}
+
+func knownVersion(h *fasthttp.RequestHeader) bool {
+	version := string(h.Protocol())
+	return version == "HTTP/1.1" || version == "HTTP/1.0"
+}
+
+// framing says what of a request's headers another reader of HTTP may understand differently than fasthttp does, which takes it
+// all the same; "" if there is nothing. Behind a proxy such a difference lets one request pass for two.
+func framing(h *fasthttp.RequestHeader) string {
+	length, encoding, host := false, false, false
+	for line := range bytes.Lines(h.RawHeaders()) {
+		if bytes.HasSuffix(line, []byte{'\n'}) && !bytes.HasSuffix(line, []byte("\r\n")) {
+			return "a line ends in LF alone"
+		}
+		if line[0] == ' ' || line[0] == '\t' {
+			return "a header goes on in another line"
+		}
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		switch {
+		case bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)):
+			length = true
+		case bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)):
+			encoding = true
+		case bytes.EqualFold(name, []byte(fasthttp.HeaderHost)):
+			host = true
+		}
+	}
+	switch {
+	case length && encoding:
+		return "it has both Content-Length and Transfer-Encoding"
+	case !host && h.IsHTTP11():
+		return "it has no Host"
+	}
+	return ""
 }
 
 // extend gives what is written next the time for an answer to leave.

@@ -14,8 +14,8 @@ import (
 // answered by problem, in the form of the route.
 type intake struct {
 	level  pipeline.Level
-	decode func(body []byte) (*event.Request, error) // keeps nothing of the body
-	room   func(*event.Request) int                  // bounds what the answer takes; 0, or nil: it is small
+	decode decoder                  // keeps nothing of the body
+	room   func(*event.Request) int // bounds what the answer takes; 0, or nil: it is small
 	// answer may hand over room, of which the pages' budget holds what the answer takes; else it is given back.
 	answer func(r *event.Request, out pipeline.Outcome, room *held)
 }
@@ -37,7 +37,7 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 		return
 	}
 	defer room.release()
-	out, err := a.pipeline.Publish(in.level, r)
+	out, err := a.publishBounded(in.level, r)
 	if err != nil {
 		refuse(ctx, err)
 		return
@@ -45,8 +45,24 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 	in.answer(r, out, room)
 }
 
+// publishBounded hands the events over, unless too many requests wait for the same already: their connections would be
+// missing to others, also when their publishers have hung up.
+func (a *Server) publishBounded(level pipeline.Level, r *event.Request) (pipeline.Outcome, error) {
+	defer a.waiting.Add(-1)
+	if a.waiting.Add(1) > maxWaiting {
+		return pipeline.Outcome{}, errWaiting
+	}
+	if level == pipeline.Store {
+		defer a.commits.Add(-1)
+		if a.commits.Add(1) > maxCommits {
+			return pipeline.Outcome{}, errWaiting
+		}
+	}
+	return a.pipeline.Publish(level, r)
+}
+
 // decode reads the body and what is in it, or answers why not.
-func (a *Server) decode(ctx *fasthttp.RequestCtx, decode func([]byte) (*event.Request, error)) (*event.Request, bool) {
+func (a *Server) decode(ctx *fasthttp.RequestCtx, decode decoder) (*event.Request, bool) {
 	b, ok := a.receive(ctx)
 	if !ok {
 		return nil, false

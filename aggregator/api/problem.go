@@ -53,7 +53,7 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.Is(err, pipeline.ErrTooLarge):
 		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errBusy), errors.Is(err, errWaiting):
 		code = "busy"
 	case errors.Is(err, pipeline.ErrQueueFull):
 		code = "queue_full"

@@ -2,8 +2,6 @@ package api
 
 import (
 	"fmt"
-	"mime"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -87,21 +85,6 @@ func (a *Server) publishQuery(ctx *fasthttp.RequestCtx) (level pipeline.Level, r
 		err = fmt.Errorf("results=true is answered at ack=store only, this is ack=%s", level)
 	}
 	return level, results, err
-}
-
-// publishDecoder is what reads the body, by its media type; it answers if nothing does.
-func publishDecoder(ctx *fasthttp.RequestCtx) (decode func([]byte) (*event.Request, error), ok bool) {
-	kind, parameters, err := mime.ParseMediaType(string(ctx.Request.Header.ContentType()))
-	if charset := strings.ToLower(parameters["charset"]); err == nil && (charset == "" || charset == "utf-8") {
-		switch kind {
-		case "application/json":
-			return event.ParseJSON, true
-		case ndjson:
-			return event.ParseNDJSON, true
-		}
-	}
-	problem(ctx, fasthttp.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json or application/x-ndjson")
-	return nil, false
 }
 
 // published answers a request whose events are as safe as was asked.

@@ -2,10 +2,8 @@ package api
 
 import (
 	"fmt"
-	"mime"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -13,13 +11,16 @@ import (
 	"sekali/aggregator/store"
 )
 
+// accessToken is the parameter for a token, where no header can be sent. Every route knows it.
+const accessToken = "access_token"
+
 // query reads the named parameters; any other, or one given twice, is refused.
 func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
 	values := map[string]string{}
 	_, err := url.QueryUnescape(string(ctx.URI().QueryString())) // fasthttp takes %zz for what it says
 	for key, value := range ctx.QueryArgs().All() {
 		name := string(key)
-		known := false
+		known := name == accessToken
 		for _, n := range names {
 			known = known || n == name
 		}
@@ -68,14 +69,4 @@ func parsePage(values map[string]string, export bool) (store.Page, error) {
 		}
 	}
 	return page, nil
-}
-
-// accepts reports whether the client names a media type in Accept.
-func accepts(ctx *fasthttp.RequestCtx, kind string) bool {
-	for _, part := range strings.Split(string(ctx.Request.Header.Peek("Accept")), ",") {
-		if t, _, err := mime.ParseMediaType(part); err == nil && t == kind {
-			return true
-		}
-	}
-	return false
 }

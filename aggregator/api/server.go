@@ -5,12 +5,13 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,11 @@ const (
 	idleTimeout   = 2 * time.Minute
 	// headerBytes bounds a request's line and headers: 431 beyond.
 	headerBytes = 16 << 10
+	// maxWaiting bounds the requests that wait for a commit or a sync: while the database or the disk stands still, the
+	// other connections are for probes, readers, and publishers who are told so at once.
+	maxWaiting = maxConnections - 64
+	// maxCommits bounds those of them that wait for a commit: while the database is locked, the journal goes on.
+	maxCommits = 320
 	// retryAfterSeconds is what a 503 advises. The queue drains in about a second.
 	retryAfterSeconds = 1
 )
@@ -51,10 +57,14 @@ type Server struct {
 	started  time.Time
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
+	waiting  atomic.Int32 // for a commit or a sync
+	commits  atomic.Int32 // of them, for a commit
 	bodies   budget
 	pages    budget
 	conns    connections
-	token    atomic.Pointer[[sha256.Size]byte]
+	token    atomic.Pointer[credential]
+	tokenMu  sync.Mutex // held while token is replaced
+	loopback bool       // the listener is for this machine; set before the first request
 
 	bodyTimeout time.Duration // readTimeout, but in tests
 }
@@ -73,6 +83,9 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 
 // Serve serves until Shutdown, over TLS if there are certificates.
 func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
+	if address, ok := ln.Addr().(*net.TCPAddr); ok {
+		a.loopback = address.IP.IsLoopback()
+	}
 	ln = patientListener{ln, a.log}
 	if len(certificates) > 0 {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
@@ -110,6 +123,53 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	r.handle(a, ctx)
 }
 
+// elsewhere says where to go from paths that people and probes try.
+var elsewhere = map[string]string{
+	"/":        "this is Sekali's API: POST /publish, GET /events, /events/stream, /stats",
+	"/health":  "for a probe there are /livez and /readyz",
+	"/healthz": "for a probe there are /livez and /readyz",
+	"/metrics": "metrics are served at the address of -admin, which is 127.0.0.1:8081 unless it was given",
+}
+
+// whereTo says what there is instead of a path that is not served.
+func whereTo(path string) string {
+	if detail, ok := elsewhere[path]; ok {
+		return detail
+	}
+	if without := strings.TrimRight(path, "/"); without != path {
+		if _, ok := routes[without]; ok {
+			return "there is " + without + ", without the slash at its end"
+		}
+	}
+	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz"
+}
+
+// refused answers a request whatever its path, because of its form or of where it comes from, and reports whether it did.
+func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
+	host := string(ctx.Request.Header.Host())
+	foreignHost, foreignOrigin := "", ""
+	if a.cfg.Token == "" {
+		foreignOrigin = CheckOrigin(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)), host)
+		if a.loopback {
+			foreignHost = CheckHost(host)
+		}
+	}
+	switch malformed := framing(&ctx.Request.Header); {
+	case !knownVersion(&ctx.Request.Header):
+		problem(ctx, fasthttp.StatusHTTPVersionNotSupported, "malformed", "HTTP/1.1 and HTTP/1.0 are spoken here")
+	case malformed != "":
+		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request: "+malformed)
+	case foreignHost != "":
+		problem(ctx, fasthttp.StatusForbidden, "foreign_host", foreignHost)
+	case foreignOrigin != "":
+		problem(ctx, fasthttp.StatusForbidden, "foreign_origin", foreignOrigin)
+	default:
+		return false
+	}
+	ctx.SetConnectionClose()
+	return true
+}
+
 // route finds what serves a request, or answers why nothing does.
 func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	r, ok = routes[string(ctx.Path())]
@@ -118,8 +178,9 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 		ctx.SetUserValue(problemKey{}, r.problem)
 	}
 	switch {
+	case a.refused(ctx):
 	case !ok:
-		problem(ctx, fasthttp.StatusNotFound, "not_found", "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz")
+		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path())))
 	case method != r.method && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
 		ctx.Response.Header.Set("Allow", r.method)
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -47,9 +48,9 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", maxStreams))
 		return
 	}
-	extend := a.extend(ctx.Conn())
+	conn, revoked := ctx.Conn(), revoked(ctx)
 	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) {
-		f := &follower{server: a, w: w, page: page, extend: extend, watch: a.pipeline.Watch(page.Topic)}
+		f := &follower{server: a, w: w, page: page, conn: conn, watch: a.pipeline.Watch(page.Topic), revoked: revoked}
 		defer f.watch.Stop()
 		f.run()
 	})
@@ -79,14 +80,15 @@ func (a *Server) streamPage(ctx *fasthttp.RequestCtx) (store.Page, error) {
 
 // follower writes one stream.
 type follower struct {
-	server *Server
-	w      *bufio.Writer
-	page   store.Page // the next; After is what the reader has seen
-	extend func() error
-	watch  *pipeline.Watch
+	server  *Server
+	w       *bufio.Writer
+	page    store.Page // the next; After is what the reader has seen
+	conn    net.Conn
+	watch   *pipeline.Watch
+	revoked <-chan struct{}
 }
 
-// run writes events until the client goes or the server stops.
+// run writes events until the client goes, its token is replaced, or the server stops.
 func (f *follower) run() {
 	if f.write("retry: "+strconv.FormatInt(streamRetry.Milliseconds(), 10)+"\n") != nil || f.keep() != nil {
 		return
@@ -153,6 +155,8 @@ func (f *follower) wait(rest, keep <-chan time.Time) bool {
 			}
 		case <-f.server.closing:
 			return false
+		case <-f.revoked:
+			return false
 		}
 	}
 }
@@ -160,6 +164,9 @@ func (f *follower) wait(rest, keep <-chan time.Time) bool {
 // keep tells the reader how far it is. It has no data, so that a browser keeps the id and shows no event; a reader to whom
 // nothing was sent yet goes on from there all the same when it connects anew.
 func (f *follower) keep() error {
+	if c, ok := f.conn.(*connection); ok && c.writing.Load() != nil {
+		return nil // what was written before is not read: its time goes on
+	}
 	if err := f.write("id: " + strconv.FormatInt(f.page.After, 10) + "\n\n"); err != nil {
 		return err
 	}
@@ -172,7 +179,7 @@ func (f *follower) write(text string) error {
 }
 
 func (f *follower) flush() error {
-	if err := f.extend(); err != nil {
+	if err := f.server.extend(f.conn)(); err != nil {
 		return err
 	}
 	return f.w.Flush()
