@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -72,11 +74,11 @@ func Parse(path string, text []byte) (*Scenario, error) {
 	if err := decode(path, root, &content); err != nil {
 		return nil, err
 	}
-	// The decoder cuts a fraction off where a whole number is wanted. Only one setting is a fraction.
-	var fraction fractionFinder
-	ast.Walk(&fraction, root)
-	if fraction.token != nil {
-		return nil, at(path, fraction.token, fmt.Sprintf("%q is not a whole number", fraction.token.Value))
+	// The decoder is lenient with numbers: it cuts fractions off and reads 010 as 8.
+	var slip numberFinder
+	ast.Walk(&slip, root)
+	if slip.token != nil {
+		return nil, at(path, slip.token, fmt.Sprintf("%q is not %s", slip.token.Value, slip.want))
 	}
 	s := &Scenario{Path: path, Text: text, Name: content.Name, Question: content.Question, Tags: content.Tags, Search: content.Search}
 	if err := resolve(path, root, content, s); err != nil {
@@ -153,14 +155,38 @@ func (r *refuser) Visit(node ast.Node) ast.Visitor {
 	return r
 }
 
-// fractionFinder is an ast.Visitor that stops at the first number with a fraction that is not `duplicates`.
-type fractionFinder struct{ token *token.Token }
+// decimalText is how a whole number is written. YAML's other forms (010, 0x10, 1_000) mean different
+// things to different readers.
+var decimalText = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
-func (f *fractionFinder) Visit(node ast.Node) ast.Visitor {
-	if pair, ok := node.(*ast.MappingValueNode); ok && f.token == nil && pair.Key.GetToken().Value != "duplicates" {
-		switch pair.Value.Type() {
+// numberFinder is an ast.Visitor that stops at the first number the decoder would change in silence:
+// a fraction anywhere but in `duplicates`, a whole number that is not plain decimal, or one beyond 64 bits.
+type numberFinder struct {
+	token *token.Token
+	want  string
+}
+
+func (f *numberFinder) Visit(node ast.Node) ast.Visitor {
+	if f.token != nil {
+		return nil
+	}
+	switch n := node.(type) {
+	case *ast.MappingValueNode:
+		switch n.Value.Type() {
 		case ast.FloatType, ast.InfinityType, ast.NanType:
-			f.token = pair.Value.GetToken()
+			if n.Key.GetToken().Value != "duplicates" {
+				f.token, f.want = n.Value.GetToken(), "a whole number"
+			}
+		}
+	case *ast.IntegerNode:
+		text := n.GetToken().Value
+		_, signed := strconv.ParseInt(text, 10, 64)
+		_, unsigned := strconv.ParseUint(text, 10, 64)
+		switch {
+		case !decimalText.MatchString(text):
+			f.token, f.want = n.GetToken(), "a decimal number without leading zeros, signs or underscores"
+		case signed != nil && unsigned != nil:
+			f.token, f.want = n.GetToken(), "a whole number in range"
 		}
 	}
 	return f
