@@ -178,6 +178,11 @@ func (f *numberFinder) Visit(node ast.Node) ast.Visitor {
 				f.token, f.want = n.Value.GetToken(), "a whole number"
 			}
 		}
+	case *ast.StringNode:
+		// What has only digits and is a text to the parser is beyond 64 bits.
+		if n.GetToken().Type == token.StringType && decimalText.MatchString(n.Value) {
+			f.token, f.want = n.GetToken(), "a whole number in range"
+		}
 	case *ast.IntegerNode:
 		text := n.GetToken().Value
 		_, signed := strconv.ParseInt(text, 10, 64)
