@@ -1,0 +1,56 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+// TestReopenAfterFailedCopy: a copy of the WAL that failed counts as copied in part, and what it counts may be lost. So the next opening
+// begins at the WAL's beginning, or is refused while somebody else has the database open. Meanwhile nobody reads.
+func TestReopenAfterFailedCopy(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := Open(dir, Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := NewApplier(s).Apply(state, Batch{Rows: killRows(0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wal, err := s.Checkpoint(); err != nil || wal.Copied == 0 {
+		t.Fatal(wal, err)
+	}
+	other, err := sql.Open("sqlite", dsn(filepath.Join(dir, File), "mode=ro")) // it cannot copy the WAL when it is closed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var n int64
+	if err := other.QueryRow("SELECT count(*) FROM state").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.copied(errors.New("fsync: EIO"))
+	if _, err := s.Reopen(); !errors.Is(err, ErrHeldOpen) {
+		t.Fatalf("opened beside another: %v", err)
+	}
+	page := Page{Limit: 1, Bytes: 1}
+	if _, _, _, err := s.Events(t.Context(), nil, page, JSON); !errors.Is(err, ErrReopening) {
+		t.Errorf("read while it is not open: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.Reopen()
+	if err != nil || again != out.State {
+		t.Fatalf("%+v, %v; want %+v", again, err, out.State)
+	}
+	if wal, err := s.WAL(); err != nil || wal.Copied != 0 || wal.Pages == 0 {
+		t.Errorf("%+v %v: it does not begin at the WAL's beginning", wal, err)
+	}
+	if _, _, n, err := s.Events(t.Context(), nil, page, JSON); err != nil || n != 1 {
+		t.Errorf("%d events, %v", n, err)
+	}
+}
