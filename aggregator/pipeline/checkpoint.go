@@ -44,9 +44,7 @@ func (w *writer) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return w.checkpointFailed(ctx, err)
 	}
-	w.mu.Lock()
-	w.counters.WALPages = wal.Pages
-	w.mu.Unlock()
+	w.setWAL(wal)
 	if wal.Pages >= walPages && wal.Copied < wal.Pages {
 		return w.waitForWAL(ctx)
 	}
@@ -114,7 +112,8 @@ func (w *writer) copied() (err error) {
 func (w *writer) checkpointAt() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.depth() > calmEvents {
+	// A long WAL takes its length twice more: in its file, and in the database.
+	if w.depth() > calmEvents && w.free-w.keptFree() > 2*checkpointPages*store.PageBytes {
 		return checkpointPages
 	}
 	return calmCheckpointPages

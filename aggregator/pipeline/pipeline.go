@@ -125,6 +125,7 @@ type Pipeline struct {
 	state          store.State // as committed
 	rejected       int64       // counted, not yet committed
 	free           int64       // bytes that the disk has, as of the latest group or commit, or refusal
+	uncopied       int64       // pages of the WAL that the database does not have
 	journalFailing error
 	storeFailing   error
 	closed         bool
@@ -147,6 +148,9 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		Rejected: state.Rejected, Expired: state.Expired, LastSeq: state.LastSeq, Commits: state.Commits,
 	}
 	p.lookForRoom()
+	if wal, err := s.WAL(); err == nil { // else the first commit says
+		p.uncopied = wal.Pages - wal.Copied
+	}
 	for i, frame := range backlog {
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
 		if i == 0 && frame.Start == state.Journal {
@@ -247,12 +251,17 @@ func (p *Pipeline) depth() int64 {
 	return c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
 }
 
-// failing is what the disk says, as an ErrDiskFailing. mu is held.
+// failing is what the disk says, as an ErrDiskFailing, or as an ErrDiskFull if it says no more than
+// that. mu is held.
 func (p *Pipeline) failing() error {
 	if p.journalFailing == nil && p.storeFailing == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrDiskFailing, errors.Join(p.journalFailing, p.storeFailing))
+	kind := ErrDiskFailing
+	if isFull(p.journalFailing, p.storeFailing) {
+		kind = ErrDiskFull
+	}
+	return fmt.Errorf("%w: %w", kind, errors.Join(p.journalFailing, p.storeFailing))
 }
 
 func (p *Pipeline) countRejected(r *event.Request) {

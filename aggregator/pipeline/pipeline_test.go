@@ -535,3 +535,44 @@ func TestShutdownAnswersEverybody(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietWAL: a reader from outside has made the WAL's file long. Once it has left and nothing comes, the file is given back.
+func TestQuietWAL(t *testing.T) {
+	r := newRig(t, roomy)
+	defer r.remove()
+	r.start()
+	defer r.stop()
+	outside, err := sql.Open("sqlite", "file:"+filepath.Join(r.dir, store.File)+"?mode=ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	tx, err := outside.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM state").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	long := func() bool { _, wal := r.s.Sizes(); return wal > quietWALBytes }
+	for id := 0; !long(); id++ {
+		if _, err := r.p.Publish(Store, request(t, "t", 0, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(4 * quietTicks * flushInterval); long(); time.Sleep(flushInterval / 10) {
+		if time.Now().After(deadline) {
+			t.Fatal("the WAL's file is as long as before")
+		}
+	}
+	if _, wal := r.s.Sizes(); wal != 0 {
+		t.Errorf("%d bytes are left", wal)
+	}
+	if _, err := r.p.Publish(Store, request(t, "t", 0, -1)); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,31 +1,55 @@
 package pipeline
 
-import "fmt"
+import (
+	"context"
+	"fmt"
 
-const (
-	// RoomPerByte is what a journaled byte takes until it is settled, beside the journal: 1.15 in the database, as much in the WAL until that
-	// is copied, and its key in a run, twice while runs are merged (figures of a backlog of 42 000 events of 231 bytes).
-	RoomPerByte = 3
-	// RoomLeast stays free whatever waits: a WAL of calmCheckpointPages, which a checkpoint needs twice.
-	RoomLeast = 8 << 20
-	// readyBytes is how large a request must still fit for the pipeline to be ready: where none of usual size does, it is not.
-	readyBytes = 1 << 20
+	"sekali/aggregator/store"
 )
 
-// noRoom says why nothing more is taken: what waits in the journal would not fit into the store any more. A backlog that has filled the disk
-// could never be committed, so its segments would never be removed, and somebody would have to make room. mu is held.
+const (
+	// RoomPerByte is what a byte that waits takes until it is settled, beside the journal: 1.15 in
+	// the database, as much in the WAL until that is copied, and its key in a run, twice while runs
+	// are merged (figures of a backlog of 42 000 events of 231 bytes).
+	RoomPerByte = 3
+	// RoomLeast stays free whatever waits: a WAL of calmCheckpointPages, which a checkpoint needs
+	// twice.
+	RoomLeast = 8 << 20
+	// readyBytes is how large a request must still fit for the pipeline to be ready: where none of
+	// usual size does, it is not.
+	readyBytes = 1 << 20
+	// quietTicks is how many ticks of flushInterval without an event make a long WAL file shrink.
+	// Later commits have to lengthen it again, so a short rest is none.
+	quietTicks = 5
+	// quietWALBytes is a file that is left alone: the writer copies so much after a commit.
+	quietWALBytes = finishPages * store.PageBytes
+)
+
+// noRoom says why nothing more is taken: what waits would not fit into the store any more, with all
+// its copies. A backlog that has filled the disk could never be committed, so its segments would
+// never be removed, and what waits in memory would be lost at a stop. Somebody would have to make
+// room. mu is held.
 func (p *Pipeline) noRoom(bytes int64) error {
-	wanted := RoomPerByte*(p.counters.BacklogBytes+p.pendingBytes+bytes) + RoomLeast
-	if p.free < wanted {
+	kept := p.keptFree() + (RoomPerByte+1)*bytes
+	if p.free < kept {
 		p.lookForRoom() // there may be some again
 	}
-	if p.free < wanted {
-		return fmt.Errorf("%w: %d bytes are free, %d wait in the journal", ErrDiskFull, p.free, p.counters.BacklogBytes)
+	if p.free < kept {
+		return fmt.Errorf("%w: %d bytes are free, %d are kept for what waits", ErrDiskFull, p.free, kept)
 	}
 	return nil
 }
 
-// lookForRoom asks the disk. Where that fails, what it said before stands: a disk that cannot be asked fails its writes too. mu is held.
+// keptFree is what the disk must have left for all that was taken: for each byte that waits, in
+// memory too, for what is yet to be written to the journal, and for the pages of the WAL that the
+// database does not have. mu is held.
+func (p *Pipeline) keptFree() int64 {
+	waits := p.counters.BacklogBytes + p.counters.QueueBytes + p.pendingBytes
+	return RoomPerByte*waits + p.pendingBytes + p.uncopied*store.PageBytes + RoomLeast
+}
+
+// lookForRoom asks the disk. Where that fails, what it said before stands: a disk that cannot be
+// asked fails its writes too. mu is held.
 func (p *Pipeline) lookForRoom() {
 	free, err := p.journal.Free()
 	if err != nil {
@@ -33,4 +57,68 @@ func (p *Pipeline) lookForRoom() {
 		return
 	}
 	p.free = free
+}
+
+// hasRoomFor reports that so many bytes are free beside what is kept.
+func (p *Pipeline) hasRoomFor(bytes int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.free-p.keptFree() >= bytes
+}
+
+// giveBackWAL takes the WAL's file from the disk while nothing waits: at once where room is wanted,
+// else when it has been quiet for long and the file is long, as after a reader that held it.
+func (w *writer) giveBackWAL(ctx context.Context) error {
+	w.mu.Lock()
+	w.lookForRoom()
+	wanted := w.noRoom(readyBytes) != nil
+	w.mu.Unlock()
+	_, bytes := w.store.Sizes()
+	long := w.quiet >= quietTicks && bytes > quietWALBytes
+	copying := w.copying != nil && len(w.copying) == 0
+	if bytes == 0 || copying || !wanted && !long {
+		return nil
+	}
+	err := w.copied()
+	if err == nil {
+		err = w.truncateWAL()
+	}
+	if err == nil || diskFull(err) { // what can be freed is; the rest waits for room
+		return nil
+	}
+	return w.checkpointFailed(ctx, err)
+}
+
+// truncateWAL copies the WAL and takes its file from the disk. A reader that has a snapshot prevents
+// it; there is a next time.
+func (w *writer) truncateWAL() error {
+	return w.copyNow(func() error {
+		wal, err := w.store.TruncateWAL()
+		if err != nil {
+			return err
+		}
+		w.copies = 0
+		w.setWAL(wal)
+		return nil
+	})
+}
+
+// setWAL notes how long the WAL is, and how much of it is yet to be copied.
+func (w *writer) setWAL(wal store.WAL) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counters.WALPages, w.uncopied = wal.Pages, wal.Pages-wal.Copied
+	w.lookForRoom()
+}
+
+// isFull reports that all of err, if it is joined of several, means a full disk.
+func isFull(errs ...error) bool {
+	found := false
+	for _, err := range errs {
+		if err != nil && !diskFull(err) {
+			return false
+		}
+		found = found || err != nil
+	}
+	return found
 }

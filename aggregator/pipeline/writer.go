@@ -53,6 +53,8 @@ type writer struct {
 	copying chan error // the result of the one under way; nil: none is
 
 	cannotExpire bool // a block is damaged
+
+	quiet int // ticks of flushInterval since the last event
 }
 
 func newWriter(p *Pipeline) *writer {
@@ -72,6 +74,9 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 	defer w.prepared()
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
+	if err := w.giveBackWAL(ctx); err != nil {
+		return err
+	}
 	for {
 		if ctx.Err() != nil {
 			return w.leave()
@@ -90,6 +95,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			return err
 		}
 		if n := len(w.batch.Rows); n > 0 {
+			w.quiet = 0
 			if err := w.commit(ctx); err != nil {
 				return err
 			}
@@ -109,6 +115,10 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 				return err
 			}
 			if err := w.expireAll(ctx); err != nil {
+				return err
+			}
+			w.quiet++
+			if err := w.giveBackWAL(ctx); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -236,6 +246,9 @@ func (w *writer) commit(ctx context.Context) error {
 	// The transaction is durable: if we crash from here on, it is not applied again,
 	// for the journal position went with it.
 	now := time.Now()
+	if wal, err := w.store.WAL(); err == nil { // else the checkpoint says what is wrong
+		w.setWAL(wal) // before the room that was kept for the batch is free for others
+	}
 	w.Timings.Commit.Record(now.Sub(start), 1)
 	w.Timings.RunsHeld.Record(out.Held, 1)
 	if len(b.Rows) > 0 {
@@ -335,7 +348,7 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	}
 	w.log.Error("store failing", "error", err)
 	w.storeFails(err)
-	tried := out
+	tried, failed := out, err
 	err = w.persist(ctx, "store", func() (err error) {
 		defer func() {
 			if err != nil {
@@ -352,6 +365,11 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 		}
 		if state != w.state {
 			return fmt.Errorf("the store is at commit %d, want %d: another process writes to it", state.Commits, w.state.Commits)
+		}
+		if diskFull(failed) { // the WAL may have what is wanted
+			if err := w.truncateWAL(); err != nil {
+				return err
+			}
 		}
 		out, err = w.apply.Apply(w.state, batch)
 		tried = out

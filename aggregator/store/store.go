@@ -38,9 +38,9 @@ const (
 	// faster (four pairs of the scenario throughput) and took 75 MB more.
 	tableCacheKiB = 64 << 10
 	runsCacheKiB  = 16 << 10
-	// pageBytes is SQLite's page: at 8 KiB an event cost 10 to 12 µs, at 4 KiB 11.5 to 15
+	// PageBytes is SQLite's page: at 8 KiB an event cost 10 to 12 µs, at 4 KiB 11.5 to 15
 	// (batches of 50 000; 0.6 M and 2 M events), at 16 KiB about the same.
-	pageBytes = 8 << 10
+	PageBytes = 8 << 10
 	// busyTimeoutMS is how long a statement waits for a lock somebody else holds
 	// (a shell's BEGIN IMMEDIATE) before the batch fails and is retried.
 	busyTimeoutMS = 2000
@@ -200,7 +200,7 @@ func (s *Store) closeWriter() error {
 func setPragmas(c *conn, info *Info) error {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
-		fmt.Sprintf("page_size=%d", pageBytes), // takes effect in an empty database only
+		fmt.Sprintf("page_size=%d", PageBytes), // takes effect in an empty database only
 		"journal_mode=WAL",
 		"synchronous=" + synchronousPragma(),
 		"wal_autocheckpoint=0", // the writer checkpoints, after the answers went out
@@ -363,6 +363,20 @@ func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
 func (s *Store) Checkpoint() (WAL, error) {
 	wal, err := s.writer.checkpoint("PASSIVE")
 	return wal, s.copied(err)
+}
+
+// TruncateWAL is Checkpoint, and takes the WAL's file from the disk, unless somebody reads from it
+// just now.
+func (s *Store) TruncateWAL() (WAL, error) {
+	// Nobody is waited for: the writer has others to serve.
+	if err := s.writer.exec("PRAGMA busy_timeout=0"); err != nil {
+		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
+	}
+	wal, err := s.writer.checkpoint("TRUNCATE")
+	if again := s.writer.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
+		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", again))
+	}
+	return wal, err
 }
 
 // CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be called beside the writer.
