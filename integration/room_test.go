@@ -156,6 +156,7 @@ func TestWALIsGivenBack(t *testing.T) {
 	mount := tmpfsOf(t, 64<<20)
 	data := filepath.Join(mount, "data")
 	a := start(t, data)
+	a.mustPublish(t, []byte(oneEvent("before")), "store")
 	db := openDatabase(t, data)
 	var n int
 	if _, err := db.Exec("BEGIN"); err != nil {
@@ -187,6 +188,9 @@ func TestWALIsGivenBack(t *testing.T) {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(mount, &disk); err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(data, "events.db")); err != nil || info.Size() > 4<<20 {
+		t.Fatal("the reader did not hold the WAL", info.Size(), err)
 	}
 	foreign := int64(disk.Bavail)*disk.Bsize - wal() - 3<<20
 	if err := os.WriteFile(filepath.Join(mount, "foreign"), make([]byte, foreign), 0o600); err != nil {

@@ -125,6 +125,7 @@ type Pipeline struct {
 	state          store.State // as committed
 	rejected       int64       // counted, not yet committed
 	free           int64       // bytes that the disk has, as of the latest group or commit, or refusal
+	looked         time.Time   // when that was asked
 	uncopied       int64       // pages of the WAL that the database does not have
 	journalFailing error
 	storeFailing   error

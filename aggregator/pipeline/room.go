@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sekali/aggregator/store"
 )
@@ -18,6 +19,8 @@ const (
 	// readyBytes is how large a request must still fit for the pipeline to be ready: where none of
 	// usual size does, it is not.
 	readyBytes = 1 << 20
+	// freshFree is how old the knowledge of what is free may be: others fill the disk too.
+	freshFree = 100 * time.Millisecond
 	// quietTicks is how many ticks of flushInterval without an event make a long WAL file shrink.
 	// Later commits have to lengthen it again, so a short rest is none.
 	quietTicks = 5
@@ -31,8 +34,8 @@ const (
 // room. mu is held.
 func (p *Pipeline) noRoom(bytes int64) error {
 	kept := p.keptFree() + (RoomPerByte+1)*bytes
-	if p.free < kept {
-		p.lookForRoom() // there may be some again
+	if p.free < kept || time.Since(p.looked) > freshFree { // there may be some again, or less
+		p.lookForRoom()
 	}
 	if p.free < kept {
 		return fmt.Errorf("%w: %d bytes are free, %d are kept for what waits", ErrDiskFull, p.free, kept)
@@ -56,14 +59,7 @@ func (p *Pipeline) lookForRoom() {
 		p.log.Warn("how much room the disk has is not known", "error", err)
 		return
 	}
-	p.free = free
-}
-
-// hasRoomFor reports that so many bytes are free beside what is kept.
-func (p *Pipeline) hasRoomFor(bytes int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.free-p.keptFree() >= bytes
+	p.free, p.looked = free, time.Now()
 }
 
 // giveBackWAL takes the WAL's file from the disk while nothing waits: at once where room is wanted,
