@@ -145,6 +145,42 @@ func (c *Checker) Add(e *Event) {
 	}
 }
 
+// AddExact takes a stored event that is the stream's original byte for byte, as the caller knows from what it compared
+// when the event was read. Its place among the others is not looked at.
+func (c *Checker) AddExact(original uint64) {
+	c.report.Stored++
+	e := &Event{}
+	switch {
+	case original >= c.originals:
+		c.unexpected(e, fmt.Sprintf("is original %d, which was never sent", original))
+	case c.stored.has(original):
+		c.report.Duplicated++
+		c.find("duplicated", e, fmt.Sprintf("is original %d, stored twice", original))
+	case !c.acknowledged.has(original) && !c.possible.has(original):
+		c.stored.set(original)
+		c.unexpected(e, fmt.Sprintf("is original %d, only in requests that were refused or not sent", original))
+	default:
+		c.stored.set(original)
+	}
+}
+
+// Of counts the distinct events that the attempts chosen by which have acknowledged, and those of them that are not
+// stored. It is for after the last event.
+func (c *Checker) Of(which func(ledger.Attempt) bool) (acknowledged, lost uint64, err error) {
+	chosen := newBitset(c.originals)
+	for attempt, err := range c.sent.Attempts() {
+		if err != nil {
+			return 0, 0, fmt.Errorf("audit: ledger: %w", err)
+		}
+		if fate := c.fate(attempt); (fate == certain || fate == broken) && which(attempt) {
+			for original := range c.events(attempt) {
+				chosen.set(original)
+			}
+		}
+	}
+	return count(chosen), count(chosen, c.stored), nil
+}
+
 // checkOrder holds seq to rise, and received_at not to fall where seq rises.
 func (c *Checker) checkOrder(e *Event) {
 	if e.Seq <= c.lastSeq {

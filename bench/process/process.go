@@ -37,6 +37,7 @@ type Config struct {
 	Binary  string
 	Command string    // of the binary, which then takes no data folder and no admin listener; "": none
 	Args    []string  // after the listeners and the data folder
+	Environ []string  // beside this process's own, as NAME=value
 	Data    string    // data folder, made by the process
 	Listen  string    // "" picks a port; a restart gives the address that publishers know
 	Log     io.Writer // receives the process's standard error
@@ -74,6 +75,7 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 		args = []string{config.Command, "-listen", config.Listen}
 	}
 	command := exec.Command(config.Binary, append(args, config.Args...)...)
+	command.Env = append(command.Environ(), config.Environ...)
 	// A group of its own keeps the terminal's ctrl-C from it: the bench decides what ends when.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stderr, err := command.StderrPipe()

@@ -39,6 +39,9 @@ type EventError struct {
 	Detail string `json:"detail"`
 }
 
+// RetryAfter is how long the server asks to wait; 0: it does not.
+func (a Answer) RetryAfter() time.Duration { return a.retryAfter }
+
 func parseAnswer(response *http.Response, body []byte) Answer {
 	var a Answer
 	a.valid = json.Unmarshal(body, &a) == nil
