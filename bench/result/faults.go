@@ -6,14 +6,15 @@ import (
 	"strings"
 
 	"github.com/montanaflynn/stats"
+
+	"sekali/bench/record"
 )
 
-// What a fault promises. The third is of damage that takes acknowledged events with it: what is opened must be the
-// beginning of what was stored, unchanged.
+// What a fault promises.
 const (
-	NothingLost    = "nothing acknowledged is lost"
-	SomethingLost  = "control: something must be lost"
-	PrefixOrRefuse = "a valid beginning, or refused with the reason"
+	NothingLost    = record.NothingLost
+	SomethingLost  = record.SomethingLost
+	PrefixOrRefuse = record.PrefixOrRefuse
 )
 
 // Fault is what one kind of fault did to the aggregator, by the ledger of those who published.
@@ -29,10 +30,23 @@ type Fault struct {
 	RecoveryMS   []float64 `json:"recovery_ms"`  // from the restart to ready, or from the fault's end to the next acknowledgement
 	Seen         string    `json:"seen"`         // what else the fault did
 	Skipped      string    `json:"skipped"`      // why it did not run, or ""
+
+	Levels []LevelCounts `json:"levels,omitempty"` // by level of acknowledgement; an event may be of two
+	Broken []string      `json:"broken,omitempty"` // what else was promised and not kept, the first of it
+}
+
+// LevelCounts are the events that were acknowledged at a level, each counted once, and those of them that are absent.
+type LevelCounts struct {
+	Level        string `json:"level"`
+	Acknowledged int    `json:"acknowledged"`
+	Lost         int    `json:"lost"`
 }
 
 // Held reports that the promise was kept.
 func (f Fault) Held() bool {
+	if len(f.Broken) > 0 {
+		return false
+	}
 	exact := f.Duplicated == 0 && f.Unexpected == 0
 	switch f.Promise {
 	case SomethingLost:
@@ -49,6 +63,7 @@ type Faults struct {
 	Machine string  `json:"machine"`
 	Commit  string  `json:"commit"`
 	Faults  []Fault `json:"faults"`
+	Files   []File  `json:"files,omitempty"` // the records that the faults are computed from, in their order
 }
 
 // ReadFaults reads the file that `make faults` wrote.
@@ -85,6 +100,9 @@ func (f Faults) WriteTable(w io.Writer) error {
 		case fault.Promise != NothingLost:
 			verdict = "  " + fault.Promise
 		}
+		for _, broken := range fault.Broken {
+			verdict += "; " + broken
+		}
 		if fault.Seen != "" {
 			verdict += "  (" + fault.Seen + ")"
 		}
@@ -94,3 +112,6 @@ func (f Faults) WriteTable(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// WriteFaults writes what ReadFaults reads.
+func WriteFaults(path string, f Faults) error { return writeJSON(path, f) }

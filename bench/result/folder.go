@@ -104,6 +104,9 @@ func hashFiles(dir string) ([]File, error) {
 	return files, nil
 }
 
+// HashFile is a file's name, length and SHA-256.
+func HashFile(dir, name string) (File, error) { return hashFile(dir, name) }
+
 func hashFile(dir, name string) (File, error) {
 	f, err := os.Open(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil {

@@ -52,6 +52,9 @@ type Soak struct {
 
 	WindowS float64      `json:"window_s"`
 	Windows []SoakWindow `json:"windows"`
+
+	Broken []string `json:"broken,omitempty"` // what else was promised and not kept: counters against the ledger
+	Files  []File   `json:"files,omitempty"`  // the record that all of it is computed from
 }
 
 // SoakWindow is a stretch of the soak, during all of which one process was up.
@@ -73,6 +76,9 @@ func ReadSoak(path string) (s Soak, err error) {
 	}
 	return s, nil
 }
+
+// WriteSoak writes what ReadSoak reads.
+func WriteSoak(path string, s Soak) error { return writeJSON(path, s) }
 
 // The growth that is no trend. It was chosen, with a look at how far medians of minutes lie apart on a machine that others use too; none is
 // derived, but for bytesPerKey and soakWAL.
@@ -188,7 +194,7 @@ func (s Soak) Invalid() string {
 
 // Held reports that the soak is valid, that nothing was lost, nothing stored twice, and that there is no trend.
 func (s Soak) Held() bool {
-	return s.Invalid() == "" && s.Lost == 0 && s.Duplicated == 0 && s.Unexpected == 0 &&
+	return s.Invalid() == "" && len(s.Broken) == 0 && s.Lost == 0 && s.Duplicated == 0 && s.Unexpected == 0 &&
 		!slices.ContainsFunc(s.Drifts(), func(d Drift) bool { return !d.Held() })
 }
 
@@ -199,6 +205,9 @@ func (s Soak) WriteTable(w io.Writer) error {
 		s.Date, s.Machine, s.Commit, s.Seconds, s.RequestsPerS, s.EventsPerRequest, len(s.KillsS), s.Acknowledged, s.Lost, s.Duplicated, s.Unexpected)
 	if why := s.Invalid(); why != "" {
 		fmt.Fprintf(&b, "INVALID: %s\n\n", why)
+	}
+	for _, broken := range s.Broken {
+		fmt.Fprintf(&b, "NOT HELD: %s\n\n", broken)
 	}
 	fmt.Fprintf(&b, "%-22s %-28s %9s %9s %9s\n", "", "", "first", "last", "at most")
 	for _, d := range s.Drifts() {

@@ -1,0 +1,262 @@
+// Package figures computes what a report says from what a run has left. It is pure: it opens no file and asks no clock, so
+// that the same record gives the same figures for ever.
+package figures
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sekali/bench/audit"
+	"sekali/bench/record"
+	"sekali/bench/result"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// maxBroken bounds how many broken promises of a fault are described.
+const maxBroken = 20
+
+// Fault is a fault's row of the table. The error is for a record that contradicts itself.
+func Fault(f record.Fault) (result.Fault, error) {
+	t := tally{row: result.Fault{Fault: f.Name, Promise: f.Promise, RecoveryMS: []float64{}, Skipped: f.Skipped}, promise: f.Promise, ends: map[string]int{}}
+	for i, trial := range f.Trials {
+		if err := t.trial(trial); err != nil {
+			return t.row, fmt.Errorf("%s: trial %d: %w", f.Name, i+1, err)
+		}
+	}
+	if r := t.row; f.Tells == record.TellsCounts && f.Skipped == "" && (r.Lost != 1 || r.Duplicated != 1 || r.Unexpected != 1) {
+		t.breaks("one was lost, one stored twice, one changed, and the audit did not see that")
+	}
+	t.row.Seen = t.seen(f)
+	t.row.Broken = t.broken[:min(len(t.broken), maxBroken)]
+	return t.row, nil
+}
+
+// tally adds up a fault's trials.
+type tally struct {
+	row               result.Fault
+	promise           string
+	ends              map[string]int
+	requests, refused uint64 // requests acknowledged and refused with 503, repeats included
+	broken            []string
+}
+
+func (t *tally) breaks(format string, args ...any) {
+	t.broken = append(t.broken, fmt.Sprintf(format, args...))
+}
+
+func (t *tally) trial(trial record.Trial) error {
+	t.row.Times += trial.Injected
+	t.row.RecoveryMS = append(t.row.RecoveryMS, trial.RecoveryMS...)
+	t.broken = append(t.broken, trial.Broken...)
+	for a, err := range trial.Ledger.Attempts() {
+		if err != nil {
+			return err
+		}
+		if a.Phase < 0 || a.Phase >= len(trial.Levels) {
+			return fmt.Errorf("ledger: request %d is of level %d of %d", a.Request, a.Phase, len(trial.Levels))
+		}
+		switch {
+		case a.Outcome() == ledger.Acknowledged:
+			t.requests++
+		case a.Status == 503:
+			t.refused++
+		}
+	}
+	made, err := stream.New(trial.Stream)
+	if err != nil {
+		return err
+	}
+	for i, look := range trial.Looks {
+		if !slices.Contains(record.Ends, look.End) {
+			return fmt.Errorf("look %d: no such end: %q", i+1, look.End)
+		}
+		t.ends[look.End]++
+		if t.promise == record.PrefixOrRefuse && look.Stored == nil {
+			continue // it promises nothing more
+		}
+		if err := t.look(trial, made, look); err != nil {
+			return fmt.Errorf("look %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (t *tally) look(trial record.Trial, made *stream.Stream, look record.Look) error {
+	checker, err := audit.NewChecker(audit.Sent{Stream: made, EventsPerRequest: trial.EventsPerRequest,
+		Requests: trial.Ledger.Requests(), Attempts: trial.Ledger.Attempts})
+	if err != nil {
+		return err
+	}
+	given := uint64(0)
+	if look.Stored != nil {
+		var rest record.Stored
+		given, rest = t.given(trial.Given, *look.Stored)
+		if err := rest.Replay(made, checker); err != nil {
+			return err
+		}
+	}
+	report, err := checker.Finish(look.Counters)
+	if err != nil {
+		return err
+	}
+	report.Acknowledged += uint64(len(trial.Given))
+	report.Lost += uint64(len(trial.Given)) - given
+	if look.Stored == nil && look.Again != nil { // what has expired cannot be read: what is new when it is published again was lost
+		report.Lost = look.Again.Accepted - min(look.Again.Accepted, look.Again.Duplicates)
+	}
+	t.add(report, look)
+	if look.Stored != nil && look.Again != nil {
+		if err := t.again(trial, *look.Again, report.Lost); err != nil {
+			return err
+		}
+	}
+	if trial.Whole != nil && look.Stored != nil {
+		if err := t.beginning(*look.Stored, *trial.Whole); err != nil {
+			return err
+		}
+	}
+	return t.levels(trial, checker)
+}
+
+// given takes the events that were there before from what is stored.
+func (t *tally) given(given []record.Event, stored record.Stored) (found uint64, rest record.Stored) {
+	if len(given) == 0 {
+		return 0, stored
+	}
+	rest = stored
+	rest.Strange = slices.Clone(stored.Strange)
+	for _, want := range given {
+		if at := slices.IndexFunc(rest.Strange, want.Same); at >= 0 {
+			found++
+			rest.Strange = slices.Delete(rest.Strange, at, at+1)
+		}
+	}
+	return found, rest
+}
+
+// add adds a look's counts, and what of its counters does not fit the ledger.
+func (t *tally) add(report audit.Report, look record.Look) {
+	t.row.Acknowledged += int(report.Acknowledged)
+	t.row.Lost += int(report.Lost)
+	t.row.Duplicated += int(report.Duplicated)
+	t.row.Unexpected += int(report.Unexpected)
+	t.row.Recovered += int(report.Recovered)
+	if look.Stored == nil {
+		return
+	}
+	t.row.Unexpected += int(look.Stored.MoreStrange + look.Stored.OutOfOrder)
+	for _, c := range report.FailedChecks() {
+		if t.promise == record.SomethingLost {
+			break // a control promises nothing of its counters either
+		}
+		// What may be lost is missing from the counters, too.
+		ledgers := c.Name == "received_by_ledger" || c.Name == "duplicate_dropped"
+		if !ledgers || t.promise == record.NothingLost && report.Lost == 0 {
+			t.breaks("%v", c)
+		}
+	}
+}
+
+// again holds what is stored after everything was published again: once each, and no more than was new.
+func (t *tally) again(trial record.Trial, again record.Again, lost uint64) error {
+	if again.Stored == nil || again.Counters == nil {
+		return errors.New("published again, and not read back")
+	}
+	if anew := again.Accepted - min(again.Accepted, again.Duplicates); anew != lost {
+		t.breaks("%d events were new when all was published again; %d had been lost", anew, lost)
+	}
+	seen := map[uint64]bool{}
+	for original, err := range again.Stored.Originals() {
+		if err != nil {
+			return err
+		}
+		if seen[original] {
+			t.breaks("original %d is stored twice after all was published again", original)
+		}
+		seen[original] = true
+	}
+	if n := len(again.Stored.Strange); n > 0 || again.Counters.UniqueProcessed != uint64(len(seen)) {
+		t.breaks("published again: %d events, %d counted, %d not as they were sent", len(seen), again.Counters.UniqueProcessed, n)
+	}
+	made, err := stream.New(trial.Stream)
+	if err != nil {
+		return err
+	}
+	for a, err := range trial.Ledger.Attempts() {
+		if err != nil {
+			return err
+		}
+		for n := a.Request * trial.EventsPerRequest; a.Outcome() == ledger.Acknowledged && n < (a.Request+1)*trial.EventsPerRequest; n++ {
+			if !seen[made.Original(n)] {
+				t.breaks("original %d is missing although it was published again", made.Original(n))
+			}
+		}
+	}
+	return nil
+}
+
+// beginning holds a look to the beginning of what was stored before the damage.
+func (t *tally) beginning(stored, whole record.Stored) error {
+	var before []uint64
+	for original, err := range whole.Originals() {
+		if err != nil {
+			return err
+		}
+		before = append(before, original)
+	}
+	n := 0
+	for original, err := range stored.Originals() {
+		if err != nil {
+			return err
+		}
+		if n >= len(before) || before[n] != original {
+			t.breaks("event %d is original %d: not the beginning of the %d that were stored", n+1, original, len(before))
+			return nil
+		}
+		n++
+	}
+	return nil
+}
+
+// levels adds what each level of acknowledgement has lost.
+func (t *tally) levels(trial record.Trial, checker *audit.Checker) error {
+	for phase, level := range trial.Levels {
+		acknowledged, lost, err := checker.Of(func(a ledger.Attempt) bool { return a.Phase == phase })
+		if err != nil {
+			return err
+		}
+		at := slices.IndexFunc(t.row.Levels, func(l result.LevelCounts) bool { return l.Level == level })
+		if at < 0 {
+			at, t.row.Levels = len(t.row.Levels), append(t.row.Levels, result.LevelCounts{Level: level})
+		}
+		t.row.Levels[at].Acknowledged += int(acknowledged)
+		t.row.Levels[at].Lost += int(lost)
+	}
+	return nil
+}
+
+// seen is what else the table tells.
+func (t *tally) seen(f record.Fault) string {
+	if f.Skipped != "" {
+		return ""
+	}
+	var parts []string
+	if f.Note != "" {
+		parts = append(parts, f.Note)
+	}
+	switch f.Tells {
+	case record.TellsRefusals:
+		parts = append(parts, fmt.Sprintf("%d refused with 503", t.refused))
+	case record.TellsOverload:
+		parts = append(parts, fmt.Sprintf("offered %.1f x what was accepted, the rest refused with 503", float64(t.requests+t.refused)/float64(max(t.requests, 1))))
+	case record.TellsEnds:
+		parts = append(parts, fmt.Sprintf("%d opened, %d refused at the start, %d noticed when read or written, %d ended later",
+			t.ends[record.Shown], t.ends[record.Refused], t.ends[record.Noticed], t.ends[record.EndedLater]))
+	case record.TellsCounts:
+		parts = append(parts, fmt.Sprintf("seen: %d lost, %d stored twice, %d changed", t.row.Lost, t.row.Duplicated, t.row.Unexpected))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,95 @@
+package figures
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"sekali/bench/audit"
+	"sekali/bench/record"
+	"sekali/bench/result"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// Soak computes a soak's figures. The error is for a record that contradicts itself.
+func Soak(r record.Soak) (found result.Soak, err error) {
+	found = result.Soak{Date: r.Date, Machine: r.Machine, Commit: r.Commit, Seconds: r.Seconds, RequestsPerS: r.RequestsPerS,
+		EventsPerRequest: r.EventsPerRequest, Readers: r.Readers, SlowClients: r.SlowClients, PagesRead: r.PagesRead,
+		KillsS: r.KillsS, RecoveryMS: r.RecoveryMS, WindowS: r.WindowS,
+		Windows: []result.SoakWindow{}, Broken: r.Broken}
+	report, answered, err := auditSoak(r)
+	if err != nil {
+		return found, fmt.Errorf("soak: %w", err)
+	}
+	for _, c := range report.FailedChecks() {
+		found.Broken = append(found.Broken, c.String())
+	}
+	found.Acknowledged, found.Stored, found.Lost, found.Duplicated = report.Acknowledged, report.Stored, report.Lost, report.Duplicated
+	found.Unexpected = report.Unexpected + r.Stored.OutOfOrder + r.Stored.MoreStrange
+	found.Unanswered = r.Planned - min(r.Planned, answered)
+	lag, _ := r.Lag.QuantileMS(0.99)
+	found.LagMSP99 = rounded(lag)
+	for i, w := range r.Windows {
+		if len(w.Values) != len(r.Metrics) {
+			return found, fmt.Errorf("soak: window %d has %d values, want %d", i, len(w.Values), len(r.Metrics))
+		}
+		if w.Responses.Count() > 0 { // else the load had ended
+			found.Windows = append(found.Windows, soakWindow(r.Metrics, w))
+		}
+	}
+	return found, nil
+}
+
+// auditSoak holds what is stored against the ledger.
+func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) {
+	made, err := stream.New(r.Stream)
+	if err != nil {
+		return report, 0, err
+	}
+	checker, err := audit.NewChecker(audit.Sent{Stream: made, EventsPerRequest: uint64(r.EventsPerRequest), Requests: r.Planned, Attempts: r.Ledger.Attempts})
+	if err != nil {
+		return report, 0, err
+	}
+	last := uint64(math.MaxUint64)
+	for a, err := range r.Ledger.Attempts() {
+		if err != nil {
+			return report, 0, err
+		}
+		if a.Outcome() == ledger.Acknowledged && a.Request != last {
+			answered, last = answered+1, a.Request
+		}
+	}
+	if err := r.Stored.Replay(made, checker); err != nil {
+		return report, 0, err
+	}
+	report, err = checker.Finish(&r.Counters)
+	return report, answered, err
+}
+
+// soakWindow is a window in the columns of the table.
+func soakWindow(metrics []string, w record.SoakWindow) result.SoakWindow {
+	window := result.SoakWindow{S: w.S, Stored: w.Stored}
+	for _, column := range result.SoakColumns {
+		var v float64
+		switch column {
+		case result.SoakP50:
+			v, _ = w.Responses.QuantileMS(0.50)
+		case result.SoakP99:
+			v, _ = w.Responses.QuantileMS(0.99)
+		default:
+			if at := slices.Index(metrics, column); at >= 0 {
+				v = w.Values[at]
+			}
+		}
+		window.Values = append(window.Values, rounded(v))
+	}
+	return window
+}
+
+// rounded keeps six significant digits, so that another machine's floating point gives the same text.
+func rounded(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64)
+	return v
+}

@@ -1,0 +1,76 @@
+package record
+
+import (
+	"sekali/bench/audit"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// What a fault promises. The third is of damage that takes acknowledged events with it: what is opened must be the
+// beginning of what was stored, unchanged.
+const (
+	NothingLost    = "nothing acknowledged is lost"
+	SomethingLost  = "control: something must be lost"
+	PrefixOrRefuse = "a valid beginning, or refused with the reason"
+)
+
+// What else the table tells of a fault; the figures have it from the ledger or from the looks.
+const (
+	TellsNothing  = ""
+	TellsRefusals = "refusals" // how many requests were refused with 503
+	TellsOverload = "overload" // how much more was offered than accepted
+	TellsEnds     = "ends"     // how the looks ended
+	TellsCounts   = "counts"   // what the control saw
+)
+
+// Fault is what a run of one kind of fault left.
+type Fault struct {
+	Format  int     `json:"format"`
+	Name    string  `json:"name"`
+	Promise string  `json:"promise"`
+	Tells   string  `json:"tells,omitempty"`
+	Note    string  `json:"note,omitempty"` // measured beside, in words
+	Trials  []Trial `json:"trials"`
+	Skipped string  `json:"skipped,omitempty"` // why it did not run
+}
+
+// Trial is the life of one data folder.
+type Trial struct {
+	Stream           stream.Config `json:"stream"`
+	EventsPerRequest uint64        `json:"events_per_request"`
+	Levels           []string      `json:"levels"` // of acknowledgement, by the ledger's phases
+	Ledger           ledger.Digest `json:"ledger"`
+	Given            []Event       `json:"given,omitempty"` // that were there before anything was sent
+	Injected         int           `json:"injected"`        // how many times
+	RecoveryMS       []float64     `json:"recovery_ms"`     // from the restart to ready, or from the fault's end to the next acknowledgement
+	Whole            *Stored       `json:"whole,omitempty"` // what was stored before the damage, of which a look must show the beginning
+	Looks            []Look        `json:"looks"`
+	Broken           []string      `json:"broken,omitempty"` // what else was promised and not kept, in words
+}
+
+// How a look ended: the aggregator does not start, it says so when it reads or writes, it gives up, or it shows what it has.
+const (
+	Shown      = "shown"
+	Refused    = "refused"
+	Noticed    = "noticed"
+	EndedLater = "ended later"
+)
+
+// Ends are all of them.
+var Ends = []string{Shown, Refused, Noticed, EndedLater}
+
+// Look is what the aggregator has after a fault.
+type Look struct {
+	End      string          `json:"end"`
+	Stored   *Stored         `json:"stored,omitempty"`   // null: it could not be read, or has expired
+	Counters *audit.Counters `json:"counters,omitempty"` // with it
+	Again    *Again          `json:"again,omitempty"`
+}
+
+// Again is what came of it when everything acknowledged was published once more, in one request at ack=store.
+type Again struct {
+	Accepted   uint64          `json:"accepted"`
+	Duplicates uint64          `json:"duplicates"` // of them
+	Stored     *Stored         `json:"stored,omitempty"`
+	Counters   *audit.Counters `json:"counters,omitempty"`
+}

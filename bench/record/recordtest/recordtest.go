@@ -1,0 +1,100 @@
+// Package recordtest makes records of faults and of a soak that nobody has run, for tests.
+package recordtest
+
+import (
+	"time"
+
+	"sekali/bench/audit"
+	"sekali/bench/record"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// EventsPerRequest of every trial.
+const EventsPerRequest = 20
+
+// Trial is one in which so many requests were acknowledged, the last of them after an attempt without an answer, and of whose
+// originals the first lost are absent.
+func Trial(requests, lost uint64) record.Trial {
+	made := Stream()
+	digester := ledger.NewDigester()
+	for k := range requests {
+		phase := int(k % 2)
+		digester.Add(ledger.Attempt{Request: k, Attempt: 1, Phase: phase, Status: 202 - 2*phase, Accepted: EventsPerRequest})
+	}
+	digester.Add(ledger.Attempt{Request: requests - 1, Attempt: 2, Cause: ledger.CauseEOF})
+	digester.Add(ledger.Attempt{Request: requests, Attempt: 1, Status: 503, Cause: "queue_full"})
+	originals := made.Originals(requests * EventsPerRequest)
+	stored := Stored(made, lost, originals)
+	received := requests * EventsPerRequest
+	counters := &audit.Counters{Received: received, UniqueProcessed: originals - lost, DuplicateDropped: received - originals + lost}
+	return record.Trial{Stream: made.Config(), EventsPerRequest: EventsPerRequest, Levels: []string{"journal", "store"}, Ledger: digester.Digest(),
+		Injected: 1, RecoveryMS: []float64{10.5}, Looks: []record.Look{{End: record.Shown, Stored: &stored, Counters: counters}}}
+}
+
+// Stream is that of every trial.
+func Stream() *stream.Stream {
+	made, err := stream.New(stream.Config{Seed: 7, Duplicates: 0.2, PayloadBytes: stream.MinPayloadBytes})
+	if err != nil {
+		panic(err)
+	}
+	return made
+}
+
+// Stored are the originals from one to before another, as they were sent.
+func Stored(made *stream.Stream, from, to uint64) record.Stored {
+	all := record.NewCollector(made)
+	for n := from; n < to; n++ {
+		all.Add(Event(made, n))
+	}
+	return all.Stored(false)
+}
+
+// Event is an original as it comes back.
+func Event(made *stream.Stream, original uint64) *audit.Event {
+	e := made.Event(original)
+	at := time.Date(2026, 11, 23, 12, 0, 0, int(original), time.UTC).Format(time.RFC3339Nano)
+	return &audit.Event{Seq: int64(original) + 1, Topic: []byte(e.Topic), EventID: []byte(e.EventID), Timestamp: []byte(e.Timestamp),
+		Source: []byte(e.Source), Payload: []byte(e.Payload), ReceivedAt: []byte(at)}
+}
+
+// Faults are one of each promise, one that was not kept, and one that was not tried.
+func Faults() []record.Fault {
+	refused := record.Look{End: record.Refused}
+	whole := Trial(30, 0)
+	damaged := Trial(30, 0)
+	damaged.Whole, damaged.Injected = whole.Looks[0].Stored, 2
+	damaged.Looks = append(damaged.Looks, refused)
+	return []record.Fault{
+		{Name: "SIGKILL", Promise: record.NothingLost, Tells: record.TellsRefusals, Trials: []record.Trial{Trial(300, 0), Trial(201, 0)}},
+		{Name: "SIGKILL at ack=memory", Promise: record.SomethingLost, Trials: []record.Trial{Trial(50, 40)}},
+		{Name: "a cut journal", Promise: record.PrefixOrRefuse, Tells: record.TellsEnds, Trials: []record.Trial{damaged}},
+		{Name: "overload", Promise: record.NothingLost, Trials: []record.Trial{Trial(25, 1)}},
+		{Name: "power loss", Promise: record.NothingLost, Trials: []record.Trial{}, Skipped: "mounting a file system needs root"},
+	}
+}
+
+// Soak is one of a minute with two kills.
+func Soak() record.Soak {
+	const requests = 1200
+	made := Stream()
+	digester, lag := ledger.NewDigester(), record.Clock{}
+	for k := range uint64(requests) {
+		digester.Add(ledger.Attempt{Request: k, Attempt: 1, Status: 202, Accepted: EventsPerRequest})
+		lag.Add(100 * time.Microsecond)
+	}
+	originals := made.Originals(requests * EventsPerRequest)
+	s := record.Soak{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000", Seconds: 60, RequestsPerS: 20, Stream: made.Config(),
+		EventsPerRequest: EventsPerRequest, Planned: requests, Readers: 3, SlowClients: 16, PagesRead: 120, KillsS: []float64{15, 30},
+		RecoveryMS: []float64{40, 60}, Ledger: digester.Digest(), Stored: Stored(made, 0, originals), Lag: lag.Times(), WindowS: 1,
+		Counters: audit.Counters{Received: requests * EventsPerRequest, UniqueProcessed: originals, DuplicateDropped: requests*EventsPerRequest - originals}}
+	s.Metrics = []string{"resident memory, MB", "live heap, MB", "descriptors beside connections", "goroutines beside connections", "WAL, MB", "waiting in the journal, MB"}
+	for at := 1.; at <= 60; at++ {
+		responses := record.Clock{}
+		for i := range 20 {
+			responses.Add(time.Duration(2+i/18) * time.Millisecond)
+		}
+		s.Windows = append(s.Windows, record.SoakWindow{S: at, Stored: uint64(at * 320), Values: []float64{50, 30, 20, 30 + at, 12, 1}, Responses: responses.Times()})
+	}
+	return s
+}
