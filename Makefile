@@ -80,14 +80,14 @@ vuln: ## known vulnerabilities in what the binaries call (govulncheck)
 sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
 	go run ./cmd/sbom bin/aggregator bin/loadgen bin/bench > bin/sbom.cdx.json
 
-faults: ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
-	@mkdir -p results/faults
-	SEKALI_FAULTS=$(CURDIR)/results/faults go test -p 1 -count=1 -timeout 25m -run '^TestFault' ./integration ./integration/crashimage; code=$$?; \
-	cat results/faults/faults.txt results/faults/crashimages.txt; exit $$code
+faults: build ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
+	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
+	bin/bench faults; code=$$?; \
+	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration/crashimage || code=1; \
+	cat results/faults/crashimages.txt; exit $$code
 
-soak: ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
-	@mkdir -p results/soak
-	SEKALI_SOAK=$(CURDIR)/results/soak SEKALI_SOAK_TIME=$(SOAK_TIME) go test -count=1 -timeout 3h -run '^TestSoak$$' ./integration; code=$$?; cat results/soak/soak.txt; exit $$code
+soak: build ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
+	bin/bench soak -time $(SOAK_TIME)
 
 # Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has no failing input.
 fuzz: ## each fuzz target for FUZZ_TIME (20s)

@@ -54,10 +54,20 @@ func start(t *testing.T, data string, flags ...string) *aggregator {
 
 func startUnready(t *testing.T, data string, flags ...string) *aggregator {
 	t.Helper()
-	log := &logged{}
-	p, err := process.Start(context.Background(), process.Config{Binary: binary, Args: flags, Data: data, Log: io.MultiWriter(t.Output(), log)})
+	a, err := launch(t, binary, data, flags...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return a
+}
+
+// launch runs a program as the aggregator. It may end at once, which is the error.
+func launch(t *testing.T, program, data string, flags ...string) (*aggregator, error) {
+	t.Helper()
+	log := &logged{}
+	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Data: data, Log: io.MultiWriter(t.Output(), log)})
+	if err != nil {
+		return nil, err
 	}
 	// Proxy stays nil: the environment must not come between.
 	transport := &http.Transport{MaxIdleConnsPerHost: publishers}
@@ -66,7 +76,7 @@ func startUnready(t *testing.T, data string, flags ...string) *aggregator {
 		p.Kill()
 		<-p.Exited()
 	})
-	return &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}, log: log}
+	return &aggregator{Process: p, client: &http.Client{Transport: transport, Timeout: requestTimeout}, log: log}, nil
 }
 
 // kill ends the process with SIGKILL and waits until it is gone.

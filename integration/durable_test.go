@@ -35,7 +35,7 @@ func TestNamesAreDurable(t *testing.T) {
 				t.Fatal(err)
 			}
 			data := filepath.Join(dir, ack, "new", "data")
-			a, err := startWith(t, script, nil, data)
+			a, err := launch(t, script, data)
 			if err != nil {
 				if text, _ := os.ReadFile(trace); len(text) == 0 {
 					t.Skip("skipped: strace cannot trace here: ", err)

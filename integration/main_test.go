@@ -35,10 +35,6 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(dir)
-		if err := writeFaults(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
 		os.Exit(code)
 	}))
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // tool runs a command of the aggregator and returns its exit code and what it printed.
@@ -97,12 +98,16 @@ func TestCheckFindsADamagedJournal(t *testing.T) {
 	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, fmt.Sprint("journal: ", 3*eventsPerRequest, " events wait")) {
 		t.Fatalf("before any damage: exit %d: %s", code, out)
 	}
-	segment := damage{files: "journal/*.log", newest: true, backlog: true}.pick(t, data)
+	segments, err := filepath.Glob(filepath.Join(data, "journal", "*.log"))
+	if err != nil || len(segments) == 0 {
+		t.Fatal(segments, err)
+	}
+	segment := segments[0]
 	content, err := os.ReadFile(segment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	written(content)[0] ^= 1
+	content[bytes.Index(content, []byte("event-"))] ^= 1
 	if err := os.WriteFile(segment, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -111,17 +116,34 @@ func TestCheckFindsADamagedJournal(t *testing.T) {
 	}
 }
 
+// publishBeside publishes one request after the other, from this one on, while something is done. It returns the first that was
+// not published.
+func (a *aggregator) publishBeside(t *testing.T, request int, do func()) (next int) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	for {
+		a.mustPublish(t, requestBody(request), "journal")
+		request++
+		select {
+		case <-done:
+			return request
+		case <-time.After(pause):
+		}
+	}
+}
+
 // TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has stored, with all that was acknowledged at
 // store before it was begun; an aggregator goes on from it, and stores what is published again once.
 func TestBackupWhileRunning(t *testing.T) {
 	data := dataFolder(t)
-	p := newPool(data)
-	p.acks, p.pause = []string{"journal"}, pause
 	a := start(t, data)
 	a.mustPublish(t, arrayOf(0, waiting), "store")
-	p.next = waiting / eventsPerRequest
 	restored := t.TempDir()
-	underLoad(t, a, p, func() {
+	published := a.publishBeside(t, waiting/eventsPerRequest, func() {
 		for i := range 3 {
 			dir := filepath.Join(restored, fmt.Sprint(i))
 			if err := os.Mkdir(dir, 0o700); err != nil {
@@ -152,7 +174,7 @@ func TestBackupWhileRunning(t *testing.T) {
 			t.Errorf("backup %d of %d events, more than %d stored before: not the beginning of what is stored now", i, lines, before)
 		}
 		before = lines
-		for request := range p.next {
+		for request := range published {
 			b.mustPublish(t, requestBody(request), "journal")
 		}
 		now := b.drained(t)
@@ -160,7 +182,7 @@ func TestBackupWhileRunning(t *testing.T) {
 		if err := all.read(b.export(t)); err != nil {
 			t.Error(err)
 		}
-		if want := distinct(p.next * eventsPerRequest); len(all.originals) != want || now.Unique != want {
+		if want := distinct(published * eventsPerRequest); len(all.originals) != want || now.Unique != want {
 			t.Errorf("backup %d: %d events once all is published again, %+v, want %d", i, len(all.originals), now, want)
 		}
 		b.stop(t)

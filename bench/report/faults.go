@@ -5,21 +5,85 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"sekali/bench/figures"
+	"sekali/bench/record"
 	"sekali/bench/result"
 )
 
-// faultsFile is the table of `make faults`, under reference.
-const faultsFile = "faults.json"
+const (
+	// faultsDir has the records of `make faults` and what was computed from them, under reference.
+	faultsDir = "faults"
+	// faultsFile is the table, in faultsDir; beside it in reference it is of a run that left no records.
+	faultsFile = "faults.json"
+)
 
 // readFaults returns the faults of the reference, nil if it has none.
 func readFaults(reference string) (*result.Faults, error) {
-	f, err := result.ReadFaults(filepath.Join(reference, faultsFile))
+	f, err := result.ReadFaults(filepath.Join(reference, faultsDir, faultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = result.ReadFaults(filepath.Join(reference, faultsFile))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	return &f, err
+}
+
+// verifyFaults holds the table of the faults to their records, and those to their hashes; n is how many were recomputed.
+func verifyFaults(reference string) (n int, differences []error) {
+	dir := filepath.Join(reference, faultsDir)
+	committed, err := result.ReadFaults(filepath.Join(dir, faultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, []error{err}
+	}
+	recomputed := committed
+	recomputed.Faults, recomputed.Files = []result.Fault{}, []result.File{}
+	for _, file := range committed.Files {
+		row, now, err := recomputeFault(dir, file.Name)
+		if err != nil {
+			differences = append(differences, fmt.Errorf("%s: %w", filepath.Join(dir, file.Name), err))
+			continue
+		}
+		recomputed.Faults, recomputed.Files = append(recomputed.Faults, row), append(recomputed.Files, now)
+	}
+	differences = append(differences, verifyNames(dir, committed.Files)...)
+	return len(recomputed.Faults), append(differences, compareJSON(filepath.Join(dir, faultsFile), committed, recomputed)...)
+}
+
+// recomputeFault computes a row from its record.
+func recomputeFault(dir, name string) (row result.Fault, file result.File, err error) {
+	if name != filepath.Base(name) || !filepath.IsLocal(name) {
+		return row, file, fmt.Errorf("%q is not the name of a file beside it", name)
+	}
+	if file, err = result.HashFile(dir, name); err != nil {
+		return row, file, err
+	}
+	left, err := record.ReadFault(filepath.Join(dir, name))
+	if err != nil {
+		return row, file, err
+	}
+	row, err = figures.Fault(left)
+	return row, file, err
+}
+
+// verifyNames names the records that no table speaks of.
+func verifyNames(dir string, files []result.File) (differences []error) {
+	there, err := filepath.Glob(filepath.Join(dir, "*"+record.Extension))
+	if err != nil {
+		return []error{err}
+	}
+	for _, path := range there {
+		if !slices.ContainsFunc(files, func(f result.File) bool { return f.Name == filepath.Base(path) }) {
+			differences = append(differences, fmt.Errorf("%s: no table speaks of it", path))
+		}
+	}
+	return differences
 }
 
 // faultTable is one row a fault.
@@ -35,7 +99,7 @@ func faultTable(f *result.Faults) string {
 		median, most := fault.Recovery()
 		held := "held"
 		if !fault.Held() {
-			held = "**not held**"
+			held = strings.Join(append([]string{"**not held**"}, fault.Broken...), "; ")
 		}
 		if fault.Seen != "" {
 			held += "; " + cell(fault.Seen)

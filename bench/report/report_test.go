@@ -50,42 +50,13 @@ func models() []resulttest.Model {
 	}
 }
 
-// syntheticSoak is a minute in which the number of goroutines grows.
-func syntheticSoak() result.Soak {
-	s := result.Soak{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000", Seconds: 60, RequestsPerS: 100, EventsPerRequest: 10,
-		Readers: 3, SlowClients: 16, PagesRead: 120, KillsS: []float64{15, 30}, RecoveryMS: []float64{40, 60}, Acknowledged: 48_000, Stored: 48_000, WindowS: 1}
-	for at := 1.; at <= 60; at++ {
-		s.Windows = append(s.Windows, result.SoakWindow{S: at, Stored: uint64(at * 800), Values: []float64{50, 30, 20, 30 + at, 12, 1, 2, 9}})
-	}
-	return s
-}
-
 func makeGolden(t *testing.T) {
 	t.Helper()
 	if err := os.RemoveAll(golden); err != nil {
 		t.Fatal(err)
 	}
 	writeReference(t, golden, models())
-	faults, err := result.MarshalJSON(result.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000", Faults: []result.Fault{
-		{Fault: "SIGKILL", Promise: result.NothingLost, Times: 3, Acknowledged: 12_000, Recovered: 20, RecoveryMS: []float64{10, 30, 20}},
-		{Fault: "SIGKILL at ack=memory", Promise: result.SomethingLost, Times: 1, Acknowledged: 1000, Lost: 40},
-		{Fault: "a cut journal", Promise: result.PrefixOrRefuse, Times: 4, Acknowledged: 4000, Lost: 80, Seen: "4 opened"},
-		{Fault: "overload", Promise: result.NothingLost, Times: 1, Acknowledged: 500, Lost: 1},
-		{Fault: "power loss", Promise: result.NothingLost, Skipped: "mounting a file system needs root"},
-	}})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(golden, filepath.FromSlash(referenceDir), faultsFile), faults, 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	soak, err := result.MarshalJSON(syntheticSoak())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(golden, filepath.FromSlash(referenceDir), soakFile), soak, 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	writeRecords(t, filepath.Join(golden, filepath.FromSlash(referenceDir)))
 	yardsticks, err := syntheticYardsticks().Summarize()
 	if err == nil {
 		err = result.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)

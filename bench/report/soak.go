@@ -10,11 +10,17 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
+	"sekali/bench/figures"
+	"sekali/bench/record"
 	"sekali/bench/result"
 )
 
-// soakFile is what `make soak` wrote, under reference.
-const soakFile = "soak.json"
+const (
+	// soakDir has what `make soak` wrote, under reference.
+	soakDir = "soak"
+	// soakFile is its figures, in soakDir; beside it in reference they are of a soak that left no record.
+	soakFile = "soak.json"
+)
 
 // soak is a soak with its picture.
 type soak struct {
@@ -24,7 +30,10 @@ type soak struct {
 
 // readSoak returns the soak of the reference, nil if it has none.
 func readSoak(reference string) (*soak, error) {
-	s, err := result.ReadSoak(filepath.Join(reference, soakFile))
+	s, err := result.ReadSoak(filepath.Join(reference, soakDir, soakFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		s, err = result.ReadSoak(filepath.Join(reference, soakFile))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -33,6 +42,32 @@ func readSoak(reference string) (*soak, error) {
 	}
 	svg, err := soakPicture(s)
 	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak", svg: svg}}, err
+}
+
+// verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has one.
+func verifySoak(reference string) (n int, differences []error) {
+	dir := filepath.Join(reference, soakDir)
+	committed, err := result.ReadSoak(filepath.Join(dir, soakFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, []error{err}
+	}
+	left, err := record.ReadSoak(filepath.Join(dir, record.SoakFile))
+	if err != nil {
+		return 0, []error{err}
+	}
+	recomputed, err := figures.Soak(left)
+	if err != nil {
+		return 0, []error{fmt.Errorf("%s: %w", dir, err)}
+	}
+	file, err := result.HashFile(dir, record.SoakFile)
+	if err != nil {
+		return 0, []error{err}
+	}
+	recomputed.Files = []result.File{file}
+	return 1, compareJSON(filepath.Join(dir, soakFile), committed, recomputed)
 }
 
 // soakPicture draws every column over time, those of one unit together, with the kills.

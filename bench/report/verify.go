@@ -42,6 +42,10 @@ func Verify(root string, w io.Writer) (same bool, err error) {
 		recomputed, differences = recomputed+n, append(differences, more...)
 	}
 	differences = append(differences, verifyYardsticks(filepath.Join(root, filepath.FromSlash(referenceDir)))...)
+	for _, verify := range []func(string) (int, []error){verifyFaults, verifySoak} {
+		n, more := verify(filepath.Join(root, filepath.FromSlash(referenceDir)))
+		recomputed, differences = recomputed+n, append(differences, more...)
+	}
 	if files, err := render(root); err != nil {
 		// What is broken was named above, or is named here.
 		differences = append(differences, err)

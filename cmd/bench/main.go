@@ -28,6 +28,8 @@ const usage = `usage: bench <command> [flags]
   compare  two runs or result folders, side by side
   ab       two programs in turn, A B, B A, and what the evidence says of B
   saturate the highest rate that meets an objective, by search
+  faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
+  soak     load an aggregator for half an hour, kill it meanwhile, and look for what grows
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
@@ -45,6 +47,8 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"ab":               ab,
 	"saturate":         saturate,
 	"serve":            serve,
+	"faults":           tryFaults,
+	"soak":             runSoak,
 	"report":           report,
 	"verify":           verify,
 	"audit":            audit,

@@ -1,0 +1,89 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"sekali/bench/experiment"
+	"sekali/bench/figures"
+	"sekali/bench/record"
+	"sekali/bench/result"
+)
+
+// The files of a run of faults, beside the records: the figures, and the same for people.
+const (
+	FiguresFile = "faults.json"
+	TableFile   = "faults.txt"
+)
+
+// RunAll tries every kind whose name only matches, and writes records, figures and table into dir, which is made anew. Not
+// held: a promise was not kept. A kind that could not be tried is an error, after all the others.
+func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+		return false, fmt.Errorf("faults: %w", err)
+	}
+	found := result.Faults{Faults: []result.Fault{}, Files: []result.File{}}
+	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
+	held = true
+	var failed []error
+	for _, kind := range Catalogue() {
+		if !only.MatchString(kind.Name) {
+			continue
+		}
+		began := time.Now()
+		row, file, err := runInto(ctx, config, kind, dir)
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err != nil {
+			failed = append(failed, err)
+			fmt.Fprintf(progress, "%-44s failed: %v\n", kind.Name, err)
+			continue
+		}
+		found.Faults, found.Files = append(found.Faults, row), append(found.Files, file)
+		held = held && (row.Skipped != "" || row.Held())
+		fmt.Fprintf(progress, "%-44s %5d times %9d acknowledged %6d lost  %3.0f s %s\n", kind.Name, row.Times, row.Acknowledged, row.Lost,
+			time.Since(began).Seconds(), row.Skipped)
+	}
+	if err := result.WriteFaults(filepath.Join(dir, FiguresFile), found); err != nil {
+		return false, err
+	}
+	if err := writeTable(filepath.Join(dir, TableFile), found); err != nil {
+		return false, err
+	}
+	return held && len(failed) == 0, errors.Join(failed...)
+}
+
+// runInto tries one kind, writes its record, and returns what is computed from that.
+func runInto(ctx context.Context, config Config, kind Kind, dir string) (row result.Fault, file result.File, err error) {
+	left, err := Run(ctx, config, kind)
+	if err != nil {
+		return row, file, err
+	}
+	name, err := record.WriteFault(dir, left)
+	if err != nil {
+		return row, file, err
+	}
+	if file, err = result.HashFile(dir, name); err != nil {
+		return row, file, err
+	}
+	row, err = figures.Fault(left)
+	return row, file, err
+}
+
+func writeTable(path string, found result.Faults) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("faults: %w", err)
+	}
+	if err := errors.Join(found.WriteTable(file), file.Close()); err != nil {
+		return fmt.Errorf("faults: %w", err)
+	}
+	return nil
+}

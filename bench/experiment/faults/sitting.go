@@ -1,0 +1,135 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sekali/bench/record"
+)
+
+const (
+	// readyTimeout bounds start and recovery.
+	readyTimeout = 30 * time.Second
+	// stopTimeout is over the aggregator's own shutdown budget of 20 s.
+	stopTimeout = 25 * time.Second
+	// drainTimeout bounds the wait for an empty queue.
+	drainTimeout = 30 * time.Second
+	// requestTimeout bounds one request, even while a disk is busy with everything else.
+	requestTimeout = 20 * time.Second
+	// pollPeriod is how often something is asked that is waited for.
+	pollPeriod = 5 * time.Millisecond
+)
+
+// Config says what the faults are tried on, and how thoroughly.
+type Config struct {
+	Aggregator string    // the program
+	Crash      string    // the program built with -tags sekali_crash
+	Dumps      string    // pattern of SQL dumps of databases of older versions; without a match that fault is skipped
+	Short      bool      // each fault few times and for a moment, as in a test
+	Log        io.Writer // receives the logs of every process
+}
+
+// Run tries one kind of fault. The error is for what could not be tried; what was promised and not kept is in the record.
+func Run(ctx context.Context, config Config, kind Kind) (record.Fault, error) {
+	dir, err := os.MkdirTemp("", "sekali-fault-")
+	if err != nil {
+		return record.Fault{}, fmt.Errorf("faults: %w", err)
+	}
+	s := &sitting{Config: config, ctx: ctx, dir: dir, kind: kind}
+	s.record = record.Fault{Name: kind.Name, Promise: kind.Promise, Tells: kind.Tells, Trials: []record.Trial{}}
+	defer s.cleanUp()
+	err = kind.inject(s)
+	var skip skipError
+	if errors.As(err, &skip) {
+		s.record.Skipped, err = skip.why, nil
+		s.record.Trials = []record.Trial{}
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return s.record, fmt.Errorf("faults: %s: %w", kind.Name, err)
+	}
+	return s.record, nil
+}
+
+// sitting is one kind of fault being tried. It is for one goroutine, but for what its trials guard themselves.
+type sitting struct {
+	Config
+	ctx     context.Context
+	kind    Kind
+	dir     string // everything that is written lies below
+	folders int
+	record  record.Fault
+	cleanup []func() // in the order of taking
+}
+
+// skipError says why a fault cannot be tried here.
+type skipError struct{ why string }
+
+func (e skipError) Error() string { return "skipped: " + e.why }
+
+func skip(format string, args ...any) error { return skipError{fmt.Sprintf(format, args...)} }
+
+// onEnd gives something back when the sitting ends, the last first.
+func (s *sitting) onEnd(f func()) { s.cleanup = append(s.cleanup, f) }
+
+func (s *sitting) cleanUp() {
+	for i := len(s.cleanup) - 1; i >= 0; i-- {
+		s.cleanup[i]()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// folder makes a new folder.
+func (s *sitting) folder() (string, error) {
+	s.folders++
+	dir := filepath.Join(s.dir, fmt.Sprint(s.folders))
+	return dir, os.Mkdir(dir, 0o755)
+}
+
+// dataFolder names a data folder that is not there yet.
+func (s *sitting) dataFolder() string {
+	s.folders++
+	return filepath.Join(s.dir, fmt.Sprint(s.folders), "data")
+}
+
+// times is how often the fault is injected.
+func (s *sitting) times() int {
+	if s.Short {
+		return s.kind.Short
+	}
+	return s.kind.Long
+}
+
+// long is how long a fault lasts.
+func (s *sitting) long(short, full time.Duration) time.Duration {
+	if s.Short {
+		return short
+	}
+	return full
+}
+
+// sleep waits; false if the sitting is to end.
+func (s *sitting) sleep(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// newClient is of a process; Proxy stays nil: the environment must not come between.
+func newClient(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: requestTimeout}
+}
+
+// milliseconds is a time as the records have it.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,80 @@
+package integration_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"sekali/aggregator/crash"
+	"sekali/bench/experiment/faults"
+	"sekali/bench/figures"
+	"sekali/bench/record"
+)
+
+// crashBinary is the aggregator built with its crash points.
+var crashBinary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(binary), "aggregator-crash")
+	build := exec.Command("go", "build", "-trimpath", "-tags", "sekali_crash", "-o", path, "./cmd/aggregator")
+	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%v: %w\n%s", build, err, out)
+	}
+	return path, err
+})
+
+// TestFaults tries every fault of the lab's catalogue few times. What it comes to is computed from the record as it was written and
+// read again.
+func TestFaults(t *testing.T) {
+	program, err := crashBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, kind := range faults.Catalogue() {
+		t.Run(kind.Name, func(t *testing.T) {
+			config := faults.Config{Aggregator: binary, Crash: program, Dumps: "../aggregator/store/testdata/version*.sql", Short: true, Log: t.Output()}
+			left, err := faults.Run(t.Context(), config, kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, err := record.WriteFault(dir, left)
+			if err == nil {
+				left, err = record.ReadFault(filepath.Join(dir, name))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			row, err := figures.Fault(left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.Skipped != "" {
+				t.Skip("skipped: " + row.Skipped)
+			}
+			if !row.Held() || row.Acknowledged == 0 && row.Promise != record.PrefixOrRefuse {
+				t.Errorf("promised: %s; %+v", row.Promise, row)
+			}
+		})
+	}
+}
+
+// TestCrashPointsAreTried: the catalogue has every place of the code at which a test build dies.
+func TestCrashPointsAreTried(t *testing.T) {
+	if tried, places := faults.CrashPoints(), crash.Points(); !slices.Equal(tried, places) {
+		t.Errorf("the catalogue has %q, the code %q", tried, places)
+	}
+	names := []string{}
+	for _, kind := range faults.Catalogue() {
+		names = append(names, kind.Name)
+	}
+	for _, place := range []string{crash.StoreExpiring, crash.StoreMigrating} {
+		if !slices.Contains(names, "crash at "+place) {
+			t.Errorf("the catalogue has no crash at %s", place)
+		}
+	}
+}
