@@ -175,6 +175,12 @@ func (a *aggregator) export(t *testing.T) []byte {
 	return body
 }
 
+// ready asks /readyz.
+func (a *aggregator) ready() bool {
+	_, err := a.get("/readyz", "*/*")
+	return err == nil
+}
+
 func (a *aggregator) get(path, accept string) ([]byte, error) {
 	request, err := http.NewRequest(http.MethodGet, a.URL+path, nil)
 	if err != nil {
