@@ -109,10 +109,21 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
+	folder, err := newHome(cfg.Data)
+	if err != nil {
+		return err
+	}
+	// Files are removed by their names: in another folder they are somebody else's.
+	defer func() {
+		if folder.intact() != nil {
+			s.Abandon()
+			j.Abandon()
+		}
+	}()
 	p := pipeline.New(pipeline.Config{
 		QueueEvents: cfg.QueueEvents, QueueBytes: cfg.QueueBytes,
 		BacklogBytes: cfg.BacklogBytes, BatchEvents: cfg.BatchEvents,
-		Retention: cfg.Retention,
+		Retention: cfg.Retention, Intact: folder.intact,
 	}, s, j, state, backlog, log)
 
 	// The listeners.
@@ -124,7 +135,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, Version: cfg.Version}, p, s, log)
 	adminAddress := ""
 	admin := newAdmin(p, s, public)
-	failed := make(chan error, 4) // one for each goroutine below
+	failed := make(chan error, 5) // one for each goroutine below
 	if cfg.Admin != "" {
 		adminListener, err := net.Listen("tcp", cfg.Admin)
 		if err != nil {
@@ -145,6 +156,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		go limitMemory(work, heapBeyondQueue+cfg.QueueBytes, s)
 	}
+	go run(p.RunWatch, work, make(chan struct{}), failed)
 	go run(p.RunCommitter, work, committed, failed)
 	go run(p.RunWriter, work, written, failed)
 	go func() {

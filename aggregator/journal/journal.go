@@ -87,6 +87,7 @@ type Journal struct {
 	keep       int                 // so many of them
 	givingBack sync.WaitGroup      // files that are being removed
 	notRemoved error               // what has become of some of them
+	abandoned  bool                // no file is to be removed
 }
 
 // Open opens the journal in dir, creating it if need be, and returns the frames
@@ -270,6 +271,13 @@ func (j *Journal) Free() (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
+// Abandon makes Close remove no file: the folder is no longer the journal's.
+func (j *Journal) Abandon() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.abandoned = true
+}
+
 // Close closes the files. Everything acknowledged is already on disk.
 func (j *Journal) Close() error {
 	close(j.closing)
@@ -282,7 +290,10 @@ func (j *Journal) Close() error {
 		delete(j.segments, n)
 	}
 	for _, s := range j.spares {
-		errs = append(errs, s.file.Close(), remove(j.path(s.number)))
+		errs = append(errs, s.file.Close())
+		if !j.abandoned {
+			errs = append(errs, remove(j.path(s.number)))
+		}
 	}
 	j.spares = nil
 	return errors.Join(errs...)

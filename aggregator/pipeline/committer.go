@@ -110,6 +110,9 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
 	frame, err := p.journal.Append(g.requests, g.events, start)
 	p.Timings.JournalSync.Record(time.Since(start), 1)
+	if err == nil {
+		err = p.inPlace()
+	}
 
 	p.mu.Lock()
 	p.settle(g)

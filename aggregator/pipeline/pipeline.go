@@ -78,6 +78,7 @@ type Config struct {
 	BacklogBytes int64         // bytes that wait in the journal
 	BatchEvents  int           // events in one transaction
 	Retention    time.Duration // after which an event's content expires; 0: never
+	Intact       func() error  // what has become of the data folder; nil: it is not watched
 }
 
 // Counters is one consistent look at the pipeline.
@@ -129,6 +130,7 @@ type Pipeline struct {
 	uncopied       int64       // pages of the WAL that the database does not have
 	journalFailing error
 	storeFailing   error
+	gone           error // what the data folder's absence is known by
 	closed         bool
 	committerDone  bool // nothing more will come from the journal
 }
@@ -255,14 +257,14 @@ func (p *Pipeline) depth() int64 {
 // failing is what the disk says, as an ErrDiskFailing, or as an ErrDiskFull if it says no more than
 // that. mu is held.
 func (p *Pipeline) failing() error {
-	if p.journalFailing == nil && p.storeFailing == nil {
+	if p.journalFailing == nil && p.storeFailing == nil && p.gone == nil {
 		return nil
 	}
 	kind := ErrDiskFailing
-	if isFull(p.journalFailing, p.storeFailing) {
+	if p.gone == nil && isFull(p.journalFailing, p.storeFailing) {
 		kind = ErrDiskFull
 	}
-	return fmt.Errorf("%w: %w", kind, errors.Join(p.journalFailing, p.storeFailing))
+	return fmt.Errorf("%w: %w", kind, errors.Join(p.gone, p.journalFailing, p.storeFailing))
 }
 
 func (p *Pipeline) countRejected(r *event.Request) {

@@ -243,6 +243,9 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	slowed(time.Since(start))
+	if err := w.awaitFolder(ctx); err != nil {
+		return err
+	}
 	// The transaction is durable: if we crash from here on, it is not applied again,
 	// for the journal position went with it.
 	now := time.Now()

@@ -376,7 +376,7 @@ func (s *Store) TruncateWAL() (WAL, error) {
 	if again := s.writer.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
 		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", again))
 	}
-	return wal, err
+	return wal, s.copied(err)
 }
 
 // CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be called beside the writer.
@@ -445,6 +445,9 @@ func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
 
 // DedupBytes is what deduplication takes of the memory in the long run.
 func (s *Store) DedupBytes() int64 { return s.memory.Load() }
+
+// Abandon makes Close leave the WAL as it is, and its file: the folder is no longer the store's.
+func (s *Store) Abandon() { s.copyFailed.Store(true) }
 
 // Close closes all connections; the last one checkpoints the WAL, unless a copy of it has failed.
 func (s *Store) Close() error {
