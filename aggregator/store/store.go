@@ -31,8 +31,6 @@ var schema string
 const (
 	// File is the database's name in the data folder.
 	File = "events.db"
-	// schemaVersion is kept in PRAGMA user_version.
-	schemaVersion = 3
 	// tableCacheKiB is the writer's page cache where dedup_store is a table: random ids touch a page of it each, and
 	// what fits here is not read again. runsCacheKiB is that of a database that is only appended to: with 64 MiB it was no
 	// faster (four pairs of the scenario throughput) and took 75 MB more.
@@ -238,7 +236,7 @@ func prepare(c *conn, asked Design, info *Info) (State, error) {
 	switch {
 	case version == 0:
 		if err := c.transaction(func() error {
-			return c.exec(schema + deadLettersSchema + layoutSchema(asked.Layout) + waySchema(asked.Dedup) + views(asked) + userVersion)
+			return c.exec(schemaOf(asked) + userVersion)
 		}); err != nil {
 			return State{}, fmt.Errorf("create the schema: %w", err)
 		}
@@ -251,6 +249,9 @@ func prepare(c *conn, asked Design, info *Info) (State, error) {
 	}
 	if err := readDesign(c, &info.Design); err != nil {
 		return State{}, fmt.Errorf("read the schema: %w", err)
+	}
+	if err := checkColumns(c, info.Design); err != nil {
+		return State{}, err
 	}
 	cacheKiB := tableCacheKiB
 	if info.Dedup == DedupRuns {

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// schemaVersion is kept in PRAGMA user_version. It changes with the schema: a test holds the two
+// together. Version 3 is the first that was released. Before it, a schema changed under its number.
+const schemaVersion = 3
+
+var errUnreleased = errors.New("it was made by a program between two releases, which alone can read it")
+
+// schemaOf is what makes the schema in an empty database.
+func schemaOf(d Design) string {
+	return schema + deadLettersSchema + layoutSchema(d.Layout) + waySchema(d.Dedup) + views(d)
+}
+
+// checkColumns refuses a database whose tables are not those of its version.
+func checkColumns(c *conn, d Design) error {
+	fresh, err := openConn("file::memory:")
+	if err != nil {
+		return err
+	}
+	err = fresh.exec(schemaOf(d))
+	var want, got map[string]bool
+	if err == nil {
+		want, err = columns(fresh)
+	}
+	if err = errors.Join(err, fresh.close()); err != nil {
+		return err
+	}
+	if got, err = columns(c); err != nil {
+		return fmt.Errorf("%w: %w", errUnreleased, err)
+	}
+	for column := range got {
+		delete(want, column)
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	missing := slices.Sorted(maps.Keys(want))
+	return fmt.Errorf("schema version %d without %s: %w", schemaVersion, strings.Join(missing, ", "), errUnreleased)
+}
+
+// columns are those of all tables and views.
+func columns(c *conn) (map[string]bool, error) {
+	found := map[string]bool{}
+	err := c.rows(`SELECT m.name || '.' || i.name FROM sqlite_schema m, pragma_table_info(m.name) i
+		WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'`, func(s *statement) error {
+		found[s.columnText(0)] = true
+		return nil
+	})
+	return found, err
+}
