@@ -68,6 +68,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	signed, err := cfg.hmacSecret()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	certificates, err := cfg.certificates()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -132,7 +136,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	level, _ := pipeline.ParseLevel(cfg.Ack) // checked above
-	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, Version: cfg.Version}, p, s, log)
+	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, HMACSecret: signed, Version: cfg.Version}, p, s, log)
 	adminAddress := ""
 	admin := newAdmin(p, s, public)
 	failed := make(chan error, 5) // one for each goroutine below

@@ -28,6 +28,7 @@ type Config struct {
 	Retention         time.Duration // 0: events stay
 	MaxBodyBytes      int
 	TokenFile         string
+	HMACSecretFile    string // of signed webhooks to /ingest
 	TLSCert, TLSKey   string
 	Insecure          bool // listen beyond loopback with neither token nor TLS
 	ProfileContention bool // mutex and block profiles; they cost
@@ -156,18 +157,24 @@ func (c Config) certificates() ([]tls.Certificate, error) {
 	return []tls.Certificate{pair}, nil
 }
 
-// token reads the bearer token.
-func (c Config) token() (string, error) {
-	if c.TokenFile == "" {
+// token reads the bearer token, "" without -token-file.
+func (c Config) token() (string, error) { return secret("token-file", c.TokenFile) }
+
+// hmacSecret reads the secret of signed webhooks, "" without -hmac-secret-file.
+func (c Config) hmacSecret() (string, error) { return secret("hmac-secret-file", c.HMACSecretFile) }
+
+// secret is the text of a flag's file, "" where there is none.
+func secret(flag, file string) (string, error) {
+	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(c.TokenFile)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("-token-file: %w", err)
+		return "", fmt.Errorf("-%s: %w", flag, err)
 	}
-	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("-token-file: %s is empty", c.TokenFile)
+	text := strings.TrimSpace(string(b))
+	if text == "" {
+		return "", fmt.Errorf("-%s: %s is empty", flag, file)
 	}
-	return token, nil
+	return text, nil
 }

@@ -63,7 +63,7 @@ func TestHTTPToTheLetter(t *testing.T) {
 			t.Errorf("%s: %+v, want one, %d", name, answers, tc.status)
 		}
 	}
-	for path, want := range map[string]string{"/": "POST /publish", "/health": "/livez", "/metrics": "-admin", "/publish/": "there is /publish,", "/events/": "there is /events,"} {
+	for path, want := range map[string]string{"/health": "/livez", "/metrics": "-admin", "/publish/": "there is /publish,", "/events/": "there is /events,"} {
 		answer, err := a.client.Get(a.URL + path)
 		if err != nil {
 			t.Fatal(err)

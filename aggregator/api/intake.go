@@ -72,6 +72,8 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, decode decoder) (*event.Reques
 	defer stage.HTTP.Enter()
 	r, err := decode(b.data)
 	switch {
+	case errors.Is(err, errSignature):
+		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
 	case errors.Is(err, event.ErrTooMany):
 		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
 	case err != nil:

@@ -44,27 +44,29 @@ type Config struct {
 	Ack          pipeline.Level // for requests that name none
 	MaxBodyBytes int            // after decompression too
 	Token        string         // "" lets everybody in
+	HMACSecret   string         // of signed webhooks; "": none is let in by its signature
 	Version      string
 }
 
 // Server serves the public API.
 type Server struct {
-	cfg      Config
-	pipeline *pipeline.Pipeline
-	store    *store.Store
-	log      *slog.Logger
-	http     *fasthttp.Server
-	started  time.Time
-	closing  chan struct{} // closed by Shutdown; ends the streams
-	streams  atomic.Int32
-	waiting  atomic.Int32 // for a commit or a sync
-	commits  atomic.Int32 // of them, for a commit
-	bodies   budget
-	pages    budget
-	conns    connections
-	token    atomic.Pointer[credential]
-	tokenMu  sync.Mutex // held while token is replaced
-	loopback bool       // the listener is for this machine; set before the first request
+	cfg            Config
+	pipeline       *pipeline.Pipeline
+	store          *store.Store
+	log            *slog.Logger
+	http           *fasthttp.Server
+	started        time.Time
+	closing        chan struct{} // closed by Shutdown; ends the streams
+	streams        atomic.Int32
+	waiting        atomic.Int32 // for a commit or a sync
+	commits        atomic.Int32 // of them, for a commit
+	bodies         budget
+	pages          budget
+	conns          connections
+	token          atomic.Pointer[credential]
+	tokenMu        sync.Mutex   // held while token is replaced
+	rejectedLogged atomic.Int64 // when a refused body was last logged, ns since 1970
+	loopback       bool         // the listener is for this machine; set before the first request
 
 	bodyTimeout time.Duration // readTimeout, but in tests
 }
@@ -95,7 +97,9 @@ func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 
 type route struct {
 	method  string
-	public  bool // needs no token
+	also    string // another method that is served; "": none
+	public  bool   // needs no token
+	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
 	handle  func(*Server, *fasthttp.RequestCtx)
 	problem problemWriter // nil: as RFC 9457
 }
@@ -125,7 +129,6 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 
 // elsewhere says where to go from paths that people and probes try.
 var elsewhere = map[string]string{
-	"/":        "this is Sekali's API: POST /publish, GET /events, /events/stream, /stats",
 	"/health":  "for a probe there are /livez and /readyz",
 	"/healthz": "for a probe there are /livez and /readyz",
 	"/metrics": "metrics are served at the address of -admin, which is 127.0.0.1:8081 unless it was given",
@@ -141,7 +144,8 @@ func whereTo(path string) string {
 			return "there is " + without + ", without the slash at its end"
 		}
 	}
-	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz"
+	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz; for other senders " +
+		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector and /loki/api/v1/push"
 }
 
 // refused answers a request whatever its path, because of its form or of where it comes from, and reports whether it did.
@@ -172,7 +176,7 @@ func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 
 // route finds what serves a request, or answers why nothing does.
 func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
-	r, ok = routes[string(ctx.Path())]
+	r, ok = findRoute(string(ctx.Path()))
 	method := string(ctx.Method())
 	if r.problem != nil {
 		ctx.SetUserValue(problemKey{}, r.problem)
@@ -181,10 +185,10 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	case a.refused(ctx):
 	case !ok:
 		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path())))
-	case method != r.method && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
+	case method != r.method && method != r.also && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
 		ctx.Response.Header.Set("Allow", r.method)
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
-	case !r.public && !a.authorized(ctx):
+	case !r.public && method != fasthttp.MethodOptions && !(r.signed && ctx.QueryArgs().Has("hmac")) && !a.authorized(ctx):
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
 	default:

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/ingest"
+	"sekali/aggregator/pipeline"
+)
+
+// senderRoutes are the endpoints that other programs' senders ask for by name.
+var senderRoutes = map[string]route{
+	"/v1/logs":     {method: fasthttp.MethodPost, handle: (*Server).otlpLogs, problem: otlpProblem},
+	"/v1/traces":   {method: fasthttp.MethodPost, handle: otherSignal, problem: otlpProblem},
+	"/v1/metrics":  {method: fasthttp.MethodPost, handle: otherSignal, problem: otlpProblem},
+	"/cloudevents": {method: fasthttp.MethodPost, also: fasthttp.MethodOptions, handle: (*Server).cloudEvents},
+
+	"/loki/api/v1/push": {method: fasthttp.MethodPost, handle: (*Server).loki},
+
+	"/services/collector":            hec((*Server).hecEvents),
+	"/services/collector/event":      hec((*Server).hecEvents),
+	"/services/collector/event/1.0":  hec((*Server).hecEvents),
+	"/services/collector/raw":        hec((*Server).hecRaw),
+	"/services/collector/raw/1.0":    hec((*Server).hecRaw),
+	"/services/collector/health":     {method: fasthttp.MethodGet, also: fasthttp.MethodOptions, public: true, handle: (*Server).hecHealth, problem: hecProblem},
+	"/services/collector/health/1.0": {method: fasthttp.MethodGet, also: fasthttp.MethodOptions, public: true, handle: (*Server).hecHealth, problem: hecProblem},
+}
+
+// findRoute is the route of a path, of which a part may be a name.
+func findRoute(path string) (route, bool) {
+	if r, ok := routes[path]; ok {
+		return r, true
+	}
+	if r, ok := senderRoutes[path]; ok {
+		return r, true
+	}
+	if topic, ok := strings.CutPrefix(path, "/ingest/"); ok && topic != "" && !strings.Contains(topic, "/") {
+		return route{method: fasthttp.MethodPost, handle: (*Server).ingestJSON, signed: true}, true
+	}
+	return elasticRoute(path)
+}
+
+// mapper is one of package ingest.
+type mapper func(*ingest.Input) (*event.Request, error)
+
+// takeMapped reads the body, maps it, hands its events over, and answers.
+func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*event.Request, pipeline.Outcome)) {
+	level := a.cfg.Ack
+	if name := ctx.QueryArgs().Peek("ack"); len(name) > 0 {
+		var err error
+		if level, err = pipeline.ParseLevel(string(name)); err != nil {
+			problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+			return
+		}
+	}
+	a.take(ctx, intake{
+		level: level,
+		decode: func(body []byte) (*event.Request, error) {
+			r, err := m(a.input(ctx, body))
+			if err == nil && len(r.Rejections) > 0 {
+				a.noteRejected(ctx, r.Rejections[0].Detail)
+			} else if err != nil && !errors.Is(err, event.ErrTooMany) {
+				a.noteRejected(ctx, err.Error())
+			}
+			return r, err
+		},
+		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
+	})
+}
+
+// input is a request as a mapper sees it.
+func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
+	args := ctx.QueryArgs()
+	return &ingest.Input{
+		Body: body, Received: time.Now(),
+		Header: func(name string) string { return string(ctx.Request.Header.Peek(name)) },
+		Topic:  string(args.Peek("topic")), ID: string(args.Peek("id")), Time: string(args.Peek("time")), Source: string(args.Peek("source")),
+	}
+}
+
+// rejectedEvery is how often at most a refused body is logged: a sender that is wrong is wrong all the time.
+const rejectedEvery = 10 * time.Second
+
+// noteRejected logs what an endpoint could not take, by sample: the sender does not read why.
+func (a *Server) noteRejected(ctx *fasthttp.RequestCtx, why string) {
+	now := time.Now().UnixNano()
+	if last := a.rejectedLogged.Load(); now-last < int64(rejectedEvery) || !a.rejectedLogged.CompareAndSwap(last, now) {
+		return
+	}
+	a.log.Warn("a sender's events were refused", "path", string(ctx.Path()), "from", ctx.RemoteAddr().String(), "error", why,
+		"user_agent", string(ctx.UserAgent()))
+}
+
+// ingestJSON takes any JSON for a topic.
+func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
+	topic, err := url.PathUnescape(strings.TrimPrefix(string(ctx.Path()), "/ingest/"))
+	if err != nil {
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+		return
+	}
+	signed := string(ctx.QueryArgs().Peek("hmac"))
+	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
+		if signed != "" && !a.signatureHolds(in, signed) {
+			return nil, errSignature
+		}
+		if ingest.IsCloudEvent(in) {
+			in.Topic = topic
+			return ingest.CloudEvents(in)
+		}
+		return ingest.JSON(in, topic)
+	}, func(r *event.Request, _ pipeline.Outcome) {
+		a.answer(ctx, fasthttp.StatusAccepted, published{Ack: a.cfg.Ack, Accepted: r.Events, Errors: []event.Rejection{}}, &held{})
+	})
+}
+
+// errSignature is answered 401: the body is not signed with the secret.
+var errSignature = errors.New("the body's signature is not of the secret in -hmac-secret-file")
+
+// signedFor is how far a signature's time may be from now.
+const signedFor = 5 * time.Minute
+
+// signatureHolds checks a webhook's signature: github's (X-Hub-Signature-256), or that of standardwebhooks.com.
+func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
+	if a.cfg.HMACSecret == "" {
+		return false
+	}
+	switch scheme {
+	case "github":
+		given, err := hex.DecodeString(strings.TrimPrefix(in.Header("X-Hub-Signature-256"), "sha256="))
+		return err == nil && hmac.Equal(given, sign([]byte(a.cfg.HMACSecret), in.Body))
+	case "standard":
+		secret := []byte(a.cfg.HMACSecret)
+		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, "whsec_")); err == nil {
+			secret = decoded
+		}
+		at, err := strconv.ParseInt(in.Header("Webhook-Timestamp"), 10, 64)
+		if err != nil || time.Since(time.Unix(at, 0)).Abs() > signedFor {
+			return false
+		}
+		want := base64.StdEncoding.EncodeToString(sign(secret, []byte(in.Header("Webhook-Id")+"."+in.Header("Webhook-Timestamp")+"."), in.Body))
+		for one := range strings.FieldsSeq(in.Header("Webhook-Signature")) {
+			if subtle.ConstantTimeCompare([]byte(one), []byte("v1,"+want)) == 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sign(secret []byte, parts ...[]byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	for _, part := range parts {
+		mac.Write(part)
+	}
+	return mac.Sum(nil)
+}
+
+// cloudEvents takes CloudEvents in all modes, and shakes hands with a webhook's sender.
+func (a *Server) cloudEvents(ctx *fasthttp.RequestCtx) {
+	if ctx.IsOptions() {
+		ctx.Response.Header.Set("WebHook-Allowed-Origin", string(ctx.Request.Header.Peek("WebHook-Request-Origin")))
+		ctx.Response.Header.Set("WebHook-Allowed-Rate", "*")
+		ctx.Response.Header.Set("Allow", fasthttp.MethodPost)
+		return
+	}
+	a.takeMapped(ctx, ingest.CloudEvents, func(r *event.Request, _ pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusAccepted) })
+}
+
+// loki takes a push to Loki.
+func (a *Server) loki(ctx *fasthttp.RequestCtx) {
+	m := ingest.Loki
+	if strings.HasPrefix(string(ctx.Request.Header.ContentType()), "application/x-protobuf") {
+		m = func(in *ingest.Input) (*event.Request, error) { return ingest.LokiProto(in, a.cfg.MaxBodyBytes) }
+	}
+	a.takeMapped(ctx, m, func(*event.Request, pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+}

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/ingest"
+	"sekali/aggregator/pipeline"
+)
+
+// The codes of Splunk's HTTP Event Collector.
+const (
+	hecSuccess       = 0
+	hecTokenRequired = 2
+	hecInvalidFormat = 6
+	hecServerError   = 8
+	hecBusy          = 9
+	hecHealthy       = 17
+)
+
+// hecAnswer is what the collector answers, errors too.
+type hecAnswer struct {
+	Text    string `json:"text"`
+	Code    int    `json:"code"`
+	Invalid *int   `json:"invalid-event-number,omitempty"`
+}
+
+func hec(handle func(*Server, *fasthttp.RequestCtx)) route {
+	return route{method: fasthttp.MethodPost, also: fasthttp.MethodOptions, handle: handle, problem: hecProblem}
+}
+
+func hecEnd(ctx *fasthttp.RequestCtx, answer hecAnswer) {
+	b, _ := json.Marshal(answer) // strings and numbers: it cannot fail
+	ctx.SetContentType(jsonType)
+	ctx.SetBody(b)
+}
+
+func (a *Server) hecEvents(ctx *fasthttp.RequestCtx) { a.hec(ctx, ingest.Splunk) }
+func (a *Server) hecRaw(ctx *fasthttp.RequestCtx)    { a.hec(ctx, ingest.SplunkRaw) }
+
+func (a *Server) hec(ctx *fasthttp.RequestCtx, m mapper) {
+	if ctx.IsOptions() { // Docker's driver asks before it starts a container
+		hecEnd(ctx, hecAnswer{Text: "Success", Code: hecSuccess})
+		return
+	}
+	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
+		r, err := m(in)
+		var bad *ingest.NotAnEvent
+		if errors.As(err, &bad) {
+			ctx.SetUserValue(hecInvalid{}, bad.Number)
+		}
+		return r, err
+	}, func(*event.Request, pipeline.Outcome) { hecEnd(ctx, hecAnswer{Text: "Success", Code: hecSuccess}) })
+}
+
+// hecInvalid is under which a request keeps the number of the event that cannot be read.
+type hecInvalid struct{}
+
+func (a *Server) hecHealth(ctx *fasthttp.RequestCtx) {
+	if err := a.Ready(); err != nil && !ctx.IsOptions() {
+		refuse(ctx, err)
+		return
+	}
+	hecEnd(ctx, hecAnswer{Text: "HEC is healthy", Code: hecHealthy})
+}
+
+// hecProblem writes an error as the collector does.
+func hecProblem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
+	answer := hecAnswer{Text: detail, Code: hecServerError}
+	switch status {
+	case fasthttp.StatusServiceUnavailable:
+		answer = hecAnswer{Text: "Server is busy", Code: hecBusy}
+	case fasthttp.StatusUnauthorized:
+		answer = hecAnswer{Text: "Token is required", Code: hecTokenRequired}
+	case fasthttp.StatusBadRequest, fasthttp.StatusRequestEntityTooLarge:
+		answer = hecAnswer{Text: "Invalid data format: " + detail, Code: hecInvalidFormat}
+		if n, ok := ctx.UserValue(hecInvalid{}).(int); ok {
+			answer.Invalid = &n
+		}
+	}
+	hecEnd(ctx, answer)
+}

@@ -1,0 +1,63 @@
+package event
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Fields are an event that another protocol's mapper has made, as Event has them. Its texts belong to the caller.
+type Fields struct {
+	Topic, ID, Timestamp, Source []byte
+	Payload                      []byte // nil: none
+}
+
+// NewRequest returns an empty request with room for about so many bytes of events.
+func NewRequest(bytes int) *Request { return newRequest(bytes) }
+
+// Add appends an event. It obeys the rules of a published one, but for the payload, which the caller
+// knows to be JSON: FuzzMappers holds every mapper to that.
+func (r *Request) Add(f *Fields) error {
+	if r.Total() == MaxEventsPerRequest {
+		return ErrTooMany
+	}
+	r.Data = appendEvent(r.Data, &[fieldCount][]byte{f.Topic, f.ID, f.Timestamp, f.Source, f.Payload})
+	r.Events++
+	return nil
+}
+
+// Reject notes what cannot be stored at all, and keeps the beginning of it for a dead letter.
+func (r *Request) Reject(code Code, detail string, body []byte) error {
+	if r.Total() == MaxEventsPerRequest {
+		return ErrTooMany
+	}
+	r.reject(code, detail)
+	r.keep(body)
+	return nil
+}
+
+// MaxKeptBytes is what a dead letter keeps of a body that was refused.
+const MaxKeptBytes = 64 << 10
+
+// keep copies the beginning of what the last rejection refused.
+func (r *Request) keep(body []byte) {
+	r.Rejections[len(r.Rejections)-1].Body = bytes.Clone(body[:min(len(body), MaxKeptBytes)])
+}
+
+// IsText reports whether text may stand in an event's topic, event_id or source: of at most
+// MaxTextBytes, valid UTF-8, and without control characters.
+func IsText(text []byte) bool {
+	return len(text) <= MaxTextBytes && !hasControl(text) && utf8.Valid(text)
+}
+
+// AppendQuoted appends text as a JSON string; what is not UTF-8 becomes U+FFFD.
+func AppendQuoted(dst, text []byte) []byte {
+	if special(text, 0) == len(text) {
+		dst = append(dst, '"')
+		dst = append(dst, text...)
+		return append(dst, '"')
+	}
+	dst, _ = jsontext.AppendQuote(dst, text) // the error tells of the U+FFFD
+	return dst
+}

@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"mime"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"sekali/aggregator/event"
+)
+
+// cloudTopic is for a CloudEvent without a type.
+const cloudTopic = "cloudevents"
+
+// The media types of CloudEvents' structured and batch modes.
+const (
+	cloudStructured = "application/cloudevents+json"
+	cloudBatch      = "application/cloudevents-batch+json"
+)
+
+// IsCloudEvent reports whether a request is a CloudEvent, in any mode.
+func IsCloudEvent(in *Input) bool {
+	kind, _, _ := mime.ParseMediaType(in.header("Content-Type"))
+	return in.header("Ce-Specversion") != "" || kind == cloudStructured || kind == cloudBatch
+}
+
+// CloudEvents maps CloudEvents in the structured, batch and binary mode. The identity is (source, id):
+// event_id is source#id. The topic is the type, the payload the event in its structured form.
+func CloudEvents(in *Input) (*event.Request, error) {
+	b := newBuilder(in, cloudTopic, 2*len(in.Body))
+	if in.header("Ce-Specversion") != "" { // decides before the media type
+		return b.Request, b.cloudEvent(in, binaryMode(in))
+	}
+	all, err := values(in.Body)
+	if err != nil {
+		return nil, err
+	}
+	for _, value := range all {
+		if err := b.cloudEvent(in, payload(value)); err != nil {
+			return nil, err
+		}
+	}
+	return b.Request, nil
+}
+
+// cloudEvent appends an event in its structured form.
+func (b *builder) cloudEvent(in *Input, structured []byte) error {
+	b.begin()
+	var attributes struct{ ID, Source, Type, Time json.RawMessage }
+	_ = json.Unmarshal(structured, &attributes) // what is no object has no attributes, and is saved all the same
+	f := &b.fields
+	f.Payload, f.Topic, f.Source = structured, []byte(text(attributes.Type)), []byte(text(attributes.Source))
+	if id := text(attributes.ID); id != "" {
+		f.ID = []byte(string(f.Source) + "#" + id)
+	}
+	if t, ok := parseTime(text(attributes.Time)); ok {
+		b.setTime(t)
+	}
+	b.override(in)
+	if len(f.ID) == 0 {
+		b.contentID(contentHash(structured))
+	}
+	return b.add()
+}
+
+// binaryAttributes are the attributes that may stand in headers.
+var binaryAttributes = []string{"specversion", "id", "source", "type", "time", "subject", "dataschema"}
+
+// binaryMode writes the structured form of an event whose attributes are headers and whose data is the body.
+func binaryMode(in *Input) []byte {
+	o := object{dst: []byte{'{'}}
+	for _, name := range binaryAttributes {
+		value := in.header("Ce-" + name)
+		if plain, err := url.PathUnescape(value); err == nil {
+			value = plain
+		}
+		o.text(name, []byte(value))
+	}
+	kind := in.header("Content-Type")
+	o.text("datacontenttype", []byte(kind))
+	media, _, _ := mime.ParseMediaType(kind)
+	switch {
+	case len(in.Body) == 0:
+	case media == "" || media == "application/json" || strings.HasSuffix(media, "+json"):
+		o.name([]byte("data"))
+		o.dst = append(o.dst, payload(in.Body)...)
+	case utf8.Valid(in.Body):
+		o.text("data", in.Body)
+	default:
+		o.text("data_base64", []byte(base64.StdEncoding.EncodeToString(in.Body)))
+	}
+	return append(o.dst, '}')
+}

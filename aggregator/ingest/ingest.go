@@ -1,0 +1,162 @@
+// Package ingest maps what other programs' senders speak to events: bytes in, the events of a request
+// out. It knows nothing of HTTP but the values of a few headers.
+//
+// Senders do not read the body of a 2xx, so a mapper refuses no event that it can save: a topic or an
+// id that is too long is cut and hashed, what is not UTF-8 is replaced, an event without a time has the
+// time of receipt. What cannot be saved at all is a rejection with its body, which becomes a dead letter.
+//
+// An event_id is what the sender calls the event's identity, else a hash of the event's content. It never
+// depends on the request: after a restart a sender cuts its batches anew. Events of one request that are
+// equal are told apart by an ordinal.
+package ingest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"sekali/aggregator/event"
+)
+
+// Input is a request as far as a mapper needs it.
+type Input struct {
+	Body     []byte
+	Received time.Time
+	Header   func(name string) string // nil: there are none
+
+	// Where an event's fields are to be found, as the request says: a JSON pointer into the event
+	// ("/a/b"), a header ("header:X-Id"), or else the value itself. "" leaves it to the protocol.
+	Topic, ID, Time, Source string
+}
+
+func (in *Input) header(name string) string {
+	if in.Header == nil {
+		return ""
+	}
+	return in.Header(name)
+}
+
+// Malformed says that a body as a whole is not what its protocol asks for.
+type Malformed struct{ Reason string }
+
+func (m *Malformed) Error() string { return m.Reason }
+
+func malformed(format string, values ...any) error {
+	return &Malformed{fmt.Sprintf(format, values...)}
+}
+
+// IsMalformed reports an error that the same body would meet for ever.
+func IsMalformed(err error) bool {
+	var m *Malformed
+	return errors.As(err, &m)
+}
+
+// Codes of what cannot be saved, beside those of package event.
+const (
+	NotSupported event.Code = "not_supported" // an operation that a store of events does not have
+	BadBody      event.Code = "malformed"     // a body as a whole
+)
+
+// Refused is the request that is left of a malformed body: nothing but the rejection that keeps it.
+func Refused(body []byte, err error) *event.Request {
+	r := &event.Request{}
+	_ = r.Reject(BadBody, err.Error(), body) // there is room in an empty one
+	return r
+}
+
+// digest is the first half of a SHA-256, which is enough for an identity.
+type digest [16]byte
+
+// hash is over parts of known lengths, so that no two lists of parts are the same bytes.
+func hash(parts ...[]byte) digest {
+	h := sha256.New()
+	for _, part := range parts {
+		n := uint64(len(part))
+		h.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32)})
+		h.Write(part)
+	}
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return digest(sum[:])
+}
+
+// builder makes the events of one request.
+type builder struct {
+	*event.Request
+	fields   event.Fields
+	received []byte         // time of receipt, RFC 3339
+	seen     map[digest]int // how often a content's id was used, in this request
+	fallback string         // the topic of an event that names none
+	scratch  []byte         // texts that were made for the current event
+}
+
+func newBuilder(in *Input, fallback string, bytes int) *builder {
+	return &builder{
+		Request:  event.NewRequest(bytes),
+		received: appendTime(nil, in.Received),
+		seen:     map[digest]int{},
+		fallback: fallback,
+	}
+}
+
+// begin forgets the event before.
+func (b *builder) begin() {
+	b.fields = event.Fields{}
+	b.scratch = b.scratch[:0]
+}
+
+// contentID is the id of an event that brings none: its content's hash, and from the second of equal
+// ones in a request on the ordinal.
+func (b *builder) contentID(content digest) {
+	b.seen[content]++
+	from := len(b.scratch)
+	b.scratch = hex.AppendEncode(b.scratch, content[:])
+	if n := b.seen[content]; n > 1 {
+		b.scratch = fmt.Appendf(b.scratch, "-%d", n)
+	}
+	b.fields.ID = b.scratch[from:]
+}
+
+// add ends an event: what a sender may not know of the rules is put right.
+func (b *builder) add() error {
+	f := &b.fields
+	if len(f.Topic) == 0 {
+		f.Topic = []byte(b.fallback)
+	}
+	if f.Timestamp == nil {
+		f.Timestamp = b.received
+	}
+	f.Topic, f.ID, f.Source = identity(f.Topic), identity(f.ID), identity(f.Source)
+	return b.Add(f)
+}
+
+// hashMark stands between what is left of a text and the hash of what it was.
+const hashMark = "~"
+
+// identity is text if it may stand in an event. Else it is put right, and ends with the hash of what it was,
+// so that what was different stays so.
+func identity(text []byte) []byte {
+	if event.IsText(text) {
+		return text
+	}
+	sum := hash(text)
+	const most = event.MaxTextBytes - len(hashMark) - 2*len(digest{})
+	out := make([]byte, 0, event.MaxTextBytes)
+	for len(text) > 0 {
+		c, size := utf8.DecodeRune(text)
+		if unicode.IsControl(c) {
+			c = utf8.RuneError
+		}
+		if len(out)+utf8.RuneLen(c) > most {
+			break
+		}
+		out, text = utf8.AppendRune(out, c), text[size:]
+	}
+	return hex.AppendEncode(append(out, hashMark...), sum[:])
+}
+
+func hexOf(sum digest) []byte { return hex.AppendEncode(nil, sum[:]) }

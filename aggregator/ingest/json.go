@@ -1,0 +1,220 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"sekali/aggregator/event"
+)
+
+// strict is JSON as a publisher's payload has to be; a name may be given twice.
+var strict = jsontext.AllowDuplicateNames(true)
+
+// payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else as
+// a JSON string.
+func payload(value []byte) []byte {
+	value = bytes.TrimSpace(value)
+	if jsontext.Value(value).IsValid(strict) {
+		return value
+	}
+	if again, err := reencode(value); err == nil {
+		return again
+	}
+	return event.AppendQuoted(nil, value)
+}
+
+// reencode writes a value anew, with sorted names, exact numbers, and U+FFFD for what is not UTF-8.
+func reencode(value []byte) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if d.More() {
+		return nil, fmt.Errorf("more than one value")
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}
+
+// contentHash is a payload's, whatever the order of its names: some senders change it at every print.
+func contentHash(value []byte) digest {
+	if sorted, err := reencode(value); err == nil {
+		return hash(sorted)
+	}
+	return hash(value)
+}
+
+// values splits a body into the values of its events: an array's elements, or one value after
+// another, or one a line. What is not JSON is a value of its own, a line each.
+func values(body []byte) ([][]byte, error) {
+	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
+	if len(body) == 0 {
+		return nil, nil
+	}
+	if body[0] == '[' {
+		var elements []json.RawMessage
+		if err := json.Unmarshal(body, &elements); err == nil {
+			return rawValues(elements)
+		}
+	}
+	var all [][]byte
+	d := json.NewDecoder(bytes.NewReader(body))
+	for len(all) <= event.MaxEventsPerRequest {
+		var one json.RawMessage
+		if err := d.Decode(&one); err != nil {
+			break
+		}
+		all = append(all, one)
+	}
+	if rest := bytes.TrimSpace(body[d.InputOffset():]); len(rest) > 0 {
+		all = append(all, lines(rest)...)
+	}
+	if len(all) > event.MaxEventsPerRequest {
+		return nil, event.ErrTooMany
+	}
+	return all, nil
+}
+
+func rawValues(elements []json.RawMessage) ([][]byte, error) {
+	if len(elements) > event.MaxEventsPerRequest {
+		return nil, event.ErrTooMany
+	}
+	all := make([][]byte, len(elements))
+	for i, e := range elements {
+		all[i] = e
+	}
+	return all, nil
+}
+
+// lines are those of a text that are not blank.
+func lines(text []byte) [][]byte {
+	var all [][]byte
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// idHeaders name a request's only event, the first that is there.
+var idHeaders = []string{"Ce-Id", "X-Github-Delivery", "Webhook-Id", "Idempotency-Key", "Svix-Id"}
+
+// JSON maps any JSON: each value is an event's payload. The id is what in.ID says, else of a request
+// with one event a webhook's header, else the payload's hash.
+func JSON(in *Input, topic string) (*event.Request, error) {
+	body := in.Body
+	if kind, _, _ := strings.Cut(in.header("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
+		if form, err := url.ParseQuery(string(body)); err == nil && form.Has("payload") {
+			body = []byte(form.Get("payload"))
+		}
+	}
+	all, err := values(body)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(in, topic, len(body)+len(body)/4)
+	for _, value := range all {
+		b.begin()
+		b.fields.Payload = payload(value)
+		b.override(in)
+		if len(b.fields.ID) == 0 && len(all) == 1 {
+			for _, name := range idHeaders {
+				if id := in.header(name); id != "" {
+					b.fields.ID = []byte(id)
+					break
+				}
+			}
+		}
+		if len(b.fields.ID) == 0 {
+			b.contentID(contentHash(b.fields.Payload))
+		}
+		if err := b.add(); err != nil {
+			return nil, err
+		}
+	}
+	return b.Request, nil
+}
+
+// override sets what the request says of the event's fields.
+func (b *builder) override(in *Input) {
+	if v := in.lookUp(in.Topic, b.fields.Payload); v != "" {
+		b.fields.Topic = []byte(v)
+	}
+	if v := in.lookUp(in.ID, b.fields.Payload); v != "" {
+		b.fields.ID = []byte(v)
+	}
+	if v := in.lookUp(in.Source, b.fields.Payload); v != "" {
+		b.fields.Source = []byte(v)
+	}
+	if t, ok := parseTime(in.lookUp(in.Time, b.fields.Payload)); ok {
+		b.setTime(t)
+	}
+}
+
+// lookUp is the value that a request names for a field: by a JSON pointer into the payload, by a
+// header, or itself; "" if there is none.
+func (in *Input) lookUp(name string, payload []byte) string {
+	if strings.HasPrefix(name, "/") {
+		return pointer(payload, name)
+	}
+	if header, ok := strings.CutPrefix(name, "header:"); ok {
+		return in.header(header)
+	}
+	return name
+}
+
+// pointer is the text of what an RFC 6901 pointer leads to: a string's, a number's or a bool's.
+func pointer(value []byte, path string) string {
+	for step := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+		var object map[string]json.RawMessage
+		var array []json.RawMessage
+		if json.Unmarshal(value, &object) == nil && object != nil {
+			value = object[step]
+			continue
+		}
+		at, err := strconv.Atoi(step)
+		if json.Unmarshal(value, &array) != nil || err != nil || at < 0 || at >= len(array) {
+			return ""
+		}
+		value = array[at]
+	}
+	return text(value)
+}
+
+// text is a JSON string's, number's or bool's text; "" for what is no such value.
+func text(value []byte) string {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
+		return ""
+	}
+	switch value[0] {
+	case '"':
+		var s string
+		if json.Unmarshal(value, &s) != nil {
+			return ""
+		}
+		return s
+	case '{', '[', 'n':
+		return ""
+	}
+	if !utf8.Valid(value) {
+		return ""
+	}
+	return string(value)
+}

@@ -1,0 +1,216 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"sekali/aggregator/event"
+)
+
+// lokiTopic is for a stream none of whose labels is one of lokiTopics.
+const lokiTopic = "loki"
+
+// The labels that name a stream's topic and source, the first that is there.
+var (
+	lokiTopics  = []string{"service_name", "job", "app", "container"}
+	lokiSources = []string{"instance", "host", "hostname", "node_name"}
+)
+
+// Loki maps a push to Loki in JSON. The id is the hash of (labels, time, line), which is Loki's own
+// identity: what is equal in all three is one event.
+func Loki(in *Input) (*event.Request, error) {
+	var push struct {
+		Streams []struct {
+			Stream map[string]string   `json:"stream"`
+			Values [][]json.RawMessage `json:"values"`
+		} `json:"streams"`
+	}
+	if err := json.Unmarshal(in.Body, &push); err != nil {
+		return nil, malformed("not a push request: %v", err)
+	}
+	b := newBuilder(in, lokiTopic, 2*len(in.Body))
+	for _, s := range push.Streams {
+		stream := newLokiStream(s.Stream)
+		for _, v := range s.Values {
+			if len(v) < 2 {
+				return nil, malformed("a value has %d parts, want a time and a line", len(v))
+			}
+			ns, err := strconv.ParseInt(text(v[0]), 10, 64)
+			if err != nil {
+				return nil, malformed("a time is %.40s, want nanoseconds", v[0])
+			}
+			var metadata map[string]string
+			if len(v) > 2 {
+				_ = json.Unmarshal(v[2], &metadata) // it identifies nothing
+			}
+			if err := b.lokiEntry(in, stream, time.Unix(0, ns), []byte(text(v[1])), metadata); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.Request, nil
+}
+
+// LokiProto maps a push in protobuf within a snappy block. limit bounds what it decompresses to.
+func LokiProto(in *Input, limit int) (*event.Request, error) {
+	if n, err := s2.DecodedLen(in.Body); err != nil || n > limit {
+		return nil, malformed("not a snappy block of %d bytes at most", limit)
+	}
+	plain, err := s2.Decode(nil, in.Body)
+	if err != nil {
+		return nil, malformed("not a snappy block: %v", err)
+	}
+	b := newBuilder(in, lokiTopic, 2*len(plain))
+	err = eachField(plain, func(f field) error {
+		if f.number != 1 {
+			return nil
+		}
+		return b.lokiProtoStream(in, f.bytes)
+	})
+	return b.Request, err
+}
+
+func (b *builder) lokiProtoStream(in *Input, message []byte) error {
+	var labels []byte
+	var entries [][]byte
+	if err := eachField(message, func(f field) error {
+		switch f.number {
+		case 1:
+			labels = f.bytes
+		case 2:
+			entries = append(entries, f.bytes)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	stream := newLokiStream(parseLabels(string(labels)))
+	for _, entry := range entries {
+		at, line, metadata, err := lokiProtoEntry(entry)
+		if err != nil {
+			return err
+		}
+		if err := b.lokiEntry(in, stream, at, line, metadata); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lokiProtoEntry reads an EntryAdapter: timestamp, line, structured metadata.
+func lokiProtoEntry(message []byte) (at time.Time, line []byte, metadata map[string]string, err error) {
+	var seconds, nanoseconds int64
+	err = eachField(message, func(f field) error {
+		switch f.number {
+		case 1:
+			return eachField(f.bytes, func(t field) error {
+				switch t.number {
+				case 1:
+					seconds = int64(t.value)
+				case 2:
+					nanoseconds = int64(t.value)
+				}
+				return nil
+			})
+		case 2:
+			line = f.bytes
+		case 3:
+			key, value, err := pair(f.bytes)
+			if metadata == nil {
+				metadata = map[string]string{}
+			}
+			metadata[key] = value
+			return err
+		}
+		return nil
+	})
+	return time.Unix(seconds, nanoseconds), line, metadata, err
+}
+
+// pair reads a message of two strings.
+func pair(message []byte) (key, value string, err error) {
+	err = eachField(message, func(f field) error {
+		switch f.number {
+		case 1:
+			key = string(f.bytes)
+		case 2:
+			value = string(f.bytes)
+		}
+		return nil
+	})
+	return key, value, err
+}
+
+// lokiStream is what a stream's entries share.
+type lokiStream struct {
+	topic, source string
+	labels        []byte // a JSON object with sorted names
+}
+
+func newLokiStream(labels map[string]string) lokiStream {
+	first := func(names []string) string {
+		for _, name := range names {
+			if labels[name] != "" {
+				return labels[name]
+			}
+		}
+		return ""
+	}
+	return lokiStream{topic: first(lokiTopics), source: first(lokiSources), labels: sortedObject(labels)}
+}
+
+// sortedObject is a map as a JSON object.
+func sortedObject(members map[string]string) []byte {
+	o := object{dst: []byte{'{'}}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		o.name([]byte(name))
+		o.dst = event.AppendQuoted(o.dst, []byte(members[name]))
+	}
+	return append(o.dst, '}')
+}
+
+func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, metadata map[string]string) error {
+	b.begin()
+	o := object{dst: append([]byte(`{"labels":`), s.labels...), members: 1}
+	o.name([]byte("line"))
+	o.dst = event.AppendQuoted(o.dst, line)
+	if len(metadata) > 0 {
+		o.name([]byte("metadata"))
+		o.dst = append(o.dst, sortedObject(metadata)...)
+	}
+	b.fields.Payload = append(o.dst, '}')
+	b.fields.Topic, b.fields.Source = []byte(s.topic), []byte(s.source)
+	b.setTime(at)
+	sum := hash(s.labels, strconv.AppendInt(nil, at.UnixNano(), 10), line)
+	b.fields.ID = hexOf(sum)
+	b.override(in)
+	return b.add()
+}
+
+// parseLabels reads a stream's labels as Prometheus writes them: {job="a", host="b"}.
+func parseLabels(text string) map[string]string {
+	labels := map[string]string{}
+	text = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "{"), "}")
+	for text != "" {
+		name, rest, ok := strings.Cut(text, "=")
+		if !ok {
+			break
+		}
+		quoted, err := strconv.QuotedPrefix(strings.TrimSpace(rest))
+		if err != nil {
+			break
+		}
+		value, _ := strconv.Unquote(quoted) // QuotedPrefix has read it
+		labels[strings.TrimSpace(name)] = value
+		_, rest, _ = strings.Cut(rest, quoted)
+		text = string(bytes.TrimLeft([]byte(rest), ", "))
+	}
+	return labels
+}
