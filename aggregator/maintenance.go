@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
@@ -47,3 +48,36 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 // Backup copies what is committed in a data folder to a new file, which is a whole
 // events.db: put into a folder of its own, an aggregator goes on from it.
 func Backup(ctx context.Context, data, to string) error { return store.Backup(ctx, data, to) }
+
+// MendTime takes back times of receipt that lie in the future, in a data folder that no aggregator runs on, and writes to w how many. What
+// waits in the journal carries its own: there must be none, as after a stop.
+func MendTime(data string, now time.Time, w io.Writer) error {
+	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
+		return err // before lock would make the folder
+	}
+	unlock, err := lock(data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, state, err := store.Open(data, store.Design{})
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	waiting, err := journal.Check(filepath.Join(data, "journal"), state.Journal)
+	if err != nil {
+		return err
+	}
+	if n := waiting.Events - state.JournalApplied; n > 0 {
+		return fmt.Errorf("%s: %d events wait in the journal: start the aggregator once, and stop it", data, n)
+	}
+	mended, err := store.MendTime(data, now)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%d events were received after %s, and are not any more\n", mended, now.UTC().Format(time.RFC3339))
+	return nil
+}

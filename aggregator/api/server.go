@@ -210,6 +210,9 @@ func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	ok(ctx)
+	for _, warning := range a.pipeline.Warnings() {
+		ctx.Response.AppendBodyString("warning: " + warning + "\n")
+	}
 }
 
 // Ready says why no event could be taken now, or nil: the disk, the bounds of what waits, or the bodies' budget.

@@ -108,7 +108,7 @@ func (p *Pipeline) takeGroup() (g *group, closed bool) {
 // journal is repaired before it returns.
 func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
-	frame, err := p.journal.Append(g.requests, g.events, start)
+	frame, err := p.journal.Append(g.requests, g.events, p.clock.now())
 	p.Timings.JournalSync.Record(time.Since(start), 1)
 	if err == nil {
 		err = p.inPlace()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
@@ -38,11 +37,11 @@ func (w *writer) waits() bool {
 // expire takes the content of so many blocks at most whose events are older than the retention. Of a block that is damaged, nothing
 // is left to tell its events by: expiry stops there, for good, and says so.
 func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) {
-	if w.cfg.Retention == 0 || w.cannotExpire {
+	if w.cfg.Retention == 0 || w.cannotExpire || w.clock.resting() != "" {
 		return false, nil
 	}
 	stage.Events.Enter()
-	state, expired, err := w.apply.Expire(w.state, time.Now().Add(-w.cfg.Retention).UTC().Format(receivedLayout), blocks)
+	state, expired, err := w.apply.Expire(w.state, w.clock.now().Add(-w.cfg.Retention).UTC().Format(receivedLayout), blocks)
 	switch {
 	case errors.Is(err, store.ErrDamaged):
 		w.cannotExpire = true

@@ -112,6 +112,7 @@ type Pipeline struct {
 	apply   *store.Applier
 	Timings Timings
 	watches watches
+	clock   *clock
 
 	pendingReady chan struct{} // a token when a group was begun
 	queueReady   chan struct{} // a token when the queue gained an item
@@ -141,6 +142,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	p := &Pipeline{
 		cfg: cfg, log: log, store: s, journal: j, apply: store.NewApplier(s), state: state,
 		Timings:      newTimings(),
+		clock:        newClock(state.LastReceivedAt, log),
 		pendingReady: make(chan struct{}, 1),
 		queueReady:   make(chan struct{}, 1),
 		closing:      make(chan struct{}),
@@ -213,7 +215,7 @@ func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
 		return err
 	}
 	p.countRejected(r)
-	p.enqueue(&item{data: r.Data, events: r.Events, acceptedAt: time.Now(), waiter: w})
+	p.enqueue(&item{data: r.Data, events: r.Events, acceptedAt: time.Now(), stamp: p.clock.now(), waiter: w})
 	return nil
 }
 

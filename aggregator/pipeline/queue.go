@@ -13,7 +13,8 @@ type item struct {
 	events     int
 	applied    int // of them, already committed; only the writer changes it
 	acceptedAt time.Time
-	waiter     *waiter // of a request at the store level
+	stamp      time.Time // received_at, of those in memory
+	waiter     *waiter   // of a request at the store level
 }
 
 // waiter is a publisher that waits for the commit.
@@ -29,7 +30,7 @@ func (i *item) inMemory() bool { return i.frame.Bytes == 0 }
 // so that a replay tells the same.
 func (i *item) receivedAt() time.Time {
 	if i.inMemory() {
-		return i.acceptedAt
+		return i.stamp
 	}
 	return i.frame.ReceivedAt
 }

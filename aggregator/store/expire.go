@@ -52,8 +52,20 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 	return after, expired, nil
 }
 
-// replace puts b in the place of the block that it was.
+// replace puts b in the place of the block that it was, and takes it from its topics.
 func (a *Applier) replace(c *conn, b *expiredBlock) error {
+	if err := a.rewrite(c, &b.block); err != nil {
+		return err
+	}
+	of := map[string]int64{}
+	for topic := range b.ofTopic {
+		of[topic] = b.first
+	}
+	return a.eachTopic(c, of, "DELETE FROM topic_blocks WHERE topic = ?1 AND first_seq = ?2")
+}
+
+// rewrite puts b in the place of the block with its seq.
+func (a *Applier) rewrite(c *conn, b *block) error {
 	b.end()
 	if err := a.texts.reset(c, len(b.directory)+len(b.data)); err != nil {
 		return err
@@ -66,14 +78,7 @@ func (a *Applier) replace(c *conn, b *expiredBlock) error {
 		s.bindInt(4, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
 		return err
 	}
-	if _, err := s.run(); err != nil {
-		return err
-	}
-	of := map[string]int64{}
-	for topic := range b.ofTopic {
-		of[topic] = b.first
-	}
-	return a.eachTopic(c, of, "DELETE FROM topic_blocks WHERE topic = ?1 AND first_seq = ?2")
+	return s.change()
 }
 
 // expiredBlock is a block without the content of its events.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"sekali/aggregator/dedup"
 	"sekali/aggregator/disk"
@@ -137,6 +138,9 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed, &s.Expired, &s.ExpiredSeq, &s.Conflicts)
 	if err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
+	}
+	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {
+		faults = append(faults, fault)
 	}
 	if err := readAll(events, dir); errors.Is(err, ErrDamaged) {
 		faults = append(faults, err.Error())

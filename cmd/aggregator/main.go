@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		switch args[0] {
 		case "healthcheck":
 			return healthcheck(ctx, args[1:], stderr)
-		case "check", "backup":
+		case "check", "backup", "mend-time":
 			return maintain(ctx, args[0], args[1:], stdout, stderr)
 		}
 	}
@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn, error")
 	if err := parse(flags, args, os.LookupEnv); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "Usage: aggregator [flags]\n       aggregator healthcheck [-url URL]\n       aggregator check [-data D]\n       aggregator backup [-data D] -to F\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
+			fmt.Fprintln(stdout, "Usage: aggregator [flags]\n       aggregator healthcheck [-url URL]\n       aggregator check [-data D]\n       aggregator backup [-data D] -to F\n       aggregator mend-time [-data D]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
 			flags.SetOutput(stdout)
 			flags.PrintDefaults()
 			return 0

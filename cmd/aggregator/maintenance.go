@@ -8,16 +8,17 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"sekali/aggregator"
 )
 
-// maintain runs check or backup: 0 done, 1 something is wrong, 2 bad usage.
+// maintain runs check, backup or mend-time: 0 done, 1 something is wrong, 2 bad usage.
 func maintain(ctx context.Context, command string, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	data := flags.String("data", aggregator.DefaultConfig().Data, "the data `folder`")
-	usage := "usage: aggregator check [-data D]"
+	usage := "usage: aggregator " + command + " [-data D]"
 	var to *string
 	if command == "backup" {
 		to = flags.String("to", "", "the new `file`")
@@ -31,9 +32,12 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 		fmt.Fprintf(stderr, "aggregator: %v (%s)\n", err, usage)
 		return 2
 	}
-	if command == "check" {
+	switch command {
+	case "check":
 		err = aggregator.Check(ctx, *data, stdout)
-	} else {
+	case "mend-time":
+		err = aggregator.MendTime(*data, time.Now(), stdout)
+	default:
 		err = aggregator.Backup(ctx, *data, *to)
 	}
 	if err != nil {
