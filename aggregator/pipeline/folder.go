@@ -9,8 +9,8 @@ import (
 const (
 	// watchEvery is how often the data folder is looked at while nothing is written.
 	watchEvery = 200 * time.Millisecond
-	// goneFor is how long it may be away, as while it is mounted again. Then the process ends.
-	goneFor = 5 * time.Second
+	// GoneFor is how long it may be away, as while it is mounted again. Then the process ends.
+	GoneFor = 5 * time.Second
 )
 
 // inPlace looks whether the data folder is where it was, and remembers the answer: while it is not,
@@ -47,8 +47,8 @@ func (p *Pipeline) RunWatch(ctx context.Context) error {
 		case since.IsZero():
 			p.log.Error("nothing is taken", "error", err)
 			since = time.Now()
-		case time.Since(since) >= goneFor:
-			return fmt.Errorf("away for %v: %w", goneFor, err)
+		case time.Since(since) >= GoneFor:
+			return fmt.Errorf("away for %v: %w", GoneFor, err)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func (w *writer) awaitFolder(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || time.Since(began) >= goneFor {
+		if ctx.Err() != nil || time.Since(began) >= GoneFor {
 			return fmt.Errorf("nobody is told that %d events are stored: %w", len(w.batch.Rows), err)
 		}
 		select {
