@@ -97,7 +97,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer unlock()
-	s, state, err := store.Open(cfg.Data, store.Design{Dedup: store.Dedup(cfg.Dedup), Layout: store.Layout(cfg.Layout)})
+	s, state, err := openStore(cfg)
 	if errors.Is(err, store.ErrDesign) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -117,11 +117,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	keepReserve(cfg.Data)
 	// Files are removed by their names: in another folder they are somebody else's.
 	defer func() {
 		if folder.intact() != nil {
 			s.Abandon()
 			j.Abandon()
+		} else {
+			keepReserve(cfg.Data)
 		}
 	}()
 	p := pipeline.New(pipeline.Config{

@@ -3,9 +3,13 @@ package aggregator
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
+	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
 
@@ -42,4 +46,42 @@ func (h *home) intact() error {
 		}
 	}
 	return nil
+}
+
+const (
+	// reserveFile is given up by a start that has no room at all: SQLite wants 32 KiB for the index of
+	// the WAL before anything can be read.
+	reserveFile  = "reserve"
+	reserveBytes = 256 << 10
+)
+
+// keepReserve makes the reserve of a data folder, unless it is there, or the room is wanted for what
+// was taken.
+func keepReserve(data string) {
+	path := filepath.Join(data, reserveFile)
+	if _, err := os.Stat(path); err == nil || freeBytes(data) < pipeline.RoomLeast {
+		return
+	}
+	if os.WriteFile(path, make([]byte, reserveBytes), 0o600) != nil {
+		_ = os.Remove(path)
+	}
+}
+
+// openStore opens the store, if need be with the room of the reserve.
+func openStore(cfg Config) (*store.Store, store.State, error) {
+	design := store.Design{Dedup: store.Dedup(cfg.Dedup), Layout: store.Layout(cfg.Layout)}
+	s, state, err := store.Open(cfg.Data, design)
+	if err == nil || freeBytes(cfg.Data) >= reserveBytes || os.Remove(filepath.Join(cfg.Data, reserveFile)) != nil {
+		return s, state, err
+	}
+	return store.Open(cfg.Data, design)
+}
+
+// freeBytes is what the disk has left; one that cannot be asked is not what is wrong.
+func freeBytes(data string) int64 {
+	var s unix.Statfs_t
+	if unix.Statfs(data, &s) != nil {
+		return math.MaxInt64
+	}
+	return int64(s.Bavail) * s.Bsize
 }

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,4 +212,46 @@ func TestWALIsGivenBack(t *testing.T) {
 	}
 	a.mustPublish(t, []byte(oneEvent("after")), "store")
 	a.stop(t)
+}
+
+// TestStartOnAFullDisk: others have left no byte. What was acknowledged is there and can be read after a SIGKILL and after a stop; nothing is
+// taken until there is room, and then all goes on by itself.
+func TestStartOnAFullDisk(t *testing.T) {
+	for _, end := range []string{"SIGKILL", "SIGTERM"} {
+		t.Run(end, func(t *testing.T) {
+			mount := tmpfsOf(t, 64<<20)
+			data := filepath.Join(mount, "data")
+			a := start(t, data)
+			for request := range 20 {
+				a.mustPublish(t, floodBody(1, 200)(request), []string{"journal", "store"}[request%2])
+			}
+			if end == "SIGTERM" {
+				a.stop(t)
+			}
+			foreign := filepath.Join(mount, "foreign")
+			if err := os.WriteFile(foreign, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			if end == "SIGKILL" {
+				a.kill()
+			}
+			a = startUnready(t, data)
+			if got := a.drained(t); got.Unique != 20*floodEvents {
+				t.Errorf("%+v", got)
+			}
+			if lines := strings.Count(string(a.export(t)), "\n"); lines != 20*floodEvents {
+				t.Errorf("%d events are shown", lines)
+			}
+			if status, text, err := a.publish([]byte(oneEvent("full")), "memory"); err != nil || !strings.Contains(text, `"disk_full"`) {
+				t.Error(status, text, err)
+			}
+			if err := os.Remove(foreign); err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(readyTimeout); !a.ready() && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			}
+			a.mustPublish(t, []byte(oneEvent("room")), "store")
+			a.stop(t)
+		})
+	}
 }

@@ -213,6 +213,15 @@ func (j *Journal) Fit(free int64) {
 			j.giveBack(s, 0)
 		}
 		j.spares = nil
+		j.cutCurrent()
+	}
+}
+
+// cutCurrent takes from the current segment what an earlier use of its file has left behind its last frame. It is garbage, so a failure
+// costs room and nothing else.
+func (j *Journal) cutCurrent() {
+	if info, err := j.current.file.Stat(); err == nil && info.Size() > j.tail.Offset+stepBytes {
+		_ = j.current.file.Truncate(j.tail.Offset)
 	}
 }
 

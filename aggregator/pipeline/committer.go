@@ -71,6 +71,8 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 		p.mu.Unlock()
 		wake(p.queueReady)
 	}()
+	idle := time.NewTicker(flushInterval)
+	defer idle.Stop()
 	for {
 		g, closed := p.takeGroup()
 		switch {
@@ -83,6 +85,8 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 		default:
 			select {
 			case <-p.pendingReady:
+			case <-idle.C: // others may have filled the disk
+				p.fitJournal()
 			case <-p.closing:
 			case <-ctx.Done():
 				return nil
