@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,12 +31,17 @@ var ErrTooMany = fmt.Errorf("more than %d events in one request", MaxEventsPerRe
 // by the event decoder itself, for the event's own members only.
 var strict = jsontext.AllowDuplicateNames(true)
 
+// lenient is added to strict to leave the bytes inside strings to the event decoder, which refuses
+// the event that holds what strict does not take: half of a surrogate pair, or what is not UTF-8.
+var lenient = jsontext.AllowInvalidUTF8(true)
+
 // decoder reads the events of one request; its buffers are reused.
 type decoder struct {
 	json    *jsontext.Decoder
 	source  bytes.Buffer
 	scratch []byte // texts of the current event
 	fields  [fieldCount][]byte
+	lenient bool
 }
 
 var decoders = sync.Pool{New: func() any { return &decoder{json: new(jsontext.Decoder)} }}
@@ -45,6 +49,14 @@ var decoders = sync.Pool{New: func() any { return &decoder{json: new(jsontext.De
 func (d *decoder) reset(body []byte) {
 	d.source = *bytes.NewBuffer(body) // the decoder reads a bytes.Buffer in place
 	d.json.Reset(&d.source, strict)
+	d.lenient = false
+}
+
+// resetLenient is reset for a body that has a fault, and maybe in one event alone.
+func (d *decoder) resetLenient(body []byte) {
+	d.reset(body)
+	d.json.Reset(&d.source, strict, lenient)
+	d.lenient = true
 }
 
 func (d *decoder) release() {
@@ -67,11 +79,28 @@ func ParseJSON(body []byte) (*Request, error) {
 	return parseJSON(r, body)
 }
 
-// parseJSON is ParseJSON into an empty request, by the decoder.
+// parseJSON is ParseJSON into an empty request, by the decoder. A string that is not text spoils its event and no more: so a
+// body that is refused is read again, each event held to the letter on its own.
 func parseJSON(r *Request, body []byte) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
 	d.reset(body)
+	err := d.request(r)
+	if err != nil && err != ErrTooMany {
+		r.Data, r.Events, r.Rejections = r.Data[:0], 0, nil
+		d.resetLenient(body)
+		if d.request(r) == nil {
+			return r, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// request reads a whole body.
+func (d *decoder) request(r *Request) error {
 	var err error
 	switch d.json.PeekKind() {
 	case '[':
@@ -86,15 +115,15 @@ func parseJSON(r *Request, body []byte) (*Request, error) {
 		}
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := d.json.ReadToken(); err != io.EOF {
 		if err == nil {
 			err = errors.New("more than one JSON value in the body")
 		}
-		return nil, err
+		return err
 	}
-	return r, nil
+	return nil
 }
 
 // ParseNDJSON reads one event a line; blank lines are skipped and not counted.
@@ -242,6 +271,8 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 		field := d.field(name)
 		if code == "" {
 			switch {
+			case !d.isText(name):
+				code, detail = InvalidJSON, "a name "+notText
 			case field < 0:
 				code, detail = UnknownField, fmt.Sprintf("%.40s is not a field", name)
 			case seen[field]:
@@ -254,6 +285,9 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 		value, err := d.json.ReadValue()
 		if err != nil {
 			return noEOF(err)
+		}
+		if code == "" && !d.isText(value) {
+			code, detail = InvalidJSON, fieldNames[field]+" "+notText
 		}
 		if code == "" {
 			if d.fields[field], code, detail = d.value(field, value); code != "" {
@@ -277,6 +311,11 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 	r.Events++
 	return nil
 }
+
+const notText = "holds bytes that are not UTF-8, or half of a surrogate pair"
+
+// isText reports whether all strings of a name or a value are text. The strict decoder has seen to it itself.
+func (d *decoder) isText(v jsontext.Value) bool { return !d.lenient || v.IsValid(strict) }
 
 // field finds the field of a JSON name, or -1.
 func (d *decoder) field(name jsontext.Value) int {
@@ -321,7 +360,10 @@ func (d *decoder) value(field int, value jsontext.Value) ([]byte, Code, string) 
 		text = d.keep(text)
 	}
 	if field == timestampField {
-		return timestamp(text)
+		if wrong := checkTimestamp(text); wrong != "" {
+			return nil, InvalidTimestamp, wrong
+		}
+		return text, "", ""
 	}
 	code, detail := checkText(text, field)
 	return text, code, detail
@@ -357,18 +399,6 @@ func (d *decoder) keep(b []byte) []byte {
 	start := len(d.scratch)
 	d.scratch = append(d.scratch, b...)
 	return d.scratch[start:]
-}
-
-// timestamp accepts RFC 3339 with an offset, from year 1 on. time.Time alone lets
-// a one-digit hour and a decimal comma pass, so their places are looked at first.
-func timestamp(text []byte) ([]byte, Code, string) {
-	const shortest, colon, point = len("2006-01-02T15:04:05Z"), len("2006-01-02T15"), len("2006-01-02T15:04:05")
-	var t time.Time
-	if len(text) < shortest || len(text) > MaxTimestampBytes || text[colon] != ':' || text[point] == ',' ||
-		t.UnmarshalText(text) != nil || t.Year() == 0 {
-		return nil, InvalidTimestamp, "must be RFC 3339 with an offset"
-	}
-	return text, "", ""
 }
 
 // hasControl reports control characters, those beyond ASCII included.

@@ -50,7 +50,7 @@ func TestParseJSONShapes(t *testing.T) {
 func TestParseJSONRefusesTheBody(t *testing.T) {
 	for _, body := range []string{
 		"", " ", "null", `"x"`, "1", "[" + good, good + good, good + "x", "\xef\xbb\xbf" + good,
-		"[" + good + ",]", "// c\n" + good, `[NaN]`, `[01]`, "[\"\xff\"]", `["\ud800"]`, "[\"a\x01\"]",
+		"[" + good + ",]", "// c\n" + good, `[NaN]`, `[01]`, "[\"\xff", `["\ud800`, `["\ud8"]`, "[\"a\x01\"]",
 		`{"events":1}`, `{"events":null}`, `{"events":[],"more":1}`, `{"events":[]`, `{"topic"`, `{"topic":`, `{`, `[`,
 		"[" + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "]", // the bound, and one more
 		strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), strings.Repeat(`{"payload":`, 100_000) + "1" + strings.Repeat("}", 100_000),
@@ -102,6 +102,48 @@ func TestRejectionNamesItsEvent(t *testing.T) {
 		if len(r.Rejections) != 1 || r.Rejections[0].Code != tc.code || r.Rejections[0].Index != 1 || r.Events != 2 {
 			t.Errorf("%.60s: %+v, %d accepted; want %s at 1", tc.event, r.Rejections, r.Events, tc.code)
 		}
+	}
+}
+
+// TestStringsThatAreNoText: half an emoji, or a byte that is not UTF-8, spoils its event alone, in every shape of a body.
+func TestStringsThatAreNoText(t *testing.T) {
+	for name, bad := range map[string]string{
+		"half a pair":            `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":"cut \ud83d"}`,
+		"the other half":         `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":["\ude00"]}`,
+		"the halves in turn":     `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":"\ude00\ud83d"}`,
+		"half a pair in a name":  `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":{"\ud83d":1}}`,
+		"half a pair in a topic": `{"topic":"\ud83d","event_id":"b","timestamp":"2026-11-23T06:41:10Z"}`,
+		"a field's name":         `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","\ud83d":1}`,
+		"a byte of UTF-8":        `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":"` + "\xf0\x9f\x98" + `"}`,
+		"a byte in a topic":      `{"topic":"` + "\xff" + `","event_id":"b","timestamp":"2026-11-23T06:41:10Z"}`,
+		"in a second topic":      `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":1,"topic":"` + "\xff" + `"}`,
+	} {
+		for shape, body := range map[string]string{
+			"array": "[" + good + ", " + bad + "," + good + "]", "object": `{"events":[` + good + "," + bad + "," + good + "]}",
+			"NDJSON": good + "\n" + bad + "\n" + good, "alone": bad,
+		} {
+			parse, index, events := ParseJSON, 1, 2
+			if shape == "NDJSON" {
+				parse = ParseNDJSON
+			}
+			if shape == "alone" {
+				index, events = 0, 0
+			}
+			r, err := parse([]byte(body))
+			if err != nil {
+				t.Errorf("%s, %s: the body is refused: %v", name, shape, err)
+				continue
+			}
+			if got := decoded(t, r); len(got) != events || len(r.Rejections) != 1 || r.Rejections[0].Index != index ||
+				r.Rejections[0].Code != InvalidJSON && name != "in a second topic" {
+				t.Errorf("%s, %s: %d events, %+v; want %s at %d", name, shape, len(got), r.Rejections, InvalidJSON, index)
+			}
+		}
+	}
+	// An emoji that is whole is text, and comes back byte for byte.
+	whole := strings.Replace(good, `{"k": [1, 2]}`, `"\ud83d\ude00"`, 1)
+	if r, err := ParseJSON([]byte("[" + whole + `,{"topic":"\ud83d"}]`)); err != nil || r.Events != 1 || decoded(t, r)[0].Payload != `"\ud83d\ude00"` {
+		t.Errorf("beside half an emoji, a whole one: %+v, %v", r, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode"
@@ -99,8 +100,7 @@ func referenceEvent(one []byte) (e Event, ok bool) {
 			return e, false
 		}
 		if name == "timestamp" {
-			t, err := time.Parse(time.RFC3339Nano, text)
-			if err != nil || t.Year() == 0 || len(text) > MaxTimestampBytes || text[13] != ':' || text[19] == ',' {
+			if !referenceTime(text) {
 				return e, false
 			}
 		} else if len(text) > MaxTextBytes || control || text == "" && name != "source" {
@@ -108,6 +108,26 @@ func referenceEvent(one []byte) (e Event, ok bool) {
 		}
 	}
 	return e, given["topic"] && given["event_id"] && given["timestamp"]
+}
+
+// rfc3339 is its grammar, with the bounds that it has by itself.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:([0-5]\d|60)(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+// referenceTime is what a timestamp may be, said with package time.
+func referenceTime(text string) bool {
+	if !rfc3339.MatchString(text) || len(text) > MaxTimestampBytes {
+		return false
+	}
+	leap := text[17:19] == "60"
+	if leap {
+		text = text[:17] + "59" + text[19:]
+	}
+	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(text))
+	if err != nil || t.Year() == 0 {
+		return false
+	}
+	next := t.UTC().Truncate(time.Second).Add(time.Second)
+	return !leap || next.Day() == 1 && next.Hour()+next.Minute()+next.Second() == 0
 }
 
 func FuzzParseJSON(f *testing.F) {
@@ -121,6 +141,12 @@ func FuzzParseJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseJSON(body)
 		if surrogate.Match(body) {
+			return
+		}
+		if !utf8.Valid(body) {
+			if err == nil && len(r.Rejections) == 0 {
+				t.Fatal("bytes that are not UTF-8 spoil nothing")
+			}
 			return
 		}
 		events, refused, ok := reference(body)

@@ -103,11 +103,7 @@ func (p *plain) field() int {
 
 func plainText(field int, text []byte) bool {
 	if field == timestampField {
-		if plainTimestamp(text) {
-			return true
-		}
-		_, code, _ := timestamp(text)
-		return code == ""
+		return plainTimestamp(text) || checkTimestamp(text) == ""
 	}
 	return len(text) <= MaxTextBytes && (len(text) > 0 || field == sourceField)
 }
