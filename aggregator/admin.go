@@ -16,20 +16,35 @@ import (
 	"sekali/aggregator/store"
 )
 
-// newAdmin serves /metrics and /debug/pprof. It is a server of its own, so that a
+// newAdmin serves /metrics and, with profiles, /debug/pprof. It is a server of its own, so that a
 // profile does not wait behind publishers, and a publisher cannot reach it.
-func newAdmin(p *pipeline.Pipeline, s *store.Store, public *api.Server) *http.Server {
+func newAdmin(p *pipeline.Pipeline, s *store.Store, public *api.Server, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		writeMetrics(w, p, s, public)
 	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return &http.Server{Handler: local(mux), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	if profiles {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return &http.Server{Handler: guarded(mux, public), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+}
+
+// guarded wants the public API's token, if there is one, from those who do not come over the loopback.
+func guarded(next http.Handler, public *api.Server) http.Handler {
+	return local(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+		if !(ok && at.IP.IsLoopback()) && !public.Admits(r.Header.Get("Authorization")) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "a bearer token is wanted", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
 }
 
 // local refuses what a web page of elsewhere sends to a loopback address, pprof's profiles included.

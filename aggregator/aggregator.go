@@ -28,7 +28,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/api"
-	"sekali/aggregator/disk"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
@@ -140,20 +139,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	}
 	level, _ := pipeline.ParseLevel(cfg.Ack) // checked above
 	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, HMACSecret: signed, Version: cfg.Version}, p, s, log)
-	adminAddress := ""
-	admin := newAdmin(p, s, public)
-	failed := make(chan error, 5) // one for each goroutine below
-	if cfg.Admin != "" {
-		adminListener, err := net.Listen("tcp", cfg.Admin)
-		if err != nil {
-			return errors.Join(err, ln.Close())
-		}
-		adminAddress = adminListener.Addr().String()
-		go func() {
-			if err := admin.Serve(adminListener); !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-			}
-		}()
+	failed := make(chan error, 6) // one for each goroutine below
+	admin, metrics := newAdmin(p, s, public, true), newAdmin(p, s, public, false)
+	adminAddress, err := serveAdmin(admin, cfg.Admin, failed)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	metricsAddress, err := serveAdmin(metrics, cfg.Metrics, failed)
+	if err != nil {
+		return errors.Join(err, ln.Close(), admin.Close())
 	}
 
 	// The work, until a signal or a failure.
@@ -171,7 +165,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 			failed <- err
 		}
 	}()
-	log.Info("listening", "addr", ln.Addr().String(), "admin", adminAddress, "data", cfg.Data, "ack", cfg.Ack,
+	log.Info("listening", "addr", ln.Addr().String(), "admin", adminAddress, "metrics", metricsAddress, "data", cfg.Data, "ack", cfg.Ack,
 		"backlog_events", p.Counters().QueueDepth, "version", cfg.Version)
 	if cfg.TokenFile != "" {
 		stop := onHangup(func() { reloadToken(cfg, public, log) })
@@ -192,7 +186,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	defer budget.Stop()
 	<-committed
 	<-written
-	err = errors.Join(err, admin.Close())
+	err = errors.Join(err, admin.Close(), metrics.Close())
 	for len(failed) > 0 {
 		err = errors.Join(err, <-failed)
 	}
@@ -200,6 +194,23 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	log.Info("stopped", "received", c.Received, "unique_processed", c.UniqueProcessed,
 		"duplicate_dropped", c.DuplicateDropped, "queue_depth", c.QueueDepth)
 	return err
+}
+
+// serveAdmin serves at an address and returns the real one; of "" it does nothing.
+func serveAdmin(server *http.Server, address string, failed chan<- error) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", err
+	}
+	go func() {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	return ln.Addr().String(), nil
 }
 
 // limitMemory keeps the collector's limit at so many bytes beside what deduplication takes, until ctx ends.
@@ -252,20 +263,4 @@ func onHangup(reload func()) (stop func()) {
 		close(hangup)
 		<-done
 	}
-}
-
-// lock makes the data folder and takes it for this process alone. The lock is on a
-// file of its own: opening and closing the database file would drop SQLite's locks.
-func lock(dir string) (unlock func(), err error) {
-	if err := disk.MakeDir(dir); err != nil {
-		return nil, fmt.Errorf("-data: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("-data: %w", err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another aggregator runs on %s: %w", dir, err), f.Close())
-	}
-	return func() { f.Close() }, nil
 }

@@ -27,6 +27,7 @@ type Config struct {
 	BatchEvents       int
 	Retention         time.Duration // 0: events stay
 	MaxBodyBytes      int
+	Metrics           string // address of /metrics alone; empty: none
 	TokenFile         string
 	HMACSecretFile    string // of signed webhooks to /ingest
 	TLSCert, TLSKey   string
@@ -110,8 +111,14 @@ func (c Config) check() error {
 	if err := c.checkAddress("listen", c.Listen, c.Insecure || c.TokenFile != "" || c.TLSCert != ""); err != nil {
 		return err
 	}
-	if c.Admin != "" {
-		return c.checkAddress("admin", c.Admin, c.Insecure)
+	// A token guards these two where they are not on the loopback.
+	for _, other := range []struct{ flag, address string }{{"admin", c.Admin}, {"metrics", c.Metrics}} {
+		if other.address == "" {
+			continue
+		}
+		if err := c.checkAddress(other.flag, other.address, c.Insecure || c.TokenFile != ""); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -142,7 +149,7 @@ func (c Config) checkAddress(flag, address string, open bool) error {
 	if host == "localhost" || ip != nil && ip.IsLoopback() || open {
 		return nil
 	}
-	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file or -tls-cert (for -listen), or say -insecure", flag, address)
+	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file (or, for -listen, -tls-cert), or say -insecure", flag, address)
 }
 
 // certificates reads the certificate and its key, if there are any.

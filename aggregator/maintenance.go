@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,10 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
 		return err // before lock would make the folder
 	}
-	unlock, err := lock(data)
+	unlock, err := lockShared(data)
+	if errors.Is(err, errRuns) {
+		return fmt.Errorf("an aggregator is running on %s: check examines a stopped one; backup works beside it, and check examines the copy", data)
+	}
 	if err != nil {
 		return err
 	}
@@ -45,9 +49,27 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	return nil
 }
 
-// Backup copies what is committed in a data folder to a new file, which is a whole
-// events.db: put into a folder of its own, an aggregator goes on from it.
-func Backup(ctx context.Context, data, to string) error { return store.Backup(ctx, data, to) }
+// Backup copies what is committed in a data folder to a new file, which is a whole events.db: put into a folder of its own,
+// an aggregator goes on from it. If to is a folder, the file gets a name with the time in it. It returns the file's name.
+func Backup(ctx context.Context, data, to string) (string, error) {
+	if info, err := os.Stat(to); err == nil && info.IsDir() {
+		to = filepath.Join(to, time.Now().UTC().Format(backupName))
+	}
+	stopped, err := store.Stopped(data)
+	if err != nil {
+		return "", err
+	}
+	if stopped { // nothing may write what is read without SQLite's own locks
+		unlock, err := lockShared(data)
+		if err != nil {
+			return "", err
+		}
+		defer unlock()
+	}
+	return to, store.Backup(ctx, data, to)
+}
+
+const backupName = "sekali-20060102T150405Z.db"
 
 // MendTime takes back times of receipt that lie in the future, in a data folder that no aggregator runs on, and writes to w how many. What
 // waits in the journal carries its own: there must be none, as after a stop.

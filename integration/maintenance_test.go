@@ -32,7 +32,7 @@ func TestCheck(t *testing.T) {
 	}
 	a := start(t, data, "-dedup", "table", "-layout", "rows")
 	a.store(t, "t", "a", "b", "a")
-	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "another aggregator") {
+	if code, out := tool(t, "check", "-data", data); code != 1 || !strings.Contains(out, "an aggregator is running on "+data) {
 		t.Fatalf("while it runs: exit %d: %s", code, out)
 	}
 	a.kill()

@@ -41,8 +41,17 @@ func (a *Server) authorized(ctx *fasthttp.RequestCtx) bool {
 	if a.cfg.Token == "" {
 		return true
 	}
-	digest := sha256.Sum256([]byte(presented(ctx)))
-	return subtle.ConstantTimeCompare(digest[:], current.digest[:]) == 1
+	return current.is(presented(ctx))
+}
+
+func (c *credential) is(token string) bool {
+	digest := sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(digest[:], c.digest[:]) == 1
+}
+
+// Admits reports whether an Authorization header carries the token, if there is one at all.
+func (a *Server) Admits(authorization string) bool {
+	return a.cfg.Token == "" || a.token.Load().is(tokenOf(authorization))
 }
 
 // revoked is closed when the token that let a request in is replaced.
@@ -57,11 +66,18 @@ func revoked(ctx *fasthttp.RequestCtx) <-chan struct{} {
 // of any user, or, for an EventSource, which can send no header, of the parameter access_token. Without one it is "", which
 // no token is.
 func presented(ctx *fasthttp.RequestCtx) string {
-	scheme, value, _ := strings.Cut(string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization)), " ")
+	authorization := string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
+	if authorization == "" {
+		return string(ctx.QueryArgs().Peek(accessToken))
+	}
+	return tokenOf(authorization)
+}
+
+// tokenOf is the token of an Authorization header, "" without one.
+func tokenOf(authorization string) string {
+	scheme, value, _ := strings.Cut(authorization, " ")
 	value = strings.TrimSpace(value)
 	switch strings.ToLower(scheme) {
-	case "":
-		return string(ctx.QueryArgs().Peek(accessToken))
 	case "bearer", "splunk":
 		return value
 	case "basic":

@@ -120,7 +120,7 @@ func fillKeys(keys *dedup.Batch, rows []Row) {
 
 // checkRuns compares the runs of the database in dir with its events.
 func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
-	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
+	c, err := openConnReadOnly(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -197,16 +197,24 @@ func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, to
 	}, from, to)
 }
 
+// The events of blocks that have not expired, and the topic of one.
+const (
+	topicsOfBlocks = "blocks b, json_each(b.directory) e WHERE b.first_seq > (SELECT expired_seq FROM state)"
+	topicOfEvent   = "CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT)"
+)
+
+// checks sort nothing, and so take no more memory or room, however many events there are.
 func (*blocksLayout) checks() []check {
 	return []check{
 		{"blocks whose numbers are not those of their events", `SELECT count(*) FROM blocks WHERE json_array_length(directory) <> events
 			OR json_extract(directory, '$[0][0]') <> 0 OR json_extract(directory, '$[#-1][0]') <> last_seq - first_seq`},
 		{"blocks whose data does not end with their last event", `SELECT count(*) FROM (SELECT length(data) AS bytes, json_extract(directory, '$[#-1]') AS last FROM blocks)
 			WHERE (SELECT sum(value) FROM json_each(last) WHERE key BETWEEN 1 AND 6) <> bytes + 1`},
-		{"blocks that overlap", "SELECT count(*) FROM (SELECT first_seq, lag(last_seq) OVER (ORDER BY first_seq) AS before FROM blocks) WHERE first_seq <= before"},
-		{"topics of blocks that topic_blocks does not know, or knows without reason", `SELECT count(*) FROM (
-			SELECT DISTINCT b.first_seq, CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT) AS topic
-			FROM blocks b, json_each(b.directory) e WHERE b.first_seq > (SELECT expired_seq FROM state)) AS has FULL JOIN topic_blocks t ON t.topic = has.topic AND t.first_seq = has.first_seq
-			WHERE t.topic IS NULL OR has.topic IS NULL`},
+		{"blocks that overlap", `SELECT count(*) FROM blocks b
+			WHERE first_seq <= (SELECT last_seq FROM blocks WHERE first_seq < b.first_seq ORDER BY first_seq DESC LIMIT 1)`},
+		{"events whose topic topic_blocks does not know", "SELECT count(*) FROM " + topicsOfBlocks + ` AND NOT EXISTS
+			(SELECT 1 FROM topic_blocks t WHERE t.topic = ` + topicOfEvent + " AND t.first_seq = b.first_seq)"},
+		{"topics that topic_blocks knows without reason", "SELECT count(*) FROM topic_blocks t WHERE NOT EXISTS (SELECT 1 FROM " + topicsOfBlocks +
+			" AND b.first_seq = t.first_seq AND " + topicOfEvent + " = t.topic)"},
 	}
 }

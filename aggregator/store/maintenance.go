@@ -5,28 +5,87 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"sekali/aggregator/dedup"
+	"golang.org/x/sys/unix"
+
 	"sekali/aggregator/disk"
 )
 
-// openReadOnly opens the database in dir as it is; an aggregator may be running on it.
-func openReadOnly(dir string) (*sql.DB, error) {
+// ErrReadOnlyWAL means a folder that cannot be written, whose WAL holds commits: SQLite reads a WAL only where it may write beside it.
+var ErrReadOnlyWAL = errors.New("holds commits, and its folder cannot be written: copy the folder to where it can be, and use the copy")
+
+// Stopped reports whether the database in dir has to be opened as a file that nobody writes: its folder cannot be written, and no
+// aggregator has left anything beside it. The caller has to see to it that none starts meanwhile.
+func Stopped(dir string) (bool, error) {
+	if unix.Access(dir, unix.W_OK) == nil {
+		return false, nil
+	}
+	wal := filepath.Join(dir, File+"-wal")
+	info, err := os.Stat(wal)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return true, nil
+	}
+	if err == nil {
+		if _, err = os.Stat(filepath.Join(dir, File+"-shm")); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s %w", wal, ErrReadOnlyWAL)
+		}
+	}
+	return false, err
+}
+
+// readOnly is the URI of the database in dir for those who change nothing; an aggregator may be running on it.
+func readOnly(dir string, query ...string) (string, error) {
 	path := filepath.Join(dir, File)
 	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	if err := belongs(path); err != nil {
+		return "", err
+	}
+	stopped, err := Stopped(dir)
+	if err != nil {
+		return "", err
+	}
+	query = append(query, "mode=ro")
+	if stopped { // SQLite makes no files beside it then, and takes no locks
+		query = append(query, "immutable=1")
+	}
+	return dsn(path, query...), nil
+}
+
+// openReadOnly opens the database in dir as it is. What does not fit where it is sorted stays in memory: an image has no /tmp.
+func openReadOnly(dir string) (*sql.DB, error) {
+	uri, err := readOnly(dir, "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))
+	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	db, err := sql.Open("sqlite", dsn(path, "mode=ro", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS)))
+	db, err := sql.Open("sqlite", uri)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+// openConnReadOnly is openReadOnly on SQLite's own interface.
+func openConnReadOnly(dir string) (*conn, error) {
+	uri, err := readOnly(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openConn(uri)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.exec("PRAGMA temp_store=MEMORY"); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
 }
 
 // Backup writes a copy of what is committed in dir's database to the new file to, also
@@ -75,8 +134,6 @@ var checks = []check{
 	{"dead letters that failed does not count", "SELECT abs((SELECT coalesce(sum(attempts), 0) FROM dead_letters) - (SELECT failed FROM state))"},
 	{"conflicts beyond the duplicates", "SELECT max(0, conflicts - duplicate_dropped) FROM state"},
 	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
-	{"events received before their predecessor", `SELECT count(*) FROM (SELECT received_at, lag(received_at) OVER (ORDER BY seq) AS before
-		FROM events) WHERE received_at < before`},
 }
 
 // tableChecks are what must hold of dedup_store where it is a table.
@@ -84,11 +141,6 @@ var tableChecks = []check{
 	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM identities e LEFT JOIN dedup_store d
 		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
 	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM identities))"},
-}
-
-// runsChecks are what no index of the database guards where the identities lie in runs.
-var runsChecks = []check{
-	{"events stored twice", "SELECT (SELECT count(*) FROM identities) - (SELECT count(*) FROM (SELECT DISTINCT topic, event_id FROM identities))"},
 }
 
 // Check examines the database in dir and returns its state and every fault it finds.
@@ -120,9 +172,9 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 		return State{}, nil, fmt.Errorf("store: check: %w", err)
 	}
 	events := newLayout(design.Layout)
-	all := slices.Concat(checks, events.checks(), runsChecks)
+	all := slices.Concat(checks, events.checks())
 	if design.Dedup == DedupTable {
-		all = slices.Concat(checks, events.checks(), tableChecks)
+		all = append(all, tableChecks...)
 	}
 	for _, c := range all {
 		var n int64
@@ -142,10 +194,20 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {
 		faults = append(faults, fault)
 	}
-	if err := readAll(events, dir); errors.Is(err, ErrDamaged) {
-		faults = append(faults, err.Error())
-	} else if err != nil {
-		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	for _, read := range []func() (string, error){
+		func() (string, error) { return checkTimes(ctx, db, events) },
+		func() (string, error) { return checkIdentities(dir, events, state.UniqueProcessed) },
+	} {
+		fault, err := read()
+		if errors.Is(err, ErrDamaged) {
+			fault, err = err.Error(), nil
+		}
+		if err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %w", err)
+		}
+		if fault != "" && !slices.Contains(faults, fault) {
+			faults = append(faults, fault)
+		}
 	}
 	if design.Dedup == DedupRuns {
 		more, err := checkRuns(events, dir, state.LastSeq)
@@ -159,19 +221,9 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 
 // designOf reads how the database in dir was made.
 func designOf(dir string) (d Design, err error) {
-	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
+	c, err := openConnReadOnly(dir)
 	if err != nil {
 		return d, err
 	}
 	return d, errors.Join(readDesign(c, &d), c.close())
-}
-
-// readAll reads every event of the database in dir.
-func readAll(events layout, dir string) error {
-	c, err := openConn(dsn(filepath.Join(dir, File), "mode=ro"))
-	if err != nil {
-		return err
-	}
-	err = events.identities(c, 0, math.MaxInt64, func(int64, string, string, dedup.Content) error { return nil })
-	return errors.Join(err, c.close())
 }

@@ -102,6 +102,9 @@ func open(s *Store) (_ *Store, _ State, err error) {
 			err = fmt.Errorf("store: %s: %w", s.path, errors.Join(err, s.Close()))
 		}
 	}()
+	if err := belongs(s.path); err != nil {
+		return nil, State{}, err
+	}
 	if err := touch(s.path); err != nil {
 		return nil, State{}, err
 	}
@@ -109,7 +112,7 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	if s.Pool, err = sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=query_only(1)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))); err != nil {
+	if s.Pool, err = sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=query_only(1)", "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))); err != nil {
 		return nil, State{}, err
 	}
 	s.Pool.SetMaxOpenConns(readers)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,12 +15,17 @@ import (
 
 // healthcheck asks a running aggregator whether it is ready: 0 yes, 1 no, 2 bad usage.
 // It serves images that hold no shell and no curl.
-func healthcheck(ctx context.Context, args []string, stderr io.Writer) int {
+func healthcheck(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	own := readyURL(os.Getenv("SEKALI_LISTEN"), os.Getenv("SEKALI_TLS_CERT") != "")
 	url := flags.String("url", own, "what to ask")
-	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stdout, "usage: aggregator healthcheck [-url URL]")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return 0
+	} else if err != nil || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")
 		return 2
 	}

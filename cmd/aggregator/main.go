@@ -10,19 +10,30 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"sekali/aggregator"
+	"sekali/aggregator/logs"
 )
 
 // version is set by the build.
 var version = "development"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilSignal ends with a signal that asks for the end: of a supervisor (SIGTERM) or of a terminal (SIGINT, SIGQUIT). What a
+// log rotation, a terminal that closes or a reader of the log that has gone sends does nothing; -token-file heeds SIGHUP.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTOU, syscall.SIGALRM)
+	return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 }
 
 // run returns the exit code: 0 stopped as asked, 1 could not go on, 2 misconfigured.
@@ -30,18 +41,65 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "healthcheck":
-			return healthcheck(ctx, args[1:], stderr)
+			return healthcheck(ctx, args[1:], stdout, stderr)
+		case "version", "-version", "--version":
+			fmt.Fprintln(stdout, "aggregator", version)
+			return 0
 		case "check", "backup", "mend-time":
 			return maintain(ctx, args[0], args[1:], stdout, stderr)
 		}
 	}
+	return serve(ctx, args, stdout, stderr)
+}
+
+const usage = `Usage: aggregator [flags]
+       aggregator healthcheck [-url URL]
+       aggregator check [-data D]
+       aggregator backup [-data D] -to FILE|FOLDER
+       aggregator mend-time [-data D]
+       aggregator --version
+
+Each flag is also read from SEKALI_<FLAG>, upper case, - as _.`
+
+// serve runs the aggregator. Its log may go where nobody takes it, which must not hold it up.
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := aggregator.DefaultConfig()
 	cfg.Version = version
 	var level slog.Level
+	flags := serveFlags(&cfg, &level)
+	if err := parse(flags, args, os.LookupEnv); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(stdout, usage)
+			flags.SetOutput(stdout)
+			flags.PrintDefaults()
+			return 0
+		}
+		fmt.Fprintln(stderr, "aggregator:", err)
+		return 2
+	}
+	lines := logs.NewWriter(stderr)
+	defer lines.Close()
+	log := slog.New(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: level}))
+	for _, name := range unknown(flags, os.Environ()) {
+		log.Warn("an environment variable is no flag of the aggregator's", "name", name)
+	}
+	if err := aggregator.Run(ctx, cfg, log); err != nil {
+		fmt.Fprintln(lines, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		if errors.Is(err, aggregator.ErrConfig) {
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+// serveFlags are the flags that change cfg and the log's level.
+func serveFlags(cfg *aggregator.Config, level *slog.Level) *flag.FlagSet {
 	flags := flag.NewFlagSet("aggregator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "public API `address`; port 0 picks one")
 	flags.StringVar(&cfg.Admin, "admin", cfg.Admin, "`address` of /metrics and /debug/pprof; empty turns it off")
+	flags.StringVar(&cfg.Metrics, "metrics", "", "`address` of /metrics alone, for another machine; empty: none")
 	flags.StringVar(&cfg.Data, "data", cfg.Data, "`folder` of the journal and the database; created with mode 0700")
 	flags.StringVar(&cfg.Ack, "ack", cfg.Ack, "`level` for requests that name none: memory, journal, store")
 	flags.IntVar(&cfg.QueueEvents, "queue-events", cfg.QueueEvents, "events that may wait in memory")
@@ -50,7 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.Layout, "layout", cfg.Layout, "how events lie in the database: blocks or rows; fixed when the data folder is made (default blocks)")
 	flags.StringVar(&cfg.Dedup, "dedup", cfg.Dedup, "deduplication `design`: runs or table; fixed when the data folder is made (default runs)")
 	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in a transaction")
-	flags.DurationVar(&cfg.Retention, "retention", 0, "`time` after which an event's content is removed; its repeats stay duplicates (default 0: never)")
+	flags.Var((*days)(&cfg.Retention), "retention", "`time`, such as 30d or 36h, after which an event's content is removed; its repeats stay duplicates (default 0: never)")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
 	flags.StringVar(&cfg.HMACSecretFile, "hmac-secret-file", "", "`file` of the secret with which webhooks to /ingest sign (?hmac=github or standard)")
@@ -58,26 +116,48 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.TLSKey, "tls-key", "", "key `file`")
 	flags.BoolVar(&cfg.Insecure, "insecure", false, "allow a non-loopback address with neither token nor TLS")
 	flags.BoolVar(&cfg.ProfileContention, "profile-contention", false, "take mutex and block profiles")
-	flags.TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn, error")
-	if err := parse(flags, args, os.LookupEnv); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "Usage: aggregator [flags]\n       aggregator healthcheck [-url URL]\n       aggregator check [-data D]\n       aggregator backup [-data D] -to F\n       aggregator mend-time [-data D]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
-			flags.SetOutput(stdout)
-			flags.PrintDefaults()
-			return 0
+	flags.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn, error")
+	return flags
+}
+
+// days is a time that may be given in days, too: 30d.
+type days time.Duration
+
+func (d *days) String() string { return time.Duration(*d).String() }
+
+func (d *days) Set(text string) error {
+	const day, most = 24 * time.Hour, 100_000 // days; a time.Duration has room for 106 751
+	if number, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || n > most {
+			return fmt.Errorf("%q is not a number of days up to %d", text, most)
 		}
-		fmt.Fprintln(stderr, "aggregator:", err)
-		return 2
+		*d = days(time.Duration(n) * day)
+		return nil
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
-	if err := aggregator.Run(ctx, cfg, log); err != nil {
-		fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		if errors.Is(err, aggregator.ErrConfig) {
-			return 2
+	t, err := time.ParseDuration(text)
+	*d = days(t)
+	return err
+}
+
+// environment is the name of a flag's variable.
+func environment(name string) string {
+	return "SEKALI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// unknown are the variables that look like a flag's and are none's.
+func unknown(flags *flag.FlagSet, environ []string) []string {
+	known := map[string]bool{}
+	flags.VisitAll(func(f *flag.Flag) { known[environment(f.Name)] = true })
+	var names []string
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "SEKALI_") && !known[name] {
+			names = append(names, name)
 		}
-		return 1
 	}
-	return 0
+	slices.Sort(names)
+	return names
 }
 
 // parse reads the flags, and from the environment those that are not given.
@@ -92,7 +172,7 @@ func parse(flags *flag.FlagSet, args []string, lookup func(string) (string, bool
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	var err error
 	flags.VisitAll(func(f *flag.Flag) {
-		name := "SEKALI_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := environment(f.Name)
 		if v, ok := lookup(name); ok && !given[f.Name] && err == nil {
 			if e := f.Value.Set(v); e != nil {
 				err = fmt.Errorf("%s=%q: %w", name, v, e)

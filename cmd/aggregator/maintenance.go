@@ -21,10 +21,16 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 	usage := "usage: aggregator " + command + " [-data D]"
 	var to *string
 	if command == "backup" {
-		to = flags.String("to", "", "the new `file`")
-		usage = "usage: aggregator backup [-data D] -to F"
+		to = flags.String("to", "", "the new `file`, or a folder that gets one with the time in its name")
+		usage = "usage: aggregator backup [-data D] -to FILE|FOLDER"
 	}
 	err := parse(flags, args, os.LookupEnv)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(stdout, usage)
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return 0
+	}
 	if err == nil && to != nil && *to == "" {
 		err = errors.New("-to is needed")
 	}
@@ -38,7 +44,10 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 	case "mend-time":
 		err = aggregator.MendTime(*data, time.Now(), stdout)
 	default:
-		err = aggregator.Backup(ctx, *data, *to)
+		var file string
+		if file, err = aggregator.Backup(ctx, *data, *to); err == nil {
+			fmt.Fprintln(stdout, file)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
