@@ -1,0 +1,259 @@
+// Package docs_test runs what the documents tell a reader to type.
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pageTime bounds what one page's commands may take.
+const pageTime = 4 * time.Minute
+
+// block is the commands of one fence: ```sh is run, ```sh norun is only checked to exist.
+type block struct {
+	run   bool
+	lines []string
+}
+
+var fence = regexp.MustCompile("(?ms)^```sh( norun)?\n(.*?)^```$")
+
+func blocks(t *testing.T, page string) []block {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []block
+	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
+		all = append(all, block{m[1] == "", strings.Split(strings.TrimRight(m[2], "\n"), "\n")})
+	}
+	return all
+}
+
+// pages are README and what it leads to. The pages of senders have tests of their own.
+func pages(t *testing.T) []string {
+	t.Helper()
+	all := []string{"../README.md", "../CONTRIBUTING.md", "../SECURITY.md"}
+	for _, pattern := range []string{"*.md", "*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// binaries builds the programs once, as `make build` does.
+func binaries(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/aggregator", "./cmd/loadgen", "./cmd/bench")
+	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// prelude stands in for make: `make build` has happened, and a busy machine's INVALID run (3) is no failure of a document.
+const prelude = `set -em
+make() {
+	case "$1" in
+	build) ;;
+	bench)
+		shift; scenario=smoke; repeat=1
+		for word; do case "$word" in SCENARIO=*) scenario=${word#SCENARIO=} ;; REPEAT=*) repeat=${word#REPEAT=} ;; esac; done
+		bin/bench run -scenario "$scenario" -repeat "$repeat" || test $? = 3 ;;
+	*) echo "make $1 is not for a test: mark its block norun" >&2; return 1 ;;
+	esac
+}
+trap 'kill -9 $(jobs -p) 2>/dev/null || :' EXIT
+`
+
+// TestCommandsOfThePages runs the commands of each page in order, in an empty folder.
+func TestCommandsOfThePages(t *testing.T) {
+	shell, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("skipped: there is no bash")
+	}
+	bin := binaries(t)
+	for _, page := range pages(t) {
+		var script, expected strings.Builder
+		needs := map[string]bool{}
+		for _, b := range blocks(t, page) {
+			if !b.run {
+				continue
+			}
+			for _, line := range b.lines {
+				script.WriteString(line + "\n")
+				if answer, ok := strings.CutPrefix(line, "# "); ok {
+					expected.WriteString(strings.TrimSpace(regexp.MustCompile(`^\d{3} `).ReplaceAllString(answer, "")) + "\n")
+				}
+				for _, tool := range []string{"curl", "sqlite3"} {
+					if strings.HasPrefix(line, tool+" ") {
+						needs[tool] = true
+					}
+				}
+			}
+		}
+		if script.Len() == 0 {
+			continue
+		}
+		t.Run(strings.TrimPrefix(page, "../"), func(t *testing.T) {
+			for tool := range needs {
+				if _, err := exec.LookPath(tool); err != nil {
+					t.Skipf("skipped: %s is not installed", tool)
+				}
+			}
+			out := runPage(t, shell, bin, script.String())
+			for _, want := range strings.Split(strings.TrimSpace(expected.String()), "\n") {
+				if !strings.Contains(out, want) {
+					t.Errorf("the page says that %q is answered:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// runPage runs the commands on free ports and returns what they print.
+func runPage(t *testing.T, shell, bin, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Symlink(bin, filepath.Join(dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(mustAbs(t, "../scenarios"), filepath.Join(dir, "scenarios")); err != nil {
+		t.Fatal(err)
+	}
+	api, admin := freeAddress(t), freeAddress(t)
+	script = strings.NewReplacer("127.0.0.1:8080", api, "localhost:8080", api, "127.0.0.1:8081", admin).Replace(script)
+	ctx, cancel := context.WithTimeout(t.Context(), pageTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, shell, "-c", prelude+script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "SEKALI_LISTEN="+api, "SEKALI_ADMIN="+admin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s\n--- the commands:\n%s", err, out.String(), script)
+	}
+	return out.String()
+}
+
+func mustAbs(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}
+
+// TestNamesInThePages: make targets, subcommands and flags that the documents name are there.
+func TestNamesInThePages(t *testing.T) {
+	bin := binaries(t)
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help := map[string]string{}
+	for _, page := range pages(t) {
+		for _, b := range blocks(t, page) {
+			for _, line := range b.lines {
+				if err := checkLine(bin, string(makefile), help, line); err != nil {
+					t.Errorf("%s: %q: %v", page, line, err)
+				}
+			}
+		}
+	}
+}
+
+var (
+	target   = regexp.MustCompile(`(?:^|&& )make (?:-s )?([a-z-]+)`)
+	program  = regexp.MustCompile(`^(?:sudo )?bin/(aggregator|loadgen|bench)((?: [a-z][a-z-]*)?)(.*)$`)
+	oneFlag  = regexp.MustCompile(` (--?[a-z][a-z0-9-]*)`)
+	comments = regexp.MustCompile(`\s+#.*$`)
+)
+
+// checkLine looks a command's names up in the Makefile and in the program's own help, which it keeps in help.
+func checkLine(bin, makefile string, help map[string]string, line string) error {
+	line = comments.ReplaceAllString(line, "")
+	for _, m := range target.FindAllStringSubmatch(line, -1) {
+		if !regexp.MustCompile(`(?m)^` + m[1] + `:`).MatchString(makefile) {
+			return fmt.Errorf("there is no target %s", m[1])
+		}
+	}
+	m := program.FindStringSubmatch(line)
+	if m == nil {
+		return nil
+	}
+	args := append(strings.Fields(m[2]), "-h")
+	key := m[1] + m[2]
+	if help[key] == "" {
+		out, err := exec.Command(filepath.Join(bin, m[1]), args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s %s: %w: %s", m[1], strings.Join(args, " "), err, out)
+		}
+		help[key] = string(out)
+	}
+	for _, f := range oneFlag.FindAllStringSubmatch(m[3], -1) {
+		name := "-" + strings.TrimLeft(f[1], "-")
+		if !regexp.MustCompile(`(?m)(^|\s|,)-?` + regexp.QuoteMeta(name) + `\b`).MatchString(help[key]) {
+			return fmt.Errorf("%s has no flag %s", key, name)
+		}
+	}
+	return nil
+}
+
+// TestLinksOfThePages: every link within the repository leads to something that is there.
+func TestLinksOfThePages(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	for _, page := range append(pages(t), "../ARCHITECTURE.md", "../CHANGELOG.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}
+
+// TestPagesAreShort: what a reader opens first is not longer than people read.
+func TestPagesAreShort(t *testing.T) {
+	for page, most := range map[string]int{"../README.md": 120, "../ARCHITECTURE.md": 200, "../REPORT.md": 200} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := bytes.Count(text, []byte("\n")); lines > most {
+			t.Errorf("%s has %d lines; people read %d", page, lines, most)
+		}
+	}
+}
