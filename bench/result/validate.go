@@ -35,11 +35,41 @@ const (
 	minLittleSamples = 10
 )
 
-// What lies in the machine as a rule. The CPU time of others includes what the kernel does for the server, a few hundredths of a core.
+// How reasons begin. The first two lie in the machine as a rule; the CPU time of others includes what
+// the kernel does for the server, a few hundredths of a core.
 const (
-	othersTook = "others took"
-	stoodStill = "the machine stood still"
+	othersTook    = "others took"
+	stoodStill    = "the machine stood still"
+	onTmpfs       = "the data folder is on tmpfs"
+	dirtyTree     = "the tree has changes"
+	withRace      = "built with the race detector"
+	wasLate       = "the generator was late"
+	generatorTook = "the generator took"
+	setTheRate    = "the generator, not the aggregator, set the rate"
 )
+
+// remedies say what can be done about a reason, by how it begins.
+var remedies = []struct{ reason, remedy string }{
+	{othersTook, "close what else runs (a browser, a compiler, an update), and run the case again"},
+	{stoodStill, "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again"},
+	{onTmpfs, "write to a disk: -out <folder on a disk>"},
+	{dirtyTree, "commit the changes, `make build`, and run again: figures need a commit that they belong to"},
+	{withRace, "build without -race: `make build`"},
+	{wasLate, "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario"},
+	{generatorTook, "run it on a machine with more cores, which generator and aggregator share"},
+	{setTheRate, "the aggregator may take more than this: run it on a machine with more cores"},
+}
+
+// Remedy says what somebody who wants a VALID run can do about a reason for it not being one.
+func Remedy(reason string) string {
+	for _, r := range remedies {
+		if strings.HasPrefix(reason, r.reason) {
+			return r.remedy
+		}
+	}
+	return "run the case again; if it stays, what the aggregator says of itself and what was sent do not agree: " +
+		"keep the result folder and report it"
+}
 
 // Disturbed reports that the run is INVALID for nothing but what lies in the machine.
 func (v Validity) Disturbed() bool {
@@ -74,13 +104,13 @@ func (r *Raw) Validate(s Summary) Validity {
 func (e Environment) reasons() []string {
 	var reasons []string
 	if e.Filesystem == "tmpfs" && !e.TmpfsIsAllowed {
-		reasons = append(reasons, "the data folder is on tmpfs, where a sync costs nothing")
+		reasons = append(reasons, onTmpfs+", where a sync costs nothing")
 	}
 	if e.Dirty {
-		reasons = append(reasons, "the tree has changes that are not committed")
+		reasons = append(reasons, dirtyTree+" that are not committed")
 	}
 	if e.Race {
-		reasons = append(reasons, "built with the race detector")
+		reasons = append(reasons, withRace)
 	}
 	return reasons
 }
@@ -97,7 +127,7 @@ func (r *Raw) generatorReasons(s Summary) []string {
 		lag, of, bound = s.GeneratorLagMS.Max, "longest", float64(maxStallNS)/1e6
 	}
 	if lag != nil && *lag > bound {
-		reasons = append(reasons, fmt.Sprintf("the generator was late: %s of planned to sent is %.4g ms, the bound is %.0f ms", of, *lag, bound))
+		reasons = append(reasons, fmt.Sprintf(wasLate+": %s of planned to sent is %.4g ms, the bound is %.0f ms", of, *lag, bound))
 	}
 	var planned, sent uint64
 	for _, p := range r.Run.Phases {
@@ -112,13 +142,13 @@ func (r *Raw) generatorReasons(s Summary) []string {
 		reasons = append(reasons, fmt.Sprintf("%d of %d planned requests were never sent", planned-sent, planned))
 	}
 	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
-		reasons = append(reasons, fmt.Sprintf("the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+		reasons = append(reasons, fmt.Sprintf(generatorTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
 	}
 	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
 		reasons = append(reasons, fmt.Sprintf(othersTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
 	}
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
-		reasons = append(reasons, fmt.Sprintf("the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
+		reasons = append(reasons, fmt.Sprintf(setTheRate+": %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
 			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
 	}
 	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {

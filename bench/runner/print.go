@@ -1,35 +1,23 @@
 package runner
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"sekali/bench/result"
 )
 
-// printRun prints what one case came to: the four metrics of the course report under their names, what publishers
-// saw, and what did not hold.
-func printRun(w io.Writer, j job, run result.Run) {
-	s := run.Summary
+// printRun prints what one case came to: a line, its figures if they are wanted, and what did not hold.
+func printRun(w io.Writer, j job, run result.Run, detailed bool) {
 	fmt.Fprintf(w, "%s (ack=%s)  %s, audit %s\n", j.label(), run.Aggregator.Ack, run.Validity, auditWord(run))
-	fmt.Fprintf(w, "  throughput          %.0f accepted/s, %.0f processed/s, %.0f stored/s\n",
-		s.ThroughputAcceptedPerS, s.ThroughputProcessedPerS, s.ThroughputStoredPerS)
-	fmt.Fprintf(w, "  processing latency  %s\n", percentiles(s.ProcessingLatencyMS))
-	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
-	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %.3g s\n", s.QueueDepthMax, s.QueueDepthMean, s.DrainS)
-	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
-	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, %d of %d requests sent\n",
-		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, s.RequestsSent, s.RequestsPlanned)
-	if s.GeneratorCeilingShare != nil {
-		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
-			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
-	}
-	if len(s.ErrorsByCause) > 0 {
-		fmt.Fprintf(w, "  errors              %v, %d retries\n", s.ErrorsByCause, s.Retries)
-	}
-	if s.UnavailableS != nil {
-		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after the restart or the fault's end\n", *s.UnavailableS, *s.ReadyAfterS)
+	if detailed {
+		printFigures(w, run)
 	}
 	for _, e := range run.Expectations {
 		if !e.Held {
@@ -40,6 +28,29 @@ func printRun(w io.Writer, j job, run result.Run) {
 		for _, finding := range run.Audit.Findings {
 			fmt.Fprintf(w, "    %s\n", finding)
 		}
+	}
+}
+
+// printFigures prints the four metrics of the course report under their names, and what publishers saw.
+func printFigures(w io.Writer, run result.Run) {
+	s := run.Summary
+	fmt.Fprintf(w, "  throughput          %.0f accepted/s, %.0f processed/s, %.0f stored/s\n",
+		s.ThroughputAcceptedPerS, s.ThroughputProcessedPerS, s.ThroughputStoredPerS)
+	fmt.Fprintf(w, "  processing latency  %s\n", percentiles(s.ProcessingLatencyMS))
+	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
+	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %s s\n", s.QueueDepthMax, s.QueueDepthMean, plain(s.DrainS, 3))
+	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
+	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, %d of %d requests sent\n",
+		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, s.RequestsSent, s.RequestsPlanned)
+	if s.GeneratorCeilingShare != nil {
+		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
+			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
+	}
+	if len(s.ErrorsByCause) > 0 {
+		fmt.Fprintf(w, "  errors              %s; %d retries\n", causes(s.ErrorsByCause), s.Retries)
+	}
+	if s.UnavailableS != nil {
+		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after the restart or the fault's end\n", *s.UnavailableS, *s.ReadyAfterS)
 	}
 }
 
@@ -78,12 +89,34 @@ func milliseconds(v *float64) string {
 	if v == nil {
 		return withheld
 	}
-	return fmt.Sprintf("%.3g", *v)
+	return plain(*v, 3)
+}
+
+// plain is v with so many significant digits and no exponent: 2320, 0.0123.
+func plain(v float64, digits int) string {
+	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	// Reading back what was just written cannot fail.
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'g', digits, 64), 64)
+	return strconv.FormatFloat(rounded, 'f', -1, 64)
+}
+
+// causes names each cause of failed attempts with its count, the most frequent first.
+func causes(counts map[string]uint64) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	for i, name := range names {
+		// A cause without an answer has the status 0, which means nothing to people.
+		names[i] = fmt.Sprintf("%d × %s", counts[name], strings.TrimPrefix(name, "0 "))
+	}
+	return strings.Join(names, ", ")
 }
 
 func percent(v *float64) string {
 	if v == nil {
 		return withheld
 	}
-	return fmt.Sprintf("%.4g %%", *v*100)
+	return plain(*v*100, 4) + " %"
 }

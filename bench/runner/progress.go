@@ -3,16 +3,13 @@ package runner
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 )
 
 const (
-	// barCells is the width of the bar; the whole line stays under 80 columns with the usual names.
+	// barCells is the width of the bar; the whole line has under 80 columns with the usual names.
 	barCells = 16
 	// plainInterval is how often a line is printed where no terminal redraws it.
 	plainInterval = 5 * time.Second
@@ -25,7 +22,7 @@ type state struct {
 	fraction   float64       // 0 to 1 of the planned time
 	ratePerS   float64       // events acknowledged a second, since the last state
 	queueDepth uint64        // events
-	left       time.Duration // planned; 0 where nothing is planned
+	left       time.Duration // estimated, until all cases have ended; 0: not known
 }
 
 // progress shows a state: redrawn in place on a terminal, as plain lines at phase changes and now and then elsewhere.
@@ -33,6 +30,7 @@ type state struct {
 type progress struct {
 	w        io.Writer
 	terminal bool
+	width    func() int // of the terminal now, 0 if it does not say
 
 	mu      sync.Mutex
 	last    state
@@ -41,15 +39,14 @@ type progress struct {
 }
 
 func newProgress(w io.Writer) *progress {
-	file, ok := w.(*os.File)
-	return &progress{w: w, terminal: ok && term.IsTerminal(int(file.Fd()))}
+	return &progress{w: w, terminal: isTerminal(w), width: func() int { return columnsOf(w) }}
 }
 
 func (p *progress) show(now time.Time, s state) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", s.line())
+		fmt.Fprintf(p.w, "\r\x1b[K%s", cut(s.line(), p.width()))
 		p.drawn = true
 		return
 	}
@@ -68,6 +65,19 @@ func (p *progress) clear() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.drawn = false
 	}
+}
+
+// cut keeps a line on one row of the terminal: a wrapped one could not be drawn over. A terminal that
+// does not say its width is taken for one of 80 columns.
+func cut(line string, width int) string {
+	if width <= 0 {
+		width = 80
+	}
+	letters := []rune(line)
+	if len(letters) < width {
+		return line
+	}
+	return string(letters[:max(width-2, 0)]) + "…"
 }
 
 func (s state) line() string {

@@ -35,10 +35,15 @@ func TestPlainProgressIsSparing(t *testing.T) {
 
 func TestTerminalProgressIsOneLine(t *testing.T) {
 	var out strings.Builder
-	p := &progress{w: &out, terminal: true}
+	p := &progress{w: &out, terminal: true, width: func() int { return 20 }}
 	p.show(time.Now(), state{label: "a", phase: "measured"})
 	p.show(time.Now(), state{label: "a", phase: "drain"})
 	p.clear()
+	for drawn := range strings.SplitSeq(out.String(), "\r\x1b[K") {
+		if n := len([]rune(drawn)); n >= 20 {
+			t.Errorf("%d columns on a terminal of 20: %q", n, drawn)
+		}
+	}
 	if strings.Contains(out.String(), "\n") || !strings.HasSuffix(out.String(), "\r\x1b[K") {
 		t.Errorf("%q", out.String())
 	}

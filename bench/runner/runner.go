@@ -33,8 +33,10 @@ const (
 const (
 	// runsDir holds a folder for each run.
 	runsDir = "runs"
-	// LatestLink, beside runsDir, points at the newest one.
-	LatestLink = "latest"
+	// LatestLink, beside runsDir, points at the newest one, and ProfiledLink at the newest one with
+	// profiles: that has other figures, and one case, and must not take the place of a whole run.
+	LatestLink   = "latest"
+	ProfiledLink = "latest-profile"
 	// dataDir holds the data folders while a run lasts.
 	dataDir = ".data"
 	// idLayout names a run by its start, UTC.
@@ -54,6 +56,7 @@ type Config struct {
 	AllowRemote bool   // a running server may be elsewhere than on the loopback
 	KeepData    bool
 	Profile     bool
+	Verbose     bool   // all figures of each case, also where there are many
 	Version     string // of the build, as git describes it
 	Self        string // program whose null server the generator's ceiling is measured against; "": it is not measured
 	// Finished is called with each whole result folder, to make of it what is not measured. May be nil.
@@ -85,58 +88,60 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 	if !config.external() {
 		machine.AddProgram(&config.environment, config.Aggregator)
 	}
-	jobs := config.jobs()
 	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
+	end := closing{w: stdout, colours: wantsColour(stdout), dir: dir, pages: config.Finished != nil}
+	config.runJobs(ctx, dir, &index, &end, stdout, stderr)
+	index.FinishedAt = time.Now()
+	return dir, config.end(ctx, dir, index, &end, stdout, stderr)
+}
+
+// runJobs runs one case after the other, until ctx ends.
+func (c *Config) runJobs(ctx context.Context, dir string, index *result.Index, end *closing, stdout, stderr io.Writer) {
+	jobs := c.jobs()
+	detailed := c.Verbose || len(jobs) <= detailedCases
 	lines := newProgress(stderr)
-	var failed, invalid, skipped []string
+	times := newEstimate(jobs)
 	for i, job := range jobs {
+		times.begin(i, time.Now())
 		if why := cannotBreak(job.settings.Fault); why != nil {
-			skipped = append(skipped, job.label())
+			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
 			continue
 		}
 		label := fmt.Sprintf("%d/%d %s", i+1, len(jobs), job.label())
-		rest := plannedTime(jobs[i+1:])
-		run, err := execute(ctx, &config, job, dir, func(s state) {
-			s.label = label
-			if s.left > 0 || rest > 0 {
-				s.left += rest
-			}
-			lines.show(time.Now(), s)
+		run, err := execute(ctx, c, job, dir, func(s state) {
+			now := time.Now()
+			s.label, s.left = label, times.left(now)
+			lines.show(now, s)
 		})
 		lines.clear()
-		if err == nil && config.Finished != nil {
-			err = config.Finished(filepath.Join(dir, job.folder()))
+		if err == nil && c.Finished != nil {
+			err = c.Finished(filepath.Join(dir, job.folder()))
 		}
 		if err != nil && ctx.Err() != nil {
-			break
+			return
 		}
+		times.finish(time.Now())
 		if err != nil {
-			failed = append(failed, job.label())
+			end.add(done{job: job, conclusion: failed, why: err.Error()})
 			fmt.Fprintf(stdout, "FAILED %s: %v\n", job.label(), err)
 			continue
 		}
-		printRun(stdout, job, run)
-		if !run.Held() {
-			failed = append(failed, job.label())
-		}
-		if !run.Validity.Valid {
-			invalid = append(invalid, job.label())
-		}
+		printRun(stdout, job, run, detailed)
+		end.add(done{job: job, conclusion: judge(run), run: &run})
 		index.Environment = run.Environment // with the disk's and the store's part
 		index.Results = append(index.Results, result.Entry{Dir: job.folder(), Scenario: job.scenario.Name, Case: job.name, Repeat: job.repeat,
 			Valid: run.Validity.Valid, Held: run.Held(), Clean: result.Clean(run.Audit)})
 	}
-	index.FinishedAt = time.Now()
-	return dir, config.end(ctx, dir, index, failed, invalid, skipped, stdout, stderr)
 }
 
 // end writes the index and the link to the newest run, and says how it all came out.
-func (c *Config) end(ctx context.Context, dir string, index result.Index, failed, invalid, skipped []string, stdout, stderr io.Writer) int {
+func (c *Config) end(ctx context.Context, dir string, index result.Index, closing *closing, stdout, stderr io.Writer) int {
 	err := result.WriteIndex(dir, index)
 	if !c.KeepData {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
 	}
+	closing.print()
 	if ctx.Err() != nil {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, interruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
 		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
@@ -147,22 +152,10 @@ func (c *Config) end(ctx context.Context, dir string, index result.Index, failed
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 	}
-	if len(invalid) > 0 {
-		fmt.Fprintf(stdout, "INVALID: %s\n", strings.Join(invalid, ", "))
-	}
-	if len(skipped) > 0 {
-		fmt.Fprintf(stdout, "skipped: %s\n", strings.Join(skipped, ", "))
-	}
-	if len(failed) > 0 {
-		fmt.Fprintf(stdout, "FAILED: %s\n", strings.Join(failed, ", "))
-	}
-	switch {
-	case len(failed) > 0 || err != nil || ctx.Err() != nil:
+	if err != nil || ctx.Err() != nil {
 		return ExitFailed
-	case len(invalid) > 0, len(index.Results) == 0: // nothing was shown
-		return ExitInvalid
 	}
-	return ExitHeld
+	return closing.exit()
 }
 
 func (c *Config) check() error {
@@ -234,6 +227,9 @@ func (c *Config) makeRunDir(now time.Time) (string, error) {
 // linkLatest replaces the link in one step.
 func (c *Config) linkLatest(dir string) error {
 	link := filepath.Join(c.Out, LatestLink)
+	if c.Profile {
+		link = filepath.Join(c.Out, ProfiledLink)
+	}
 	fresh := link + ".new"
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
 		return err
@@ -254,13 +250,4 @@ func (c *Config) jobs() []job {
 		}
 	}
 	return jobs
-}
-
-// plannedTime is what the jobs will take, as far as their files say; starts, drains and audits come on top.
-func plannedTime(jobs []job) time.Duration {
-	var total time.Duration
-	for _, j := range jobs {
-		total += j.settings.Load.Duration()
-	}
-	return total
 }

@@ -112,7 +112,7 @@ func (s *session) showAttack(now attack.Progress, rate float64) {
 	shown := state{phase: now.Phase, ratePerS: rate, queueDepth: s.sampler.last().stats.QueueDepth}
 	if planned := s.job.settings.Load.Duration(); planned > 0 {
 		gone := time.Since(now.StartedAt)
-		shown.fraction, shown.left = gone.Seconds()/planned.Seconds(), max(planned-gone, 0)
+		shown.fraction = gone.Seconds() / planned.Seconds()
 	} else if now.Planned > 0 {
 		shown.fraction = float64(now.Answered) / float64(now.Planned)
 	}

@@ -52,6 +52,7 @@ func TestUsage(t *testing.T) {
 		"too few arguments":   {[]string{"audit", "folder"}, 2, "1 arguments where 2 are expected"},
 		"bad scenario":        {[]string{"run", "-scenario", bad}, 2, bad + ":6:33: load.phases[0].clients"},
 		"missing scenario":    {[]string{"run", "-scenario", "nonexistent"}, 2, "scenarios/nonexistent.yaml"},
+		"a scenario's name":   {[]string{"saturate", "-scenario", "nonexistent"}, 2, "scenarios/nonexistent.yaml"},
 		"missing token file":  {[]string{"run", "-token-file", "/nonexistent"}, 2, "/nonexistent"},
 		"missing folder":      {[]string{"audit", "/nonexistent", "/nonexistent"}, 1, "/nonexistent"},
 		"replay of nothing":   {[]string{"run", "-from", "/nonexistent/run.json"}, 2, "cannot be replayed"},
@@ -64,6 +65,17 @@ func TestUsage(t *testing.T) {
 		exit, stdout, stderr := call(test.args...)
 		if exit != test.exit || !strings.Contains(stderr, test.says) || stdout != "" {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q", name, exit, stdout, stderr)
+		}
+	}
+}
+
+// TestUnknownScenario: who mistypes a name is told the names.
+func TestUnknownScenario(t *testing.T) {
+	t.Chdir("../..")
+	for _, command := range []string{"run", "saturate"} {
+		exit, _, stderr := call(command, "-scenario", "nosuch")
+		if exit != 2 || !strings.Contains(stderr, "there are: ack-levels, ") || !strings.Contains(stderr, ", throughput") {
+			t.Errorf("%s: exit %d, %s", command, exit, stderr)
 		}
 	}
 }

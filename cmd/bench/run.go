@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,7 @@ func (f *runFlags) bind(flags *flag.FlagSet) {
 	flags.StringVar(&f.config.Aggregator, "aggregator", "bin/aggregator", "`program` to start for each case, or URL of a running server, which is left running")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` of the running server's bearer token")
 	flags.BoolVar(&f.config.AllowRemote, "allow-remote", false, "allow a server that is not on the loopback")
+	flags.BoolVar(&f.config.Verbose, "v", false, "print all figures of each case, also where there are many")
 	flags.BoolVar(&f.config.KeepData, "keep-data", false, "keep the data folders")
 }
 
@@ -61,10 +63,7 @@ func (f *runFlags) load() error {
 		slices.Sort(files)
 	}
 	for _, file := range files {
-		if !strings.ContainsAny(file, "/.") {
-			file = filepath.Join("scenarios", file+".yaml")
-		}
-		s, err := scenario.Read(file)
+		s, err := readScenario(file)
 		if err != nil {
 			return err
 		}
@@ -73,6 +72,23 @@ func (f *runFlags) load() error {
 		}
 	}
 	return nil
+}
+
+// readScenario reads a scenario by its file or its name. A name that there is not is answered with
+// those that there are.
+func readScenario(file string) (*scenario.Scenario, error) {
+	if strings.ContainsAny(file, "/.") {
+		return scenario.Read(file)
+	}
+	s, err := scenario.Read(filepath.Join("scenarios", file+".yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		files, _ := filepath.Glob("scenarios/*.yaml") // of a fixed pattern: it cannot be a bad one
+		for i, name := range files {
+			files[i] = strings.TrimSuffix(filepath.Base(name), ".yaml")
+		}
+		return nil, fmt.Errorf("%w; there are: %s", err, strings.Join(files, ", "))
+	}
+	return s, err
 }
 
 // replay takes everything that is run from a run.json.

@@ -54,11 +54,7 @@ func (f *saturateFlags) bind(flags *flag.FlagSet) {
 
 // load reads the scenario.
 func (f *saturateFlags) load() error {
-	path := f.scenario
-	if !strings.ContainsAny(path, "/.") {
-		path = filepath.Join("scenarios", path+".yaml")
-	}
-	s, err := scenario.Read(path)
+	s, err := readScenario(f.scenario)
 	if err != nil {
 		return err
 	}
