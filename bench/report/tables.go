@@ -123,7 +123,13 @@ var costRows = []row{
 	figureRow("bytes allocated per stored event", func(s result.Summary) *float64 { return s.AllocatedBytesPerStored }),
 	figureRow("bytes the generator wrote per stored event", func(s result.Summary) *float64 { return s.GeneratorBytesWrittenPerStored }),
 	figureRow("bytes the generator allocated per stored event", func(s result.Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }),
-	numberRow("server resident memory max, MB", func(s result.Summary) float64 { return float64(s.ServerRSSBytesMax) / 1e6 }),
+	figureRow("server resident memory max, MB", func(s result.Summary) *float64 {
+		if s.ServerRSSBytesMax == nil {
+			return nil
+		}
+		mb := float64(*s.ServerRSSBytesMax) / 1e6
+		return &mb
+	}),
 }
 
 var generatorRows = []row{

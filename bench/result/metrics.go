@@ -48,7 +48,13 @@ var Metrics = slices.Concat(
 		{"bytes_written_per_stored", Lower, func(s Summary) *float64 { return s.BytesWrittenPerStored }},
 		{"syncs_per_1000_stored", Lower, func(s Summary) *float64 { return s.SyncsPer1000Stored }},
 		{"allocated_bytes_per_stored", Lower, func(s Summary) *float64 { return s.AllocatedBytesPerStored }},
-		number("server_rss_bytes_max", Lower, func(s Summary) float64 { return float64(s.ServerRSSBytesMax) }),
+		{"server_rss_bytes_max", Lower, func(s Summary) *float64 {
+			if s.ServerRSSBytesMax == nil {
+				return nil
+			}
+			v := float64(*s.ServerRSSBytesMax)
+			return &v
+		}},
 		{"unavailable_s", Lower, func(s Summary) *float64 { return s.UnavailableS }},
 		{"ready_after_s", Lower, func(s Summary) *float64 { return s.ReadyAfterS }},
 	},

@@ -253,8 +253,12 @@ func (r *Raw) commitGap(s *Summary, w window) {
 // costs divides what the two processes used in the window by what was stored in it.
 func (r *Raw) costs(s *Summary, w window) {
 	answered := r.answered()
+	most := int64(0)
 	for _, sample := range r.Trace {
-		s.ServerRSSBytesMax = max(s.ServerRSSBytesMax, sample.ServerRSSBytes)
+		most = max(most, sample.ServerRSSBytes)
+	}
+	if most > 0 { // else the process is not ours, and nothing is known
+		s.ServerRSSBytesMax = &most
 	}
 	unique := func(s Sample) float64 { return float64(s.UniqueProcessed) }
 	used := func(field func(Sample) float64) float64 {

@@ -259,10 +259,10 @@ func TestTraceOfEarlierRuns(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	const own = ",generator_allocated_bytes,generator_write_bytes"
+	const own = ",generator_allocated_bytes,generator_write_bytes,failed"
 	for cut, want := range map[string]string{
-		",machine_cpu_ns" + own + "|,7,0,0": "", "|,7,0,0": "error", ",machine_cpu_ns" + own + "|": "error",
-		",generator_cpu_ns,machine_cpu_ns" + own + "|,5,7,0,0": "error", ",generator_write_bytes|,0": "error",
+		",machine_cpu_ns" + own + "|,7,0,0,0": "", "|,7,0,0,0": "error", ",machine_cpu_ns" + own + "|": "error",
+		",generator_cpu_ns,machine_cpu_ns" + own + "|,5,7,0,0,0": "error", ",generator_write_bytes|,0": "error",
 	} {
 		header, row, _ := strings.Cut(cut, "|")
 		earlier := zipped(t, strings.NewReplacer(header+"\n", "\n", row+"\n", "\n").Replace(unzipped(t, text.Bytes())))

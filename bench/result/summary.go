@@ -65,7 +65,7 @@ type Summary struct {
 	BytesWrittenPerStored   *float64 `json:"bytes_written_per_stored"` // null on a tmpfs, which writes nothing
 	SyncsPer1000Stored      *float64 `json:"syncs_per_1000_stored"`    // journal syncs and commits
 	AllocatedBytesPerStored *float64 `json:"allocated_bytes_per_stored"`
-	ServerRSSBytesMax       int64    `json:"server_rss_bytes_max"` // whole run
+	ServerRSSBytesMax       *int64   `json:"server_rss_bytes_max"` // whole run; null: not known
 
 	GeneratorBytesWrittenPerStored   *float64 `json:"generator_bytes_written_per_stored,omitempty"`
 	GeneratorAllocatedBytesPerStored *float64 `json:"generator_allocated_bytes_per_stored,omitempty"`

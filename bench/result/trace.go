@@ -42,13 +42,15 @@ type Sample struct {
 
 	GeneratorAllocatedBytes int64 // 0 throughout in a trace of earlier runs, like the next
 	GeneratorWriteBytes     int64 // handed to the block layer
+
+	Failed uint64 // dead letters; 0 throughout in a trace of earlier runs
 }
 
 // Answered says that the sample holds counters.
 func (s Sample) Answered() bool { return s.AnsweredNS != 0 }
 
-// Committed is the number of events that left the queue through a commit.
-func (s Sample) Committed() uint64 { return s.UniqueProcessed + s.DuplicateDropped }
+// Committed is the number of events that left the queue through a commit, dead letters among them.
+func (s Sample) Committed() uint64 { return s.UniqueProcessed + s.DuplicateDropped + s.Failed }
 
 // column is one column of the trace, as the name in the header and the two ways through it.
 type column struct {
@@ -108,10 +110,11 @@ var columns = []column{
 	signed("machine_cpu_ns", func(s *Sample) *int64 { return &s.MachineCPUNS }),
 	signed("generator_allocated_bytes", func(s *Sample) *int64 { return &s.GeneratorAllocatedBytes }),
 	signed("generator_write_bytes", func(s *Sample) *int64 { return &s.GeneratorWriteBytes }),
+	counter("failed", func(s *Sample) *uint64 { return &s.Failed }),
 }
 
-// earlierColumns is how many columns a trace may have that was made before machine_cpu_ns, or what follows it, was measured.
-var earlierColumns = []int{len(columns) - 3, len(columns) - 2}
+// earlierColumns is how many columns a trace may have that was made before the last ones were measured.
+var earlierColumns = []int{len(columns) - 4, len(columns) - 3, len(columns) - 1}
 
 // TraceWriter writes samples as gzipped CSV with a header line. Not for concurrent use.
 type TraceWriter struct {

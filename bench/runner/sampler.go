@@ -109,7 +109,7 @@ func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Samp
 		Ready:            s.stats.Ready,
 		Received:         s.stats.Received,
 		UniqueProcessed:  s.stats.UniqueProcessed,
-		DuplicateDropped: s.stats.DuplicateDropped,
+		DuplicateDropped: s.stats.DuplicateDropped, Failed: s.stats.Failed,
 		Rejected:         s.stats.Rejected,
 		QueueDepth:       s.stats.QueueDepth,
 		QueueBytes:       s.stats.QueueBytes,

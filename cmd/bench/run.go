@@ -15,6 +15,7 @@ import (
 	reports "sekali/bench/report"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
+	"sekali/scenarios"
 )
 
 // runFlags are shared by run and profile.
@@ -56,11 +57,7 @@ func (f *runFlags) load() error {
 	all := len(f.scenarios) == 0
 	files := f.scenarios
 	if all {
-		var err error
-		if files, err = filepath.Glob("scenarios/*.yaml"); err != nil {
-			return err
-		}
-		slices.Sort(files)
+		files = scenarioNames()
 	}
 	for _, file := range files {
 		s, err := readScenario(file)
@@ -74,21 +71,37 @@ func (f *runFlags) load() error {
 	return nil
 }
 
-// readScenario reads a scenario by its file or its name. A name that there is not is answered with
-// those that there are.
+// scenariosDir is where scenarios lie in a checkout. Elsewhere bench has its own copy of them.
+const scenariosDir = "scenarios"
+
+// scenarioNames are those of the checkout's scenarios, or else of bench's own.
+func scenarioNames() []string {
+	files, _ := filepath.Glob(filepath.Join(scenariosDir, "*.yaml")) // the pattern is well formed
+	if len(files) == 0 {
+		files, _ = fs.Glob(scenarios.Files, "*.yaml")
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".yaml"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// readScenario reads a scenario by its file, or by its name.
 func readScenario(file string) (*scenario.Scenario, error) {
 	if strings.ContainsAny(file, "/.") {
 		return scenario.Read(file)
 	}
-	s, err := scenario.Read(filepath.Join("scenarios", file+".yaml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		files, _ := filepath.Glob("scenarios/*.yaml") // of a fixed pattern: it cannot be a bad one
-		for i, name := range files {
-			files[i] = strings.TrimSuffix(filepath.Base(name), ".yaml")
-		}
-		return nil, fmt.Errorf("%w; there are: %s", err, strings.Join(files, ", "))
+	path := filepath.Join(scenariosDir, file+".yaml")
+	s, err := scenario.Read(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, err
 	}
-	return s, err
+	if text, err := scenarios.Files.ReadFile(file + ".yaml"); err == nil {
+		return scenario.Parse(path, text)
+	}
+	return nil, fmt.Errorf("there is no scenario %q; there is %s", file, strings.Join(scenarioNames(), ", "))
 }
 
 // replay takes everything that is run from a run.json.
