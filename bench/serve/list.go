@@ -17,15 +17,18 @@ const (
 	// the deepest that this lab writes.
 	maxRuns  = 500
 	maxDepth = 6
+	// interruptedFile is what the runner leaves in a run that was ended early.
+	interruptedFile = "INTERRUPTED"
 )
 
 // run is a folder with an index.json.
 type run struct {
-	Path    string // below the handler's folder, with slashes; "." is that folder
-	Index   result.Index
-	Problem string // why it cannot be read; "": it can
-	Curves  []string
-	Pages   map[string]bool // by result folder: it has a report.html; a search's probes have none
+	Path        string // below the handler's folder, with slashes; "." is that folder
+	Index       result.Index
+	Problem     string // why it cannot be read; "": it can
+	Interrupted bool   // ended early: not all of its cases are there
+	Curves      []string
+	Pages       map[string]bool // by result folder: it has a report.html; a search's probes have none
 }
 
 // there is what the list shows: runs, the newest first, and the files of searches.
@@ -84,6 +87,9 @@ func (h *Handler) read(name string) run {
 		}
 	}
 	one.Index, one.Pages = index, map[string]bool{}
+	if _, err := fs.Stat(h.root.FS(), path.Join(name, interruptedFile)); err == nil {
+		one.Interrupted = true
+	}
 	for _, entry := range index.Results {
 		_, err := fs.Stat(h.root.FS(), path.Join(name, entry.Dir, result.PageFile))
 		one.Pages[entry.Dir] = err == nil

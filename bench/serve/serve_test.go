@@ -323,3 +323,14 @@ func TestRunUntilItIsInterrupted(t *testing.T) {
 		t.Error("a folder that does not exist was served")
 	}
 }
+
+// TestInterruptedRun: a run that was ended early says so, and only that one.
+func TestInterruptedRun(t *testing.T) {
+	dir := results(t)
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), interruptedFile), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text := get(newHandler(t, dir), "/").Body.String(); strings.Count(text, "interrupted:") != 1 {
+		t.Errorf("not said once:\n%s", text)
+	}
+}
