@@ -25,6 +25,8 @@ const (
 	PageFile       = "report.html"     // derived: opens offline
 	ProfilesDir    = "profiles"        // only if asked for
 	IndexFile      = "index.json"      // of the folder that holds the result folders of one run
+
+	InterruptedFile = "INTERRUPTED" // marks a folder whose run was ended early
 )
 
 // RawFiles are the files that every figure follows from, but for what profiles say.

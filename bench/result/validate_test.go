@@ -130,6 +130,13 @@ func TestValidity(t *testing.T) {
 				}
 			})
 		}},
+		{"a dead letter", "", func(t *testing.T, dir string) {
+			rewrite(t, dir, func(s *result.Sample) {
+				if s.TNS > second && s.UniqueProcessed > 0 {
+					s.UniqueProcessed, s.Failed = s.UniqueProcessed-1, 1
+				}
+			})
+		}},
 		{"received before sent", "not those that the ledger had sent", func(t *testing.T, dir string) {
 			rewrite(t, dir, func(s *result.Sample) {
 				if s.TNS > 0 {

@@ -24,8 +24,6 @@ import (
 const (
 	// logFile is the aggregator's standard error, in the result folder.
 	logFile = "aggregator.log"
-	// interruptedFile marks a folder whose run was ended early.
-	interruptedFile = "INTERRUPTED"
 	// beat is how often the phase, the drain and a terminal are looked at.
 	beat = 5 * time.Millisecond
 	// drawInterval is how often the progress line is redrawn.
@@ -93,7 +91,7 @@ func execute(ctx context.Context, config *Config, job job, runDir string, show f
 	}
 	run, err := s.execute(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, interruptedFile), []byte("This result was interrupted and is not whole.\n"), 0o644))
+		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, result.InterruptedFile), []byte("This result was interrupted and is not whole.\n"), 0o644))
 	}
 	return run, err
 }

@@ -143,7 +143,7 @@ func (c *Config) end(ctx context.Context, dir string, index result.Index, closin
 	}
 	closing.print()
 	if ctx.Err() != nil {
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir, interruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, result.InterruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
 		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
 	} else {
 		err = errors.Join(err, c.linkLatest(dir))

@@ -327,7 +327,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("exit %d:\n%s", o.exit, o.output)
 	}
 	for _, marked := range []string{o.dir, filepath.Join(o.dir, "short-1")} {
-		if _, err := os.Stat(filepath.Join(marked, interruptedFile)); err != nil {
+		if _, err := os.Stat(filepath.Join(marked, result.InterruptedFile)); err != nil {
 			t.Error(err)
 		}
 	}

@@ -3,11 +3,13 @@ package serve
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"sekali/bench/chart"
 	"sekali/bench/result"
 	"sekali/bench/saturation"
 )
@@ -17,8 +19,6 @@ const (
 	// the deepest that this lab writes.
 	maxRuns  = 500
 	maxDepth = 6
-	// interruptedFile is what the runner leaves in a run that was ended early.
-	interruptedFile = "INTERRUPTED"
 )
 
 // run is a folder with an index.json.
@@ -28,7 +28,38 @@ type run struct {
 	Problem     string // why it cannot be read; "": it can
 	Interrupted bool   // ended early: not all of its cases are there
 	Curves      []string
-	Pages       map[string]bool // by result folder: it has a report.html; a search's probes have none
+	Pages       map[string]bool    // by result folder: it has a report.html; a search's probes have none
+	Figures     map[string]figures // by result folder
+}
+
+// figures are what the list shows of a result; zero where its run.json cannot be read.
+type figures struct{ Rate, P50, P99, Lost, Reason string }
+
+// read takes the figures out of a result's run.json, and why it is INVALID or what did not hold.
+func (f *figures) read(dir string) {
+	one, err := result.ReadRun(dir)
+	if err != nil {
+		f.Reason = "not readable"
+		return
+	}
+	ms := func(v *float64) string {
+		if v == nil {
+			return "–"
+		}
+		return chart.Number(*v)
+	}
+	f.Rate = chart.Number(math.Round(one.Summary.ThroughputProcessedPerS))
+	f.P50, f.P99 = ms(one.Summary.ResponseTimeMS.P50), ms(one.Summary.ResponseTimeMS.P99)
+	if f.Lost = "–"; one.Audit != nil {
+		f.Lost = chart.Number(float64(one.Audit.Lost))
+	}
+	reasons := one.Validity.Reasons
+	for _, e := range one.Expectations {
+		if !e.Held {
+			reasons = append(reasons, e.Name+": expected "+e.Expected+", got "+e.Got)
+		}
+	}
+	f.Reason = strings.Join(reasons, "; ")
 }
 
 // there is what the list shows: runs, the newest first, and the files of searches.
@@ -86,11 +117,18 @@ func (h *Handler) read(name string) run {
 			return one
 		}
 	}
-	one.Index, one.Pages = index, map[string]bool{}
-	if _, err := fs.Stat(h.root.FS(), path.Join(name, interruptedFile)); err == nil {
+	one.Index, one.Pages, one.Figures = index, map[string]bool{}, map[string]figures{}
+	if _, err := fs.Stat(h.root.FS(), path.Join(name, result.InterruptedFile)); err == nil {
 		one.Interrupted = true
 	}
 	for _, entry := range index.Results {
+		f := figures{Reason: "not readable"}
+		// A link that leads out of the folder is refused by the root.
+		if _, err := h.root.Stat(path.Join(name, entry.Dir, result.RunFile)); err == nil {
+			f.Reason = ""
+			f.read(filepath.Join(h.dir, filepath.FromSlash(name), entry.Dir))
+		}
+		one.Figures[entry.Dir] = f
 		_, err := fs.Stat(h.root.FS(), path.Join(name, entry.Dir, result.PageFile))
 		one.Pages[entry.Dir] = err == nil
 	}

@@ -292,6 +292,36 @@ func TestOnlyLoopback(t *testing.T) {
 	}
 }
 
+// TestListHasFigures: the list says how fast a result was, what it lost, and which runs are not whole.
+func TestListHasFigures(t *testing.T) {
+	dir := results(t)
+	handler, err := New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handler.Close()
+	list := func() string {
+		answer, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+		request.Host = "localhost"
+		handler.ServeHTTP(answer, request)
+		return answer.Body.String()
+	}
+	before := list()
+	if cells := regexp.MustCompile(`<td class="number">[0-9][0-9 .]*</td>`).FindAllString(before, -1); len(cells) < 9 {
+		t.Errorf("figures: %q", cells)
+	}
+	if strings.Contains(before, "interrupted") {
+		t.Error("a whole run is called interrupted")
+	}
+	mark := filepath.Join(dir, "runs", "20261123-064110", result.InterruptedFile)
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(list(), "interrupted: not all") {
+		t.Error("an interrupted run is not called so")
+	}
+}
+
 func TestRunUntilItIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
@@ -327,7 +357,7 @@ func TestRunUntilItIsInterrupted(t *testing.T) {
 // TestInterruptedRun: a run that was ended early says so, and only that one.
 func TestInterruptedRun(t *testing.T) {
 	dir := results(t)
-	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), interruptedFile), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), result.InterruptedFile), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if text := get(newHandler(t, dir), "/").Body.String(); strings.Count(text, "interrupted:") != 1 {
