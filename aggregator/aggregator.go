@@ -13,6 +13,7 @@ package aggregator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,23 +65,28 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	token, err := cfg.token()
+	secrets, err := cfg.secrets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	signed, err := cfg.hmacSecret()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+	tune(cfg)
+	a := &instance{cfg: cfg, log: log, failed: make(chan error, 6)} // one for each goroutine of work and the listeners
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.open(); err != nil {
+		return err
 	}
-	certificates, err := cfg.certificates()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+	if err := a.listen(secrets); err != nil {
+		return err
 	}
+	return a.work(ctx, secrets.certificates)
+}
+
+// tune sets what the whole process has, where the environment does not.
+func tune(cfg Config) {
 	if cfg.ProfileContention {
 		runtime.SetMutexProfileFraction(10)
 		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
 	}
-
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
 	}
@@ -89,109 +96,139 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(heapBeyondQueue + cfg.QueueBytes)
 	}
+}
 
-	// The data folder: one process, one database, one journal.
-	unlock, err := lock(cfg.Data)
+// instance is an aggregator from its data folder to its listeners. One goroutine calls open, listen, work and close, in this order.
+type instance struct {
+	cfg     Config
+	log     *slog.Logger
+	closers []func() error // of what is open, the first opened first
+	failed  chan error     // why it cannot go on
+
+	store    *store.Store
+	pipeline *pipeline.Pipeline
+	public   *api.Server
+	ln       net.Listener
+	admin    *http.Server
+	metrics  *http.Server
+
+	adminAddress, metricsAddress string
+}
+
+// close closes what is open, the last opened first.
+func (a *instance) close() (err error) {
+	for _, closer := range slices.Backward(a.closers) {
+		err = errors.Join(err, closer())
+	}
+	return err
+}
+
+// open takes the data folder: one process, one database, one journal.
+func (a *instance) open() error {
+	unlock, err := lock(a.cfg.Data)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	s, state, err := openStore(cfg)
+	a.closers = append(a.closers, func() error { unlock(); return nil })
+	s, state, err := openStore(a.cfg)
 	if errors.Is(err, store.ErrDesign) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := cfg.checkRetention(s.Info.Layout); err != nil {
+	a.store = s
+	a.closers = append(a.closers, s.Close)
+	if err := a.cfg.checkRetention(s.Info.Layout); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	j, backlog, err := journal.Open(filepath.Join(cfg.Data, "journal"), state.Journal)
+	j, backlog, err := journal.Open(filepath.Join(a.cfg.Data, "journal"), state.Journal)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	folder, err := newHome(cfg.Data)
+	a.closers = append(a.closers, j.Close)
+	folder, err := newHome(a.cfg.Data)
 	if err != nil {
 		return err
 	}
-	keepReserve(cfg.Data)
+	keepReserve(a.cfg.Data)
 	// Files are removed by their names: in another folder they are somebody else's.
-	defer func() {
+	a.closers = append(a.closers, func() error {
 		if folder.intact() != nil {
 			s.Abandon()
 			j.Abandon()
 		} else {
-			keepReserve(cfg.Data)
+			keepReserve(a.cfg.Data)
 		}
-	}()
-	p := pipeline.New(pipeline.Config{
-		QueueEvents: cfg.QueueEvents, QueueBytes: cfg.QueueBytes,
-		BacklogBytes: cfg.BacklogBytes, BatchEvents: cfg.BatchEvents,
-		Retention: cfg.Retention, Intact: folder.intact,
-	}, s, j, state, backlog, log)
+		return nil
+	})
+	a.pipeline = pipeline.New(pipeline.Config{
+		QueueEvents: a.cfg.QueueEvents, QueueBytes: a.cfg.QueueBytes,
+		BacklogBytes: a.cfg.BacklogBytes, BatchEvents: a.cfg.BatchEvents,
+		Retention: a.cfg.Retention, Intact: folder.intact,
+	}, s, j, state, backlog, a.log)
+	return nil
+}
 
-	// The listeners.
-	ln, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
+// listen opens the listeners. Those of -admin and -metrics serve from now on.
+func (a *instance) listen(secrets secrets) (err error) {
+	if a.ln, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 		return err
 	}
-	level, _ := pipeline.ParseLevel(cfg.Ack) // checked above
-	public := api.New(api.Config{Ack: level, MaxBodyBytes: cfg.MaxBodyBytes, Token: token, HMACSecret: signed, Version: cfg.Version}, p, s, log)
-	failed := make(chan error, 6) // one for each goroutine below
-	admin, metrics := newAdmin(p, s, public, true), newAdmin(p, s, public, false)
-	adminAddress, err := serveAdmin(admin, cfg.Admin, failed)
-	if err != nil {
-		return errors.Join(err, ln.Close())
+	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
+	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Token: secrets.token, HMACSecret: secrets.hmac,
+		Version: a.cfg.Version}, a.pipeline, a.store, a.log)
+	a.admin, a.metrics = newAdmin(a.pipeline, a.store, a.public, true), newAdmin(a.pipeline, a.store, a.public, false)
+	if a.adminAddress, err = serveAdmin(a.admin, a.cfg.Admin, a.failed); err != nil {
+		return errors.Join(err, a.ln.Close())
 	}
-	metricsAddress, err := serveAdmin(metrics, cfg.Metrics, failed)
-	if err != nil {
-		return errors.Join(err, ln.Close(), admin.Close())
+	if a.metricsAddress, err = serveAdmin(a.metrics, a.cfg.Metrics, a.failed); err != nil {
+		return errors.Join(err, a.ln.Close(), a.admin.Close())
 	}
+	return nil
+}
 
-	// The work, until a signal or a failure.
+// work serves until a signal or a failure. Then it refuses what comes, answers what is here, and commits what was accepted.
+func (a *instance) work(ctx context.Context, certificates []tls.Certificate) (err error) {
 	work, abort := context.WithCancel(context.Background())
 	defer abort()
 	committed, written := make(chan struct{}), make(chan struct{})
 	if os.Getenv("GOMEMLIMIT") == "" {
-		go limitMemory(work, heapBeyondQueue+cfg.QueueBytes, s)
+		go limitMemory(work, heapBeyondQueue+a.cfg.QueueBytes, a.store)
 	}
-	go run(p.RunWatch, work, make(chan struct{}), failed)
-	go run(p.RunCommitter, work, committed, failed)
-	go run(p.RunWriter, work, written, failed)
+	go run(a.pipeline.RunWatch, work, make(chan struct{}), a.failed)
+	go run(a.pipeline.RunCommitter, work, committed, a.failed)
+	go run(a.pipeline.RunWriter, work, written, a.failed)
 	go func() {
-		if err := public.Serve(ln, certificates); err != nil {
-			failed <- err
+		if err := a.public.Serve(a.ln, certificates); err != nil {
+			a.failed <- err
 		}
 	}()
-	log.Info("listening", "addr", ln.Addr().String(), "admin", adminAddress, "metrics", metricsAddress, "data", cfg.Data, "ack", cfg.Ack,
-		"backlog_events", p.Counters().QueueDepth, "version", cfg.Version)
-	if cfg.TokenFile != "" {
-		stop := onHangup(func() { reloadToken(cfg, public, log) })
+	a.log.Info("listening", "addr", a.ln.Addr().String(), "admin", a.adminAddress, "metrics", a.metricsAddress, "data", a.cfg.Data,
+		"ack", a.cfg.Ack, "backlog_events", a.pipeline.Counters().QueueDepth, "version", a.cfg.Version)
+	if a.cfg.TokenFile != "" {
+		stop := onHangup(func() { reloadToken(a.cfg, a.public, a.log) })
 		defer stop()
 	}
 	select {
 	case <-ctx.Done():
-		log.Info("stopping")
-	case err = <-failed:
-		log.Error("cannot go on", "error", err)
+		a.log.Info("stopping")
+	case err = <-a.failed:
+		a.log.Error("cannot go on", "error", err)
 		abort()
 	}
-
-	// The stop: refuse what comes, answer what is here, commit what was accepted.
-	p.Close()
-	err = errors.Join(err, public.Shutdown(serverBudget))
+	a.pipeline.Close()
+	err = errors.Join(err, a.public.Shutdown(serverBudget))
 	budget := time.AfterFunc(drainBudget, abort)
 	defer budget.Stop()
 	<-committed
 	<-written
-	err = errors.Join(err, admin.Close(), metrics.Close())
-	for len(failed) > 0 {
-		err = errors.Join(err, <-failed)
+	err = errors.Join(err, a.admin.Close(), a.metrics.Close())
+	for len(a.failed) > 0 {
+		err = errors.Join(err, <-a.failed)
 	}
-	c := p.Counters()
-	log.Info("stopped", "received", c.Received, "unique_processed", c.UniqueProcessed,
+	c := a.pipeline.Counters()
+	a.log.Info("stopped", "received", c.Received, "unique_processed", c.UniqueProcessed,
 		"duplicate_dropped", c.DuplicateDropped, "queue_depth", c.QueueDepth)
 	return err
 }

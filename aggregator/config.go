@@ -185,3 +185,21 @@ func secret(flag, file string) (string, error) {
 	}
 	return text, nil
 }
+
+// secrets are what the configuration keeps in files.
+type secrets struct {
+	token, hmac  string // "": none
+	certificates []tls.Certificate
+}
+
+// secrets reads them.
+func (c Config) secrets() (s secrets, err error) {
+	if s.token, err = c.token(); err != nil {
+		return s, err
+	}
+	if s.hmac, err = c.hmacSecret(); err != nil {
+		return s, err
+	}
+	s.certificates, err = c.certificates()
+	return s, err
+}
