@@ -34,7 +34,8 @@ func newAdmin(p *pipeline.Pipeline, s *store.Store, public *api.Server, profiles
 	return &http.Server{Handler: guarded(mux, public), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 }
 
-// guarded wants the public API's token, if there is one, from those who do not come over the loopback.
+// guarded wants the public API's token, if there is one, from those who do not come over the
+// loopback.
 func guarded(next http.Handler, public *api.Server) http.Handler {
 	return local(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
@@ -47,7 +48,8 @@ func guarded(next http.Handler, public *api.Server) http.Handler {
 	}))
 }
 
-// local refuses what a web page of elsewhere sends to a loopback address, pprof's profiles included.
+// local refuses what a web page of elsewhere sends to a loopback address, pprof's profiles
+// included.
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refused := api.CheckOrigin(r.Header.Get("Origin"), r.Host)

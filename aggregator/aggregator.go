@@ -41,18 +41,22 @@ const (
 	// drainBudget is how long the queue may take to be committed after that. What is
 	// in the journal and not committed then is committed after the next start.
 	drainBudget = 15 * time.Second
-	// heapBeyondQueue is, beside the queue's bytes, where the collector stops letting the heap grow to twice what is used and
-	// works as hard as it takes: 128 MiB of bodies, each with the copy it is decoded to, and of pages; a batch, and readers
-	// of the largest events; and a third more. Without it a flood of bodies of 16 MiB took the process to 1312 MiB.
+	// heapBeyondQueue is, beside the queue's bytes, where the collector stops letting the heap grow to
+	// twice what is used and works as hard as it takes: 128 MiB of bodies, each with the copy it is
+	// decoded to, and of pages; a batch, and readers of the largest events; and a third more. Without
+	// it a flood of bodies of 16 MiB took the process to 1312 MiB.
 	heapBeyondQueue = 960 << 20
-	// limitEvery is how often that limit is raised by what the runs take by now: 1.7 GB with 1 000 million keys.
+	// limitEvery is how often that limit is raised by what the runs take by now: 1.7 GB with 1 000
+	// million keys.
 	limitEvery = time.Second
-	// heapGrowth is by how much of what is used, in per cent, the heap grows before it is collected. Most of what is used are the runs' filters,
-	// which hold no pointers: growth to 20 million events took 283 MB at most with 50 and 341 with Go's own 100, for the same CPU
-	// time an event (2.85 µs; one run each).
+	// heapGrowth is by how much of what is used, in per cent, the heap grows before it is collected.
+	// Most of what is used are the runs' filters, which hold no pointers: growth to 20 million events
+	// took 283 MB at most with 50 and 341 with Go's own 100, for the same CPU time an event (2.85 µs;
+	// one run each).
 	heapGrowth = 50
-	// minProcs is how many goroutines run at one time at least, whatever the machine has: the writer and the merges of runs take a processor
-	// for 10 ms each before Go's scheduler takes it away, and with two there would be none for a publisher meanwhile.
+	// minProcs is how many goroutines run at one time at least, whatever the machine has: the writer
+	// and the merges of runs take a processor for 10 ms each before Go's scheduler takes it away, and
+	// with two there would be none for a publisher meanwhile.
 	minProcs = 4
 )
 
@@ -98,7 +102,8 @@ func tune(cfg Config) {
 	}
 }
 
-// instance is an aggregator from its data folder to its listeners. One goroutine calls open, listen, work and close, in this order.
+// instance is an aggregator from its data folder to its listeners. One goroutine calls open,
+// listen, work and close, in this order.
 type instance struct {
 	cfg     Config
 	log     *slog.Logger
@@ -188,7 +193,8 @@ func (a *instance) listen(secrets secrets) (err error) {
 	return nil
 }
 
-// work serves until a signal or a failure. Then it refuses what comes, answers what is here, and commits what was accepted.
+// work serves until a signal or a failure. Then it refuses what comes, answers what is here, and
+// commits what was accepted.
 func (a *instance) work(ctx context.Context, certificates []tls.Certificate) (err error) {
 	work, abort := context.WithCancel(context.Background())
 	defer abort()
@@ -250,7 +256,8 @@ func serveAdmin(server *http.Server, address string, failed chan<- error) (strin
 	return ln.Addr().String(), nil
 }
 
-// limitMemory keeps the collector's limit at so many bytes beside what deduplication takes, until ctx ends.
+// limitMemory keeps the collector's limit at so many bytes beside what deduplication takes, until
+// ctx ends.
 func limitMemory(ctx context.Context, bytes int64, s *store.Store) {
 	ticker := time.NewTicker(limitEvery)
 	defer ticker.Stop()

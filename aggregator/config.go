@@ -123,7 +123,8 @@ func (c Config) check() error {
 	return nil
 }
 
-// checkRetention refuses a time that is too short, or any where the layout cannot let events expire.
+// checkRetention refuses a time that is too short, or any where the layout cannot let events
+// expire.
 func (c Config) checkRetention(layout store.Layout) error {
 	switch {
 	case c.Retention == 0:

@@ -14,7 +14,8 @@ import (
 )
 
 // home is a data folder as it was when it was opened. A folder that is removed, replaced or
-// unmounted while it is open can be written to all the same, and nobody finds again what is written.
+// unmounted while it is open can be written to all the same, and nobody finds again what is
+// written.
 type home struct {
 	paths []string
 	found []os.FileInfo // by path
@@ -55,8 +56,8 @@ const (
 	reserveBytes = 256 << 10
 )
 
-// keepReserve makes the reserve of a data folder, unless it is there, or the room is wanted for what
-// was taken.
+// keepReserve makes the reserve of a data folder, unless it is there, or the room is wanted for
+// what was taken.
 func keepReserve(data string) {
 	path := filepath.Join(data, reserveFile)
 	if _, err := os.Stat(path); err == nil || freeBytes(data) < pipeline.RoomLeast {

@@ -26,8 +26,8 @@ func lock(dir string) (unlock func(), err error) {
 	return take(dir, os.O_RDWR|os.O_CREATE, unix.LOCK_EX)
 }
 
-// lockShared takes a data folder for this process and others that change nothing. A folder that cannot be written and has
-// no lock is one that no aggregator ever ran on, such as a backup's.
+// lockShared takes a data folder for this process and others that change nothing. A folder that
+// cannot be written and has no lock is one that no aggregator ever ran on, such as a backup's.
 func lockShared(dir string) (unlock func(), err error) {
 	unlock, err = take(dir, os.O_RDWR|os.O_CREATE, unix.LOCK_SH)
 	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {

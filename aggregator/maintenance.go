@@ -49,8 +49,9 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	return nil
 }
 
-// Backup copies what is committed in a data folder to a new file, which is a whole events.db: put into a folder of its own,
-// an aggregator goes on from it. If to is a folder, the file gets a name with the time in it. It returns the file's name.
+// Backup copies what is committed in a data folder to a new file, which is a whole events.db: put
+// into a folder of its own, an aggregator goes on from it. If to is a folder, the file gets a name
+// with the time in it. It returns the file's name.
 func Backup(ctx context.Context, data, to string) (string, error) {
 	if info, err := os.Stat(to); err == nil && info.IsDir() {
 		to = filepath.Join(to, time.Now().UTC().Format(backupName))
@@ -71,8 +72,9 @@ func Backup(ctx context.Context, data, to string) (string, error) {
 
 const backupName = "sekali-20060102T150405Z.db"
 
-// MendTime takes back times of receipt that lie in the future, in a data folder that no aggregator runs on, and writes to w how many. What
-// waits in the journal carries its own: there must be none, as after a stop.
+// MendTime takes back times of receipt that lie in the future, in a data folder that no aggregator
+// runs on, and writes to w how many. What waits in the journal carries its own: there must be none,
+// as after a stop.
 func MendTime(data string, now time.Time, w io.Writer) error {
 	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
 		return err // before lock would make the folder

@@ -94,7 +94,8 @@ func newStack(t *testing.T, docker engine, image string) *stack {
 	return s
 }
 
-// freePort is a port that was free a moment ago: the engine cannot be asked for one that survives a restart.
+// freePort is a port that was free a moment ago: the engine cannot be asked for one that survives a
+// restart.
 func freePort(t *testing.T) int {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -76,7 +76,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// prelude stands in for make: `make build` has happened, and a busy machine's INVALID run (3) is no failure of a document.
+// prelude stands in for make: `make build` has happened, and a busy machine's INVALID run (3) is no
+// failure of a document.
 const prelude = `set -em
 make() {
 	case "$1" in
@@ -199,7 +200,8 @@ var (
 	comments = regexp.MustCompile(`\s+#.*$`)
 )
 
-// checkLine looks a command's names up in the Makefile and in the program's own help, which it keeps in help.
+// checkLine looks a command's names up in the Makefile and in the program's own help, which it
+// keeps in help.
 func checkLine(bin, makefile string, help map[string]string, line string) error {
 	line = comments.ReplaceAllString(line, "")
 	for _, m := range target.FindAllStringSubmatch(line, -1) {

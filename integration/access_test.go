@@ -69,7 +69,8 @@ func (a *aggregator) with(t *testing.T, token string) int {
 	return status
 }
 
-// TestTokenIsReloadedOnHangup: SIGHUP takes the file's token in the old one's place; a file that is empty or gone changes nothing.
+// TestTokenIsReloadedOnHangup: SIGHUP takes the file's token in the old one's place; a file that is
+// empty or gone changes nothing.
 func TestTokenIsReloadedOnHangup(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(text string) {
@@ -114,8 +115,9 @@ func TestTokenIsReloadedOnHangup(t *testing.T) {
 	}
 }
 
-// TestDataIsForItsOwnerAlone: whatever the umask, the data folder and its folders are 0700 and every file is 0600, under load
-// and after a stop; the log has nothing of what was published, refused or sent as a token.
+// TestDataIsForItsOwnerAlone: whatever the umask, the data folder and its folders are 0700 and
+// every file is 0600, under load and after a stop; the log has nothing of what was published,
+// refused or sent as a token.
 func TestDataIsForItsOwnerAlone(t *testing.T) {
 	umask := syscall.Umask(0)
 	defer syscall.Umask(umask)

@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	// readyTimeout bounds start and recovery; the lab measures how long it takes, a test only that it ends.
+	// readyTimeout bounds start and recovery; the lab measures how long it takes, a test only that it
+	// ends.
 	readyTimeout = 30 * time.Second
 	// stopTimeout is over the aggregator's own shutdown budget of 20 s.
 	stopTimeout = 25 * time.Second

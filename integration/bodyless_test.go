@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestPostWithoutBody: a POST that has no body is malformed, however it says so, and keeps nothing of what was set aside
-// for one: after more of them than the bodies' bound has room for, publishers are served.
+// TestPostWithoutBody: a POST that has no body is malformed, however it says so, and keeps nothing
+// of what was set aside for one: after more of them than the bodies' bound has room for, publishers
+// are served.
 func TestPostWithoutBody(t *testing.T) {
 	const most = 2100 // of 64 KiB each, where 128 MiB is the bound
 	a := start(t, dataFolder(t))

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestTimeInTheFuture: a clock that was ahead has left a time of receipt in the future. /readyz and check say so, and mend-time mends it.
+// TestTimeInTheFuture: a clock that was ahead has left a time of receipt in the future. /readyz and
+// check say so, and mend-time mends it.
 func TestTimeInTheFuture(t *testing.T) {
 	data := dataFolder(t)
 	a := start(t, data)

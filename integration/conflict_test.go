@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestConflictsAreCounted: what says something else under an identity that is stored is a duplicate and a conflict, and the first stays;
-// in one request, over several, and across a SIGKILL.
+// TestConflictsAreCounted: what says something else under an identity that is stored is a duplicate
+// and a conflict, and the first stays; in one request, over several, and across a SIGKILL.
 func TestConflictsAreCounted(t *testing.T) {
 	for _, design := range []string{"runs", "table"} {
 		t.Run(design, func(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestDeadLetters lets the database refuse an event, as an operator's trigger may: its neighbours are stored, it is listed with the
-// reason, and the counters add up, also after a restart.
+// TestDeadLetters lets the database refuse an event, as an operator's trigger may: its neighbours
+// are stored, it is listed with the reason, and the counters add up, also after a restart.
 func TestDeadLetters(t *testing.T) {
 	for raise, reason := range map[string]string{"RAISE(ABORT, 'no bad events')": "no bad events", "RAISE(IGNORE)": "ignored"} {
 		t.Run(raise, func(t *testing.T) { deadLetters(t, raise, reason) })
@@ -76,8 +76,9 @@ func deadLetters(t *testing.T, raise, reason string) {
 	}
 }
 
-// TestDeadLettersAreBoundedByBytes: a page of them ends with the one that takes it to 1 MiB, and says that there is more; all pages
-// have each once. Readers that take nothing of theirs do not pin more of them than of other pages.
+// TestDeadLettersAreBoundedByBytes: a page of them ends with the one that takes it to 1 MiB, and
+// says that there is more; all pages have each once. Readers that take nothing of theirs do not pin
+// more of them than of other pages.
 func TestDeadLettersAreBoundedByBytes(t *testing.T) {
 	const (
 		large   = 3   // of 8 MiB each, which is more than the kernel takes of an answer

@@ -19,8 +19,8 @@ var (
 	synced = regexp.MustCompile(`^(\d+) .*f(?:data)?sync.* = 0$`)
 )
 
-// TestNamesAreDurable: before an acknowledgement goes out from a new data folder in a new folder, each folder and file that was made for it
-// has its name synced too, in the folder above.
+// TestNamesAreDurable: before an acknowledgement goes out from a new data folder in a new folder,
+// each folder and file that was made for it has its name synced too, in the folder above.
 func TestNamesAreDurable(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("skipped: strace is not installed")
@@ -51,7 +51,8 @@ func TestNamesAreDurable(t *testing.T) {
 	}
 }
 
-// before returns the calls of a trace before the first one that says so; strace may write its last lines after the process has ended.
+// before returns the calls of a trace before the first one that says so; strace may write its last
+// lines after the process has ended.
 func before(t *testing.T, trace, says string) []string {
 	t.Helper()
 	for end := time.Now().Add(requestTimeout); ; time.Sleep(10 * time.Millisecond) {
@@ -69,7 +70,8 @@ func before(t *testing.T, trace, says string) []string {
 	}
 }
 
-// checkNames reports each of the names that these calls do not make, or do not sync afterwards, in the folder above.
+// checkNames reports each of the names that these calls do not make, or do not sync afterwards, in
+// the folder above.
 func checkNames(t *testing.T, calls []string, names []string) {
 	t.Helper()
 	durable := map[string]bool{}   // those that are made

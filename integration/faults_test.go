@@ -27,8 +27,8 @@ var crashBinary = sync.OnceValues(func() (string, error) {
 	return path, err
 })
 
-// TestFaults tries every fault of the lab's catalogue few times. What it comes to is computed from the record as it was written and
-// read again.
+// TestFaults tries every fault of the lab's catalogue few times. What it comes to is computed from
+// the record as it was written and read again.
 func TestFaults(t *testing.T) {
 	program, err := crashBinary()
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// TestFolderIsGone: a data folder that is removed, replaced or unmounted while it runs is noticed: no event is acknowledged that nobody
-// would find, the aggregator is not ready, and after a while it ends with exit code 1. What lies in its place is left as it is.
+// TestFolderIsGone: a data folder that is removed, replaced or unmounted while it runs is noticed:
+// no event is acknowledged that nobody would find, the aggregator is not ready, and after a while
+// it ends with exit code 1. What lies in its place is left as it is.
 func TestFolderIsGone(t *testing.T) {
 	for _, c := range []struct {
 		name  string

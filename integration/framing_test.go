@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// TestNothingIsSmuggled: after a request whose end is in doubt, what stands behind it on the connection is not taken for
-// another: there is one answer, and the connection is closed.
+// TestNothingIsSmuggled: after a request whose end is in doubt, what stands behind it on the
+// connection is not taken for another: there is one answer, and the connection is closed.
 func TestNothingIsSmuggled(t *testing.T) {
 	a := start(t, dataFolder(t))
 	event := oneEvent("front")
@@ -60,9 +60,10 @@ func TestNothingIsSmuggled(t *testing.T) {
 	}
 }
 
-// TestPipelining: requests that are sent without waiting for answers, good and bad in turn, are answered in their order,
-// and each event is stored with its own bytes: they are answered at ack=memory while nothing can be committed, so that all
-// wait in memory while the connection's buffers are used for the next.
+// TestPipelining: requests that are sent without waiting for answers, good and bad in turn, are
+// answered in their order, and each event is stored with its own bytes: they are answered at
+// ack=memory while nothing can be committed, so that all wait in memory while the connection's
+// buffers are used for the next.
 func TestPipelining(t *testing.T) {
 	const rounds = 50
 	data := dataFolder(t)
@@ -127,7 +128,8 @@ type response struct {
 	body   string
 }
 
-// pipeline writes raw requests to one connection at once and returns up to most answers: fewer if it is closed before.
+// pipeline writes raw requests to one connection at once and returns up to most answers: fewer if
+// it is closed before.
 func (a *aggregator) pipeline(t *testing.T, requests string, most int) (answers []response) {
 	t.Helper()
 	conn, err := net.Dial("tcp", a.Addr)
@@ -154,8 +156,8 @@ func (a *aggregator) pipeline(t *testing.T, requests string, most int) (answers 
 	return answers
 }
 
-// TestResetWithinARequest: connections that are reset in the middle of a request leave nothing behind, neither an event of
-// those that had come, nor the bytes that were set aside for the rest.
+// TestResetWithinARequest: connections that are reset in the middle of a request leave nothing
+// behind, neither an event of those that had come, nor the bytes that were set aside for the rest.
 func TestResetWithinARequest(t *testing.T) {
 	const (
 		resets   = 40 // of each; five times the bodies' bound, if they were counted for ever

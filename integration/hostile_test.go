@@ -226,8 +226,9 @@ func send(t *testing.T, addr, request string) (status int, body []byte) {
 	return answer.StatusCode, body
 }
 
-// TestHostileInput sends each hostile request, checks its answer, and that a good request right after it is stored as the
-// next event: nothing of the hostile one was. Sent again and again, they leave no goroutine and no descriptor behind.
+// TestHostileInput sends each hostile request, checks its answer, and that a good request right
+// after it is stored as the next event: nothing of the hostile one was. Sent again and again, they
+// leave no goroutine and no descriptor behind.
 func TestHostileInput(t *testing.T) {
 	a := start(t, t.TempDir()+"/data", "-max-body-bytes", fmt.Sprint(smallBody), "-queue-events", fmt.Sprint(fewEvents))
 	addr := a.Addr
@@ -282,7 +283,8 @@ func TestHostileInput(t *testing.T) {
 	a.stop(t)
 }
 
-// leakTimeout is more than the 10 s for which fasthttp keeps an idle goroutine for the next connection.
+// leakTimeout is more than the 10 s for which fasthttp keeps an idle goroutine for the next
+// connection.
 const leakTimeout = 15 * time.Second
 
 // held is what the process holds: goroutines and open file descriptors.

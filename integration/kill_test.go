@@ -14,11 +14,13 @@ const (
 	kills = 10
 	// publishers send at the same time, so that commits and journal syncs are shared.
 	publishers = 4
-	// pause of a publisher between two requests: it keeps the run small enough to be read back after each kill.
+	// pause of a publisher between two requests: it keeps the run small enough to be read back after
+	// each kill.
 	pause = 2 * time.Millisecond
 	// longestLoad bounds the time from ready to the kill.
 	longestLoad = 300 * time.Millisecond
-	// smallBatches makes commits cut requests: then the position in the journal points into the middle of one.
+	// smallBatches makes commits cut requests: then the position in the journal points into the middle
+	// of one.
 	smallBatches = "-batch-events=7"
 )
 

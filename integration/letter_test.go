@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestHTTPToTheLetter: what another reader of HTTP could take differently is refused, whatever stands behind it; what senders
-// write in other forms is taken.
+// TestHTTPToTheLetter: what another reader of HTTP could take differently is refused, whatever
+// stands behind it; what senders write in other forms is taken.
 func TestHTTPToTheLetter(t *testing.T) {
 	a := start(t, dataFolder(t))
 	head := func(headers string, more ...string) string {
@@ -140,8 +140,8 @@ func TestHTTP10HasNoChunks(t *testing.T) {
 	}
 }
 
-// TestForeignPages: a web page of another domain reaches neither the API nor the profiles of an aggregator on the loopback that
-// has no token, be it by binding its name to 127.0.0.1.
+// TestForeignPages: a web page of another domain reaches neither the API nor the profiles of an
+// aggregator on the loopback that has no token, be it by binding its name to 127.0.0.1.
 func TestForeignPages(t *testing.T) {
 	a := start(t, dataFolder(t))
 	for _, tc := range []struct {

@@ -79,7 +79,8 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 	}
 }
 
-// TestCheckFindsADamagedJournal: a bit flips in a frame that the store has not applied, and whole frames follow.
+// TestCheckFindsADamagedJournal: a bit flips in a frame that the store has not applied, and whole
+// frames follow.
 func TestCheckFindsADamagedJournal(t *testing.T) {
 	data := dataFolder(t)
 	a := start(t, data)
@@ -116,8 +117,8 @@ func TestCheckFindsADamagedJournal(t *testing.T) {
 	}
 }
 
-// publishBeside publishes one request after the other, from this one on, while something is done. It returns the first that was
-// not published.
+// publishBeside publishes one request after the other, from this one on, while something is done.
+// It returns the first that was not published.
 func (a *aggregator) publishBeside(t *testing.T, request int, do func()) (next int) {
 	t.Helper()
 	done := make(chan struct{})
@@ -136,8 +137,9 @@ func (a *aggregator) publishBeside(t *testing.T, request int, do func()) (next i
 	}
 }
 
-// TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has stored, with all that was acknowledged at
-// store before it was begun; an aggregator goes on from it, and stores what is published again once.
+// TestBackupWhileRunning takes backups under load. Each is the beginning of what the aggregator has
+// stored, with all that was acknowledged at store before it was begun; an aggregator goes on from
+// it, and stores what is published again once.
 func TestBackupWhileRunning(t *testing.T) {
 	data := dataFolder(t)
 	a := start(t, data)
@@ -202,8 +204,8 @@ func change(t *testing.T, data, statements string) {
 	}
 }
 
-// TestRestoredBackupIsRestarted: a restored backup has no journal, and its state names a place in one. That it was started and stopped, and
-// nothing else, takes nothing from what comes later.
+// TestRestoredBackupIsRestarted: a restored backup has no journal, and its state names a place in
+// one. That it was started and stopped, and nothing else, takes nothing from what comes later.
 func TestRestoredBackupIsRestarted(t *testing.T) {
 	data, restored := dataFolder(t), t.TempDir()
 	a := start(t, data)

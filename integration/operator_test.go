@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// listening starts the aggregator with a pipe as its standard error and returns the pipe, what it has logged first, and its addresses.
+// listening starts the aggregator with a pipe as its standard error and returns the pipe, what it
+// has logged first, and its addresses.
 func listening(t *testing.T, data string, flags ...string) (cmd *exec.Cmd, log *os.File, line map[string]any) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -46,8 +47,8 @@ func listening(t *testing.T, data string, flags ...string) (cmd *exec.Cmd, log *
 	return nil, nil, nil
 }
 
-// TestSignalsAndLog: what a terminal, a log rotation or a reader of the log that has gone sends ends nothing; a log that nobody
-// takes holds nothing up; SIGTERM drains all the same.
+// TestSignalsAndLog: what a terminal, a log rotation or a reader of the log that has gone sends
+// ends nothing; a log that nobody takes holds nothing up; SIGTERM drains all the same.
 func TestSignalsAndLog(t *testing.T) {
 	for _, gone := range []bool{true, false} { // the reader of the log; else it is there and does not read
 		data := dataFolder(t)
@@ -106,7 +107,8 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
-// TestAdminBeyondTheLoopback: with a token it may be reached from elsewhere by those who have it, and metrics without profiles.
+// TestAdminBeyondTheLoopback: with a token it may be reached from elsewhere by those who have it,
+// and metrics without profiles.
 func TestAdminBeyondTheLoopback(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("the token"), 0o600); err != nil {
@@ -130,7 +132,8 @@ func TestAdminBeyondTheLoopback(t *testing.T) {
 	}
 }
 
-// TestToolsInAnImage: check and backup in a folder that holds nothing but the program and the data, as in an image FROM scratch.
+// TestToolsInAnImage: check and backup in a folder that holds nothing but the program and the data,
+// as in an image FROM scratch.
 func TestToolsInAnImage(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("skipped: chroot needs root")
@@ -163,7 +166,8 @@ func TestToolsInAnImage(t *testing.T) {
 	}
 }
 
-// TestBackupOverAnotherWAL: a backup that is copied beside the WAL of another life is refused, not silently undone by that WAL.
+// TestBackupOverAnotherWAL: a backup that is copied beside the WAL of another life is refused, not
+// silently undone by that WAL.
 func TestBackupOverAnotherWAL(t *testing.T) {
 	data := dataFolder(t)
 	a := start(t, data)

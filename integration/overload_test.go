@@ -13,17 +13,18 @@ import (
 	"time"
 )
 
-// TestMemoryUnderFullSizeBodies floods a process with bodies of the largest size on many times as many connections as the
-// bodies' bound has room for. What is refused is 503 with Retry-After, the process stays within its bounds, and a publisher
-// of small bodies gets a clear answer each time and is taken, in the flood or right after it: the flood takes the processors,
-// and fills the journal's bound.
+// TestMemoryUnderFullSizeBodies floods a process with bodies of the largest size on many times as
+// many connections as the bodies' bound has room for. What is refused is 503 with Retry-After, the
+// process stays within its bounds, and a publisher of small bodies gets a clear answer each time
+// and is taken, in the flood or right after it: the flood takes the processors, and fills the
+// journal's bound.
 func TestMemoryUnderFullSizeBodies(t *testing.T) {
 	const (
 		senders  = 100
 		duration = 5 * time.Second
 		bodySize = 16 << 20
-		// 1 GiB is where the collector holds the heap, at the default -queue-bytes; the rest is for what it does not see,
-		// SQLite's page caches among it, and for what is allocated before it is done.
+		// 1 GiB is where the collector holds the heap, at the default -queue-bytes; the rest is for what
+		// it does not see, SQLite's page caches among it, and for what is allocated before it is done.
 		mostRSS = 1280 << 20
 	)
 	a := start(t, dataFolder(t), "-backlog-bytes", fmt.Sprint(256<<20))

@@ -22,8 +22,8 @@ func publishLarge(t *testing.T, a *aggregator, n int) {
 	}
 }
 
-// TestPagesAreBoundedByBytes: a page ends with the event that takes it to 1 MiB, and says that there is more; all of the
-// pages, and the export, have every event once.
+// TestPagesAreBoundedByBytes: a page ends with the event that takes it to 1 MiB, and says that
+// there is more; all of the pages, and the export, have every event once.
 func TestPagesAreBoundedByBytes(t *testing.T) {
 	for _, layout := range []string{"blocks", "rows"} {
 		t.Run(layout, func(t *testing.T) {
@@ -69,13 +69,15 @@ func TestPagesAreBoundedByBytes(t *testing.T) {
 	}
 }
 
-// TestSlowReadersPinLittle: readers that ask for large pages, exports and streams and take nothing of them hold no more memory
-// than their bound, and no snapshot of the store; a reader beside them is served or told to come again.
+// TestSlowReadersPinLittle: readers that ask for large pages, exports and streams and take nothing
+// of them hold no more memory than their bound, and no snapshot of the store; a reader beside them
+// is served or told to come again.
 func TestSlowReadersPinLittle(t *testing.T) {
 	const (
 		readers = 300
-		// 128 MiB of pages, one of 2 MiB in the hands of each of 8 connections to the store (twice, while it grows), and
-		// what the process itself has; the collector lets the heap grow to twice of what is used.
+		// 128 MiB of pages, one of 2 MiB in the hands of each of 8 connections to the store (twice, while
+		// it grows), and what the process itself has; the collector lets the heap grow to twice of what
+		// is used.
 		mostRSS = 2 * (128 + 8*4 + 128) << 20
 	)
 	a := start(t, dataFolder(t))
@@ -118,9 +120,10 @@ func TestSlowReadersPinLittle(t *testing.T) {
 	}
 }
 
-// TestSlowPublishersPinLittle: the answer to a small body may name 100 000 refused events. Publishers who do not read theirs hold
-// no more memory than slow readers of pages, and nothing is stored of what is refused for want of room; a publisher of usual
-// requests is served beside them, and all of them once they are gone.
+// TestSlowPublishersPinLittle: the answer to a small body may name 100 000 refused events.
+// Publishers who do not read theirs hold no more memory than slow readers of pages, and nothing is
+// stored of what is refused for want of room; a publisher of usual requests is served beside them,
+// and all of them once they are gone.
 func TestSlowPublishersPinLittle(t *testing.T) {
 	const (
 		publishers = 300

@@ -91,7 +91,8 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
-// TestStreamsAreBounded: there are 64, the next is told to come again, and HEAD takes none of their places.
+// TestStreamsAreBounded: there are 64, the next is told to come again, and HEAD takes none of their
+// places.
 func TestStreamsAreBounded(t *testing.T) {
 	const streams = 64
 	a := start(t, t.TempDir()+"/data")

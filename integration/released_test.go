@@ -12,8 +12,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestReleasedFolders opens a data folder of every released version of the schema, as a SIGKILL left it: six events and a duplicate are
-// stored; one of them again, and two new ones, wait in the journal.
+// TestReleasedFolders opens a data folder of every released version of the schema, as a SIGKILL
+// left it: six events and a duplicate are stored; one of them again, and two new ones, wait in the
+// journal.
 func TestReleasedFolders(t *testing.T) {
 	packed, err := filepath.Glob("testdata/folders/version*.tar.zst")
 	if err != nil || len(packed) == 0 {
@@ -41,8 +42,8 @@ func TestReleasedFolders(t *testing.T) {
 	}
 }
 
-// TestUnreleasedFolders: ten commits before the first release have other schemas under the number of a released one. Their folders are
-// refused with the reason, and left as they are.
+// TestUnreleasedFolders: ten commits before the first release have other schemas under the number
+// of a released one. Their folders are refused with the reason, and left as they are.
 func TestUnreleasedFolders(t *testing.T) {
 	packed, err := filepath.Glob("testdata/folders/unreleased-*.tar.zst")
 	if err != nil || len(packed) == 0 {

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// TestRetention: with -retention, content goes and identities stay. A repeat of an expired event is a duplicate: from the same
-// process, after a SIGKILL, and once the runs were lost and had to be made again from what is left.
+// TestRetention: with -retention, content goes and identities stay. A repeat of an expired event is
+// a duplicate: from the same process, after a SIGKILL, and once the runs were lost and had to be
+// made again from what is left.
 func TestRetention(t *testing.T) {
 	const events = 2000
 	data := dataFolder(t)
@@ -90,7 +91,8 @@ func TestRetention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 500 of about 600 bytes an event are gone; the file itself keeps its length, and what is free in it is written to again.
+	// 500 of about 600 bytes an event are gone; the file itself keeps its length, and what is free in
+	// it is written to again.
 	if less, err := os.Stat(copied); err != nil || less.Size() > whole.Size()/2 {
 		t.Fatalf("the copy has %d bytes of %d, %v", less.Size(), whole.Size(), err)
 	}

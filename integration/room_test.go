@@ -31,8 +31,8 @@ func tmpfsOf(t *testing.T, bytes int) string {
 	return mount
 }
 
-// flood publishes requests of 500 events from 20 publishers until stopped, and returns how many events were acknowledged, and how often each
-// code came with 503.
+// flood publishes requests of 500 events from 20 publishers until stopped, and returns how many
+// events were acknowledged, and how often each code came with 503.
 func flood(t *testing.T, a *aggregator, ack string, body func(request int) []byte, stop <-chan struct{}) (acknowledged int, codes map[string]int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -101,8 +101,9 @@ func floodBody(topics, payload int) func(int) []byte {
 	}
 }
 
-// TestRoomForWhatWaits: on a small disk that publishers fill, what is acknowledged fits with all its copies, at every level. The disk is
-// full, it never fails, a stop loses nothing, and a start on it goes well.
+// TestRoomForWhatWaits: on a small disk that publishers fill, what is acknowledged fits with all
+// its copies, at every level. The disk is full, it never fails, a stop loses nothing, and a start
+// on it goes well.
 func TestRoomForWhatWaits(t *testing.T) {
 	const disk = 64 << 20
 	for _, c := range []struct {
@@ -152,8 +153,9 @@ func TestRoomForWhatWaits(t *testing.T) {
 	}
 }
 
-// TestWALIsGivenBack: a reader from outside makes the WAL long. When it has gone and the disk is full, the aggregator is ready again as soon
-// as it is idle, for it takes its own file from the disk before it calls that full; and so does a start.
+// TestWALIsGivenBack: a reader from outside makes the WAL long. When it has gone and the disk is
+// full, the aggregator is ready again as soon as it is idle, for it takes its own file from the
+// disk before it calls that full; and so does a start.
 func TestWALIsGivenBack(t *testing.T) {
 	mount := tmpfsOf(t, 64<<20)
 	data := filepath.Join(mount, "data")
@@ -214,8 +216,9 @@ func TestWALIsGivenBack(t *testing.T) {
 	a.stop(t)
 }
 
-// TestStartOnAFullDisk: others have left no byte. What was acknowledged is there and can be read after a SIGKILL and after a stop; nothing is
-// taken until there is room, and then all goes on by itself.
+// TestStartOnAFullDisk: others have left no byte. What was acknowledged is there and can be read
+// after a SIGKILL and after a stop; nothing is taken until there is room, and then all goes on by
+// itself.
 func TestStartOnAFullDisk(t *testing.T) {
 	for _, end := range []string{"SIGKILL", "SIGTERM"} {
 		t.Run(end, func(t *testing.T) {

@@ -65,8 +65,9 @@ func requestsOf(n int) map[string]sent {
 	}
 }
 
-// TestSendersAreStoredOnce: each protocol's requests are sent, sent again as by a sender that got no answer, and sent once
-// more to the next lives of an aggregator that was killed: every event is stored once.
+// TestSendersAreStoredOnce: each protocol's requests are sent, sent again as by a sender that got
+// no answer, and sent once more to the next lives of an aggregator that was killed: every event is
+// stored once.
 func TestSendersAreStoredOnce(t *testing.T) {
 	data := dataFolder(t)
 	for life := range 3 {

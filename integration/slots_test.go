@@ -36,14 +36,16 @@ func (a *aggregator) getThrough(t *testing.T, who string) {
 			statuses[strings.TrimSpace("publish "+answer.Status+" "+problem.Code)]++
 		}
 	}
-	// A database that stays locked is a disk that fails, and publishers are told so: they have got through.
+	// A database that stays locked is a disk that fails, and publishers are told so: they have got
+	// through.
 	got := statuses["publish 202 Accepted"] + statuses["publish 503 Service Unavailable disk_failing"]
 	if statuses["livez 200 OK"] != requests || got != requests {
 		t.Errorf("beside %s: %v, want all of %d", who, statuses, requests)
 	}
 }
 
-// TestUnreadPipelinesHoldNoSlots: connections that pipeline requests and read no answer make room for others.
+// TestUnreadPipelinesHoldNoSlots: connections that pipeline requests and read no answer make room
+// for others.
 func TestUnreadPipelinesHoldNoSlots(t *testing.T) {
 	const clients = 512
 	a := start(t, dataFolder(t))
@@ -75,8 +77,9 @@ func TestUnreadPipelinesHoldNoSlots(t *testing.T) {
 	}
 }
 
-// TestHungUpPublishersHoldNoSlots: publishers at store who hung up while nothing can be committed leave connections for probes and
-// for publishers at journal, and their events are stored once it can.
+// TestHungUpPublishersHoldNoSlots: publishers at store who hung up while nothing can be committed
+// leave connections for probes and for publishers at journal, and their events are stored once it
+// can.
 func TestHungUpPublishersHoldNoSlots(t *testing.T) {
 	const clients = 700
 	data := dataFolder(t)

@@ -11,15 +11,17 @@ import (
 	"time"
 )
 
-// TestSlowClientsBesideAPublisher: twice as many clients as connections are served, silent, slow in the headers or slow in
-// bodies that announce the largest size, do not lock a publisher out.
+// TestSlowClientsBesideAPublisher: twice as many clients as connections are served, silent, slow in
+// the headers or slow in bodies that announce the largest size, do not lock a publisher out.
 func TestSlowClientsBesideAPublisher(t *testing.T) {
 	const (
 		clients  = 1000
 		requests = 300
-		// mostRatio bounds the publisher's p99 beside them over its p99 without; the machine runs other tests meanwhile.
+		// mostRatio bounds the publisher's p99 beside them over its p99 without; the machine runs other
+		// tests meanwhile.
 		mostRatio = 20
-		// refusedFor is more than the second for which a waiting connection keeps its place, and the Retry-After.
+		// refusedFor is more than the second for which a waiting connection keeps its place, and the
+		// Retry-After.
 		refusedFor = 5 * time.Second
 		// trickle is how often a slow client sends a byte.
 		trickle = 200 * time.Millisecond
@@ -78,7 +80,8 @@ func TestSlowClientsBesideAPublisher(t *testing.T) {
 	}
 }
 
-// TestConnectionBeyondTheBound: while no connection has waited for long, a newcomer is told to come again.
+// TestConnectionBeyondTheBound: while no connection has waited for long, a newcomer is told to come
+// again.
 func TestConnectionBeyondTheBound(t *testing.T) {
 	a := start(t, dataFolder(t))
 	for range 520 { // of 512 that are served
@@ -99,8 +102,9 @@ func TestConnectionBeyondTheBound(t *testing.T) {
 	}
 }
 
-// p99 publishes n events one after another and returns the 99th percentile of the times from the first attempt to the answer. For the time
-// refusedFor at most it may be told 503 with Retry-After, or cut off, and publishes again.
+// p99 publishes n events one after another and returns the 99th percentile of the times from the
+// first attempt to the answer. For the time refusedFor at most it may be told 503 with Retry-After,
+// or cut off, and publishes again.
 func (a *aggregator) p99(t *testing.T, id string, n int, refusedFor time.Duration, published *int) time.Duration {
 	t.Helper()
 	var times []time.Duration

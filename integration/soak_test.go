@@ -10,7 +10,8 @@ import (
 	"sekali/bench/record"
 )
 
-// TestSoak is the soak cut short, at a tenth of its rate: nothing is lost, and its trends say nothing.
+// TestSoak is the soak cut short, at a tenth of its rate: nothing is lost, and its trends say
+// nothing.
 func TestSoak(t *testing.T) {
 	dir := t.TempDir()
 	left, err := soak.Run(t.Context(), soak.Config{Aggregator: binary, Lasts: 8 * time.Second, Rate: soak.FullRate / 10, Dir: dir, Log: t.Output()})

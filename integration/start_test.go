@@ -75,7 +75,8 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// TestOpenAddress: a token, a certificate or the word for it opens an address that others can reach.
+// TestOpenAddress: a token, a certificate or the word for it opens an address that others can
+// reach.
 func TestOpenAddress(t *testing.T) {
 	cert, key, _ := selfSigned(t)
 	for name, flags := range map[string][]string{
@@ -149,8 +150,8 @@ func TestUnfitData(t *testing.T) {
 	}
 }
 
-// bound makes file modes bind a process that root starts: in a user namespace that does not know it, it is no more than
-// the owner of its files.
+// bound makes file modes bind a process that root starts: in a user namespace that does not know
+// it, it is no more than the owner of its files.
 func bound(t *testing.T) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Geteuid() != 0 {

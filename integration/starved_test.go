@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	// A starved generator runs for runSlice and stands still for stopSlice, again and again: a tenth of a core.
+	// A starved generator runs for runSlice and stands still for stopSlice, again and again: a tenth
+	// of a core.
 	runSlice  = 10 * time.Millisecond
 	stopSlice = 90 * time.Millisecond
 	// labTimeout bounds one run of the lab, starved too.
 	labTimeout = 90 * time.Second
 )
 
-// TestStarvedGeneratorIsInvalid: a generator that gets a tenth of a core, while the aggregator has all it wants, makes the run
-// INVALID and does not make the aggregator look slow.
+// TestStarvedGeneratorIsInvalid: a generator that gets a tenth of a core, while the aggregator has
+// all it wants, makes the run INVALID and does not make the aggregator look slow.
 func TestStarvedGeneratorIsInvalid(t *testing.T) {
 	dir := t.TempDir()
 	lab := filepath.Join(dir, "bench")

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// frames opens a stream and returns what comes, frame by frame without the empty line, and the answer's headers.
+// frames opens a stream and returns what comes, frame by frame without the empty line, and the
+// answer's headers.
 func (a *aggregator) frames(t *testing.T, target, lastEventID string) (next func() string, end func(), header http.Header) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, a.URL+target, nil)
@@ -42,8 +43,9 @@ func (a *aggregator) frames(t *testing.T, target, lastEventID string) (next func
 	}, func() { answer.Body.Close() }, answer.Header
 }
 
-// TestStreamSaysWhereItIs: a reader that has received nothing yet has an id all the same, from the first frame and from each
-// that keeps the connection alive, and so loses nothing of what comes while it connects anew.
+// TestStreamSaysWhereItIs: a reader that has received nothing yet has an id all the same, from the
+// first frame and from each that keeps the connection alive, and so loses nothing of what comes
+// while it connects anew.
 func TestStreamSaysWhereItIs(t *testing.T) {
 	a := start(t, dataFolder(t))
 	a.store(t, "t", "1", "2")
@@ -120,8 +122,9 @@ func (a *aggregator) checkCursors(t *testing.T, after string, want int) {
 	}
 }
 
-// TestCursorBeyondTheEnd: a cursor that this store has never given is refused, and not waited for in silence: of pages, exports,
-// streams and dead letters, also after a restart, and after a restore of an older copy.
+// TestCursorBeyondTheEnd: a cursor that this store has never given is refused, and not waited for
+// in silence: of pages, exports, streams and dead letters, also after a restart, and after a
+// restore of an older copy.
 func TestCursorBeyondTheEnd(t *testing.T) {
 	data, restored := dataFolder(t), dataFolder(t)
 	a := start(t, data, "-retention", "1s")
@@ -153,7 +156,8 @@ func TestCursorBeyondTheEnd(t *testing.T) {
 	a.checkCursors(t, "4", 409)
 }
 
-// TestGoneReadersFreeTheirStreams: readers that have gone free their places within 15 s, although nothing is committed.
+// TestGoneReadersFreeTheirStreams: readers that have gone free their places within 15 s, although
+// nothing is committed.
 func TestGoneReadersFreeTheirStreams(t *testing.T) {
 	const streams, within = 64, 15 * time.Second
 	a := start(t, dataFolder(t))

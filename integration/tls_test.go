@@ -17,13 +17,14 @@ import (
 	"time"
 )
 
-// TestWaitingClientsOverTLS: connections that wait, before the handshake, after it or after a request, make room for a
-// publisher over TLS too, and hold up no stop.
+// TestWaitingClientsOverTLS: connections that wait, before the handshake, after it or after a
+// request, make room for a publisher over TLS too, and hold up no stop.
 func TestWaitingClientsOverTLS(t *testing.T) {
 	const (
 		clients  = 600 // of 512 that are served
 		requests = 100
-		// refusedFor is more than the second for which a waiting connection keeps its place, and the time to make room.
+		// refusedFor is more than the second for which a waiting connection keeps its place, and the time
+		// to make room.
 		refusedFor = 5 * time.Second
 	)
 	cert, key, roots := selfSigned(t)
@@ -88,8 +89,8 @@ func TestOldTLSIsRefused(t *testing.T) {
 	a.stop(t)
 }
 
-// TestHealthcheckOverTLS: in an image it has nothing to go by but the environment of the server, whose certificate is for the
-// name that others call it by.
+// TestHealthcheckOverTLS: in an image it has nothing to go by but the environment of the server,
+// whose certificate is for the name that others call it by.
 func TestHealthcheckOverTLS(t *testing.T) {
 	cert, key, roots := selfSigned(t)
 	a := startUnready(t, dataFolder(t), "-tls-cert", cert, "-tls-key", key)

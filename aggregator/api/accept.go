@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// acceptPause is how long a listener waits that cannot accept for want of file descriptors or memory. Connections wait
-// meanwhile with the kernel.
+// acceptPause is how long a listener waits that cannot accept for want of file descriptors or
+// memory. Connections wait meanwhile with the kernel.
 const acceptPause = 50 * time.Millisecond
 
-// patientListener goes on where fasthttp would stop serving: when the process or the machine has no file descriptor left.
+// patientListener goes on where fasthttp would stop serving: when the process or the machine has no
+// file descriptor left.
 type patientListener struct {
 	net.Listener
 	log *slog.Logger

@@ -18,8 +18,8 @@ type credential struct {
 // credentialKey is under which a request keeps the credential that let it in.
 type credentialKey struct{}
 
-// SetToken replaces the bearer token: of the requests that come from now on, only those that carry it are let in, and exports
-// and streams that another let in end.
+// SetToken replaces the bearer token: of the requests that come from now on, only those that carry
+// it are let in, and exports and streams that another let in end.
 func (a *Server) SetToken(token string) {
 	next := &credential{sha256.Sum256([]byte(token)), make(chan struct{})}
 	a.tokenMu.Lock()
@@ -62,9 +62,9 @@ func revoked(ctx *fasthttp.RequestCtx) <-chan struct{} {
 	return nil
 }
 
-// presented is the token of a request: of Authorization in the schemes that senders know, of which Basic has it as the password
-// of any user, or, for an EventSource, which can send no header, of the parameter access_token. Without one it is "", which
-// no token is.
+// presented is the token of a request: of Authorization in the schemes that senders know, of which
+// Basic has it as the password of any user, or, for an EventSource, which can send no header, of
+// the parameter access_token. Without one it is "", which no token is.
 func presented(ctx *fasthttp.RequestCtx) string {
 	authorization := string(ctx.Request.Header.Peek(fasthttp.HeaderAuthorization))
 	if authorization == "" {

@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	// bodiesBytes bounds the request bodies in memory, from their headers until they are decoded: the announced lengths of
-	// those that are arriving, what has arrived of those that announce none, and what they decompress to. It is eight of
-	// the largest at the default -max-body-bytes, or one of 256 KiB, which is 900 usual events, for each connection.
+	// bodiesBytes bounds the request bodies in memory, from their headers until they are decoded: the
+	// announced lengths of those that are arriving, what has arrived of those that announce none, and
+	// what they decompress to. It is eight of the largest at the default -max-body-bytes, or one of
+	// 256 KiB, which is 900 usual events, for each connection.
 	bodiesBytes = 128 << 20
-	// bodyFirst is the first buffer of a body of unknown length, and bodyGrowth how much larger each next one is.
+	// bodyFirst is the first buffer of a body of unknown length, and bodyGrowth how much larger each
+	// next one is.
 	bodyFirst  = 64 << 10
 	bodyGrowth = 4
 	// bodyKept is the largest buffer that is kept for the next body.
@@ -39,8 +41,8 @@ type body struct {
 	counts *budget
 }
 
-// readBody reads r to its end, of which announced (-1: unknown) bytes are expected: errBusy beyond the budget,
-// fasthttp.ErrBodyTooLarge beyond limit.
+// readBody reads r to its end, of which announced (-1: unknown) bytes are expected: errBusy beyond
+// the budget, fasthttp.ErrBodyTooLarge beyond limit.
 func readBody(r io.Reader, announced, limit int, counts *budget) (*body, error) {
 	if announced > limit {
 		return nil, fasthttp.ErrBodyTooLarge
@@ -107,11 +109,13 @@ func (b *body) release() {
 	b.data = nil
 }
 
-// decompressing bounds how many bodies are decompressed at a time, each of which holds up to zstdWindow beside its
-// bytes: it is work for a processor, and more at a time than there are processors would end no sooner.
+// decompressing bounds how many bodies are decompressed at a time, each of which holds up to
+// zstdWindow beside its bytes: it is work for a processor, and more at a time than there are
+// processors would end no sooner.
 var decompressing = make(chan struct{}, runtime.GOMAXPROCS(0))
 
-// zstdWindow is what a zstd decoder may hold beside the body, so that a few bytes cannot ask for more.
+// zstdWindow is what a zstd decoder may hold beside the body, so that a few bytes cannot ask for
+// more.
 const zstdWindow = 8 << 20
 
 var (
@@ -185,8 +189,9 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 	return nil, false
 }
 
-// unreceived answers a request whose body was not read to its end. What is still to come of it is not waited for. If there
-// was no room for it, the body that has been on its way longest makes some for the next.
+// unreceived answers a request whose body was not read to its end. What is still to come of it is
+// not waited for. If there was no room for it, the body that has been on its way longest makes some
+// for the next.
 func (a *Server) unreceived(ctx *fasthttp.RequestCtx, err error) {
 	if errors.Is(err, errBusy) {
 		a.conns.evictBody()

@@ -2,8 +2,8 @@ package api
 
 import "sync/atomic"
 
-// budget is a number of bytes that connections share. Nobody waits for it: what does not fit is refused,
-// so that no slow client can keep another waiting.
+// budget is a number of bytes that connections share. Nobody waits for it: what does not fit is
+// refused, so that no slow client can keep another waiting.
 type budget struct{ taken, most int64 }
 
 // take reports whether n more bytes fit, and if so counts them.
@@ -21,8 +21,9 @@ func (b *budget) put(n int) { atomic.AddInt64(&b.taken, -int64(n)) }
 // fits reports whether n more bytes would fit now.
 func (b *budget) fits(n int) bool { return atomic.LoadInt64(&b.taken)+int64(n) <= b.most }
 
-// held is what one request has taken of a budget. Who holds it defers release, so that it is given back on every way
-// out, a panic's too; handOver leaves it to another owner. One goroutine at a time uses it.
+// held is what one request has taken of a budget. Who holds it defers release, so that it is given
+// back on every way out, a panic's too; handOver leaves it to another owner. One goroutine at a
+// time uses it.
 type held struct {
 	of *budget
 	n  int

@@ -16,13 +16,15 @@ import (
 const (
 	// maxConnections bounds the connections served at one time.
 	maxConnections = 512
-	// evictAfter is how long a connection may keep the server waiting, for a request or for the rest of one, while others
-	// want its place. Before that the newcomer is refused: neighbours that all work must not push each other out.
+	// evictAfter is how long a connection may keep the server waiting, for a request or for the rest
+	// of one, while others want its place. Before that the newcomer is refused: neighbours that all
+	// work must not push each other out.
 	evictAfter = time.Second
-	// sendBuffer bounds what the kernel keeps of answers that a client does not read. Left alone it grows to megabytes a
-	// connection, and a client that reads nothing is served until they are full.
+	// sendBuffer bounds what the kernel keeps of answers that a client does not read. Left alone it
+	// grows to megabytes a connection, and a client that reads nothing is served until they are full.
 	sendBuffer = 128 << 10
-	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at once.
+	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at
+	// once.
 	refusalBudget = 100 * time.Millisecond
 )
 
@@ -35,7 +37,8 @@ const (
 	serving                // the request is complete
 )
 
-// connection is one client's. fasthttp reads and writes it in one goroutine; connections.mu guards phase, since and body.
+// connection is one client's. fasthttp reads and writes it in one goroutine; connections.mu guards
+// phase, since and body.
 type connection struct {
 	net.Conn
 	phase phase
@@ -61,8 +64,8 @@ func (c *connection) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// waiting is since when the client keeps the server waiting, for a request, for the rest of one, or until it reads; false: it does
-// not. connections.mu is held.
+// waiting is since when the client keeps the server waiting, for a request, for the rest of one, or
+// until it reads; false: it does not. connections.mu is held.
 func (c *connection) waiting() (time.Time, bool) {
 	if c.phase != serving {
 		return c.since, true
@@ -73,15 +76,16 @@ func (c *connection) waiting() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// connections knows what every connection is at: those that wait longest make room for others, and those that wait for
-// a request need not hold up a stop.
+// connections knows what every connection is at: those that wait longest make room for others, and
+// those that wait for a request need not hold up a stop.
 type connections struct {
 	mu     sync.Mutex
 	open   map[net.Conn]*connection
 	closed bool
 }
 
-// add takes a connection that was accepted, in the place of one that waits if there is no other; nil: it cannot.
+// add takes a connection that was accepted, in the place of one that waits if there is no other;
+// nil: it cannot.
 func (s *connections) add(accepted net.Conn) *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +104,8 @@ func (s *connections) evictBody() {
 	s.evict(func(c *connection) bool { return c.body })
 }
 
-// evict closes the connection that keeps the server waiting longest, if it has for evictAfter. The caller holds mu.
+// evict closes the connection that keeps the server waiting longest, if it has for evictAfter. The
+// caller holds mu.
 func (s *connections) evict(candidate func(*connection) bool) bool {
 	var oldest net.Conn
 	since := time.Now().Add(-evictAfter)

@@ -8,8 +8,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// TestEvictedIsWhoKeepsWaiting: a connection that was idle for long and has just begun a request is not the one that has kept the
-// server waiting longest: it goes after a body that has been on its way for longer, and before evictAfter not at all.
+// TestEvictedIsWhoKeepsWaiting: a connection that was idle for long and has just begun a request is
+// not the one that has kept the server waiting longest: it goes after a body that has been on its
+// way for longer, and before evictAfter not at all.
 func TestEvictedIsWhoKeepsWaiting(t *testing.T) {
 	s := connections{open: map[net.Conn]*connection{}}
 	client := func() net.Conn {

@@ -7,9 +7,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// checkCursor answers a reader who goes on after something that was never stored here, and reports whether it may go on. Such a
-// cursor is of another store: of before a restore, or of another volume. Without an error its reader would wait in silence
-// until the numbers have come so far, and miss all before.
+// checkCursor answers a reader who goes on after something that was never stored here, and reports
+// whether it may go on. Such a cursor is of another store: of before a restore, or of another
+// volume. Without an error its reader would wait in silence until the numbers have come so far, and
+// miss all before.
 func (a *Server) checkCursor(ctx *fasthttp.RequestCtx, after int64, last func(context.Context) (int64, error)) bool {
 	if after == 0 {
 		return true
@@ -29,8 +30,8 @@ func (a *Server) checkCursor(ctx *fasthttp.RequestCtx, after int64, last func(co
 	return false
 }
 
-// lastSeq is the end of the events: as the pipeline knows it, or, where that is too low for a reader who has just read what it is
-// about to count, as the store has it.
+// lastSeq is the end of the events: as the pipeline knows it, or, where that is too low for a
+// reader who has just read what it is about to count, as the store has it.
 func (a *Server) lastSeq(after int64) func(context.Context) (int64, error) {
 	return func(ctx context.Context) (int64, error) {
 		if last := a.pipeline.Counters().LastSeq; after <= last {

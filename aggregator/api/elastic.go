@@ -15,8 +15,8 @@ import (
 // elasticVersion is what senders are told: the last one whose bulk requests all of them speak.
 const elasticVersion = "8.17.0"
 
-// elasticAnswers are what senders ask before they send. What sets templates, policies and pipelines is
-// acknowledged, and does nothing.
+// elasticAnswers are what senders ask before they send. What sets templates, policies and pipelines
+// is acknowledged, and does nothing.
 var elasticAnswers = map[string]string{
 	"/":                `{"name":"sekali","cluster_name":"sekali","cluster_uuid":"sekali","version":{"number":"` + elasticVersion + `","build_flavor":"default","build_type":"docker","minimum_wire_compatibility_version":"7.17.0","minimum_index_compatibility_version":"7.0.0"},"tagline":"You Know, for Search"}`,
 	"/_license":        `{"license":{"status":"active","type":"basic","uid":"sekali"}}`,
@@ -25,7 +25,8 @@ var elasticAnswers = map[string]string{
 	"/_nodes/http":     `{"_nodes":{"total":1,"successful":1,"failed":0},"cluster_name":"sekali","nodes":{}}`,
 }
 
-// elasticSettings are the beginnings of paths under which a sender looks for, or sets, what a store of events does not have.
+// elasticSettings are the beginnings of paths under which a sender looks for, or sets, what a store
+// of events does not have.
 var elasticSettings = []string{"/_index_template/", "/_component_template/", "/_template/", "/_ilm/policy/", "/_ingest/pipeline/", "/_data_stream/"}
 
 // elasticRoute is the route of what Elasticsearch's senders ask for, also under /elasticsearch.
@@ -82,8 +83,8 @@ type bulkResult struct {
 	Error  map[string]string `json:"error,omitempty"`
 }
 
-// bulk takes an Elasticsearch bulk request. Every action has its item: 201 for what is taken, 200 with
-// "noop" for a known duplicate, never 409, at which senders publish under another id.
+// bulk takes an Elasticsearch bulk request. Every action has its item: 201 for what is taken, 200
+// with "noop" for a known duplicate, never 409, at which senders publish under another id.
 func (a *Server) bulk(ctx *fasthttp.RequestCtx) {
 	path, err := url.PathUnescape(strings.TrimPrefix(string(ctx.Path()), "/elasticsearch"))
 	if err != nil {

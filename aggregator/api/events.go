@@ -23,8 +23,9 @@ const (
 	pageEvents = 1000
 	// pageBytes ends a page with the event that takes it there: the largest is one event longer.
 	pageBytes = 1 << 20
-	// pagesBytes bounds the pages, and other large answers, that are on their way to clients: 64 pages at least, or some four of the largest events. Beside
-	// them every connection to the store may be reading one.
+	// pagesBytes bounds the pages, and other large answers, that are on their way to clients: 64 pages
+	// at least, or some four of the largest events. Beside them every connection to the store may be
+	// reading one.
 	pagesBytes = 128 << 20
 	// pageKept is the largest buffer that is kept for the next page.
 	pageKept = 2 * pageBytes
@@ -33,8 +34,8 @@ const (
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
 
-	// While more than restQueue events wait to be committed, an export rests after each page for restShare times as long as the page
-	// took, and restMost at most: publishers come before it.
+	// While more than restQueue events wait to be committed, an export rests after each page for
+	// restShare times as long as the page took, and restMost at most: publishers come before it.
 	restQueue = 10_000
 	restShare = 2
 	restMost  = 100 * time.Millisecond
@@ -82,7 +83,8 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p.release}, len(head)+len(p.data)+len(tail))
 }
 
-// unreadable answers a read that the store refused, or that found no free connection or no room for its page.
+// unreadable answers a read that the store refused, or that found no free connection or no room for
+// its page.
 func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	if !errors.Is(err, errBusy) {
 		a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
@@ -132,7 +134,8 @@ type exporter struct {
 	extend func() error
 }
 
-// send writes the next page and reports whether there may be another. A client that has gone is no error.
+// send writes the next page and reports whether there may be another. A client that has gone is no
+// error.
 func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	e.page.Limit = pageEvents
 	if e.left > 0 {

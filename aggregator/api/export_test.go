@@ -3,7 +3,8 @@ package api
 // Bytes is a number of bytes.
 type Bytes int64
 
-// Limits are the constants behind the table of docs/reference/limits.md of limits, by its first column: bytes, a count or a time.
+// Limits are the constants behind the table of docs/reference/limits.md of limits, by its first
+// column: bytes, a count or a time.
 var Limits = map[string]any{
 	"all bodies until they are decoded":                              Bytes(bodiesBytes),
 	"request line and headers":                                       Bytes(headerBytes),

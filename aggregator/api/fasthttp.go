@@ -41,8 +41,9 @@ func (a *Server) newHTTP() *fasthttp.Server {
 	}
 }
 
-// headers looks at a request before its body is read. To one that must be refused it adds the question that expect
-// answers, for fasthttp would wait for the body's first bytes before it calls a handler.
+// headers looks at a request before its body is read. To one that must be refused it adds the
+// question that expect answers, for fasthttp would wait for the body's first bytes before it calls
+// a handler.
 func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) || !knownVersion(h) || framing(h) != "" {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
@@ -50,7 +51,8 @@ func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
 }
 
-// bodyStream is the request's body. fasthttp has none, not even an empty one, for a request without a length.
+// bodyStream is the request's body. fasthttp has none, not even an empty one, for a request without
+// a length.
 func bodyStream(ctx *fasthttp.RequestCtx) io.Reader {
 	if r := ctx.RequestBodyStream(); r != nil {
 		return r
@@ -91,8 +93,9 @@ func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	ctx.SetConnectionClose()
 }
 
-// requestLine finds a request line that ends in LF alone, which fasthttp takes and RawHeaders does not show. It puts a NUL in the
-// place of the LF, and fasthttp refuses the line. A request that was pipelined behind another is not looked at.
+// requestLine finds a request line that ends in LF alone, which fasthttp takes and RawHeaders does
+// not show. It puts a NUL in the place of the LF, and fasthttp refuses the line. A request that was
+// pipelined behind another is not looked at.
 type requestLine struct {
 	at    lineState
 	empty bool // nothing of the line has come but a CR
@@ -107,7 +110,8 @@ const (
 	lineEnded
 )
 
-// track says what the connection is at. A request that becomes active with nothing read was read before.
+// track says what the connection is at. A request that becomes active with nothing read was read
+// before.
 func (l *requestLine) track(state fasthttp.ConnState) {
 	switch {
 	case state == fasthttp.StateIdle:
@@ -142,8 +146,9 @@ func knownVersion(h *fasthttp.RequestHeader) bool {
 	return version == "HTTP/1.1" || version == "HTTP/1.0"
 }
 
-// framing says what of a request's headers another reader of HTTP may understand differently than fasthttp does, which takes it
-// all the same; "" if there is nothing. Behind a proxy such a difference lets one request pass for two.
+// framing says what of a request's headers another reader of HTTP may understand differently than
+// fasthttp does, which takes it all the same; "" if there is nothing. Behind a proxy such a
+// difference lets one request pass for two.
 func framing(h *fasthttp.RequestHeader) string {
 	length, encoding, host := false, false, false
 	for line := range bytes.Lines(h.RawHeaders()) {
@@ -177,9 +182,10 @@ func (a *Server) extend(conn net.Conn) func() error {
 	return func() error { return conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) }
 }
 
-// streamed answers with what write writes, and then calls release. HTTP/1.0 knows no chunks, where fasthttp has no other
-// way: it is written here, until the connection ends. It is the connection's last answer; one to a request before it that is
-// not sent by then is lost, but nobody pipelines HTTP/1.0.
+// streamed answers with what write writes, and then calls release. HTTP/1.0 knows no chunks, where
+// fasthttp has no other way: it is written here, until the connection ends. It is the connection's
+// last answer; one to a request before it that is not sent by then is lost, but nobody pipelines
+// HTTP/1.0.
 func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w *bufio.Writer)) {
 	conn := ctx.Conn()
 	run := func(w *bufio.Writer) {
@@ -205,7 +211,8 @@ func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w
 	_ = w.Flush()
 }
 
-// cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where handle's recover does not reach.
+// cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where
+// handle's recover does not reach.
 func (a *Server) cutOff(conn net.Conn) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -213,8 +220,8 @@ func (a *Server) cutOff(conn net.Conn) {
 	}
 }
 
-// recovered answers a request whose handler panicked. What it took its own defers have given back; what is left of its body
-// is not looked for.
+// recovered answers a request whose handler panicked. What it took its own defers have given back;
+// what is left of its body is not looked for.
 func (a *Server) recovered(ctx *fasthttp.RequestCtx) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))

@@ -8,8 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// FuzzParsePage: whatever a reader asks, the page is within its bounds and goes on where the reader said, or is refused; and
-// Last-Event-ID takes exactly what after takes.
+// FuzzParsePage: whatever a reader asks, the page is within its bounds and goes on where the reader
+// said, or is refused; and Last-Event-ID takes exactly what after takes.
 func FuzzParsePage(f *testing.F) {
 	for _, query := range []string{
 		"", "after=0", "after=9223372036854775807&limit=10000", "after=9223372036854775808", "after=-1", "after=%2B1", "after=1_0", "after=0x1", "after=00",

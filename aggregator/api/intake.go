@@ -10,13 +10,14 @@ import (
 	"sekali/aggregator/stage"
 )
 
-// intake is what an endpoint that takes events has of its own: how it reads a body, and how it answers. An error is
-// answered by problem, in the form of the route.
+// intake is what an endpoint that takes events has of its own: how it reads a body, and how it
+// answers. An error is answered by problem, in the form of the route.
 type intake struct {
 	level  pipeline.Level
 	decode decoder                  // keeps nothing of the body
 	room   func(*event.Request) int // bounds what the answer takes; 0, or nil: it is small
-	// answer may hand over room, of which the pages' budget holds what the answer takes; else it is given back.
+	// answer may hand over room, of which the pages' budget holds what the answer takes; else it is
+	// given back.
 	answer func(r *event.Request, out pipeline.Outcome, room *held)
 }
 
@@ -45,8 +46,8 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 	in.answer(r, out, room)
 }
 
-// publishBounded hands the events over, unless too many requests wait for the same already: their connections would be
-// missing to others, also when their publishers have hung up.
+// publishBounded hands the events over, unless too many requests wait for the same already: their
+// connections would be missing to others, also when their publishers have hung up.
 func (a *Server) publishBounded(level pipeline.Level, r *event.Request) (pipeline.Outcome, error) {
 	defer a.waiting.Add(-1)
 	if a.waiting.Add(1) > maxWaiting {

@@ -52,8 +52,8 @@ func parseNDJSON(body []byte) (*event.Request, error) {
 	return event.ParseNDJSON(bytes.TrimPrefix(body, byteOrderMark))
 }
 
-// parseUntyped reads a body without a Content-Type by its looks: it is NDJSON if its first line is a JSON object and not all
-// there is, else JSON.
+// parseUntyped reads a body without a Content-Type by its looks: it is NDJSON if its first line is
+// a JSON object and not all there is, else JSON.
 func parseUntyped(body []byte) (*event.Request, error) {
 	first, rest, _ := bytes.Cut(bytes.TrimLeft(bytes.TrimPrefix(body, byteOrderMark), " \t\r\n"), []byte{'\n'})
 	if bytes.HasPrefix(first, []byte{'{'}) && len(bytes.TrimSpace(rest)) > 0 && json.Valid(first) {
@@ -62,8 +62,8 @@ func parseUntyped(body []byte) (*event.Request, error) {
 	return event.ParseJSON(body)
 }
 
-// prefersNDJSON reads Accept: the name under which the client wants NDJSON, if it names it and not JSON before it. What is asked for
-// by a wildcard alone is JSON.
+// prefersNDJSON reads Accept: the name under which the client wants NDJSON, if it names it and not
+// JSON before it. What is asked for by a wildcard alone is JSON.
 func prefersNDJSON(ctx *fasthttp.RequestCtx) (name string, ok bool) {
 	const unnamed = -1.0
 	lines, document, wild := 0.0, unnamed, 0.0

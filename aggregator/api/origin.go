@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// CheckHost says why a request to a loopback listener without a token is refused by its Host. A web page of a foreign domain
-// reaches the listener once that domain's name is bound to 127.0.0.1, and the browser then names the domain. An address is no
-// name that can be bound, a name without a dot is nobody's domain, and without a Host it is no browser.
+// CheckHost says why a request to a loopback listener without a token is refused by its Host. A web
+// page of a foreign domain reaches the listener once that domain's name is bound to 127.0.0.1, and
+// the browser then names the domain. An address is no name that can be bound, a name without a dot
+// is nobody's domain, and without a Host it is no browser.
 func CheckHost(host string) string {
 	name := hostname(host)
 	if host == "" || !strings.Contains(name, ".") || isLoopback(name) || net.ParseIP(name) != nil {
@@ -17,7 +18,8 @@ func CheckHost(host string) string {
 	return "Host is not this machine's: without -token-file a loopback address is for localhost and addresses alone"
 }
 
-// CheckOrigin says why a request that needs no token is refused by its Origin: a web page of elsewhere has sent it.
+// CheckOrigin says why a request that needs no token is refused by its Origin: a web page of
+// elsewhere has sent it.
 func CheckOrigin(origin, host string) string {
 	u, err := url.Parse(origin)
 	if origin == "" || err == nil && u.Host != "" && (strings.EqualFold(u.Host, host) || isLoopback(hostname(u.Host))) {

@@ -45,8 +45,8 @@ func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 	return &page{data, last, n, of.Full(n, len(data)), &a.pages}, nil
 }
 
-// writeTo writes the page in pieces: fasthttp copies what it is given on its way to the connection, and what waits there
-// for a slow reader is in nobody's count.
+// writeTo writes the page in pieces: fasthttp copies what it is given on its way to the connection,
+// and what waits there for a slow reader is in nobody's count.
 func (p *page) writeTo(w io.Writer) error {
 	for piece := range slices.Chunk(p.data, writtenBytes) {
 		if _, err := w.Write(piece); err != nil {
@@ -66,7 +66,8 @@ func (p *page) release() {
 	p.data = nil
 }
 
-// answered is a counted body of an answer, which fasthttp closes when it is written or its client is gone.
+// answered is a counted body of an answer, which fasthttp closes when it is written or its client
+// is gone.
 type answered struct {
 	io.Reader
 	release func()
@@ -77,11 +78,12 @@ func (a *answered) Close() error {
 	return nil
 }
 
-// uncountedBytes is how large an answer may be that is not counted: as large as the headers that every connection has room for.
+// uncountedBytes is how large an answer may be that is not counted: as large as the headers that
+// every connection has room for.
 const uncountedBytes = headerBytes
 
-// answer sends v as JSON. A large answer is counted among the pages until it is sent: in room, of which the rest stays with
-// the caller, or, if that is nil or holds nothing, anew.
+// answer sends v as JSON. A large answer is counted among the pages until it is sent: in room, of
+// which the rest stays with the caller, or, if that is nil or holds nothing, anew.
 func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, room *held) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -35,7 +35,8 @@ func TestPanicAnswers500AndServes(t *testing.T) {
 			t.Errorf("%s: %d %s %v, want %d with %s", want.path, resp.StatusCode, body, err, want.status, want.body)
 		}
 	}
-	// An export panics in a goroutine of its own; its connection is cut, and the next request is served.
+	// An export panics in a goroutine of its own; its connection is cut, and the next request is
+	// served.
 	export, err := http.NewRequest(http.MethodGet, "http://"+ln.Addr().String()+"/events", nil)
 	if err != nil {
 		t.Fatal(err)

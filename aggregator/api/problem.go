@@ -21,7 +21,8 @@ type problemWriter func(ctx *fasthttp.RequestCtx, status int, code, detail strin
 // problemKey is under which a request keeps its route's problemWriter.
 type problemKey struct{}
 
-// problem answers with a code that programs can rely on: as RFC 9457, unless the route has a form of its own.
+// problem answers with a code that programs can rely on: as RFC 9457, unless the route has a form
+// of its own.
 func problem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(status)

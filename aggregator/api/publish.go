@@ -28,14 +28,15 @@ type result struct {
 	Seq    int64  `json:"seq,omitempty"`
 }
 
-// What one refused event, beside its detail, and one result take in an answer, both as they wait and as they are sent.
+// What one refused event, beside its detail, and one result take in an answer, both as they wait
+// and as they are sent.
 const (
 	rejectionBytes = 40 + len(`{"index":99999,"code":"invalid_timestamp","detail":""},`)
 	resultBytes    = 32 + len(`{"index":99999,"status":"duplicate","seq":9223372036854775807},`)
 )
 
-// answerBytes bounds what the answer to a request takes, or is 0 if that is not counted: its refusals, whose details may double
-// when they are quoted, and, to find the results, its events.
+// answerBytes bounds what the answer to a request takes, or is 0 if that is not counted: its
+// refusals, whose details may double when they are quoted, and, to find the results, its events.
 func answerBytes(r *event.Request, results bool) int {
 	n := 0
 	for _, rejection := range r.Rejections {

@@ -89,7 +89,8 @@ func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
 	}
 }
 
-// rejectedEvery is how often at most a refused body is logged: a sender that is wrong is wrong all the time.
+// rejectedEvery is how often at most a refused body is logged: a sender that is wrong is wrong all
+// the time.
 const rejectedEvery = 10 * time.Second
 
 // noteRejected logs what an endpoint could not take, by sample: the sender does not read why.
@@ -130,7 +131,8 @@ var errSignature = errors.New("the body's signature is not of the secret in -hma
 // signedFor is how far a signature's time may be from now.
 const signedFor = 5 * time.Minute
 
-// signatureHolds checks a webhook's signature: github's (X-Hub-Signature-256), or that of standardwebhooks.com.
+// signatureHolds checks a webhook's signature: github's (X-Hub-Signature-256), or that of
+// standardwebhooks.com.
 func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
 	if a.cfg.HMACSecret == "" {
 		return false

@@ -23,17 +23,20 @@ import (
 )
 
 const (
-	// A request's line and headers must arrive, then its body, and an answer leave, within these times.
+	// A request's line and headers must arrive, then its body, and an answer leave, within these
+	// times.
 	headerTimeout = 10 * time.Second
 	readTimeout   = 30 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	// headerBytes bounds a request's line and headers: 431 beyond.
 	headerBytes = 16 << 10
-	// maxWaiting bounds the requests that wait for a commit or a sync: while the database or the disk stands still, the
-	// other connections are for probes, readers, and publishers who are told so at once.
+	// maxWaiting bounds the requests that wait for a commit or a sync: while the database or the disk
+	// stands still, the other connections are for probes, readers, and publishers who are told so at
+	// once.
 	maxWaiting = maxConnections - 64
-	// maxCommits bounds those of them that wait for a commit: while the database is locked, the journal goes on.
+	// maxCommits bounds those of them that wait for a commit: while the database is locked, the
+	// journal goes on.
 	maxCommits = 320
 	// retryAfterSeconds is what a 503 advises. The queue drains in about a second.
 	retryAfterSeconds = 1
@@ -148,7 +151,8 @@ func whereTo(path string) string {
 		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector and /loki/api/v1/push"
 }
 
-// refused answers a request whatever its path, because of its form or of where it comes from, and reports whether it did.
+// refused answers a request whatever its path, because of its form or of where it comes from, and
+// reports whether it did.
 func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 	host := string(ctx.Request.Header.Host())
 	foreignHost, foreignOrigin := "", ""
@@ -215,7 +219,8 @@ func (a *Server) readyz(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// Ready says why no event could be taken now, or nil: the disk, the bounds of what waits, or the bodies' budget.
+// Ready says why no event could be taken now, or nil: the disk, the bounds of what waits, or the
+// bodies' budget.
 func (a *Server) Ready() error {
 	if !a.bodies.fits(bodyFirst) {
 		return errBusy

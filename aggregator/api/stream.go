@@ -16,18 +16,19 @@ import (
 
 const (
 	maxStreams = 64
-	// streamPoll is how long a stream rests after a page, so that many small commits are sent together.
+	// streamPoll is how long a stream rests after a page, so that many small commits are sent
+	// together.
 	streamPoll = 50 * time.Millisecond
-	// streamKeep is how often a quiet stream is written to. A reader that has gone refuses what is written first, and shows at
-	// the next: its place is free after twice that.
+	// streamKeep is how often a quiet stream is written to. A reader that has gone refuses what is
+	// written first, and shows at the next: its place is free after twice that.
 	streamKeep = 5 * time.Second
 	// streamRetry is when a browser connects anew.
 	streamRetry = time.Second
 	lastEventID = "Last-Event-ID"
 )
 
-// stream sends committed events as they come, as server-sent events: those after Last-Event-ID, which a browser sends when it
-// connects anew, else after the parameter, else from now on.
+// stream sends committed events as they come, as server-sent events: those after Last-Event-ID,
+// which a browser sends when it connects anew, else after the parameter, else from now on.
 func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	page, err := a.streamPage(ctx)
 	if err != nil {
@@ -110,7 +111,8 @@ func (f *follower) run() {
 	}
 }
 
-// send writes what is new, and reports whether to look again soon: there was something, or no room for it.
+// send writes what is new, and reports whether to look again soon: there was something, or no room
+// for it.
 func (f *follower) send() (again bool, err error) {
 	seen := f.server.pipeline.Counters().LastSeq
 	if seen <= f.page.After {
@@ -137,7 +139,8 @@ func (f *follower) send() (again bool, err error) {
 	return true, f.flush()
 }
 
-// wait waits for new events, or for a rest to end, and meanwhile keeps the connection alive. It reports false at the end.
+// wait waits for new events, or for a rest to end, and meanwhile keeps the connection alive. It
+// reports false at the end.
 func (f *follower) wait(rest, keep <-chan time.Time) bool {
 	ready := f.watch.C
 	if rest != nil {
@@ -161,8 +164,9 @@ func (f *follower) wait(rest, keep <-chan time.Time) bool {
 	}
 }
 
-// keep tells the reader how far it is. It has no data, so that a browser keeps the id and shows no event; a reader to whom
-// nothing was sent yet goes on from there all the same when it connects anew.
+// keep tells the reader how far it is. It has no data, so that a browser keeps the id and shows no
+// event; a reader to whom nothing was sent yet goes on from there all the same when it connects
+// anew.
 func (f *follower) keep() error {
 	if c, ok := f.conn.(*connection); ok && c.writing.Load() != nil {
 		return nil // what was written before is not read: its time goes on

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestTimeouts: a request whose headers or body do not arrive is told so, and then, or if no next one comes, its connection is closed;
-// while bytes trickle in the time goes on.
+// TestTimeouts: a request whose headers or body do not arrive is told so, and then, or if no next
+// one comes, its connection is closed; while bytes trickle in the time goes on.
 func TestTimeouts(t *testing.T) {
 	const (
 		short = 200 * time.Millisecond

@@ -15,8 +15,8 @@ import (
 	"sekali/aggregator/store"
 )
 
-// TestUnreadAnswers: whoever does not read an export, a stream or a page is cut off when the time for it to leave is over, and leaves neither a connection nor
-// a stream behind; others are served.
+// TestUnreadAnswers: whoever does not read an export, a stream or a page is cut off when the time
+// for it to leave is over, and leaves neither a connection nor a stream behind; others are served.
 func TestUnreadAnswers(t *testing.T) {
 	const (
 		short    = 200 * time.Millisecond

@@ -1,6 +1,7 @@
 package dedup
 
-// Batch is what an Index decides on at once: the identities of events, and their contents. It is filled beside the Index, by one goroutine at a time.
+// Batch is what an Index decides on at once: the identities of events, and their contents. It is
+// filled beside the Index, by one goroutine at a time.
 type Batch struct {
 	hash     func(k []byte) uint64
 	probes   []ranked // the identities, at their rows

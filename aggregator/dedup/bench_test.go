@@ -12,8 +12,9 @@ import (
 // benchBatch is the writer's largest batch, which is what it takes under load.
 const benchBatch = 50_000
 
-// BenchmarkDecide is what deduplication costs an event once so many keys are stored, the writing of runs and the merges
-// beside it included: an iteration decides on a batch and takes it over. Repeats are drawn from the whole history.
+// BenchmarkDecide is what deduplication costs an event once so many keys are stored, the writing of
+// runs and the merges beside it included: an iteration decides on a batch and takes it over.
+// Repeats are drawn from the whole history.
 func BenchmarkDecide(b *testing.B) {
 	for _, keys := range []int{1_000_000, 10_000_000} {
 		for _, ids := range []string{"uuid4", "uuid7"} {
@@ -38,8 +39,9 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
-// BenchmarkGrow is what deduplication costs an event while the store grows from nothing: an iteration is a batch of new keys.
-// Give it a count of them: with 400x, 20 million keys, the last of the merges is one of 16 million.
+// BenchmarkGrow is what deduplication costs an event while the store grows from nothing: an
+// iteration is a batch of new keys. Give it a count of them: with 400x, 20 million keys, the last
+// of the merges is one of 16 million.
 func BenchmarkGrow(b *testing.B) {
 	b.ReportAllocs()
 	h := newHistory(b, "uuid4", 0)

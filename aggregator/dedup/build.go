@@ -11,8 +11,8 @@ import (
 	"sekali/aggregator/disk"
 )
 
-// syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes, so that no journal's
-// sync has to wait for more of them.
+// syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes,
+// so that no journal's sync has to wait for more of them.
 const syncBytes = 4 << 20
 
 // indexWords is how many words of a run's index are written at a time.
@@ -97,8 +97,8 @@ func (b *builder) finish() (*run, error) {
 	}
 }
 
-// finishOn writes the index a piece at a time, for that of 16 million keys is 26 MB; then the trailer. It makes the file and its name
-// durable, and returns the run when it is whole.
+// finishOn writes the index a piece at a time, for that of 16 million keys is 26 MB; then the
+// trailer. It makes the file and its name durable, and returns the run when it is whole.
 func (b *builder) finishOn() (*run, error) {
 	if b.index == nil {
 		if b.count > 0 {

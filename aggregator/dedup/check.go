@@ -6,8 +6,9 @@ import (
 	"os"
 )
 
-// Check compares the runs of a list with the events, changes nothing, and returns what is wrong. A file that is missing, as beside
-// a backup, or that another version wrote, is no fault: the next start makes it again.
+// Check compares the runs of a list with the events, changes nothing, and returns what is wrong. A
+// file that is missing, as beside a backup, or that another version wrote, is no fault: the next
+// start makes it again.
 func Check(c Config) (faults []string, err error) {
 	x := &Index{hash: c.hash}
 	if err := x.setHash(c); err != nil {

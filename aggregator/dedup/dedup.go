@@ -5,10 +5,10 @@
 //	                             │ full: frozen
 //	                             └▶ worker: written as a run; eight neighbours merged into one
 //
-// A run is a file of keys sorted by a secret hash. In memory it has a filter and the first hash
-// of each block, about 1.7 bytes a key together. A filter only saves a look: what it lets through is read from the
-// file and compared byte for byte, so neither a filter nor a hash ever decides that an event is a
-// duplicate.
+// A run is a file of keys sorted by a secret hash. In memory it has a filter and the first hash of
+// each block, about 1.7 bytes a key together. A filter only saves a look: what it lets through is
+// read from the file and compared byte for byte, so neither a filter nor a hash ever decides that
+// an event is a duplicate.
 //
 // The runs hold nothing that the database does not: each covers a range of seq, and can be made
 // again from the events in it. The database also holds the list of runs, changed in the
@@ -16,9 +16,9 @@
 // synced before it named them; files that are not on it are removed at the next start, and the
 // newest keys are read back from the events behind the last run.
 //
-// Merging is done beside the writer, by one goroutine, smallest first: each key is written once when
-// it leaves memory and once for every eightfold growth of the store. A B-tree instead writes, for keys in
-// random order, a page a key.
+// Merging is done beside the writer, by one goroutine, smallest first: each key is written once
+// when it leaves memory and once for every eightfold growth of the store. A B-tree instead writes,
+// for keys in random order, a page a key.
 package dedup
 
 import (
@@ -26,8 +26,9 @@ import (
 	"encoding/binary"
 )
 
-// Key is an identity as the index keeps it: the topic behind its length, then the id behind its length; an id that
-// is a UUID in its usual form is a zero and 16 bytes. Different identities have different keys.
+// Key is an identity as the index keeps it: the topic behind its length, then the id behind its
+// length; an id that is a UUID in its usual form is a zero and 16 bytes. Different identities have
+// different keys.
 type key []byte
 
 const (
@@ -48,8 +49,8 @@ func appendKey(dst []byte, topic, id string) []byte {
 	return append(dst, id...)
 }
 
-// packUUID packs an id of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx with lower case digits, and only that: two
-// spellings of one UUID are two identities.
+// packUUID packs an id of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx with lower case digits, and
+// only that: two spellings of one UUID are two identities.
 func packUUID(id string) (packed [packedLength]byte, ok bool) {
 	if len(id) != uuidBytes || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
 		return packed, false
@@ -88,7 +89,8 @@ type entry struct {
 	key     key
 }
 
-// byHash orders entries as a run has them. Among equal hashes the seq decides, so that the order is one.
+// byHash orders entries as a run has them. Among equal hashes the seq decides, so that the order is
+// one.
 func byHash(a, b entry) int {
 	if a.hash != b.hash {
 		return cmp.Compare(a.hash, b.hash)
@@ -96,8 +98,8 @@ func byHash(a, b entry) int {
 	return cmp.Compare(a.seq, b.seq)
 }
 
-// table is the keys of a range of seq in memory, found by hash. It grows until it is frozen; frozen, it is only read. It has no
-// pointers that the garbage collector would follow.
+// table is the keys of a range of seq in memory, found by hash. It grows until it is frozen;
+// frozen, it is only read. It has no pointers that the garbage collector would follow.
 type table struct {
 	first, last int64 // the range of seq it covers; last is set when it is frozen
 	entries     []place
@@ -114,7 +116,8 @@ type place struct {
 	at      uint32 // to where the next one's begins
 }
 
-// newTable makes a table for so many keys, of so many bytes together, and the rest of a batch; it grows beyond.
+// newTable makes a table for so many keys, of so many bytes together, and the rest of a batch; it
+// grows beyond.
 func newTable(first int64, keys, keyBytes int) *table {
 	capacity, bits := keys+keys/4, uint(4)
 	for fill(1<<bits) < capacity {
@@ -185,11 +188,12 @@ type tableSorter struct {
 	sorter sorter
 }
 
-// A table is sorted in 1 << sortPartBits parts, by the hash's first bits, so that an eighth of its order is kept, 1 MB, and not all.
+// A table is sorted in 1 << sortPartBits parts, by the hash's first bits, so that an eighth of its
+// order is kept, 1 MB, and not all.
 const sortPartBits = 3
 
-// each calls f for the entries of a table as a run has them, until it fails: by hash, and equal ones by seq, which rises among them in
-// the table as well.
+// each calls f for the entries of a table as a run has them, until it fails: by hash, and equal
+// ones by seq, which rises among them in the table as well.
 func (s *tableSorter) each(t *table, f func(entry) error) error {
 	for part := range uint64(1 << sortPartBits) {
 		s.keys = s.keys[:0]
@@ -207,8 +211,8 @@ func (s *tableSorter) each(t *table, f func(entry) error) error {
 	return nil
 }
 
-// appendEntry appends the form an entry has in a block: its hash, its content, its seq as a distance from the run's first, its key
-// behind its length.
+// appendEntry appends the form an entry has in a block: its hash, its content, its seq as a
+// distance from the run's first, its key behind its length.
 func appendEntry(dst []byte, e entry, first int64) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, e.hash)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(e.content))
@@ -219,7 +223,8 @@ func appendEntry(dst []byte, e entry, first int64) []byte {
 
 const maxEntryBytes = 8 + 4 + binary.MaxVarintLen64 + 2 + maxKeyBytes
 
-// nextEntry reads an entry and returns the bytes behind it; the key points into data. ok is false where the bytes are no entry.
+// nextEntry reads an entry and returns the bytes behind it; the key points into data. ok is false
+// where the bytes are no entry.
 func nextEntry(data []byte, first int64) (e entry, rest []byte, ok bool) {
 	if len(data) < 12 {
 		return e, nil, false

@@ -87,11 +87,13 @@ func (d *database) apply(x *Index, batch []event) ([]int64, error) {
 	return slices.Clone(seqs), nil
 }
 
-// Half as many histories as usual, for each opens folders and syncs: with the race detector they took most of the package's minute. -rapid.checks has the last word.
+// Half as many histories as usual, for each opens folders and syncs: with the race detector they
+// took most of the package's minute. -rapid.checks has the last word.
 func init() { _ = flag.Set("rapid.checks", "50") }
 
-// TestIndexAgainstAMap applies random batches with a hash that collides all the time, so that keys and not hashes must decide; between
-// them the index is closed, as a crash would leave it, or loses or finds damaged what it had written.
+// TestIndexAgainstAMap applies random batches with a hash that collides all the time, so that keys
+// and not hashes must decide; between them the index is closed, as a crash would leave it, or loses
+// or finds damaged what it had written.
 func TestIndexAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "dedup")
@@ -235,8 +237,8 @@ func TestBlocksAreFull(t *testing.T) {
 	}
 }
 
-// TestTablesAreUsedAgain: the batch that fills a table goes beyond its number of keys, and no table may grow for that, which would hold
-// the writer up; and one that has become a run is the next one.
+// TestTablesAreUsedAgain: the batch that fills a table goes beyond its number of keys, and no table
+// may grow for that, which would hold the writer up; and one that has become a run is the next one.
 func TestTablesAreUsedAgain(t *testing.T) {
 	const keys, batch = 4096, 4096 / 5
 	d := &database{dir: t.TempDir(), config: Config{NewestKeys: keys, Secret: make([]byte, SecretBytes)}}
@@ -277,8 +279,8 @@ func (x *Index) pending() bool {
 	return len(x.frozen) > 0
 }
 
-// TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer, neither by a look-up nor by
-// a merge.
+// TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer,
+// neither by a look-up nor by a merge.
 func TestDamagedBlockIsMadeAgain(t *testing.T) {
 	d := &database{dir: t.TempDir(), config: Config{NewestKeys: 500, Secret: make([]byte, SecretBytes)}}
 	x, err := d.open()
@@ -329,8 +331,9 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents, and on one of larger blocks: its keys, three of
-// four numbers, are known as ever, with their contents now.
+// TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents,
+// and on one of larger blocks: its keys, three of four numbers, are known as ever, with their
+// contents now.
 func TestRunOfAnOlderVersionIsMadeAgain(t *testing.T) {
 	for _, file := range []string{"version1.run", "version2.run"} {
 		t.Run(file, func(t *testing.T) { olderVersionIsMadeAgain(t, filepath.Join("testdata", file)) })
@@ -401,7 +404,8 @@ func TestKeysAreIdentities(t *testing.T) {
 	}
 }
 
-// TestContents: what differs anywhere differs, also where only the place of a byte does; nothing is unknown.
+// TestContents: what differs anywhere differs, also where only the place of a byte does; nothing is
+// unknown.
 func TestContents(t *testing.T) {
 	seen := map[Content][3]string{}
 	for _, c := range [][3]string{{"t", "", ""}, {"t", "", "null"}, {"t", "s", ""}, {"ts", "", ""}, {"t", "", "s"}, {"t", "s1", ""}, {"t", "s", "1"}, {"t", "", "s1"}, {"t", "", "1 "}, {"t", "", "1"}} {

@@ -19,13 +19,15 @@ import (
 )
 
 const (
-	// newestKeys is how many keys wait in memory to become a run, some 20 MB. More would be written less often; after a crash as
-	// many, and those of a run not yet on the list, are read back from the events.
+	// newestKeys is how many keys wait in memory to become a run, some 20 MB. More would be written
+	// less often; after a crash as many, and those of a run not yet on the list, are read back from
+	// the events.
 	newestKeys = 1 << 18 / crash.Smaller
-	// maxUnwritten bounds the frozen tables that wait for the worker: a disk that takes no run for so long holds the
-	// writer up.
+	// maxUnwritten bounds the frozen tables that wait for the worker: a disk that takes no run for so
+	// long holds the writer up.
 	maxUnwritten = 4
-	// SecretBytes is the length of the hash's key. It is secret so that no publisher can choose ids whose hashes agree.
+	// SecretBytes is the length of the hash's key. It is secret so that no publisher can choose ids
+	// whose hashes agree.
 	SecretBytes = 16
 )
 
@@ -35,7 +37,8 @@ type Config struct {
 	Secret []byte // SecretBytes, the same for ever
 	Runs   []Run  // the list
 	Last   int64  // the highest seq that the database has
-	// Events calls each for every stored event with from <= seq <= to, in the order of seq. The content of some may not be known any more.
+	// Events calls each for every stored event with from <= seq <= to, in the order of seq. The
+	// content of some may not be known any more.
 	Events func(from, to int64, each func(seq int64, topic, id string, content Content) error) error
 
 	NewestKeys int                   // how many keys wait in memory to become a run; 0 is the default
@@ -89,8 +92,8 @@ type Change struct {
 	table  *table // that became a run
 }
 
-// Open opens the runs of the list, makes those again whose files are missing or damaged, and reads the newest keys back from
-// the events. Changes that come of it are among the first Changes.
+// Open opens the runs of the list, makes those again whose files are missing or damaged, and reads
+// the newest keys back from the events. Changes that come of it are among the first Changes.
 func Open(c Config) (_ *Index, err error) {
 	x := &Index{dir: c.Dir, hash: c.hash, newestKeys: c.NewestKeys, done: make(chan struct{})}
 	x.changed.L = &x.mu
@@ -161,7 +164,8 @@ func (x *Index) setHash(c Config) error {
 	return nil
 }
 
-// writeOldest writes the oldest frozen table, if there are more than may wait for the worker, which is not there yet.
+// writeOldest writes the oldest frozen table, if there are more than may wait for the worker, which
+// is not there yet.
 func (x *Index) writeOldest() error {
 	if len(x.frozen) <= maxUnwritten {
 		return nil
@@ -176,8 +180,8 @@ func (x *Index) writeOldest() error {
 	return nil
 }
 
-// others returns the files that are not on the list: of merges that a crash ended, or that the list has left
-// behind. They may be large, and nobody waits for their end.
+// others returns the files that are not on the list: of merges that a crash ended, or that the list
+// has left behind. They may be large, and nobody waits for their end.
 func others(dir string, listed []Run) (left []*gone, err error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -233,9 +237,10 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 	return err
 }
 
-// Decide returns for each event of the batch the seq under which it is stored: its own if it is new, that of an earlier
-// one if it is a duplicate. The batch's first event has the seq first. The slice is valid until the next Decide, and the batch is the index's until then or
-// until it is committed.
+// Decide returns for each event of the batch the seq under which it is stored: its own if it is
+// new, that of an earlier one if it is a duplicate. The batch's first event has the seq first. The
+// slice is valid until the next Decide, and the batch is the index's until then or until it is
+// committed.
 func (x *Index) Decide(b *Batch, first int64) ([]int64, error) {
 	x.batch, x.first = b, first
 	began := time.Now()
@@ -283,8 +288,8 @@ func (x *Index) Decide(b *Batch, first int64) ([]int64, error) {
 	return x.seqs, nil
 }
 
-// Conflicts returns the rows of the batch that was decided last which say something else than what is stored under their identity. It is
-// valid until the next call.
+// Conflicts returns the rows of the batch that was decided last which say something else than what
+// is stored under their identity. It is valid until the next call.
 func (x *Index) Conflicts() []int {
 	x.conflicts = x.conflicts[:0]
 	for i, content := range x.batch.contents {
@@ -347,9 +352,10 @@ func (x *Index) Changes() []Change {
 	return slices.Clip(x.finished)
 }
 
-// Committed takes over what a transaction has made durable: the batch, of which those rows are stored that are marked so, and the changes.
-// last is the highest seq it used. It returns how long the index has held the batch up beside deciding on it: for the worker to make room, and to
-// hand over to it and take over from it.
+// Committed takes over what a transaction has made durable: the batch, of which those rows are
+// stored that are marked so, and the changes. last is the highest seq it used. It returns how long
+// the index has held the batch up beside deciding on it: for the worker to make room, and to hand
+// over to it and take over from it.
 func (x *Index) Committed(stored []bool, last int64, changes []Change) (held time.Duration) {
 	taken := 0
 	for _, p := range x.batch.probes {
@@ -389,7 +395,8 @@ func (x *Index) freeze(last int64) {
 	x.newest.reset(last + 1)
 }
 
-// install puts the changes into force and leaves to the worker the files that nobody reads any more.
+// install puts the changes into force and leaves to the worker the files that nobody reads any
+// more.
 func (x *Index) install(changes []Change) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -431,7 +438,8 @@ func (x *Index) MemoryBytes() (bytes int64) {
 	return bytes
 }
 
-// Close ends the worker and closes the files. What only memory knows is read from the events at the next Open.
+// Close ends the worker and closes the files. What only memory knows is read from the events at the
+// next Open.
 func (x *Index) Close() error {
 	x.mu.Lock()
 	x.closed = true
@@ -456,7 +464,8 @@ func closeRuns(runs []*run) error {
 	return errors.Join(errs...)
 }
 
-// newFile returns a name that no run has had: a list of another time, from a backup, must not find files of this one.
+// newFile returns a name that no run has had: a list of another time, from a backup, must not find
+// files of this one.
 func newFile() string {
 	var b [8]byte
 	rand.Read(b[:])

@@ -18,20 +18,23 @@ type merge struct {
 }
 
 const (
-	// mergeSlice is how many entries a merge moves before the worker looks whether something smaller waits: about 3 ms.
+	// mergeSlice is how many entries a merge moves before the worker looks whether something smaller
+	// waits: about 3 ms.
 	mergeSlice = 50_000
-	// mergeCredit is how many entries a merge may move for each new key while the writer works, so that the writer hardly feels it. It adds
-	// up: a worker that has fallen behind goes on without a pause. And it is enough: a merge of M entries moves these and M/4 words of
-	// index at most, and has to have credit for M/8 more, a slice. So it ends (1 + 1/4 + 1/8) / 2 = 0.69 M new keys after the last of its
-	// inputs came. M is at most 9.6 of the least runs of its level, for a table has up to a fifth more keys than planned, the rest of a batch; so
-	// meanwhile come seven or eight of them, and at no time are there more than 16 of a level.
-	// Level 0 has no such bound and is merged at full speed, 2 million keys: to spread so little is worth less than the runs
-	// that all new keys are looked for in meanwhile.
+	// mergeCredit is how many entries a merge may move for each new key while the writer works, so
+	// that the writer hardly feels it. It adds up: a worker that has fallen behind goes on without a
+	// pause. And it is enough: a merge of M entries moves these and M/4 words of index at most, and
+	// has to have credit for M/8 more, a slice. So it ends (1 + 1/4 + 1/8) / 2 = 0.69 M new keys after
+	// the last of its inputs came. M is at most 9.6 of the least runs of its level, for a table has up
+	// to a fifth more keys than planned, the rest of a batch; so meanwhile come seven or eight of
+	// them, and at no time are there more than 16 of a level. Level 0 has no such bound and is merged
+	// at full speed, 2 million keys: to spread so little is worth less than the runs that all new keys
+	// are looked for in meanwhile.
 	mergeCredit = 2
 	// mergeIdle is for how long no batch has come when merges go on at full speed.
 	mergeIdle = 100 * time.Millisecond
-	// mergeLeast is how long a merge waits for credit at most: where few keys come it moves 200 000 entries a second, 8 MB, and a
-	// restart, which begins it anew, seldom meets one.
+	// mergeLeast is how long a merge waits for credit at most: where few keys come it moves 200 000
+	// entries a second, 8 MB, and a restart, which begins it anew, seldom meets one.
 	mergeLeast = 250 * time.Millisecond
 )
 

@@ -21,8 +21,9 @@ type sorter struct {
 // bucketKeys is how many keys a bucket has on average.
 const bucketKeys = 8
 
-// sort returns the keys in order, in a slice that is valid until the next sort. A hash's high bits say about where it
-// belongs, so each key is moved there at once and only the few in a bucket are compared.
+// sort returns the keys in order, in a slice that is valid until the next sort. A hash's high bits
+// say about where it belongs, so each key is moved there at once and only the few in a bucket are
+// compared.
 func (s *sorter) sort(keys []ranked) []ranked {
 	shift := 64 - uint(bits.Len(uint(len(keys)/bucketKeys)))
 	s.starts = append(s.starts[:0], make([]uint32, 1<<(64-shift)+1)...)

@@ -11,8 +11,9 @@ import (
 	"sort"
 )
 
-// A run's file: blocks of entries, then the index (the filter's words, the first hash of each block), then the trailer.
-// A block is a checksum over the rest of it, the number of its entries, the entries, zeros.
+// A run's file: blocks of entries, then the index (the filter's words, the first hash of each
+// block), then the trailer. A block is a checksum over the rest of it, the number of its entries,
+// the entries, zeros.
 const (
 	blockBytes   = 2048 // a repeat reads one whole; see docs/design/decisions/06-sorted-runs.md
 	blockHeader  = 4 + 2
@@ -21,11 +22,12 @@ const (
 	runName      = "sekali run " // of every version
 )
 
-// ErrDamaged is wrapped by errors that mean a run's file is not what this package wrote. An Index removes such a file:
-// the next Open makes it again from the events.
+// ErrDamaged is wrapped by errors that mean a run's file is not what this package wrote. An Index
+// removes such a file: the next Open makes it again from the events.
 var ErrDamaged = errors.New("run of keys is damaged")
 
-// errVersion means a run's file that another version of this package wrote, which is made again as well.
+// errVersion means a run's file that another version of this package wrote, which is made again as
+// well.
 var errVersion = fmt.Errorf("%w: it has another version's form", ErrDamaged)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -147,7 +149,8 @@ func (r *run) openBlock(i int, buf []byte) (entries []byte, count int, err error
 
 // find looks a key up that the filter let through.
 func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err error) {
-	// The last block that begins below the hash, and those behind it that begin with it: equal hashes may cross blocks.
+	// The last block that begins below the hash, and those behind it that begin with it: equal hashes
+	// may cross blocks.
 	at := max(0, sort.Search(len(r.fences), func(i int) bool { return r.fences[i] >= hash })-1)
 	for ; at < len(r.fences) && r.fences[at] <= hash; at++ {
 		if r.blockAt != at {
@@ -178,7 +181,8 @@ func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err
 	return 0, 0, false, nil
 }
 
-// cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's look-ups.
+// cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's
+// look-ups.
 type cursor struct {
 	run   *run
 	buf   []byte // several blocks

@@ -14,22 +14,24 @@ import (
 )
 
 const (
-	// fanIn is how many neighbours of a level are merged into one run of the next. More are written less often and
-	// looked through more often: at 20 M keys a key is written three times, and up to 22 M no more than 11 runs were seen.
+	// fanIn is how many neighbours of a level are merged into one run of the next. More are written
+	// less often and looked through more often: at 20 M keys a key is written three times, and up to
+	// 22 M no more than 11 runs were seen.
 	fanIn = 8
 	// workerPause is how long a worker that failed waits before it tries again.
 	workerPause = time.Second
-	// mergesPause is how long it leaves merges at most, twice as long after each failure: one that a full disk ends has filled it each
-	// time, and begins anew.
+	// mergesPause is how long it leaves merges at most, twice as long after each failure: one that a
+	// full disk ends has filled it each time, and begins anew.
 	mergesPause = 64 * workerPause
-	// A file that a merge has left behind is cut down by removeBytes, and again removePause later, before its name is removed: the
-	// blocks of a file of 64 MB that was removed at once, on ext4 with discard, held every sync on the disk up for 17 ms.
+	// A file that a merge has left behind is cut down by removeBytes, and again removePause later,
+	// before its name is removed: the blocks of a file of 64 MB that was removed at once, on ext4 with
+	// discard, held every sync on the disk up for 17 ms.
 	removeBytes = 2 << 20
 	removePause = 10 * time.Millisecond
 )
 
-// work writes frozen tables and merges runs until the index is closed. What is smaller goes first, so that a large merge never
-// lets many small runs gather.
+// work writes frozen tables and merges runs until the index is closed. What is smaller goes first,
+// so that a large merge never lets many small runs gather.
 func (x *Index) work() {
 	defer close(x.done)
 	stage.Runs.Enter()
@@ -48,8 +50,8 @@ func (x *Index) work() {
 	}
 }
 
-// next waits for something to do: a table to write, a file to remove, or a level whose merge goes on or begins. It is nil once the index is
-// closed.
+// next waits for something to do: a table to write, a file to remove, or a level whose merge goes
+// on or begins. It is nil once the index is closed.
 func (x *Index) next(merges map[int]*merge) (job func() error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -83,7 +85,8 @@ func (x *Index) next(merges map[int]*merge) (job func() error) {
 	return nil
 }
 
-// wait waits until something has changed or the time has come; the zero time never does. The caller holds mu.
+// wait waits until something has changed or the time has come; the zero time never does. The caller
+// holds mu.
 func (x *Index) wait(until time.Time) {
 	if !until.IsZero() {
 		timer := time.AfterFunc(time.Until(until), func() {
@@ -264,9 +267,10 @@ func (x *Index) levels() int {
 	return levels
 }
 
-// neighbours returns free runs that lie side by side, from the oldest of a level to the one that makes them fanIn, nil if there are none. What is
-// smaller is newer, but for runs that were made again: such as lie between go along, or they would keep their neighbours apart for
-// ever. The caller holds mu.
+// neighbours returns free runs that lie side by side, from the oldest of a level to the one that
+// makes them fanIn, nil if there are none. What is smaller is newer, but for runs that were made
+// again: such as lie between go along, or they would keep their neighbours apart for ever. The
+// caller holds mu.
 func (x *Index) neighbours(level int) []*run {
 	from, count := 0, 0
 	for i, r := range x.runs {

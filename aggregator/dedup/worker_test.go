@@ -14,8 +14,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRunsStayFew: with no more than their credit, for in a bubble no time passes while the writer works, merges end before too many
-// runs of a level have gathered, whatever the batches; and once no more comes they end without.
+// TestRunsStayFew: with no more than their credit, for in a bubble no time passes while the writer
+// works, merges end before too many runs of a level have gathered, whatever the batches; and once
+// no more comes they end without.
 func TestRunsStayFew(t *testing.T) {
 	waited := false
 	rapid.Check(t, func(rt *rapid.T) {
@@ -39,7 +40,8 @@ func TestRunsStayFew(t *testing.T) {
 // fewNewest is how many keys are kept in memory there.
 const fewNewest = 64
 
-// fewRuns fills so many tables with batches of up to most events. It reports whether a merge had to wait for credit, and what is wrong.
+// fewRuns fills so many tables with batches of up to most events. It reports whether a merge had to
+// wait for credit, and what is wrong.
 func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
 	dir, err := os.MkdirTemp("", "dedup")
 	if err != nil {
@@ -93,7 +95,8 @@ func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
 	return waited, nil
 }
 
-// TestFailedMergesArePutOff: after a failure merges wait, each time longer, up to a bound, and then go on; tables are written meanwhile.
+// TestFailedMergesArePutOff: after a failure merges wait, each time longer, up to a bound, and then
+// go on; tables are written meanwhile.
 func TestFailedMergesArePutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
@@ -180,7 +183,8 @@ func sizeOf(path string) int64 {
 	return info.Size()
 }
 
-// TestRoomBeforeTables: files that are to be removed are, while no table can be written: it may be for want of their room.
+// TestRoomBeforeTables: files that are to be removed are, while no table can be written: it may be
+// for want of their room.
 func TestRoomBeforeTables(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &database{dir: filepath.Join(t.TempDir(), "dedup"), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
@@ -217,8 +221,8 @@ func TestRoomBeforeTables(t *testing.T) {
 	})
 }
 
-// TestRunsMadeAgainAreMerged: those of larger runs of an older form, each begun anew at the lowest level, are merged as all
-// others are, wherever they lie; every key stays known.
+// TestRunsMadeAgainAreMerged: those of larger runs of an older form, each begun anew at the lowest
+// level, are merged as all others are, wherever they lie; every key stays known.
 func TestRunsMadeAgainAreMerged(t *testing.T) {
 	for name, spoilt := range map[string]func(i int) bool{
 		"all of an older form": func(int) bool { return true },
@@ -230,7 +234,8 @@ func TestRunsMadeAgainAreMerged(t *testing.T) {
 
 func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 	synctest.Test(t, func(t *testing.T) {
-		// Fifteen runs of the second level, as they may lie beside each other, each with some tables more than a power of fanIn and a part of one.
+		// Fifteen runs of the second level, as they may lie beside each other, each with some tables more
+		// than a power of fanIn and a part of one.
 		const runs, keys = 2*fanIn - 1, fanIn*fanIn*fewNewest + 5*fewNewest + fewNewest/2
 		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 		x := &Index{dir: d.dir, newestKeys: fewNewest}

@@ -22,8 +22,8 @@ func Sync(f *os.File) error {
 // renewBytes is how much of a file Renew holds at a time.
 const renewBytes = 1 << 20
 
-// Renew writes f from one offset to another again as it is, and makes it durable. A page whose sync has failed may count as clean:
-// then another sync would not write it.
+// Renew writes f from one offset to another again as it is, and makes it durable. A page whose sync
+// has failed may count as clean: then another sync would not write it.
 func Renew(f *os.File, from, to int64) error {
 	buf := make([]byte, min(renewBytes, to-from))
 	for from < to {
@@ -48,9 +48,10 @@ func SyncDir(dir string) error {
 	return errors.Join(Sync(d), d.Close())
 }
 
-// MakeDir makes dir and what is missing above it, for their owner alone, and each new name durable before there is anything behind it: a power
-// loss that took the name would take all that was synced in the folder since. So a folder that has something in it is left as it is; an
-// empty one may be what a start that was cut off has left.
+// MakeDir makes dir and what is missing above it, for their owner alone, and each new name durable
+// before there is anything behind it: a power loss that took the name would take all that was
+// synced in the folder since. So a folder that has something in it is left as it is; an empty one
+// may be what a start that was cut off has left.
 func MakeDir(dir string) error {
 	dir = filepath.Clean(dir) // or its parent might be itself
 	empty, err := isEmpty(dir)

@@ -7,7 +7,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Fields are an event that another protocol's mapper has made, as Event has them. Its texts belong to the caller.
+// Fields are an event that another protocol's mapper has made, as Event has them. Its texts belong
+// to the caller.
 type Fields struct {
 	Topic, ID, Timestamp, Source []byte
 	Payload                      []byte // nil: none
@@ -16,8 +17,8 @@ type Fields struct {
 // NewRequest returns an empty request with room for about so many bytes of events.
 func NewRequest(bytes int) *Request { return newRequest(bytes) }
 
-// Add appends an event. It obeys the rules of a published one, but for the payload, which the caller
-// knows to be JSON: FuzzMappers holds every mapper to that.
+// Add appends an event. It obeys the rules of a published one, but for the payload, which the
+// caller knows to be JSON: FuzzMappers holds every mapper to that.
 func (r *Request) Add(f *Fields) error {
 	if r.Total() == MaxEventsPerRequest {
 		return ErrTooMany

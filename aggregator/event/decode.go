@@ -79,8 +79,9 @@ func ParseJSON(body []byte) (*Request, error) {
 	return parseJSON(r, body)
 }
 
-// parseJSON is ParseJSON into an empty request, by the decoder. A string that is not text spoils its event and no more: so a
-// body that is refused is read again, each event held to the letter on its own.
+// parseJSON is ParseJSON into an empty request, by the decoder. A string that is not text spoils
+// its event and no more: so a body that is refused is read again, each event held to the letter on
+// its own.
 func parseJSON(r *Request, body []byte) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
@@ -314,7 +315,8 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 
 const notText = "holds bytes that are not UTF-8, or half of a surrogate pair"
 
-// isText reports whether all strings of a name or a value are text. The strict decoder has seen to it itself.
+// isText reports whether all strings of a name or a value are text. The strict decoder has seen to
+// it itself.
 func (d *decoder) isText(v jsontext.Value) bool { return !d.lenient || v.IsValid(strict) }
 
 // field finds the field of a JSON name, or -1.

@@ -105,7 +105,8 @@ func TestRejectionNamesItsEvent(t *testing.T) {
 	}
 }
 
-// TestStringsThatAreNoText: half an emoji, or a byte that is not UTF-8, spoils its event alone, in every shape of a body.
+// TestStringsThatAreNoText: half an emoji, or a byte that is not UTF-8, spoils its event alone, in
+// every shape of a body.
 func TestStringsThatAreNoText(t *testing.T) {
 	for name, bad := range map[string]string{
 		"half a pair":            `{"topic":"t","event_id":"b","timestamp":"2026-11-23T06:41:10Z","payload":"cut \ud83d"}`,

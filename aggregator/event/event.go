@@ -66,8 +66,9 @@ const recycledBytes = 1 << 20
 
 var recycled sync.Pool // of *[]byte
 
-// newRequest returns an empty Request with room for so many bytes of Data, and for no more than a quarter beyond: a small request that
-// waits is counted by its bytes, and must not hold the memory of a large one.
+// newRequest returns an empty Request with room for so many bytes of Data, and for no more than a
+// quarter beyond: a small request that waits is counted by its bytes, and must not hold the memory
+// of a large one.
 func newRequest(bytes int) *Request {
 	kept, ok := recycled.Get().(*[]byte)
 	if ok && cap(*kept) >= bytes && cap(*kept) <= bytes+bytes/4 {
@@ -110,7 +111,8 @@ func Decode(data string) (events []Event, err error) {
 	return events, nil
 }
 
-// Next returns the first event encoded in data, and what is behind it. The event's strings point into data.
+// Next returns the first event encoded in data, and what is behind it. The event's strings point
+// into data.
 func Next(data string) (e Event, rest string, err error) {
 	for _, field := range [fieldCount]*string{topicField: &e.Topic, idField: &e.ID, timestampField: &e.Timestamp, sourceField: &e.Source, payloadField: &e.Payload} {
 		size, width := uvarint(data)

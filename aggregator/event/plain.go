@@ -7,9 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// plain reads what publishers send as a rule, in one pass and without copying: events in which every field is in order, whose own
-// texts have no escapes. It knows no errors: whatever else it meets, and be it right, is left to the decoder, which reads the body again
-// from its beginning. So plain may only ever accept what the decoder accepts, to the same bytes; FuzzPlain holds it to that.
+// plain reads what publishers send as a rule, in one pass and without copying: events in which
+// every field is in order, whose own texts have no escapes. It knows no errors: whatever else it
+// meets, and be it right, is left to the decoder, which reads the body again from its beginning. So
+// plain may only ever accept what the decoder accepts, to the same bytes; FuzzPlain holds it to
+// that.
 type plain struct {
 	body []byte
 	at   int
@@ -18,7 +20,8 @@ type plain struct {
 // plainDepth is how deep the arrays and objects of a payload may be nested: a bit each.
 const plainDepth = 64
 
-// request reads a body that is one event, an array of them, or {"events":[…]}, and reports whether it could.
+// request reads a body that is one event, an array of them, or {"events":[…]}, and reports whether
+// it could.
 func (p *plain) request(r *Request) bool {
 	const list = `"events"`
 	switch p.space() {
@@ -108,8 +111,8 @@ func plainText(field int, text []byte) bool {
 	return len(text) <= MaxTextBytes && (len(text) > 0 || field == sourceField)
 }
 
-// plainTimestamp knows the usual times by their digits: in UTC, to a whole second or with up to nine digits behind the point, and
-// on one of the days that every month has.
+// plainTimestamp knows the usual times by their digits: in UTC, to a whole second or with up to
+// nine digits behind the point, and on one of the days that every month has.
 func plainTimestamp(text []byte) bool {
 	const form = "0000-00-00T00:00:00"
 	if len(text) <= len(form) || text[len(text)-1] != 'Z' {
@@ -162,7 +165,8 @@ func (p *plain) end() bool {
 	return p.at == len(p.body)
 }
 
-// text reads a string without escapes and control characters, and returns what is between its quotes.
+// text reads a string without escapes and control characters, and returns what is between its
+// quotes.
 func (p *plain) text() ([]byte, bool) {
 	if p.space() != '"' {
 		return nil, false
@@ -322,7 +326,8 @@ func (p *plain) quoted() bool {
 	return false
 }
 
-// escape returns the length of the escape that b begins with, 0 if it is none or half of a surrogate pair.
+// escape returns the length of the escape that b begins with, 0 if it is none or half of a
+// surrogate pair.
 func escape(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -347,9 +352,10 @@ func escape(b []byte) int {
 
 const del = 0x7f
 
-// special returns the place of the first byte from i on that is not a usual character of a string: its end, an escape, a control
-// character, or one beyond ASCII; len(b) if there is none. It looks at eight bytes at a time. The lowest byte that a mask marks is the
-// first: a subtraction borrows only from those above it.
+// special returns the place of the first byte from i on that is not a usual character of a string:
+// its end, an escape, a control character, or one beyond ASCII; len(b) if there is none. It looks
+// at eight bytes at a time. The lowest byte that a mask marks is the first: a subtraction borrows
+// only from those above it.
 func special(b []byte, i int) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(b); i += 8 {

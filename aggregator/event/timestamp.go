@@ -8,8 +8,8 @@ import (
 // clock is the part of a time that always has the same form; a fraction and an offset follow.
 const clock = "0000-00-00T00:00:00"
 
-// checkTimestamp says why text is not RFC 3339, or nothing. What is taken is RFC 3339 to the letter,
-// with one exception: the year 0000, which most programs cannot read back.
+// checkTimestamp says why text is not RFC 3339, or nothing. What is taken is RFC 3339 to the
+// letter, with one exception: the year 0000, which most programs cannot read back.
 func checkTimestamp(text []byte) string {
 	if len(text) > MaxTimestampBytes {
 		return fmt.Sprintf("has %d bytes, %d is the most", len(text), MaxTimestampBytes)
@@ -61,7 +61,8 @@ func digits(text []byte) (n int) {
 	return n
 }
 
-// fraction returns the length of the fraction of a second that text begins with: a point and at least one digit.
+// fraction returns the length of the fraction of a second that text begins with: a point and at
+// least one digit.
 func fraction(text []byte) int {
 	if len(text) < 2 || text[0] != '.' || text[1]-'0' > 9 {
 		return 0
@@ -93,7 +94,8 @@ func checkOffset(text []byte) (minutes int, wrong string) {
 	return minutes, ""
 }
 
-// beforeLeap reports whether the minute that begins at t, UTC, may have a leap second: the last of a month.
+// beforeLeap reports whether the minute that begins at t, UTC, may have a leap second: the last of
+// a month.
 func beforeLeap(t time.Time) bool {
 	next := t.Add(time.Minute)
 	return next.Day() == 1 && next.Hour() == 0 && next.Minute() == 0

@@ -26,8 +26,8 @@ func IsCloudEvent(in *Input) bool {
 	return in.header("Ce-Specversion") != "" || kind == cloudStructured || kind == cloudBatch
 }
 
-// CloudEvents maps CloudEvents in the structured, batch and binary mode. The identity is (source, id):
-// event_id is source#id. The topic is the type, the payload the event in its structured form.
+// CloudEvents maps CloudEvents in the structured, batch and binary mode. The identity is (source,
+// id): event_id is source#id. The topic is the type, the payload the event in its structured form.
 func CloudEvents(in *Input) (*event.Request, error) {
 	b := newBuilder(in, cloudTopic, 2*len(in.Body))
 	if in.header("Ce-Specversion") != "" { // decides before the media type
@@ -68,7 +68,8 @@ func (b *builder) cloudEvent(in *Input, structured []byte) error {
 // binaryAttributes are the attributes that may stand in headers.
 var binaryAttributes = []string{"specversion", "id", "source", "type", "time", "subject", "dataschema"}
 
-// binaryMode writes the structured form of an event whose attributes are headers and whose data is the body.
+// binaryMode writes the structured form of an event whose attributes are headers and whose data is
+// the body.
 func binaryMode(in *Input) []byte {
 	o := object{dst: []byte{'{'}}
 	for _, name := range binaryAttributes {

@@ -1,13 +1,14 @@
-// Package ingest maps what other programs' senders speak to events: bytes in, the events of a request
-// out. It knows nothing of HTTP but the values of a few headers.
+// Package ingest maps what other programs' senders speak to events: bytes in, the events of a
+// request out. It knows nothing of HTTP but the values of a few headers.
 //
-// Senders do not read the body of a 2xx, so a mapper refuses no event that it can save: a topic or an
-// id that is too long is cut and hashed, what is not UTF-8 is replaced, an event without a time has the
-// time of receipt. What cannot be saved at all is a rejection with its body, which becomes a dead letter.
+// Senders do not read the body of a 2xx, so a mapper refuses no event that it can save: a topic or
+// an id that is too long is cut and hashed, what is not UTF-8 is replaced, an event without a time
+// has the time of receipt. What cannot be saved at all is a rejection with its body, which becomes
+// a dead letter.
 //
-// An event_id is what the sender calls the event's identity, else a hash of the event's content. It never
-// depends on the request: after a restart a sender cuts its batches anew. Events of one request that are
-// equal are told apart by an ordinal.
+// An event_id is what the sender calls the event's identity, else a hash of the event's content. It
+// never depends on the request: after a restart a sender cuts its batches anew. Events of one
+// request that are equal are told apart by an ordinal.
 package ingest
 
 import (
@@ -109,8 +110,8 @@ func (b *builder) begin() {
 	b.scratch = b.scratch[:0]
 }
 
-// contentID is the id of an event that brings none: its content's hash, and from the second of equal
-// ones in a request on the ordinal.
+// contentID is the id of an event that brings none: its content's hash, and from the second of
+// equal ones in a request on the ordinal.
 func (b *builder) contentID(content digest) {
 	b.seen[content]++
 	from := len(b.scratch)
@@ -137,8 +138,8 @@ func (b *builder) add() error {
 // hashMark stands between what is left of a text and the hash of what it was.
 const hashMark = "~"
 
-// identity is text if it may stand in an event. Else it is put right, and ends with the hash of what it was,
-// so that what was different stays so.
+// identity is text if it may stand in an event. Else it is put right, and ends with the hash of
+// what it was, so that what was different stays so.
 func identity(text []byte) []byte {
 	if event.IsText(text) {
 		return text

@@ -97,7 +97,8 @@ func TestJSON(t *testing.T) {
 	r, err = ingest.JSON(input("payload=%7B%22a%22%3A1%7D", "Content-Type", "application/x-www-form-urlencoded", "Webhook-Id", "w"), "hooks")
 	want(t, described(t, r, err), `hooks w `+now+`  {"a":1}`)
 
-	// The order of names does not matter to an id; equal values of one request are told apart, and stay so.
+	// The order of names does not matter to an id; equal values of one request are told apart, and
+	// stay so.
 	first := described(t, must(ingest.JSON(input(`[{"a":1,"b":2},{"b":2,"a":1},{"a":2}]`), "t")), nil)
 	again := described(t, must(ingest.JSON(input("{\"b\":2, \"a\":1}\n{\"a\":1,\"b\":2}\n"), "t")), nil)
 	if idOf(first[0]) != idOf(again[0]) || idOf(first[1]) != idOf(first[0])+"-2" || idOf(first[1]) != idOf(again[1]) || idOf(first[2]) == idOf(first[0]) {
@@ -178,7 +179,8 @@ func TestOTLP(t *testing.T) {
 		{"timeUnixNano":"1764295200000000001","body":{"stringValue":"hello"},"attributes":[{"key":"log.record.uid","value":{"stringValue":"u1"}}]}]}]}]}`))
 	want(t, described(t, r, err), line)
 
-	// Two equal records of a request are two events; the same cut into two requests are one event and its repeat.
+	// Two equal records of a request are two events; the same cut into two requests are one event and
+	// its repeat.
 	one := otlpRecord("shop", "hello", 1764295200000000001)
 	both := described(t, must(ingest.OTLP(input(one+one))), nil)
 	alone := described(t, must(ingest.OTLP(input(one))), nil)
@@ -193,7 +195,8 @@ func TestOTLP(t *testing.T) {
 	}
 }
 
-// TestNothingIsRejected: what breaks a rule of /publish is put right, and stays different where it was.
+// TestNothingIsRejected: what breaks a rule of /publish is put right, and stays different where it
+// was.
 func TestNothingIsRejected(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	for name, in := range map[string]*ingest.Input{
@@ -228,7 +231,8 @@ func TestNothingIsRejected(t *testing.T) {
 	}
 }
 
-// FuzzMappers: whatever comes in, what a mapper accepts is what the journal may hold: rules of text, JSON payloads.
+// FuzzMappers: whatever comes in, what a mapper accepts is what the journal may hold: rules of
+// text, JSON payloads.
 func FuzzMappers(f *testing.F) {
 	f.Add([]byte(`{"create":{"_index":"l","_id":"1"}}` + "\n" + `{"a":1}`))
 	f.Add([]byte(otlpRecord("s", "t", 1)))

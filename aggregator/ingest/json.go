@@ -17,8 +17,8 @@ import (
 // strict is JSON as a publisher's payload has to be; a name may be given twice.
 var strict = jsontext.AllowDuplicateNames(true)
 
-// payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else as
-// a JSON string.
+// payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else
+// as a JSON string.
 func payload(value []byte) []byte {
 	value = bytes.TrimSpace(value)
 	if jsontext.Value(value).IsValid(strict) {
@@ -50,7 +50,8 @@ func reencode(value []byte) ([]byte, error) {
 	return bytes.TrimSpace(out.Bytes()), nil
 }
 
-// contentHash is a payload's, whatever the order of its names: some senders change it at every print.
+// contentHash is a payload's, whatever the order of its names: some senders change it at every
+// print.
 func contentHash(value []byte) digest {
 	if sorted, err := reencode(value); err == nil {
 		return hash(sorted)
@@ -114,8 +115,8 @@ func lines(text []byte) [][]byte {
 // idHeaders name a request's only event, the first that is there.
 var idHeaders = []string{"Ce-Id", "X-Github-Delivery", "Webhook-Id", "Idempotency-Key", "Svix-Id"}
 
-// JSON maps any JSON: each value is an event's payload. The id is what in.ID says, else of a request
-// with one event a webhook's header, else the payload's hash.
+// JSON maps any JSON: each value is an event's payload. The id is what in.ID says, else of a
+// request with one event a webhook's header, else the payload's hash.
 func JSON(in *Input, topic string) (*event.Request, error) {
 	body := in.Body
 	if kind, _, _ := strings.Cut(in.header("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {

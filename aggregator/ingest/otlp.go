@@ -26,11 +26,11 @@ const (
 )
 
 // OTLP maps an ExportLogsServiceRequest in protobuf. The payload of an event is the record with its
-// resource and scope; its id is log.record.uid, else log.file.path@log.file.record_offset, else a hash
-// of (resource, scope, record).
+// resource and scope; its id is log.record.uid, else log.file.path@log.file.record_offset, else a
+// hash of (resource, scope, record).
 //
-// It reads the wire by protowire: the official types and their reflection take ten times as long, and
-// 10 MB of the binary. FuzzOTLP holds it against them.
+// It reads the wire by protowire: the official types and their reflection take ten times as long,
+// and 10 MB of the binary. FuzzOTLP holds it against them.
 func OTLP(in *Input) (*event.Request, error) {
 	m := otlp{builder: newBuilder(in, otlpTopic, len(in.Body)*2), in: in}
 	err := eachField(in.Body, func(f field) error {

@@ -12,8 +12,8 @@ import (
 	"sekali/aggregator/event"
 )
 
-// OTLPJSON maps an ExportLogsServiceRequest in JSON: it is written as protobuf and mapped as that, so
-// that both encodings have one set of rules.
+// OTLPJSON maps an ExportLogsServiceRequest in JSON: it is written as protobuf and mapped as that,
+// so that both encodings have one set of rules.
 func OTLPJSON(in *Input) (*event.Request, error) {
 	var request jsonLogs
 	if err := json.Unmarshal(in.Body, &request); err != nil {

@@ -82,7 +82,8 @@ const (
 	anyBytes
 )
 
-// anyOf is the field of an AnyValue that counts, which is the last; its number is 0 if the value is empty.
+// anyOf is the field of an AnyValue that counts, which is the last; its number is 0 if the value is
+// empty.
 func anyOf(b []byte) (last field, err error) {
 	err = eachField(b, func(f field) error {
 		if f.number >= anyString && f.number <= anyBytes {
@@ -105,7 +106,8 @@ func scalar(b []byte) []byte {
 	return nil
 }
 
-// appendAnyValue appends an AnyValue as JSON. What JSON has no number for is a string, as protobuf's own JSON has it.
+// appendAnyValue appends an AnyValue as JSON. What JSON has no number for is a string, as
+// protobuf's own JSON has it.
 func appendAnyValue(dst, b []byte, depth int) ([]byte, error) {
 	if depth > anyValueDepth {
 		return dst, malformed("a value is nested deeper than %d", anyValueDepth)

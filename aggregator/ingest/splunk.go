@@ -33,8 +33,8 @@ type splunkEvent struct {
 	} `json:"fields"`
 }
 
-// Splunk maps a body of Splunk's HTTP Event Collector: objects one behind the other. The topic is the
-// index, else the sourcetype; the id is fields.event_id, else the object's hash.
+// Splunk maps a body of Splunk's HTTP Event Collector: objects one behind the other. The topic is
+// the index, else the sourcetype; the id is fields.event_id, else the object's hash.
 func Splunk(in *Input) (*event.Request, error) {
 	b := newBuilder(in, splunkTopic, len(in.Body))
 	d := json.NewDecoder(bytes.NewReader(in.Body))

@@ -20,11 +20,12 @@ func (b *builder) setTime(t time.Time) {
 	b.fields.Timestamp = b.scratch[from:]
 }
 
-// Where the unit of a number of seconds since 1970 changes: a number of seconds below 1e11 is a time before the year 5138,
-// and the same times lie a thousand times higher in each smaller unit.
+// Where the unit of a number of seconds since 1970 changes: a number of seconds below 1e11 is a
+// time before the year 5138, and the same times lie a thousand times higher in each smaller unit.
 const epochUnits = 1e11
 
-// parseTime reads a time as senders write it: RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since 1970.
+// parseTime reads a time as senders write it: RFC 3339, or seconds, milliseconds, microseconds or
+// nanoseconds since 1970.
 func parseTime(text string) (time.Time, bool) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -43,7 +44,8 @@ func parseTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// parseEpoch reads a number of a unit that is told by its size. It counts exactly: a float has no room for nanoseconds.
+// parseEpoch reads a number of a unit that is told by its size. It counts exactly: a float has no
+// room for nanoseconds.
 func parseEpoch(text string) (time.Time, bool) {
 	const longest = 64
 	if len(text) > longest {

@@ -14,8 +14,9 @@
 // frame is always the last thing in the last segment. A damaged frame anywhere
 // else is not a crash but a broken disk: Open refuses, and says where.
 //
-// Once the store has committed all its frames a segment's file is written over by a later one, or removed. Each segment says where the one before
-// it ends, and its frames are checked under a seed of its own: what an earlier use has left in the file is not a frame.
+// Once the store has committed all its frames a segment's file is written over by a later one, or
+// removed. Each segment says where the one before it ends, and its frames are checked under a seed
+// of its own: what an earlier use has left in the file is not a frame.
 package journal
 
 import (
@@ -136,7 +137,8 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	j.current = found[len(found)-1]
 	j.tail = Position{j.current.number, end}
 	crash.Here(crash.JournalCut)
-	// The cut becomes durable before anything builds on it, and so does what was written when the process died but not yet synced.
+	// The cut becomes durable before anything builds on it, and so does what was written when the
+	// process died but not yet synced.
 	if err := j.current.file.Truncate(end); err != nil {
 		return nil, nil, err
 	}
@@ -144,8 +146,9 @@ func Open(dir string, committed Position) (_ *Journal, backlog []Frame, err erro
 	return j, backlog, j.settle(backlog)
 }
 
-// settle makes durable what Open has found. Only the segment's header and its last frame, and its name, need not be. They are written again:
-// a sync that failed before the process died may have left their pages counted as clean.
+// settle makes durable what Open has found. Only the segment's header and its last frame, and its
+// name, need not be. They are written again: a sync that failed before the process died may have
+// left their pages counted as clean.
 func (j *Journal) settle(backlog []Frame) error {
 	s := j.current
 	if err := disk.Renew(s.file, 0, s.begin); err != nil {
@@ -226,8 +229,9 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	return frame, nil
 }
 
-// Repair makes the journal usable after a failed Append: a new segment is begun, which says where the old one ends. A page whose fsync has
-// failed may be dropped from memory while the file still shows it, so the old segment is not written to again.
+// Repair makes the journal usable after a failed Append: a new segment is begun, which says where
+// the old one ends. A page whose fsync has failed may be dropped from memory while the file still
+// shows it, so the old segment is not written to again.
 func (j *Journal) Repair() error {
 	if !j.broken {
 		return nil

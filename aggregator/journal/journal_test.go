@@ -58,8 +58,9 @@ func bodies(t rapid.TB, j *Journal, frames []Frame) []string {
 	return all
 }
 
-// TestReplayAgainstAModel writes, releases and reopens at random, cutting the tail
-// as a crash would, with segments of a few frames that are written over: what was appended and not committed comes back, in order.
+// TestReplayAgainstAModel writes, releases and reopens at random, cutting the tail as a crash
+// would, with segments of a few frames that are written over: what was appended and not committed
+// comes back, in order.
 func TestReplayAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "journal")
@@ -160,8 +161,9 @@ func TestSegmentsAreReleased(t *testing.T) {
 	}
 }
 
-// threeFrames returns the folder of a journal whose last segment has three frames, and where the store is: in a new file, or in one
-// that is written over, with more and longer frames of its earlier use.
+// threeFrames returns the folder of a journal whose last segment has three frames, and where the
+// store is: in a new file, or in one that is written over, with more and longer frames of its
+// earlier use.
 func threeFrames(t *testing.T, writtenOver bool) (dir string, frames []Frame, committed Position) {
 	t.Helper()
 	dir = t.TempDir()
@@ -192,9 +194,9 @@ func threeFrames(t *testing.T, writtenOver bool) (dir string, frames []Frame, co
 	return dir, frames, committed
 }
 
-// TestDamageIsNotACrash flips each byte of a journal of three synced frames: the
-// last frame may be taken for a torn tail, anything before must be refused or
-// be outside every checksum's reach, of which there is nothing. What an earlier use has left behind them is not looked at.
+// TestDamageIsNotACrash flips each byte of a journal of three synced frames: the last frame may be
+// taken for a torn tail, anything before must be refused or be outside every checksum's reach, of
+// which there is nothing. What an earlier use has left behind them is not looked at.
 func TestDamageIsNotACrash(t *testing.T) {
 	for _, writtenOver := range []bool{false, true} {
 		dir, frames, committed := threeFrames(t, writtenOver)
@@ -311,7 +313,8 @@ func TestMissingSegmentIsRefused(t *testing.T) {
 	}
 }
 
-// TestRestoredStore opens a journal that is wholly absent, again and again before the store has applied anything of the new one.
+// TestRestoredStore opens a journal that is wholly absent, again and again before the store has
+// applied anything of the new one.
 func TestRestoredStore(t *testing.T) {
 	restored := Position{Segment: 7, Offset: 40}
 	dir := t.TempDir()

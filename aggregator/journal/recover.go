@@ -15,8 +15,9 @@ import (
 // errTorn is what a frame that a crash has cut looks like.
 var errTorn = errors.New("torn frame")
 
-// openAll opens the segments of these numbers and reads their headers. A last one whose header a crash has cut holds nothing, for begin had
-// not returned: it is unbegun, and not among those found. What is found is to be closed, whatever the error.
+// openAll opens the segments of these numbers and reads their headers. A last one whose header a
+// crash has cut holds nothing, for begin had not returned: it is unbegun, and not among those
+// found. What is found is to be closed, whatever the error.
 func (j *Journal) openAll(numbers []uint64, committed Position, flag int) (found []*segment, unbegun uint64, err error) {
 	for i, n := range numbers {
 		f, err := os.OpenFile(j.path(n), flag, 0)
@@ -42,8 +43,8 @@ func (j *Journal) openAll(numbers []uint64, committed Position, flag int) (found
 	return found, unbegun, contiguous(found, committed)
 }
 
-// contiguous refuses a journal from which a segment is missing: what it held may
-// have been acknowledged. A journal that is wholly absent, or was when it was begun, is taken as the
+// contiguous refuses a journal from which a segment is missing: what it held may have been
+// acknowledged. A journal that is wholly absent, or was when it was begun, is taken as the
 // operator's choice (a restored backup has none).
 func contiguous(found []*segment, committed Position) error {
 	want := max(committed.Segment, 1)
@@ -59,8 +60,9 @@ func contiguous(found []*segment, committed Position) error {
 	return nil
 }
 
-// examine returns the frames beyond committed, and where the last whole one ends in the last segment. What follows there is a frame
-// that a crash has cut, or of an earlier use of the file; any other damage is an error.
+// examine returns the frames beyond committed, and where the last whole one ends in the last
+// segment. What follows there is a frame that a crash has cut, or of an earlier use of the file;
+// any other damage is an error.
 func examine(found []*segment, committed Position) (frames []Frame, end int64, err error) {
 	for i, s := range found {
 		info, err := s.file.Stat()

@@ -17,16 +17,18 @@ import (
 )
 
 const (
-	// SegmentBytes is the size at which a new segment is begun: small enough that
-	// a committed backlog soon gives its space back, large enough that a new one is rare: about once a second at
-	// 300 000 events/s.
+	// SegmentBytes is the size at which a new segment is begun: small enough that a committed backlog
+	// soon gives its space back, large enough that a new one is rare: about once a second at 300 000
+	// events/s.
 	SegmentBytes = 64 << 20 / crash.Smaller
 	// MinSegmentBytes is the size at which one is begun on a disk that is nearly full.
 	MinSegmentBytes = 1 << 20 / crash.Smaller
-	// spareSegments is how many released segments are kept to be written over: the one in use and these, while the store keeps up.
+	// spareSegments is how many released segments are kept to be written over: the one in use and
+	// these, while the store keeps up.
 	spareSegments = 2
-	// A segment that is not kept is given back in steps. The file system hands freed blocks to the disk when it commits, and everything else
-	// that is synced waits meanwhile: 20 to 60 ms for 64 MB at once, 3 ms in steps (ext4 with discard).
+	// A segment that is not kept is given back in steps. The file system hands freed blocks to the
+	// disk when it commits, and everything else that is synced waits meanwhile: 20 to 60 ms for 64 MB
+	// at once, 3 ms in steps (ext4 with discard).
 	stepBytes = SegmentBytes / 32
 	stepPause = 5 * time.Millisecond
 
@@ -38,7 +40,8 @@ const (
 	headerBytes1  = int64(len(segmentMagic1) + 8 + 4)
 )
 
-// What a segment says of the end of the one before it, if there is no such end: the journal began with it, or it is of the first form.
+// What a segment says of the end of the one before it, if there is no such end: the journal began
+// with it, or it is of the first form.
 const (
 	noPrevious      = 0
 	unknownPrevious = -1
@@ -51,7 +54,8 @@ type segment struct {
 	// previousEnd is where the segment before it ends: that one's file may be longer.
 	previousEnd int64
 	begin       int64 // of its first frame
-	// seed is the header's checksum, which no two segments share: the frames of an earlier use of the file do not check under it.
+	// seed is the header's checksum, which no two segments share: the frames of an earlier use of the
+	// file do not check under it.
 	seed uint32
 }
 
@@ -98,8 +102,9 @@ func (j *Journal) path(segment uint64) string {
 	return filepath.Join(j.dir, fmt.Sprintf("%020d.log", segment))
 }
 
-// begin makes the next segment, durably: its header, and its name in the folder. previousEnd is where the one before it ends. A spare
-// file is written over: neither its size nor its blocks change then, so that a sync of a frame is not one of the file system's own journal too.
+// begin makes the next segment, durably: its header, and its name in the folder. previousEnd is
+// where the one before it ends. A spare file is written over: neither its size nor its blocks
+// change then, so that a sync of a frame is not one of the file system's own journal too.
 func (j *Journal) begin(number uint64, previousEnd int64) error {
 	header := encodeHeader(number, previousEnd, time.Now())
 	next := &segment{number: number, previousEnd: previousEnd, begin: headerBytes, seed: binary.LittleEndian.Uint32(header[headerBytes-4:])}
@@ -118,7 +123,8 @@ func (j *Journal) begin(number uint64, previousEnd int64) error {
 	if err == nil {
 		err = disk.Sync(next.file)
 	}
-	// Until it has its new name a spare is a segment that the store has applied: a crash leaves nothing that counts.
+	// Until it has its new name a spare is a segment that the store has applied: a crash leaves
+	// nothing that counts.
 	if err == nil && spare != nil {
 		err = os.Rename(j.path(spare.number), j.path(number))
 	}
@@ -151,8 +157,9 @@ func (j *Journal) takeSpare() *segment {
 	return s
 }
 
-// Release gives up the segments before the one of committed: the store has all their events, durably. Some are kept to be written over. The
-// error is of files that could not be removed; the next start removes them.
+// Release gives up the segments before the one of committed: the store has all their events,
+// durably. Some are kept to be written over. The error is of files that could not be removed; the
+// next start removes them.
 func (j *Journal) Release(committed Position) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -200,8 +207,9 @@ func (j *Journal) shrink(f *os.File, pause time.Duration) error {
 	return err
 }
 
-// Fit makes segments end earlier on a disk with so many bytes left, and keeps no spare ones there: the one that is written to is not removed,
-// however much of it the store has, and is to take an eighth of the room at most. It has Append's caller.
+// Fit makes segments end earlier on a disk with so many bytes left, and keeps no spare ones there:
+// the one that is written to is not removed, however much of it the store has, and is to take an
+// eighth of the room at most. It has Append's caller.
 func (j *Journal) Fit(free int64) {
 	j.most = min(max(free/8, MinSegmentBytes), SegmentBytes)
 	j.mu.Lock()
@@ -217,8 +225,8 @@ func (j *Journal) Fit(free int64) {
 	}
 }
 
-// cutCurrent takes from the current segment what an earlier use of its file has left behind its last frame. It is garbage, so a failure
-// costs room and nothing else.
+// cutCurrent takes from the current segment what an earlier use of its file has left behind its
+// last frame. It is garbage, so a failure costs room and nothing else.
 func (j *Journal) cutCurrent() {
 	if info, err := j.current.file.Stat(); err == nil && info.Size() > j.tail.Offset+stepBytes {
 		_ = j.current.file.Truncate(j.tail.Offset)

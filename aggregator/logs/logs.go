@@ -1,5 +1,5 @@
-// Package logs writes a log to where it may not be taken: to a pipe that nobody reads or whose reader
-// is gone, a terminal that stands still, a full disk. None of them may hold up who logs.
+// Package logs writes a log to where it may not be taken: to a pipe that nobody reads or whose
+// reader is gone, a terminal that stands still, a full disk. None of them may hold up who logs.
 package logs
 
 import (
@@ -60,7 +60,8 @@ func (l *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close gives what is queued a second to be written. Where nobody reads, the goroutine stays in its write.
+// Close gives what is queued a second to be written. Where nobody reads, the goroutine stays in its
+// write.
 func (l *Writer) Close() {
 	l.mu.Lock()
 	if !l.closed {

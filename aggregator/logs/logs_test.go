@@ -31,7 +31,8 @@ func TestEveryLineIsWrittenOnClose(t *testing.T) {
 	}
 }
 
-// TestNobodyReads: a pipe that is full holds up neither who logs nor the end, and what was dropped is counted once it is read.
+// TestNobodyReads: a pipe that is full holds up neither who logs nor the end, and what was dropped
+// is counted once it is read.
 func TestNobodyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()

@@ -11,10 +11,10 @@ import (
 	"sekali/aggregator/event"
 )
 
-// BenchmarkPipeline is the whole way of an event but for HTTP: decoded, admitted, journaled, and committed by the
-// writer, at the aggregator's own bounds. An iteration is 200 requests of 500 events, one in five a repeat from the
-// whole history, from four publishers, until the last event is committed. Give it a count (-benchtime 10x): the store
-// grows with each.
+// BenchmarkPipeline is the whole way of an event but for HTTP: decoded, admitted, journaled, and
+// committed by the writer, at the aggregator's own bounds. An iteration is 200 requests of 500
+// events, one in five a repeat from the whole history, from four publishers, until the last event
+// is committed. Give it a count (-benchtime 10x): the store grows with each.
 func BenchmarkPipeline(b *testing.B) {
 	const requests, publishers = 200, 4
 	for _, level := range []Level{Memory, Journal, Store} {

@@ -10,25 +10,29 @@ import (
 	"sekali/aggregator/store"
 )
 
-// The WAL lengths at which copying it into the database begins: 256 MB while more waits than calmEvents, since a page that
-// many batches rewrite is copied once, and the database synced once; else 4 MB, since the journal's syncs wait behind a copy. docs/design/decisions/10-large-transactions.md
-// has what both cost. The price of a long WAL is disk, and reading that much again after a crash.
+// The WAL lengths at which copying it into the database begins: 256 MB while more waits than
+// calmEvents, since a page that many batches rewrite is copied once, and the database synced once;
+// else 4 MB, since the journal's syncs wait behind a copy.
+// docs/design/decisions/10-large-transactions.md has what both cost. The price of a long WAL is
+// disk, and reading that much again after a crash.
 const (
 	checkpointPages     = 32_000 / crash.Smaller
 	calmCheckpointPages = 500 / crash.Smaller
-	// calmEvents is more than waits when the writer keeps up: at half of saturation it was 1 500 in the median (steady).
+	// calmEvents is more than waits when the writer keeps up: at half of saturation it was 1 500 in
+	// the median (steady).
 	calmEvents = 5_000
 )
 
-// A long WAL is copied beside the writer, which goes on with it meanwhile; what it has added is copied next, until the rest is short and the
-// writer copies it itself: only between two commits can the copy reach the end, from where the next commit begins the WAL anew.
+// A long WAL is copied beside the writer, which goes on with it meanwhile; what it has added is
+// copied next, until the rest is short and the writer copies it itself: only between two commits
+// can the copy reach the end, from where the next commit begins the WAL anew.
 const (
 	finishPages  = 4 * calmCheckpointPages // 16 MB
 	copiesBeside = 3
 )
 
-// walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that never ends its transaction keeps
-// all that was written since. Meanwhile publishers get 503.
+// walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that
+// never ends its transaction keeps all that was written since. Meanwhile publishers get 503.
 const walPages = 4 * checkpointPages
 
 // ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.
@@ -119,7 +123,8 @@ func (w *writer) checkpointAt() int64 {
 	return calmCheckpointPages
 }
 
-// checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the connection is not trusted.
+// checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the
+// connection is not trusted.
 func (w *writer) checkpointFailed(ctx context.Context, err error) error {
 	w.storeFails(err)
 	err = w.persist(ctx, "checkpoint", func() error {

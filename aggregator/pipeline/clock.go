@@ -12,18 +12,20 @@ import (
 )
 
 const (
-	// clockJump is how far the time of day may move against the time that passes before that counts as a jump: a clock that is
-	// adjusted slowly moves by 0.05 %.
+	// clockJump is how far the time of day may move against the time that passes before that counts as
+	// a jump: a clock that is adjusted slowly moves by 0.05 %.
 	clockJump = time.Minute
-	// clockTrusted is how long a jump must last until events are stamped with the new time: it may be a mistake of a moment.
+	// clockTrusted is how long a jump must last until events are stamped with the new time: it may be
+	// a mistake of a moment.
 	clockTrusted = 10 * time.Minute
-	// expiryRests is how long nothing expires after a jump, or after a start that came longGap after the last commit: what has
-	// expired does not come back.
+	// expiryRests is how long nothing expires after a jump, or after a start that came longGap after
+	// the last commit: what has expired does not come back.
 	expiryRests = time.Hour
 	longGap     = 24 * time.Hour
 )
 
-// clock is the time of day as the machine has it, but for jumps: until one has lasted, it goes on as if there were none.
+// clock is the time of day as the machine has it, but for jumps: until one has lasted, it goes on
+// as if there were none.
 type clock struct {
 	wall   func() time.Time
 	passed func() time.Duration // since the machine was started, sleep included
@@ -42,7 +44,8 @@ func newClock(lastReceived string, log *slog.Logger) *clock {
 	return startClock(&clock{wall: time.Now, passed: sinceBoot, log: log}, lastReceived)
 }
 
-// startClock trusts the wall, for there is nothing else. The last commit says how long ago that was.
+// startClock trusts the wall, for there is nothing else. The last commit says how long ago that
+// was.
 func startClock(c *clock, lastReceived string) *clock {
 	c.at, c.atSince = c.wall(), c.passed()
 	last, err := time.Parse(receivedLayout, lastReceived)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestClock: a jump of a moment stamps no event and expires none; one that lasts is taken over; expiry rests after each, and after a start
-// long after the last commit.
+// TestClock: a jump of a moment stamps no event and expires none; one that lasts is taken over;
+// expiry rests after each, and after a start long after the last commit.
 func TestClock(t *testing.T) {
 	began := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 	wall, passed := began, time.Hour

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// expirePerEvents is how many events a commit has for each block that expires after it. A usual block has twice as many, so what is
-	// to expire is worked off twice as fast as events come.
+	// expirePerEvents is how many events a commit has for each block that expires after it. A usual
+	// block has twice as many, so what is to expire is worked off twice as fast as events come.
 	expirePerEvents = 64
-	// expireBlocks is how many blocks expire in one transaction while nothing waits: an event that comes then waits for them.
+	// expireBlocks is how many blocks expire in one transaction while nothing waits: an event that
+	// comes then waits for them.
 	expireBlocks = 64
 )
 
@@ -34,8 +35,9 @@ func (w *writer) waits() bool {
 	return len(w.queue.waiting()) > 0
 }
 
-// expire takes the content of so many blocks at most whose events are older than the retention. Of a block that is damaged, nothing
-// is left to tell its events by: expiry stops there, for good, and says so.
+// expire takes the content of so many blocks at most whose events are older than the retention. Of
+// a block that is damaged, nothing is left to tell its events by: expiry stops there, for good, and
+// says so.
 func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) {
 	if w.cfg.Retention == 0 || w.cannotExpire || w.clock.resting() != "" {
 		return false, nil

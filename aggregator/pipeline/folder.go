@@ -27,8 +27,8 @@ func (p *Pipeline) inPlace() error {
 	return err
 }
 
-// RunWatch looks at the data folder until ctx ends, or until it has been away for too long, which is
-// an error.
+// RunWatch looks at the data folder until ctx ends, or until it has been away for too long, which
+// is an error.
 func (p *Pipeline) RunWatch(ctx context.Context) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

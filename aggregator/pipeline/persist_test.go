@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestPersistGivesUp: a disk that fails is tried for about four minutes, and then the process ends with the reason. A full one is waited for:
-// each time that there is no room counts for nothing.
+// TestPersistGivesUp: a disk that fails is tried for about four minutes, and then the process ends
+// with the reason. A full one is waited for: each time that there is no room counts for nothing.
 func TestPersistGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &Pipeline{log: slog.New(slog.DiscardHandler)}

@@ -291,7 +291,8 @@ func (p *Pipeline) Counters() Counters {
 	return c
 }
 
-// Ready says why an event could not be taken now at the level, however small it is; nil if it could.
+// Ready says why an event could not be taken now at the level, however small it is; nil if it
+// could.
 func (p *Pipeline) Ready(level Level) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

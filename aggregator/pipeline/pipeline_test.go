@@ -144,7 +144,8 @@ func (r *rig) drain() Counters {
 	}
 }
 
-// Half as many histories as usual, for each opens folders and syncs: with the race detector they took most of the package's minute. -rapid.checks has the last word.
+// Half as many histories as usual, for each opens folders and syncs: with the race detector they
+// took most of the package's minute. -rapid.checks has the last word.
 func init() { _ = flag.Set("rapid.checks", "50") }
 
 // TestPipelineAgainstAMap publishes at random levels, repeats, stops and abandons, and
@@ -234,8 +235,9 @@ func stored(t rapid.TB, dir string) map[int]int {
 	return events
 }
 
-// TestJournaledEventsGather: requests that come one after the other share transactions where nobody waits for the commit, and have one
-// each where somebody does. How many they share depends on the time it took, so the bound does too.
+// TestJournaledEventsGather: requests that come one after the other share transactions where nobody
+// waits for the commit, and have one each where somebody does. How many they share depends on the
+// time it took, so the bound does too.
 func TestJournaledEventsGather(t *testing.T) {
 	const requests = 200
 	r := newRig(t, Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 1 << 20, BatchEvents: 1000})
@@ -300,7 +302,8 @@ func TestBacklogIsReplayed(t *testing.T) {
 	r.stop()
 }
 
-// TestABatchIsBoundedInBytes lets large requests wait: the writer does not read them all at one time.
+// TestABatchIsBoundedInBytes lets large requests wait: the writer does not read them all at one
+// time.
 func TestABatchIsBoundedInBytes(t *testing.T) {
 	const requests, size = 12, BatchBytes / 4
 	cfg := roomy
@@ -536,7 +539,8 @@ func TestShutdownAnswersEverybody(t *testing.T) {
 	}
 }
 
-// TestQuietWAL: a reader from outside has made the WAL's file long. Once it has left and nothing comes, the file is given back.
+// TestQuietWAL: a reader from outside has made the WAL's file long. Once it has left and nothing
+// comes, the file is given back.
 func TestQuietWAL(t *testing.T) {
 	r := newRig(t, roomy)
 	defer r.remove()

@@ -85,8 +85,8 @@ func (w *writer) giveBackWAL(ctx context.Context) error {
 	return w.checkpointFailed(ctx, err)
 }
 
-// truncateWAL copies the WAL and takes its file from the disk. A reader that has a snapshot prevents
-// it; there is a next time.
+// truncateWAL copies the WAL and takes its file from the disk. A reader that has a snapshot
+// prevents it; there is a next time.
 func (w *writer) truncateWAL() error {
 	return w.copyNow(func() error {
 		wal, err := w.store.TruncateWAL()

@@ -14,8 +14,9 @@ import (
 	"sekali/aggregator/store"
 )
 
-// A transaction costs its pages and its sync however little is in it. So one of journaled events begins commitEvery after the one before,
-// or once gatherEvents wait; the first after a pause begins at once.
+// A transaction costs its pages and its sync however little is in it. So one of journaled events
+// begins commitEvery after the one before, or once gatherEvents wait; the first after a pause
+// begins at once.
 const (
 	commitEvery  = 5 * time.Millisecond
 	gatherEvents = 500
@@ -61,8 +62,8 @@ func newWriter(p *Pipeline) *writer {
 	return &writer{Pipeline: p, batch: &batch{Batch: p.store.NewBatch()}, next: &batch{Batch: p.store.NewBatch()}}
 }
 
-// BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on what waits: a batch of 50 000 usual events has
-// 12 MB. One item is taken whatever it has.
+// BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on
+// what waits: a batch of 50 000 usual events has 12 MB. One item is taken whatever it has.
 const BatchBytes = 32 << 20
 
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
@@ -147,7 +148,8 @@ func (p *Pipeline) drained() bool {
 	return p.closed && p.committerDone && len(p.queue.waiting()) == 0
 }
 
-// pause is how long the next batch may gather yet, while all that waits is safe in the journal and nobody waits for its commit.
+// pause is how long the next batch may gather yet, while all that waits is safe in the journal and
+// nobody waits for its commit.
 func (w *writer) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -168,7 +170,8 @@ func (w *writer) takeBatch() error {
 	return w.read(w.batch, w.state.LastReceivedAt)
 }
 
-// prepareNext reads the next batch beside the commit of this one, if there is a full one: less would gain company meanwhile.
+// prepareNext reads the next batch beside the commit of this one, if there is a full one: less
+// would gain company meanwhile.
 func (w *writer) prepareNext() {
 	if !w.choose(w.next, w.batch.parts) {
 		return
@@ -187,9 +190,9 @@ func (w *writer) prepared() (err error) {
 	return err
 }
 
-// choose says what b applies, behind the parts that are being applied: whole items in order up to BatchBytes, and the
-// beginning of one that has too many events. A request at the store level is never cut,
-// since one transaction has to answer it. It returns whether more would not have fit.
+// choose says what b applies, behind the parts that are being applied: whole items in order up to
+// BatchBytes, and the beginning of one that has too many events. A request at the store level is
+// never cut, since one transaction has to answer it. It returns whether more would not have fit.
 func (w *writer) choose(b *batch, behind []part) (full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -265,7 +268,8 @@ func (w *writer) commit(ctx context.Context) error {
 	return w.checkpoint(ctx)
 }
 
-// read fills the batch's rows with the events of all its parts; the event before them was received at last.
+// read fills the batch's rows with the events of all its parts; the event before them was received
+// at last.
 func (w *writer) read(b *batch, last string) error {
 	stage.Read.Enter()
 	frames := 0
@@ -285,7 +289,8 @@ func (w *writer) read(b *batch, last string) error {
 	return nil
 }
 
-// readPart appends a part's events to the rows. An item that several batches share is read by each of them.
+// readPart appends a part's events to the rows. An item that several batches share is read by each
+// of them.
 func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
 	i, data := part.item, part.item.data
 	if !i.inMemory() {
@@ -312,7 +317,8 @@ func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
 	return nil
 }
 
-// recycle ends the batch: nothing points any more into what it was read from. An idle writer holds no row of it.
+// recycle ends the batch: nothing points any more into what it was read from. An idle writer holds
+// no row of it.
 func (b *batch) recycle() {
 	clear(b.Rows)
 	if cap(b.frames) > BatchBytes {
@@ -385,7 +391,8 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	return out, nil
 }
 
-// reopen opens the store anew. A copy beside the writer has to end first: only the first connection begins at the WAL's beginning.
+// reopen opens the store anew. A copy beside the writer has to end first: only the first connection
+// begins at the WAL's beginning.
 func (w *writer) reopen() (store.State, error) {
 	if err := w.copied(); err != nil {
 		w.log.Warn("the WAL was not copied", "error", err)

@@ -31,7 +31,8 @@ type Batch struct {
 // NewBatch returns an empty batch that Prepare can be called for.
 func (s *Store) NewBatch() Batch { return Batch{keys: s.dedup.newKeys()} }
 
-// Prepare does that part of Apply's work on the rows which needs nothing of the store: it may be done beside the writer.
+// Prepare does that part of Apply's work on the rows which needs nothing of the store: it may be
+// done beside the writer.
 func (b *Batch) Prepare() {
 	if b.keys != nil {
 		fillKeys(b.keys, b.Rows)

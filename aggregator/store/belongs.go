@@ -10,19 +10,22 @@ import (
 	"os"
 )
 
-// ErrForeignWAL means a WAL beside a database that it does not belong to. SQLite would lay it over the database all the same.
+// ErrForeignWAL means a WAL beside a database that it does not belong to. SQLite would lay it over
+// the database all the same.
 var ErrForeignWAL = errors.New("belongs to another database than lies beside it, as after a backup was copied over events.db: " +
 	"if that is what is wanted, remove the -wal and the -shm file; what was committed since the backup is in that WAL alone")
 
-// Places in the first page of a database, and in a WAL and its frames (sqlite.org/fileformat2.html).
+// Places in the first page of a database, and in a WAL and its frames
+// (sqlite.org/fileformat2.html).
 const (
 	headerBytes    = 100
 	readVersionAt  = 19 // 2: written with a WAL
 	schemaCookieAt = 40 // rises with each change of the schema, and with each VACUUM INTO
 )
 
-// belongs refuses a database beside whose path lies a WAL of another one: of a copy that VACUUM INTO has made and nobody has opened, of
-// one whose schema is further than the WAL's, and of no database at all. It is called before anybody in this process opens the file.
+// belongs refuses a database beside whose path lies a WAL of another one: of a copy that VACUUM
+// INTO has made and nobody has opened, of one whose schema is further than the WAL's, and of no
+// database at all. It is called before anybody in this process opens the file.
 func belongs(path string) error {
 	wal, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +68,8 @@ func databaseHeader(path string) ([]byte, error) {
 	return header, nil
 }
 
-// walCookie reads the whole frames that SQLite would take from a WAL, and returns their number and the highest schema cookie of them.
+// walCookie reads the whole frames that SQLite would take from a WAL, and returns their number and
+// the highest schema cookie of them.
 func walCookie(r io.Reader) (cookie uint32, frames int, err error) {
 	header := make([]byte, walHeaderBytes)
 	if _, err := io.ReadFull(r, header); err != nil {

@@ -12,14 +12,16 @@ import (
 	"sekali/aggregator/event"
 )
 
-// A block ends when it has blockEvents, or with the event that takes its data to blockBytes. Reading one event reads its
-// block; see BenchmarkApply and BenchmarkEvents for what other sizes cost.
+// A block ends when it has blockEvents, or with the event that takes its data to blockBytes.
+// Reading one event reads its block; see BenchmarkApply and BenchmarkEvents for what other sizes
+// cost.
 const (
 	blockEvents = 128
 	blockBytes  = 64 << 10
 	// receivedBytes is the length of every received_at.
 	receivedBytes = len("2006-01-02T15:04:05.000000000Z")
-	// directoryNumbers is how many numbers the directory has for an event; layout_blocks.sql says which.
+	// directoryNumbers is how many numbers the directory has for an event; layout_blocks.sql says
+	// which.
 	directoryNumbers = 8
 )
 
@@ -103,8 +105,8 @@ func checksum(first int64, directory, data string) uint32 {
 	return sum
 }
 
-// eachEvent calls each for the events of a block until it returns false. Their texts point into data. A block that is not what was
-// written is ErrDamaged, before anything of it is shown.
+// eachEvent calls each for the events of a block until it returns false. Their texts point into
+// data. A block that is not what was written is ErrDamaged, before anything of it is shown.
 func eachEvent(b storedBlock, each func(seq int64, r Row) (more bool)) error {
 	if checksum(b.first, b.directory, b.data) != b.checksum {
 		return fmt.Errorf("%w: its checksum is wrong", ErrDamaged)

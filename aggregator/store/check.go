@@ -14,7 +14,8 @@ import (
 	"sekali/aggregator/dedup"
 )
 
-// checkTimes reads the events that have not expired, and counts those that were received before their predecessor.
+// checkTimes reads the events that have not expired, and counts those that were received before
+// their predecessor.
 func checkTimes(ctx context.Context, db *sql.DB, events layout) (fault string, err error) {
 	before, n := "", 0
 	err = events.page(ctx, db, Page{Limit: math.MaxInt, Bytes: math.MaxInt}, func(_ int64, r Row) bool {
@@ -32,12 +33,12 @@ func checkTimes(ctx context.Context, db *sql.DB, events layout) (fault string, e
 	return fault, err
 }
 
-// identitiesAtOnce is how many identities are compared at a time, 16 bytes each: however many events there are, check
-// takes 64 MiB for it, and reads them all as often as it must.
+// identitiesAtOnce is how many identities are compared at a time, 16 bytes each: however many
+// events there are, check takes 64 MiB for it, and reads them all as often as it must.
 const identitiesAtOnce = 4 << 20
 
-// checkIdentities reads every event, about that many, and counts those whose identity an earlier one has. Two that are
-// not the same are taken to be for one in 2^128.
+// checkIdentities reads every event, about that many, and counts those whose identity an earlier
+// one has. Two that are not the same are taken to be for one in 2^128.
 func checkIdentities(dir string, events layout, about int64) (fault string, err error) {
 	c, err := openConnReadOnly(dir)
 	if err != nil {

@@ -74,10 +74,12 @@ func (c *conn) failed(rc int32) error {
 	return e
 }
 
-// readOnly reports whether the database cannot be written: SQLite opens a file all the same that it may only read.
+// readOnly reports whether the database cannot be written: SQLite opens a file all the same that it
+// may only read.
 func (c *conn) readOnly() bool { return sqlite3.Xsqlite3_db_readonly(c.tls, c.db, 0) == 1 }
 
-// leaveWAL says whether the WAL stays as it is when the last connection is closed; else that one copies and removes it.
+// leaveWAL says whether the WAL stays as it is when the last connection is closed; else that one
+// copies and removes it.
 func (c *conn) leaveWAL(stays bool) error {
 	on := int32(0)
 	if stays {

@@ -19,12 +19,14 @@ type refusal struct {
 	err error
 }
 
-// errIgnored means that a statement which is to change one row changed none, and that it is no error for SQLite: RAISE(IGNORE).
+// errIgnored means that a statement which is to change one row changed none, and that it is no
+// error for SQLite: RAISE(IGNORE).
 var errIgnored = errors.New("a trigger of the database ignored it")
 
-// refused reports an error that says no to what is stored, and not that it cannot be stored now: trying again would end the
-// same. SQLite undoes the statement, or leaves that to us (RAISE(FAIL)), and the transaction goes on. If it does not (RAISE(ROLLBACK)), the
-// neighbours are gone as well, and the batch fails.
+// refused reports an error that says no to what is stored, and not that it cannot be stored now:
+// trying again would end the same. SQLite undoes the statement, or leaves that to us (RAISE(FAIL)),
+// and the transaction goes on. If it does not (RAISE(ROLLBACK)), the neighbours are gone as well,
+// and the batch fails.
 func (c *conn) refused(err error) bool {
 	if err == nil || !c.inTransaction() {
 		return false
@@ -43,8 +45,8 @@ func (c *conn) refused(err error) bool {
 	return false
 }
 
-// setAside makes dead letters of the refused rows, and of their repeats in the same batch, which are no duplicates of anything stored. It returns
-// which rows they are.
+// setAside makes dead letters of the refused rows, and of their repeats in the same batch, which
+// are no duplicates of anything stored. It returns which rows they are.
 func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err error) {
 	failed = map[int]bool{}
 	for _, r := range refused {
@@ -125,7 +127,8 @@ func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
 	return id, nil
 }
 
-// DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and whether there may be more.
+// DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and
+// whether there may be more.
 func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
 	err = s.read(func(db *sql.DB) error {
 		letters, full, err = readDeadLetters(ctx, db, page)

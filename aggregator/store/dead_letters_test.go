@@ -59,8 +59,9 @@ func refusable(topic, id string) Row {
 	return Row{Event: event.Event{Topic: topic, ID: id, Timestamp: "2026-11-23T06:41:10Z", Payload: `{"x": 1}`}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
 }
 
-// TestRefusedEventsAreSetAside: an event that the database refuses is a dead letter, neither stored nor a duplicate, its
-// neighbours are stored, and a repeat is tried again. Nothing conflicts with it.
+// TestRefusedEventsAreSetAside: an event that the database refuses is a dead letter, neither stored
+// nor a duplicate, its neighbours are stored, and a repeat is tried again. Nothing conflicts with
+// it.
 func TestRefusedEventsAreSetAside(t *testing.T) {
 	eachTrigger(t, []string{"ABORT", "FAIL", "IGNORE"}, func(t *testing.T, design Design, g trigger) {
 		dir := t.TempDir()
@@ -118,8 +119,8 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 	})
 }
 
-// TestTriggerThatRollsBack: it ends the transaction in which the neighbours are. The batch fails, nothing of it is stored by halves, and it
-// is stored once the trigger is gone.
+// TestTriggerThatRollsBack: it ends the transaction in which the neighbours are. The batch fails,
+// nothing of it is stored by halves, and it is stored once the trigger is gone.
 func TestTriggerThatRollsBack(t *testing.T) {
 	eachTrigger(t, []string{"ROLLBACK"}, func(t *testing.T, design Design, g trigger) {
 		dir := t.TempDir()
@@ -154,7 +155,8 @@ func TestTriggerThatRollsBack(t *testing.T) {
 	})
 }
 
-// TestIgnoredCounters: what a trigger keeps from the state or from the dead letters fails the batch, for nobody could tell what became of it.
+// TestIgnoredCounters: what a trigger keeps from the state or from the dead letters fails the
+// batch, for nobody could tell what became of it.
 func TestIgnoredCounters(t *testing.T) {
 	for _, what := range []string{"UPDATE ON state", "INSERT ON dead_letters"} {
 		s, state, err := Open(t.TempDir(), Design{})

@@ -34,12 +34,13 @@ func ParseDedup(name string) (Dedup, error) {
 type deduper interface {
 	// newKeys returns what fillKeys fills for decide; nil: nothing can be prepared.
 	newKeys() *dedup.Batch
-	// decide is called inside the transaction. It returns the seqs under which the rows' events are stored, by row: a
-	// row's own, firstSeq and its place, if it is new, and of a duplicate the stored one's, or 0; the rows that are
-	// conflicts; and those that SQLite refused. All are valid until the next call.
+	// decide is called inside the transaction. It returns the seqs under which the rows' events are
+	// stored, by row: a row's own, firstSeq and its place, if it is new, and of a duplicate the stored
+	// one's, or 0; the rows that are conflicts; and those that SQLite refused. All are valid until the
+	// next call.
 	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, refused []refusal, err error)
-	// committed is called once the transaction is durable: which rows are stored, and the highest seq used. It returns how long what runs
-	// beside the writer has held it up.
+	// committed is called once the transaction is durable: which rows are stored, and the highest seq
+	// used. It returns how long what runs beside the writer has held it up.
 	committed(stored []bool, last int64) (held time.Duration)
 	// forget is called inside the transaction for a row that was refused.
 	forget(c *conn, r *Row) error
@@ -71,7 +72,8 @@ type runsDedup struct {
 	changes []dedup.Change // that the transaction recorded
 }
 
-// runsConfig reads what the index of the database that c is connected to is opened with. The events end at last.
+// runsConfig reads what the index of the database that c is connected to is opened with. The events
+// end at last.
 func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config, err error) {
 	var secret string
 	if err := c.row("SELECT secret FROM dedup_secret", &secret); err != nil {

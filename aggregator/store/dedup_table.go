@@ -86,7 +86,8 @@ func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, 
 	return d.seqs, d.conflicts, refused, nil
 }
 
-// storedUnder is the content and the seq of the event that is stored under a row's identity; seq 0: none is.
+// storedUnder is the content and the seq of the event that is stored under a row's identity; seq 0:
+// none is.
 func storedUnder(c *conn, r *rowText) (content dedup.Content, seq int64, err error) {
 	s, err := c.prepare(selectStored)
 	if err != nil {

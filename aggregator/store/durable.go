@@ -10,9 +10,10 @@ import (
 	"sekali/aggregator/disk"
 )
 
-// What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync never came. After a sync
-// that failed, Linux may count the pages as clean, so that the next sync writes none of them. So everything that is found is
-// written again before anything is built upon it: see settle.
+// What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync
+// never came. After a sync that failed, Linux may count the pages as clean, so that the next sync
+// writes none of them. So everything that is found is written again before anything is built upon
+// it: see settle.
 
 const (
 	walHeaderBytes   = 32 // of the file
@@ -22,14 +23,15 @@ const (
 var (
 	// ErrReopening means that the store is being opened anew, and cannot be read meanwhile.
 	ErrReopening = errors.New("the database is being opened anew")
-	// ErrHeldOpen means that a failed copy of the WAL cannot be begun anew: only the first who opens the database begins at
-	// the WAL's beginning, and somebody else has it open.
+	// ErrHeldOpen means that a failed copy of the WAL cannot be begun anew: only the first who opens
+	// the database begins at the WAL's beginning, and somebody else has it open.
 	ErrHeldOpen = errors.New("a copy of the WAL has failed, and another process has the database open: it must close it")
 )
 
-// settle makes durable what the opening has found: it writes the WAL again, as it is, and syncs it and its name. A
-// checkpoint would not do: where pages of the WAL are lost it writes into the database what the WAL cannot repeat, so a power
-// cut in the middle of it would leave half of a commit. And a foreign reader can hold a checkpoint up, but not this.
+// settle makes durable what the opening has found: it writes the WAL again, as it is, and syncs it
+// and its name. A checkpoint would not do: where pages of the WAL are lost it writes into the
+// database what the WAL cannot repeat, so a power cut in the middle of it would leave half of a
+// commit. And a foreign reader can hold a checkpoint up, but not this.
 func (s *Store) settle(c *conn) (err error) {
 	wal, err := c.checkpoint("NOOP")
 	if err != nil {
@@ -64,8 +66,9 @@ func (s *Store) renewWAL(c *conn, pages int64) (err error) {
 	return errors.Join(disk.Renew(f, 0, walHeaderBytes+pages*(frameHeaderBytes+pageSize)), f.Close())
 }
 
-// keep holds the index of the WAL open beside the writer. It knows only commits that were synced. So what a failed one has
-// left in the WAL is not found when the writer opens the database again, and no reader ever sees it.
+// keep holds the index of the WAL open beside the writer. It knows only commits that were synced.
+// So what a failed one has left in the WAL is not found when the writer opens the database again,
+// and no reader ever sees it.
 func (s *Store) keep() error {
 	if s.keeper != nil {
 		return nil
@@ -81,8 +84,9 @@ func (s *Store) keep() error {
 	return nil
 }
 
-// forget closes all connections but the writer's, once those who read have ended. A copy of the WAL that failed may have been
-// counted as copied in part: the first who opens the database begins it anew.
+// forget closes all connections but the writer's, once those who read have ended. A copy of the WAL
+// that failed may have been counted as copied in part: the first who opens the database begins it
+// anew.
 func (s *Store) forget() error {
 	if !s.shut {
 		s.reading.Lock() // readers end within their own time
@@ -124,8 +128,9 @@ func (s *Store) copied(err error) error {
 	return err
 }
 
-// touch makes the file for its owner alone, before SQLite would make it for all, and what is in it durable: it may have been
-// put there a moment ago. Nobody may have it open: closing it would drop SQLite's locks.
+// touch makes the file for its owner alone, before SQLite would make it for all, and what is in it
+// durable: it may have been put there a moment ago. Nobody may have it open: closing it would drop
+// SQLite's locks.
 func touch(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestReopenAfterFailedCopy: a copy of the WAL that failed counts as copied in part, and what it counts may be lost. So the next opening
-// begins at the WAL's beginning, or is refused while somebody else has the database open. Meanwhile nobody reads.
+// TestReopenAfterFailedCopy: a copy of the WAL that failed counts as copied in part, and what it
+// counts may be lost. So the next opening begins at the WAL's beginning, or is refused while
+// somebody else has the database open. Meanwhile nobody reads.
 func TestReopenAfterFailedCopy(t *testing.T) {
 	dir := t.TempDir()
 	s, state, err := Open(dir, Design{})

@@ -8,11 +8,13 @@ import (
 	"sekali/aggregator/event"
 )
 
-// Expire takes the content of the oldest events, whole blocks of those received before that time (in received_at's form) and as many
-// blocks at most: what is left of such an event is its identity and its seq, so that a repeat is a duplicate for ever. It returns the new
-// state and the number of blocks; fewer than asked for: no more have expired. LayoutBlocks only.
+// Expire takes the content of the oldest events, whole blocks of those received before that time
+// (in received_at's form) and as many blocks at most: what is left of such an event is its identity
+// and its seq, so that a repeat is a duplicate for ever. It returns the new state and the number of
+// blocks; fewer than asked for: no more have expired. LayoutBlocks only.
 //
-// ErrDamaged means a block that cannot be read; nothing was changed. After another error the caller reopens the store, as with Apply.
+// ErrDamaged means a block that cannot be read; nothing was changed. After another error the caller
+// reopens the store, as with Apply.
 func (a *Applier) Expire(state State, before string, blocks int) (_ State, expired int, err error) {
 	c := a.store.writer
 	if c == nil {
@@ -89,8 +91,8 @@ type expiredBlock struct {
 
 const selectOldestBlock = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq > ? ORDER BY first_seq LIMIT 1"
 
-// oldestBlock returns the first block behind the seq as it is to be once it has expired, or nil: its last event was received at that time
-// or later.
+// oldestBlock returns the first block behind the seq as it is to be once it has expired, or nil:
+// its last event was received at that time or later.
 func oldestBlock(c *conn, behind int64, before string) (b *expiredBlock, err error) {
 	err = c.rows(selectOldestBlock, func(s *statement) error {
 		b = &expiredBlock{ofTopic: map[string]int64{}}

@@ -15,8 +15,9 @@ import (
 	"sekali/aggregator/event"
 )
 
-// TestExpiredEventsStayDuplicates holds random batches and expiries against a model: what is not expired is read, by topic too; what
-// is, is not, and its repeats are duplicates all the same, also after a restart for which the runs have to be made again.
+// TestExpiredEventsStayDuplicates holds random batches and expiries against a model: what is not
+// expired is read, by topic too; what is, is not, and its repeats are duplicates all the same, also
+// after a restart for which the runs have to be made again.
 func TestExpiredEventsStayDuplicates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		design := Design{rapid.SampledFrom([]Dedup{DedupRuns, DedupTable}).Draw(t, "dedup"), LayoutBlocks}

@@ -54,7 +54,8 @@ func applyForEver(dir string) error {
 	}
 }
 
-// killRows are the rows of a batch: about two thirds are new, the others repeat something of any batch before.
+// killRows are the rows of a batch: about two thirds are new, the others repeat something of any
+// batch before.
 func killRows(batch int64) []Row {
 	random := rand.New(rand.NewPCG(uint64(batch), 3))
 	rows := make([]Row, killBatch)
@@ -68,8 +69,8 @@ func killRows(batch int64) []Row {
 	return rows
 }
 
-// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, again and again on one folder. What
-// was decided must be what a map decides.
+// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, again and
+// again on one folder. What was decided must be what a map decides.
 func TestKilledWhileRunsAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))

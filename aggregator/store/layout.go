@@ -38,8 +38,8 @@ var ErrDesign = errors.New("another design")
 
 // layout writes and reads the events.
 type layout interface {
-	// insert is called inside the transaction: row i, if it is new, is stored under firstSeq+i. It returns the rows that SQLite
-	// refused, and takes their mark away.
+	// insert is called inside the transaction: row i, if it is new, is stored under firstSeq+i. It
+	// returns the rows that SQLite refused, and takes their mark away.
 	insert(c *conn, b *bound, isNew []bool, firstSeq int64) ([]refusal, error)
 	// page calls each for the events of a page. Their texts are valid until it returns.
 	page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error

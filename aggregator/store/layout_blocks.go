@@ -16,7 +16,8 @@ var blocksSchema string
 //go:embed layout_blocks_views.sql
 var blocksViews string
 
-// blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all of them.
+// blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all
+// of them.
 type blocksLayout struct {
 	block block
 	copy  texts // of a block, where SQLite can read it
@@ -50,7 +51,8 @@ func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (
 	return refused, nil
 }
 
-// gather fills the block with at most this many new rows from the row from on, and returns the row behind its last.
+// gather fills the block with at most this many new rows from the row from on, and returns the row
+// behind its last.
 func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
 	l.block.events = 0
 	for end = from; end < len(rows); end++ {
@@ -139,7 +141,8 @@ func (l *blocksLayout) writeBlock(c *conn) error {
 	return nil
 }
 
-// The first block of a page is the one that begins last before it, since the page may begin inside, or the first that has not expired.
+// The first block of a page is the one that begins last before it, since the page may begin inside,
+// or the first that has not expired.
 const (
 	firstOfPage       = "(SELECT max(coalesce(max(first_seq), 0), (SELECT expired_seq + 1 FROM state)) FROM blocks WHERE first_seq <= ?1)"
 	selectBlocks      = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"

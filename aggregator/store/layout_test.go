@@ -15,7 +15,8 @@ import (
 	"sekali/aggregator/event"
 )
 
-// TestPagesAgainstAList: whatever the layout, a page is what a list of the stored events says, and so is the table or view events.
+// TestPagesAgainstAList: whatever the layout, a page is what a list of the stored events says, and
+// so is the table or view events.
 func TestPagesAgainstAList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pagesAgainstAList(t, rapid.SampledFrom([]Layout{LayoutRows, LayoutBlocks}).Draw(t, "layout"))
@@ -164,8 +165,8 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 }
 
-// BenchmarkEvents reads 200 000 stored events of ten topics: all of them in pages, those of one topic, and through the table or
-// view, as the sqlite3 shell would.
+// BenchmarkEvents reads 200 000 stored events of ten topics: all of them in pages, those of one
+// topic, and through the table or view, as the sqlite3 shell would.
 func BenchmarkEvents(b *testing.B) {
 	const limit = 1000
 	for _, layout := range []Layout{LayoutRows, LayoutBlocks} {
@@ -220,7 +221,8 @@ func BenchmarkBackup(b *testing.B) {
 	}
 }
 
-// BenchmarkExpire takes the content of stored events, 64 blocks a transaction, as an idle writer does. Rows do not expire.
+// BenchmarkExpire takes the content of stored events, 64 blocks a transaction, as an idle writer
+// does. Rows do not expire.
 func BenchmarkExpire(b *testing.B) {
 	const blocks = 64
 	b.Run(fmt.Sprintf("layout=%s", LayoutBlocks), func(b *testing.B) {

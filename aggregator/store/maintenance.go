@@ -16,11 +16,13 @@ import (
 	"sekali/aggregator/disk"
 )
 
-// ErrReadOnlyWAL means a folder that cannot be written, whose WAL holds commits: SQLite reads a WAL only where it may write beside it.
+// ErrReadOnlyWAL means a folder that cannot be written, whose WAL holds commits: SQLite reads a WAL
+// only where it may write beside it.
 var ErrReadOnlyWAL = errors.New("holds commits, and its folder cannot be written: copy the folder to where it can be, and use the copy")
 
-// Stopped reports whether the database in dir has to be opened as a file that nobody writes: its folder cannot be written, and no
-// aggregator has left anything beside it. The caller has to see to it that none starts meanwhile.
+// Stopped reports whether the database in dir has to be opened as a file that nobody writes: its
+// folder cannot be written, and no aggregator has left anything beside it. The caller has to see to
+// it that none starts meanwhile.
 func Stopped(dir string) (bool, error) {
 	if unix.Access(dir, unix.W_OK) == nil {
 		return false, nil
@@ -38,7 +40,8 @@ func Stopped(dir string) (bool, error) {
 	return false, err
 }
 
-// readOnly is the URI of the database in dir for those who change nothing; an aggregator may be running on it.
+// readOnly is the URI of the database in dir for those who change nothing; an aggregator may be
+// running on it.
 func readOnly(dir string, query ...string) (string, error) {
 	path := filepath.Join(dir, File)
 	if _, err := os.Stat(path); err != nil {
@@ -58,7 +61,8 @@ func readOnly(dir string, query ...string) (string, error) {
 	return dsn(path, query...), nil
 }
 
-// openReadOnly opens the database in dir as it is. What does not fit where it is sorted stays in memory: an image has no /tmp.
+// openReadOnly opens the database in dir as it is. What does not fit where it is sorted stays in
+// memory: an image has no /tmp.
 func openReadOnly(dir string) (*sql.DB, error) {
 	uri, err := readOnly(dir, "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))
 	if err != nil {
@@ -150,21 +154,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 		return State{}, nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check")
-	if err != nil {
-		return State{}, nil, fmt.Errorf("store: check: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			return State{}, nil, fmt.Errorf("store: check: %w", err)
-		}
-		if line != "ok" {
-			faults = append(faults, "integrity_check: "+line)
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if faults, err = integrity(ctx, db); err != nil {
 		return State{}, nil, fmt.Errorf("store: check: %w", err)
 	}
 	design, err := designOf(dir)
@@ -217,6 +207,25 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 		faults = append(faults, more...)
 	}
 	return state, faults, nil
+}
+
+// integrity is what SQLite itself finds wrong.
+func integrity(ctx context.Context, db *sql.DB) (faults []string, err error) {
+	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		if line != "ok" {
+			faults = append(faults, "integrity_check: "+line)
+		}
+	}
+	return faults, errors.Join(rows.Err(), rows.Close())
 }
 
 // designOf reads how the database in dir was made.

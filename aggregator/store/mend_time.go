@@ -11,7 +11,8 @@ import (
 // receivedLayout is received_at's form.
 const receivedLayout = "2006-01-02T15:04:05.000000000Z"
 
-// aheadTolerated is how far the last received_at may lie in the future: a clock is adjusted now and then.
+// aheadTolerated is how far the last received_at may lie in the future: a clock is adjusted now and
+// then.
 const aheadTolerated = time.Minute
 
 // AheadOf says that the last event was received after now; "" if it was not.
@@ -24,8 +25,9 @@ func AheadOf(received string, now time.Time) string {
 		received, at.Sub(now).Round(time.Second))
 }
 
-// MendTime gives every event in dir that was received after now the time now, in one transaction. A clock that was ahead for a moment
-// has left such times, and as received_at never falls, each later event gets them too and none expires. It returns how many there were.
+// MendTime gives every event in dir that was received after now the time now, in one transaction. A
+// clock that was ahead for a moment has left such times, and as received_at never falls, each later
+// event gets them too and none expires. It returns how many there were.
 func MendTime(dir string, now time.Time) (mended int64, err error) {
 	s, state, err := Open(dir, Design{})
 	if err != nil {
@@ -74,7 +76,8 @@ func mendRows(c *conn, latest string) (int64, error) {
 
 const selectBlockBefore = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 
-// mendBlocks goes from the last block back to the first with nothing to mend: received_at never falls.
+// mendBlocks goes from the last block back to the first with nothing to mend: received_at never
+// falls.
 func (a *Applier) mendBlocks(c *conn, latest string) (mended int64, err error) {
 	for before := int64(1)<<62 - 1; ; {
 		b, later, err := blockWithout(c, before, latest)
@@ -89,7 +92,8 @@ func (a *Applier) mendBlocks(c *conn, latest string) (mended int64, err error) {
 	}
 }
 
-// blockWithout returns the block before a seq as it is without times after latest, and how many it has.
+// blockWithout returns the block before a seq as it is without times after latest, and how many it
+// has.
 func blockWithout(c *conn, before int64, latest string) (b *block, later int64, err error) {
 	err = c.rows(selectBlockBefore, func(s *statement) error {
 		b = &block{}

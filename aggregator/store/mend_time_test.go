@@ -9,7 +9,8 @@ import (
 	"sekali/aggregator/event"
 )
 
-// TestMendTime: times that lie in the future are taken back to now, in both layouts; all else stays.
+// TestMendTime: times that lie in the future are taken back to now, in both layouts; all else
+// stays.
 func TestMendTime(t *testing.T) {
 	now := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
 	for _, layout := range []Layout{LayoutBlocks, LayoutRows} {

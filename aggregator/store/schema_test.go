@@ -10,14 +10,16 @@ import (
 	"testing"
 )
 
-// schemaSums are the released versions' schemas. A line is added with each version, and none is changed.
+// schemaSums are the released versions' schemas. A line is added with each version, and none is
+// changed.
 var schemaSums = map[int]string{
 	3: "9899c3f51cb823bae6b79add1c65f549e2e786d39740b526c8295b1942bee81a",
 }
 
 var comment = regexp.MustCompile(`--[^\n]*`)
 
-// TestSchemaHasItsVersion: the version changes with the schema, and each version has a folder that the tests open.
+// TestSchemaHasItsVersion: the version changes with the schema, and each version has a folder that
+// the tests open.
 func TestSchemaHasItsVersion(t *testing.T) {
 	all := ""
 	for _, dedup := range []Dedup{DedupRuns, DedupTable} {

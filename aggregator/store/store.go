@@ -31,9 +31,10 @@ var schema string
 const (
 	// File is the database's name in the data folder.
 	File = "events.db"
-	// tableCacheKiB is the writer's page cache where dedup_store is a table: random ids touch a page of it each, and
-	// what fits here is not read again. runsCacheKiB is that of a database that is only appended to: with 64 MiB it was no
-	// faster (four pairs of the scenario throughput) and took 75 MB more.
+	// tableCacheKiB is the writer's page cache where dedup_store is a table: random ids touch a page
+	// of it each, and what fits here is not read again. runsCacheKiB is that of a database that is
+	// only appended to: with 64 MiB it was no faster (four pairs of the scenario throughput) and took
+	// 75 MB more.
 	tableCacheKiB = 64 << 10
 	runsCacheKiB  = 16 << 10
 	// PageBytes is SQLite's page: at 8 KiB an event cost 10 to 12 µs, at 4 KiB 11.5 to 15
@@ -90,8 +91,8 @@ type Info struct {
 	PageSize      int64  `json:"page_size"`
 }
 
-// Open opens or creates the database in dir and returns its state. An existing one has to be of the design that is
-// asked for; "" is any, and for a new one runs and blocks.
+// Open opens or creates the database in dir and returns its state. An existing one has to be of the
+// design that is asked for; "" is any, and for a new one runs and blocks.
 func Open(dir string, asked Design) (*Store, State, error) {
 	return open(&Store{path: filepath.Join(dir, File), asked: asked})
 }
@@ -383,7 +384,8 @@ func (s *Store) TruncateWAL() (WAL, error) {
 	return wal, s.copied(err)
 }
 
-// CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be called beside the writer.
+// CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be
+// called beside the writer.
 func (s *Store) CheckpointBeside() (err error) {
 	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {

@@ -17,8 +17,9 @@ import (
 	"sekali/aggregator/journal"
 )
 
-// TestApplyAgainstAMap applies the same random batches, with repeats inside and across them and reopenings between, to a store with a
-// table and to one with runs, and compares all that is stored with a map. So few keys are kept in memory that runs are written and merged.
+// TestApplyAgainstAMap applies the same random batches, with repeats inside and across them and
+// reopenings between, to a store with a table and to one with runs, and compares all that is stored
+// with a map. So few keys are kept in memory that runs are written and merged.
 func TestApplyAgainstAMap(t *testing.T) {
 	merged := false
 	rapid.Check(t, func(t *rapid.T) {
@@ -176,8 +177,8 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 	return merged
 }
 
-// TestCheckpointBeside copies the WAL while batches are committed: what is copied and what is not yet, all of it is read, and once the
-// writer has copied the rest the WAL begins anew.
+// TestCheckpointBeside copies the WAL while batches are committed: what is copied and what is not
+// yet, all of it is read, and once the writer has copied the rest the WAL begins anew.
 func TestCheckpointBeside(t *testing.T) {
 	dir := t.TempDir()
 	s, state, err := Open(dir, Design{})
@@ -206,7 +207,8 @@ func TestCheckpointBeside(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Of one round nothing may be copied: a transaction that begins together with the copy may keep what is older than it needs.
+	// Of one round nothing may be copied: a transaction that begins together with the copy may keep
+	// what is older than it needs.
 	if wal, err = s.WAL(); err != nil || wal.Copied == 0 {
 		t.Fatalf("%+v, %v: nothing was copied", wal, err)
 	}
@@ -288,7 +290,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 }
 
-// TestOlderSchemasAreTakenForward opens databases that older versions made, dumped by the sqlite3 shell: two events and a duplicate.
+// TestOlderSchemasAreTakenForward opens databases that older versions made, dumped by the sqlite3
+// shell: two events and a duplicate.
 func TestOlderSchemasAreTakenForward(t *testing.T) {
 	dumps, err := filepath.Glob("testdata/version*.sql")
 	if err != nil || len(dumps) == 0 {
@@ -348,7 +351,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkTopics stores batches of 50 000 beside 300 000 stored events, all of so many topics in no order.
+// BenchmarkTopics stores batches of 50 000 beside 300 000 stored events, all of so many topics in
+// no order.
 func BenchmarkTopics(b *testing.B) {
 	for _, topics := range []uint64{10, 1000, 100_000} {
 		b.Run(fmt.Sprintf("topics=%d", topics), func(b *testing.B) {
@@ -367,8 +371,8 @@ type stocked struct {
 	topics    uint64
 }
 
-// stock makes a store with at least so many events of so many topics. It is closed at the end of the benchmark, and the time of all this
-// does not count.
+// stock makes a store with at least so many events of so many topics. It is closed at the end of
+// the benchmark, and the time of all this does not count.
 func stock(b *testing.B, design Design, events, topics uint64) *stocked {
 	s := &stocked{dir: b.TempDir(), topics: topics}
 	var err error
@@ -398,7 +402,8 @@ func (s *stocked) applyBatches(b *testing.B, size int) {
 	b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "events/s")
 }
 
-// applyBatch stores the next events of the stream, of which rows are the buffer; the time to make them does not count.
+// applyBatch stores the next events of the stream, of which rows are the buffer; the time to make
+// them does not count.
 func (s *stocked) applyBatch(b *testing.B, rows []Row) {
 	const checkpointPages = 32_000 // as the writer has it under load
 	b.StopTimer()

@@ -200,7 +200,8 @@ func failed(names ...string) func(Report) bool {
 	}
 }
 
-// TestOneInAMillion loses one event of a million, and stores another one twice: the audit finds these two and no other.
+// TestOneInAMillion loses one event of a million, and stores another one twice: the audit finds
+// these two and no other.
 func TestOneInAMillion(t *testing.T) {
 	const lost, twice = 765_432, 234_567
 	m := newModel(t, 1000, 1250, 0.2)
@@ -240,8 +241,8 @@ func TestOneInAMillion(t *testing.T) {
 	}
 }
 
-// TestHonestAggregatorIsClean draws attempts of every fate, has the model apply them, and wants a clean audit: the
-// bounds must never accuse an aggregator that did what it may.
+// TestHonestAggregatorIsClean draws attempts of every fate, has the model apply them, and wants a
+// clean audit: the bounds must never accuse an aggregator that did what it may.
 func TestHonestAggregatorIsClean(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newModel(t, uint64(rapid.IntRange(1, 30).Draw(t, "events a request")), 12, 0.4)
@@ -307,7 +308,8 @@ func checkLoss(t *rapid.T, m *model, events []Event, acknowledged uint64) {
 	}
 }
 
-// TestUnpromisedAcknowledgements: ack=memory before a SIGKILL. The loss is reported; the counters are not blamed for it.
+// TestUnpromisedAcknowledgements: ack=memory before a SIGKILL. The loss is reported; the counters
+// are not blamed for it.
 func TestUnpromisedAcknowledgements(t *testing.T) {
 	m := newModel(t, 10, 4, 0.2)
 	m.promised = func(a ledger.Attempt) bool { return a.Request >= 2 }

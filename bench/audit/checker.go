@@ -1,5 +1,6 @@
-// Package audit compares what the sender's ledger says must be stored with what the aggregator gives back, event by
-// event, and reads nothing from the server to know what to expect. The words are those of Jepsen's set checker.
+// Package audit compares what the sender's ledger says must be stored with what the aggregator
+// gives back, event by event, and reads nothing from the server to know what to expect. The words
+// are those of Jepsen's set checker.
 package audit
 
 import (
@@ -22,8 +23,9 @@ type Sent struct {
 	EventsPerRequest uint64
 	Requests         uint64                                  // planned; request k carries events [k*E, (k+1)*E)
 	Attempts         func() iter.Seq2[ledger.Attempt, error] // every attempt, in any order; called twice
-	// Promised says whether an acknowledged attempt had to survive what was done to the aggregator. ack=memory before
-	// a SIGKILL did not: such events are still reported as lost, but the counters cannot be held to them.
+	// Promised says whether an acknowledged attempt had to survive what was done to the aggregator.
+	// ack=memory before a SIGKILL did not: such events are still reported as lost, but the counters
+	// cannot be held to them.
 	Promised func(ledger.Attempt) bool
 }
 
@@ -33,8 +35,9 @@ type Sent struct {
 //
 //	certain(o) ≤ P(o) ≤ certain(o) + possible(o)
 //
-// counts its occurrences in attempts that were acknowledged, and in those whose fate is unknown. Refused attempts add
-// nothing. The duplicates dropped are the sum of P(o) − 1 over what was processed at all.
+// counts its occurrences in attempts that were acknowledged, and in those whose fate is unknown.
+// Refused attempts add nothing. The duplicates dropped are the sum of P(o) − 1 over what was
+// processed at all.
 type Checker struct {
 	sent         Sent
 	originals    uint64 // of the planned stream
@@ -145,8 +148,8 @@ func (c *Checker) Add(e *Event) {
 	}
 }
 
-// AddExact takes a stored event that is the stream's original byte for byte, as the caller knows from what it compared
-// when the event was read. Its place among the others is not looked at.
+// AddExact takes a stored event that is the stream's original byte for byte, as the caller knows
+// from what it compared when the event was read. Its place among the others is not looked at.
 func (c *Checker) AddExact(original uint64) {
 	c.report.Stored++
 	e := &Event{}
@@ -164,8 +167,8 @@ func (c *Checker) AddExact(original uint64) {
 	}
 }
 
-// Of counts the distinct events that the attempts chosen by which have acknowledged, and those of them that are not
-// stored. It is for after the last event.
+// Of counts the distinct events that the attempts chosen by which have acknowledged, and those of
+// them that are not stored. It is for after the last event.
 func (c *Checker) Of(which func(ledger.Attempt) bool) (acknowledged, lost uint64, err error) {
 	chosen := newBitset(c.originals)
 	for attempt, err := range c.sent.Attempts() {
@@ -212,8 +215,8 @@ func (c *Checker) find(kind string, e *Event, why string) {
 	}
 }
 
-// Finish reads the ledger a second time, now that it is known what is stored. counters may be nil: then they are not
-// checked, and the report says so.
+// Finish reads the ledger a second time, now that it is known what is stored. counters may be nil:
+// then they are not checked, and the report says so.
 func (c *Checker) Finish(counters *Counters) (Report, error) {
 	c.report.Lost = count(c.acknowledged, c.stored)
 	c.report.Recovered = count(and(c.stored, c.possible), c.acknowledged)
@@ -283,7 +286,8 @@ func (c *Checker) bounds() (Bounds, error) {
 			b.AcknowledgedEvents += accepted
 			b.RejectedEvents += rejected
 			possibleKept += present
-			// Which events were rejected is not in the ledger; more absent ones than that is a loss all the same.
+			// Which events were rejected is not in the ledger; more absent ones than that is a loss all the
+			// same.
 			if absent := c.sent.EventsPerRequest - present; absent > c.sent.EventsPerRequest-accepted {
 				c.report.Lost += absent - (c.sent.EventsPerRequest - accepted)
 			}

@@ -18,8 +18,9 @@ type Database struct {
 	Integrity string `json:"integrity"` // PRAGMA integrity_check: "ok", or the first complaint
 }
 
-// InspectDatabase reads <data>/events.db after the aggregator has ended. It must not be called before: closing a
-// database file drops the locks that this process holds on it, and a checkpoint must have nobody to race with.
+// InspectDatabase reads <data>/events.db after the aggregator has ended. It must not be called
+// before: closing a database file drops the locks that this process holds on it, and a checkpoint
+// must have nobody to race with.
 func InspectDatabase(ctx context.Context, data string) (Database, error) {
 	var found Database
 	path, err := filepath.Abs(filepath.Join(data, "events.db"))
@@ -29,7 +30,8 @@ func InspectDatabase(ctx context.Context, data string) (Database, error) {
 	if err != nil {
 		return found, fmt.Errorf("audit: database: %w", err)
 	}
-	// A plain path would drop the parameters. A WAL that a killed process left is read too, which mode=ro cannot.
+	// A plain path would drop the parameters. A WAL that a killed process left is read too, which
+	// mode=ro cannot.
 	name := (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=query_only(1)"}).String()
 	db, err := sql.Open("sqlite", name)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// maxReconnects bounds how often a broken export is taken up again without an event having come in between.
+	// maxReconnects bounds how often a broken export is taken up again without an event having come in
+	// between.
 	maxReconnects = 5
 	// reconnectWait is the pause before each of them.
 	reconnectWait = 200 * time.Millisecond
@@ -25,7 +26,8 @@ const (
 	maxProblemBytes = 512
 )
 
-// Event is one stored event as GET /events gives it. Its bytes are valid until the next one is read.
+// Event is one stored event as GET /events gives it. Its bytes are valid until the next one is
+// read.
 type Event struct {
 	Seq        int64
 	Topic      []byte
@@ -36,8 +38,8 @@ type Event struct {
 	ReceivedAt []byte
 }
 
-// Export streams every event with a seq above after from the aggregator at url, in the order it gives them. A broken
-// connection is taken up again behind the last whole event.
+// Export streams every event with a seq above after from the aggregator at url, in the order it
+// gives them. A broken connection is taken up again behind the last whole event.
 func Export(ctx context.Context, client *http.Client, url, token string, after int64) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		failures := 0
@@ -108,7 +110,8 @@ func exportOnce(ctx context.Context, client *http.Client, url, token string, aft
 	return after, nil
 }
 
-// Read parses events, one JSON object a line. A connection that breaks in the middle ends it with a *brokenError.
+// Read parses events, one JSON object a line. A connection that breaks in the middle ends it with a
+// *brokenError.
 func Read(r io.Reader) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		decoder := jsontext.NewDecoder(bufio.NewReaderSize(r, readBuffer))

@@ -29,8 +29,8 @@ func (r *Report) AddDatabase(d Database, uniqueProcessed uint64) {
 	}
 }
 
-// Bounds is what the ledger allows the aggregator's counters to be, in events. Minimum and maximum are equal when
-// every attempt was acknowledged or refused.
+// Bounds is what the ledger allows the aggregator's counters to be, in events. Minimum and maximum
+// are equal when every attempt was acknowledged or refused.
 type Bounds struct {
 	AcknowledgedEvents uint64 `json:"acknowledged_events"` // accepted in acknowledged requests, repeats included
 	UnknownEvents      uint64 `json:"unknown_events"`      // in attempts without an answer

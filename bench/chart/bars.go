@@ -20,7 +20,8 @@ type BarPanel struct {
 	Series []Series
 }
 
-// Bars draws panels of bars below each other, one group a name, and writes each value above its bar.
+// Bars draws panels of bars below each other, one group a name, and writes each value above its
+// bar.
 func Bars(groups []string, panels []BarPanel) ([]byte, error) {
 	plots := make([]*plot.Plot, len(panels))
 	for i, panel := range panels {

@@ -1,5 +1,6 @@
-// Package chart draws the report's pictures as SVG: white background, so that they read on a light and on a dark page,
-// colours that remain apart for colour-blind eyes, and the same bytes for the same data.
+// Package chart draws the report's pictures as SVG: white background, so that they read on a light
+// and on a dark page, colours that remain apart for colour-blind eyes, and the same bytes for the
+// same data.
 package chart
 
 import (
@@ -115,7 +116,8 @@ func (r roundTicks) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// Number is x with at most four significant digits, as people read it: 1234567 → "1 235 000", 0.01234 → "0.01234".
+// Number is x with at most four significant digits, as people read it: 1234567 → "1 235 000",
+// 0.01234 → "0.01234".
 func Number(x float64) string {
 	if x == 0 || math.IsNaN(x) || math.IsInf(x, 0) {
 		return strconv.FormatFloat(x+0, 'g', -1, 64)

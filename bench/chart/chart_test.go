@@ -111,7 +111,8 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// A rate must not be invented across a time without an answer, nor be negative where a kill took events back.
+// A rate must not be invented across a time without an answer, nor be negative where a kill took
+// events back.
 func TestTraceLeavesGaps(t *testing.T) {
 	const ms = int64(1e6)
 	samples := []result.Sample{

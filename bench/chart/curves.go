@@ -9,15 +9,15 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// logFrom is the ratio of the largest to the smallest value from which on an axis is logarithmic: on a linear one the
-// small values of 1, 10, 100, 1000 would lie on each other.
+// logFrom is the ratio of the largest to the smallest value from which on an axis is logarithmic:
+// on a linear one the small values of 1, 10, 100, 1000 would lie on each other.
 const logFrom = 20
 
 // crossSize is half of a cross through a mark.
 const crossSize = vg.Length(5)
 
-// Curves draws the panels below each other over one axis, which xLabel names: a mark for each measured value, joined by
-// lines. X is in the parameter's own unit, rising; NaN in Y leaves a gap.
+// Curves draws the panels below each other over one axis, which xLabel names: a mark for each
+// measured value, joined by lines. X is in the parameter's own unit, rising; NaN in Y leaves a gap.
 func Curves(xLabel string, panels []Panel) ([]byte, error) {
 	values := allX(panels)
 	logarithmic := len(values) > 0 && values[0] > 0 && values[len(values)-1]/values[0] >= logFrom
@@ -73,9 +73,10 @@ func setRange(axis *plot.Axis, values []float64, logarithmic bool) {
 	axis.Min, axis.Max = low-room, high+room
 }
 
-// setHeight makes the axis begin at zero, or logarithmic where the small values would all look like zero; its ticks are
-// then 1, 2, 5, 10, … . It returns the lines as they are to be drawn. A logarithmic axis has the logarithms as its
-// values: with plot.LogScale the label would be taken to stand at the mean, and half of the panel be kept free for it.
+// setHeight makes the axis begin at zero, or logarithmic where the small values would all look like
+// zero; its ticks are then 1, 2, 5, 10, … . It returns the lines as they are to be drawn. A
+// logarithmic axis has the logarithms as its values: with plot.LogScale the label would be taken to
+// stand at the mean, and half of the panel be kept free for it.
 func setHeight(p *plot.Plot, panel Panel) []Line {
 	legend := len(panel.Lines) > 1
 	p.Y.Min, p.Y.Max = 0, headroom(panel, legend)
@@ -107,8 +108,8 @@ func setHeight(p *plot.Plot, panel Panel) []Line {
 	return lines
 }
 
-// decadeTicks are the powers of ten, and where those are fewer than three, twice and five times them too, on an axis of
-// decadic logarithms.
+// decadeTicks are the powers of ten, and where those are fewer than three, twice and five times
+// them too, on an axis of decadic logarithms.
 type decadeTicks struct{}
 
 func (decadeTicks) Ticks(low, high float64) []plot.Tick {

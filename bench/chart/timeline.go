@@ -20,11 +20,13 @@ type Line struct {
 type Panel struct {
 	Label string
 	Lines []Line
-	// Crossed are the values of X at which marks are crossed, where the panel has marks: what was measured there missed its objective.
+	// Crossed are the values of X at which marks are crossed, where the panel has marks: what was
+	// measured there missed its objective.
 	Crossed []float64
 }
 
-// Span marks a stretch of time: a phase, or the fault from the signal until the aggregator was ready again.
+// Span marks a stretch of time: a phase, or the fault from the signal until the aggregator was
+// ready again.
 type Span struct {
 	Name     string
 	From, To float64 // seconds

@@ -7,10 +7,11 @@ import (
 )
 
 const (
-	// rateTimeNS is the shortest time that a rate is the mean of. Shorter ones show the batches of requests and
-	// transactions rather than the rate.
+	// rateTimeNS is the shortest time that a rate is the mean of. Shorter ones show the batches of
+	// requests and transactions rather than the rate.
 	rateTimeNS = int64(500e6)
-	// ratesShown is how many such times fit into a long run: there, single transactions would fill the picture.
+	// ratesShown is how many such times fit into a long run: there, single transactions would fill the
+	// picture.
 	ratesShown = 25
 )
 
@@ -26,8 +27,9 @@ type Trace struct {
 	Depth     []float64 // events
 }
 
-// NewTrace derives the rates, each the mean of a time around its moment. Where the aggregator did not answer, and where
-// a kill took accepted events back, the value is NaN. Samples long after the drain are left out.
+// NewTrace derives the rates, each the mean of a time around its moment. Where the aggregator did
+// not answer, and where a kill took accepted events back, the value is NaN. Samples long after the
+// drain are left out.
 func NewTrace(run result.Run, samples []result.Sample) Trace {
 	last := lastShownNS(run)
 	mean := max(rateTimeNS, last/ratesShown/rateTimeNS*rateTimeNS)
@@ -50,8 +52,8 @@ func NewTrace(run result.Run, samples []result.Sample) Trace {
 	return t
 }
 
-// neighbours are the ends of a rate's time: those within reach on both sides, no further than the next sample without
-// an answer, and one on each side at least.
+// neighbours are the ends of a rate's time: those within reach on both sides, no further than the
+// next sample without an answer, and one on each side at least.
 func neighbours(samples []result.Sample, i int, reachNS int64) (from, to result.Sample) {
 	first, last := i, i
 	for first > 0 && samples[first-1].Answered() && (first == i || samples[i].TNS-samples[first-1].TNS <= reachNS) {

@@ -1,19 +1,24 @@
-// Package compare sets two runs side by side, case by case and metric by metric, and says what the evidence is worth.
+// Package compare sets two runs side by side, case by case and metric by metric, and says what the
+// evidence is worth.
 //
-// A verdict rests on at most six deciding metrics, named in this package and not chosen by what came out. Of each, the
-// ratio B/A is estimated (Hodges-Lehmann, on logarithms) with an interval of 95 %:
+// A verdict rests on at most six deciding metrics, named in this package and not chosen by what
+// came out. Of each, the ratio B/A is estimated (Hodges-Lehmann, on logarithms) with an interval of
+// 95 %:
 //
-//   - worse: some deciding metric is worse at p ≤ 0.05 after Holm's correction over all deciding metrics of the
-//     comparison, by more than 1 %. It is worse even if it lies within the margin: that it is small does not make it none.
-//   - same or better: every deciding metric's interval lies within the margin or on the good side. All have to, so that
-//     nothing is corrected (an intersection-union test): the chance to pass a B that is worse by the margin is 2.5 %.
+//   - worse: some deciding metric is worse at p ≤ 0.05 after Holm's correction over all deciding
+//     metrics of the comparison, by more than 1 %. It is worse even if it lies within the margin:
+//     that it is small does not make it none.
+//   - same or better: every deciding metric's interval lies within the margin or on the good side.
+//     All have to, so that nothing is corrected (an intersection-union test): the chance to pass a
+//     B that is worse by the margin is 2.5 %.
 //   - not enough evidence: neither, and what it would take is estimated from the scatter.
 //
-// Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with Wilcoxon's signed ranks: what
-// the machine does to both of a pair cancels, and a drift, which favours A in one pair and B in the next, becomes scatter.
-// A pair of which a run is INVALID for nothing but what the machine did is run again by bench ab, within a bound and whatever its figures
-// were. Here an INVALID run leaves a comparison without evidence.
-// Two sides that ran one after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
+// Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with
+// Wilcoxon's signed ranks: what the machine does to both of a pair cancels, and a drift, which
+// favours A in one pair and B in the next, becomes scatter. A pair of which a run is INVALID for
+// nothing but what the machine did is run again by bench ab, within a bound and whatever its
+// figures were. Here an INVALID run leaves a comparison without evidence. Two sides that ran one
+// after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
 // said. Both tests go by ranks, and are exact for so few values.
 package compare
 
@@ -119,7 +124,8 @@ func (p *pair) report(w io.Writer, d design, c Config, margin float64) error {
 	return err
 }
 
-// with is the verdict on both: one that is worse makes the whole worse, one without evidence leaves it open.
+// with is the verdict on both: one that is worse makes the whole worse, one without evidence leaves
+// it open.
 func (v Verdict) with(other Verdict) Verdict {
 	switch {
 	case v == Worse || other == Worse:
@@ -181,7 +187,8 @@ func readSide(path string) ([]group, error) {
 	return groups, nil
 }
 
-// pair is what is compared: the same scenario and case of both sides, unless each side is a single one.
+// pair is what is compared: the same scenario and case of both sides, unless each side is a single
+// one.
 type pair struct {
 	a, b     group
 	paired   bool // the sides took turns: their i-th repeats belong together
@@ -189,8 +196,8 @@ type pair struct {
 	others   []metric
 }
 
-// interleaved says that the sides took turns: each repeat of one ran beside the same repeat of the other, and before the
-// next of either.
+// interleaved says that the sides took turns: each repeat of one ran beside the same repeat of the
+// other, and before the next of either.
 func interleaved(a, b group) bool {
 	if len(a.folders) != len(b.folders) || len(a.folders) < 2 {
 		return false

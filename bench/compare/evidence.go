@@ -12,17 +12,19 @@ import (
 )
 
 const (
-	// alpha is the chance, over all deciding metrics of one comparison, to call something different that is not.
+	// alpha is the chance, over all deciding metrics of one comparison, to call something different
+	// that is not.
 	alpha = 0.05
-	// leastShift is the smallest shift that is called worse, however certain: where the linker happens to put a loop
-	// moves a program by as much.
+	// leastShift is the smallest shift that is called worse, however certain: where the linker happens
+	// to put a loop moves a program by as much.
 	leastShift = 0.01
 	// DefaultMargin is how much worse B may be and count as the same.
 	DefaultMargin = 0.05
 )
 
-// deciding are the metrics that a verdict rests on, chosen before any run was looked at: what a publisher sees, how fast
-// and at what price events are stored. Few, since each that is added makes all of them harder to prove.
+// deciding are the metrics that a verdict rests on, chosen before any run was looked at: what a
+// publisher sees, how fast and at what price events are stored. Few, since each that is added makes
+// all of them harder to prove.
 var deciding = []string{
 	"throughput_processed_per_s", // not in an open loop, where the schedule sets it
 	"response_time_ms_p50",
@@ -135,7 +137,8 @@ func logarithms(values []float64) []float64 {
 	return logs
 }
 
-// correct replaces the p-values of all pairs' deciding metrics by Holm's, and returns how many there are.
+// correct replaces the p-values of all pairs' deciding metrics by Holm's, and returns how many
+// there are.
 func correct(pairs []pair) (tests int) {
 	var tested []*decider
 	for i := range pairs {
@@ -216,7 +219,8 @@ func (p *pair) verdict() Verdict {
 // broken says that B does not hold what A holds.
 func (p *pair) broken() bool { return p.a.held() && !p.b.held() }
 
-// held says that every repeat was as expected. What an audit must find is an expectation: a loss may be one.
+// held says that every repeat was as expected. What an audit must find is an expectation: a loss
+// may be one.
 func (g group) held() bool {
 	for _, f := range g.folders {
 		if !f.Run.Held() {

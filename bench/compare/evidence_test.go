@@ -10,7 +10,8 @@ import (
 	"sekali/bench/result"
 )
 
-// world makes repeats of a server whose figures scatter, as standard deviations of their logarithms.
+// world makes repeats of a server whose figures scatter, as standard deviations of their
+// logarithms.
 type world struct {
 	random *rand.Rand
 	own    float64 // of each metric by itself
@@ -19,7 +20,8 @@ type world struct {
 	turns  bool
 }
 
-// compare makes n repeats a side, of which B is so much slower, and returns the pair with its evidence.
+// compare makes n repeats a side, of which B is so much slower, and returns the pair with its
+// evidence.
 func (w world) compare(n int, slower float64) pair {
 	p := pair{a: group{label: "noise"}, b: group{label: "noise"}}
 	for i := range n {
@@ -80,8 +82,9 @@ func (w world) verdicts(rounds, n int, slower float64) map[Verdict]int {
 	return all
 }
 
-// TestSameIsNotCalledWorse: of 1000 comparisons of a program with itself at most 5 % are called worse, whether the metrics of
-// a repeat scatter alone or together, with turns or without, on a machine that gets slower all the while.
+// TestSameIsNotCalledWorse: of 1000 comparisons of a program with itself at most 5 % are called
+// worse, whether the metrics of a repeat scatter alone or together, with turns or without, on a
+// machine that gets slower all the while.
 func TestSameIsNotCalledWorse(t *testing.T) {
 	for name, w := range map[string]world{
 		"alone":                       {own: 0.02, turns: true},
@@ -99,8 +102,9 @@ func TestSameIsNotCalledWorse(t *testing.T) {
 	}
 }
 
-// TestFivePerCentSlowerIsCalledWorse: with 12 repeats a side, where the figures of a repeat scatter by 2 %, which is assumed and
-// not measured (bench ab without -b says what a machine has); and it is hardly ever passed as the same, however noisy.
+// TestFivePerCentSlowerIsCalledWorse: with 12 repeats a side, where the figures of a repeat scatter
+// by 2 %, which is assumed and not measured (bench ab without -b says what a machine has); and it
+// is hardly ever passed as the same, however noisy.
 func TestFivePerCentSlowerIsCalledWorse(t *testing.T) {
 	for name, w := range map[string]world{
 		"alone":              {own: 0.02, turns: true},
@@ -121,7 +125,8 @@ func TestFivePerCentSlowerIsCalledWorse(t *testing.T) {
 	}
 }
 
-// TestSameIsCalledSame at low noise, and better with it; at high noise the verdict stays open and says what would settle it.
+// TestSameIsCalledSame at low noise, and better with it; at high noise the verdict stays open and
+// says what would settle it.
 func TestSameIsCalledSame(t *testing.T) {
 	for _, turns := range []bool{true, false} {
 		w := world{random: rand.New(rand.NewPCG(7, 8)), own: 0.01, common: 0.01, turns: turns}
@@ -138,7 +143,8 @@ func TestSameIsCalledSame(t *testing.T) {
 	}
 }
 
-// TestFewRepeats: below the least number that is printed nothing is called worse, at it twice the cost is.
+// TestFewRepeats: below the least number that is printed nothing is called worse, at it twice the
+// cost is.
 func TestFewRepeats(t *testing.T) {
 	for turns, least := range map[bool]int{true: 8, false: 5} {
 		w := world{random: rand.New(rand.NewPCG(11, 12)), own: 0.001, turns: turns}
@@ -155,7 +161,8 @@ func TestFewRepeats(t *testing.T) {
 	}
 }
 
-// TestNeed: with as many repeats as are said to be needed for an effect, it is seen about as often as is said.
+// TestNeed: with as many repeats as are said to be needed for an effect, it is seen about as often
+// as is said.
 func TestNeed(t *testing.T) {
 	for _, turns := range []bool{true, false} {
 		w := world{random: rand.New(rand.NewPCG(13, 14)), own: 0.03, turns: turns}

@@ -11,8 +11,8 @@ type design struct {
 	tests  int // that share alpha
 }
 
-// leastRepeats is the smallest number a side at which anything could be called worse: where the sides are wholly apart,
-// the smallest p-value there is stays under alpha after the correction.
+// leastRepeats is the smallest number a side at which anything could be called worse: where the
+// sides are wholly apart, the smallest p-value there is stays under alpha after the correction.
 func (d design) leastRepeats() int {
 	p := 1.
 	for n := 1; ; n++ {
@@ -27,16 +27,17 @@ func (d design) leastRepeats() int {
 	}
 }
 
-// need is the number of repeats a side that shows an effect on a logarithm under so much scatter, at the smallest p-value
-// that the correction can ask for. The square in the second term makes up for the few values that the scatter itself is
-// known from (Guenther).
+// need is the number of repeats a side that shows an effect on a logarithm under so much scatter,
+// at the smallest p-value that the correction can ask for. The square in the second term makes up
+// for the few values that the scatter itself is known from (Guenther).
 func (d design) need(scatter, effect float64) int {
 	significance := d.significance()
 	n := math.Pow((significance+quantile(power))*scatter/effect, 2) + significance*significance/2
 	return max(d.leastRepeats(), int(math.Ceil(n)))
 }
 
-// smallest is the effect on a logarithm that so many repeats show; infinite where they show nothing.
+// smallest is the effect on a logarithm that so many repeats show; infinite where they show
+// nothing.
 func (d design) smallest(scatter float64, repeats int) float64 {
 	significance := d.significance()
 	rest := float64(repeats) - significance*significance/2
@@ -48,8 +49,9 @@ func (d design) smallest(scatter float64, repeats int) float64 {
 
 func (d design) significance() float64 { return quantile(1 - alpha/2/float64(max(1, d.tests))) }
 
-// need is the number of repeats a side that would settle an open metric: that show it worse, or within the margin,
-// whichever is the nearer if its shift is as estimated. 0: the scatter is not known.
+// need is the number of repeats a side that would settle an open metric: that show it worse, or
+// within the margin, whichever is the nearer if its shift is as estimated. 0: the scatter is not
+// known.
 func (m *decider) need(d design) int {
 	if m.missing != "" || math.IsNaN(m.scatter) {
 		return 0

@@ -12,7 +12,8 @@ import (
 	"sekali/bench/chart"
 )
 
-// print writes one pair: what speaks against comparing it, the metrics that decide, what they lack, and all others.
+// print writes one pair: what speaks against comparing it, the metrics that decide, what they lack,
+// and all others.
 func (p *pair) print(w io.Writer, d design, margin float64) error {
 	label := p.a.label
 	if p.a.label != p.b.label {

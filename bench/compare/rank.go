@@ -11,15 +11,17 @@ import (
 // confidence is that of every interval.
 const confidence = 0.95
 
-// shift is how far the values of B lie from those of A, by ranks: no distribution of the noise is assumed.
+// shift is how far the values of B lie from those of A, by ranks: no distribution of the noise is
+// assumed.
 type shift struct {
 	point     float64 // the Hodges-Lehmann estimate
 	low, high float64 // its interval; infinite where there are too few values for one
 	scatter   float64 // of one repeat's shift, as a standard deviation; NaN where there is no interval
 }
 
-// pairedShift takes the i-th values of both sides as made under the same conditions. Its interval is that of Wilcoxon's
-// signed ranks: the values between which the means of any two differences lie (Walsh averages).
+// pairedShift takes the i-th values of both sides as made under the same conditions. Its interval
+// is that of Wilcoxon's signed ranks: the values between which the means of any two differences lie
+// (Walsh averages).
 func pairedShift(a, b []float64) shift {
 	var averages []float64
 	differences := subtract(b, a)
@@ -35,8 +37,8 @@ func pairedShift(a, b []float64) shift {
 	return estimate(averages, subsetSums(ranks), float64(len(a)))
 }
 
-// independentShift takes the sides as two samples in no order. Its interval is that of Mann-Whitney's U: the values
-// between which the differences of any B and any A lie.
+// independentShift takes the sides as two samples in no order. Its interval is that of
+// Mann-Whitney's U: the values between which the differences of any B and any A lie.
 func independentShift(a, b []float64) shift {
 	var differences []float64
 	for _, y := range b {
@@ -48,8 +50,9 @@ func independentShift(a, b []float64) shift {
 	return estimate(differences, rankSums(len(a), len(b)), 2*n*m/(n+m))
 }
 
-// estimate reads the shift off all the differences: null are the probabilities of the test's statistic where there is no
-// shift, and the interval leaves out as many differences at either end as it takes to reach a statistic that is too rare.
+// estimate reads the shift off all the differences: null are the probabilities of the test's
+// statistic where there is no shift, and the interval leaves out as many differences at either end
+// as it takes to reach a statistic that is too rare.
 func estimate(differences, null []float64, repeats float64) shift {
 	slices.Sort(differences)
 	s := shift{point: median(differences), low: math.Inf(-1), high: math.Inf(1), scatter: math.NaN()}
@@ -68,8 +71,8 @@ func estimate(differences, null []float64, repeats float64) shift {
 	return s
 }
 
-// pairedP is the two-sided p-value of Wilcoxon's signed ranks, exact with ties: differences of zero are left out, and
-// equal ones share their ranks.
+// pairedP is the two-sided p-value of Wilcoxon's signed ranks, exact with ties: differences of zero
+// are left out, and equal ones share their ranks.
 func pairedP(a, b []float64) float64 {
 	differences := slices.DeleteFunc(subtract(b, a), func(d float64) bool { return d == 0 })
 	slices.SortFunc(differences, func(x, y float64) int { return cmp.Compare(math.Abs(x), math.Abs(y)) })
@@ -123,8 +126,8 @@ func subtract(b, a []float64) []float64 {
 	return differences
 }
 
-// subsetSums are the probabilities of the sums 0, 1, 2, … where each number is in the sum with probability 1/2: the
-// signed-rank statistic without a shift.
+// subsetSums are the probabilities of the sums 0, 1, 2, … where each number is in the sum with
+// probability 1/2: the signed-rank statistic without a shift.
 func subsetSums(numbers []int) []float64 {
 	sums := []float64{1}
 	for _, number := range numbers {
@@ -138,8 +141,9 @@ func subsetSums(numbers []int) []float64 {
 	return sums
 }
 
-// rankSums are the probabilities of U = 0, 1, 2, …, nm without a shift and without ties: the coefficients of the Gaussian
-// binomial, Π (1−q^(m+i)) / (1−q^i) for i = 1…n, each factor divided by its value at q = 1.
+// rankSums are the probabilities of U = 0, 1, 2, …, nm without a shift and without ties: the
+// coefficients of the Gaussian binomial, Π (1−q^(m+i)) / (1−q^i) for i = 1…n, each factor divided
+// by its value at q = 1.
 func rankSums(n, m int) []float64 {
 	sums := make([]float64, n*m+1)
 	sums[0] = 1

@@ -57,7 +57,8 @@ func same(t *testing.T, got, counts []float64, all float64) {
 	}
 }
 
-// TestPairedP: the first p-values are those of the tables; equal differences share ranks, and zeros are left out.
+// TestPairedP: the first p-values are those of the tables; equal differences share ranks, and zeros
+// are left out.
 func TestPairedP(t *testing.T) {
 	zero := make([]float64, 8)
 	for _, test := range []struct {
@@ -78,8 +79,8 @@ func TestPairedP(t *testing.T) {
 	}
 }
 
-// TestIntervals: they hold the true shift as often as they say, however the noise is distributed, and none is given where
-// there are too few values.
+// TestIntervals: they hold the true shift as often as they say, however the noise is distributed,
+// and none is given where there are too few values.
 func TestIntervals(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	noises := map[string]func() float64{

@@ -8,8 +8,8 @@ import (
 	"sekali/bench/result"
 )
 
-// warnings are the reasons why a difference between the sides is not, or not only, that of the programs. With one of
-// them there is no verdict on the figures.
+// warnings are the reasons why a difference between the sides is not, or not only, that of the
+// programs. With one of them there is no verdict on the figures.
 func (p *pair) warnings() []string {
 	var warnings []string
 	a, b := p.a.folders[0].Run, p.b.folders[0].Run

@@ -1,5 +1,5 @@
-// Package figures computes what a report says from what a run has left. It is pure: it opens no file and asks no clock, so
-// that the same record gives the same figures for ever.
+// Package figures computes what a report says from what a run has left. It is pure: it opens no
+// file and asks no clock, so that the same record gives the same figures for ever.
 package figures
 
 import (
@@ -160,7 +160,8 @@ func (t *tally) add(report audit.Report, look record.Look) {
 	}
 }
 
-// again holds what is stored after everything was published again: once each, and no more than was new.
+// again holds what is stored after everything was published again: once each, and no more than was
+// new.
 func (t *tally) again(trial record.Trial, again record.Again, lost uint64) error {
 	if again.Stored == nil || again.Counters == nil {
 		return errors.New("published again, and not read back")

@@ -20,7 +20,8 @@ func row(t *testing.T, f record.Fault) result.Fault {
 	return r
 }
 
-// What the synthetic faults come to, counted by hand: 20 events a request, of which 16 are originals.
+// What the synthetic faults come to, counted by hand: 20 events a request, of which 16 are
+// originals.
 func TestFault(t *testing.T) {
 	rows := map[string]result.Fault{}
 	for _, f := range recordtest.Faults() {
@@ -94,7 +95,8 @@ func TestFaultSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A counter that does not fit the ledger, and a beginning that is none, are promises that were not kept.
+// A counter that does not fit the ledger, and a beginning that is none, are promises that were not
+// kept.
 func TestFaultHoldsCountersAndBeginnings(t *testing.T) {
 	trial := recordtest.Trial(10, 0)
 	trial.Looks[0].Counters.Received += 60

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Figures follow from what they are given: the package opens no file, starts nothing, and asks no clock.
+// Figures follow from what they are given: the package opens no file, starts nothing, and asks no
+// clock.
 func TestPure(t *testing.T) {
 	list := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, ".")
 	out, err := list.Output()

@@ -88,7 +88,8 @@ func soakWindow(metrics []string, w record.SoakWindow) result.SoakWindow {
 	return window
 }
 
-// rounded keeps six significant digits, so that another machine's floating point gives the same text.
+// rounded keeps six significant digits, so that another machine's floating point gives the same
+// text.
 func rounded(v float64) float64 {
 	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64)
 	return v

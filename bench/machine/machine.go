@@ -1,5 +1,5 @@
-// Package machine reads what a figure depends on and no setting says: processor, memory, kernel, filesystem, and what the
-// disk takes to sync.
+// Package machine reads what a figure depends on and no setting says: processor, memory, kernel,
+// filesystem, and what the disk takes to sync.
 package machine
 
 import (
@@ -20,16 +20,16 @@ import (
 )
 
 const (
-	// probeWrites of probeBytes each are synced one by one to know the disk: 300 take about 0.1 s on an SSD, and give
-	// the 99th percentile three samples beyond it.
+	// probeWrites of probeBytes each are synced one by one to know the disk: 300 take about 0.1 s on
+	// an SSD, and give the 99th percentile three samples beyond it.
 	probeWrites = 300
 	probeBytes  = 4 << 10
 	// probeTime ends the probe early on a slow disk.
 	probeTime = 2 * time.Second
 )
 
-// Read returns what does not depend on the data folder. version is what the build was told, as git describes it; the
-// toolchain's own stamp, where there is one, is preferred.
+// Read returns what does not depend on the data folder. version is what the build was told, as git
+// describes it; the toolchain's own stamp, where there is one, is preferred.
 func Read(version string) result.Environment {
 	e := result.Environment{
 		CPUModel:    cpuModel(),
@@ -55,8 +55,8 @@ func Read(version string) result.Environment {
 	return e
 }
 
-// AddProgram adds what the toolchain stamped into the program under test, which need not be of the same build as this one. What has no
-// stamps adds nothing.
+// AddProgram adds what the toolchain stamped into the program under test, which need not be of the
+// same build as this one. What has no stamps adds nothing.
 func AddProgram(e *result.Environment, path string) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {

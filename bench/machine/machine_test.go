@@ -9,7 +9,8 @@ import (
 	"sekali/bench/result"
 )
 
-// A program of a changed tree, or with the race detector, is known by its stamps; one without is not blamed.
+// A program of a changed tree, or with the race detector, is known by its stamps; one without is
+// not blamed.
 func TestAddProgram(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package memoryserver speaks the aggregator's contract and keeps its events in memory: the lab's own tests run against
-// it, and its mutants make the mistakes that an audit must find. It is no aggregator: it is slow, knows three of the
-// answers, and never runs in a measurement.
+// Package memoryserver speaks the aggregator's contract and keeps its events in memory: the lab's
+// own tests run against it, and its mutants make the mistakes that an audit must find. It is no
+// aggregator: it is slow, knows three of the answers, and never runs in a measurement.
 package memoryserver
 
 import (
@@ -19,7 +19,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Mutants are the mistakes; each names the stored event (from 1, in the order of storing) that it is made at, 0 never.
+// Mutants are the mistakes; each names the stored event (from 1, in the order of storing) that it
+// is made at, 0 never.
 type Mutants struct {
 	Lose      uint64 // acknowledged, not stored, and counted as if it were
 	Twice     uint64 // stored again under the next seq
@@ -60,8 +61,8 @@ func New() *Server {
 	return &Server{seqs: map[[2]string]uint64{}, started: time.Now()}
 }
 
-// Open returns a server that keeps every request in a file and starts with what is in it; a SIGKILL loses nothing that
-// was answered, since the page cache outlives the process.
+// Open returns a server that keeps every request in a file and starts with what is in it; a SIGKILL
+// loses nothing that was answered, since the page cache outlives the process.
 func Open(path string) (*Server, error) {
 	s := New()
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)

@@ -1,5 +1,5 @@
-// Package nullserver acknowledges every request as soon as it has read it and keeps nothing: what a generator reaches
-// against it is all that the generator can do.
+// Package nullserver acknowledges every request as soon as it has read it and keeps nothing: what a
+// generator reaches against it is all that the generator can do.
 package nullserver
 
 import (
@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Command is the name under which a program that measures its ceiling runs this server as a process of its own.
+// Command is the name under which a program that measures its ceiling runs this server as a process
+// of its own.
 const Command = "null-server"
 
 // headerTimeout bounds the wait for a request's header.

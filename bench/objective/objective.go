@@ -1,5 +1,5 @@
-// Package objective is what a rate has to meet to count as sustained: terms over the figures of a summary, such as
-// p99<50ms,refused=0.
+// Package objective is what a rate has to meet to count as sustained: terms over the figures of a
+// summary, such as p99<50ms,refused=0.
 package objective
 
 import (
@@ -61,18 +61,20 @@ var factors = map[string]map[string]float64{
 	"%":  {"%": 1},
 }
 
-// The percentiles are of the response time: from the moment at which a request was due to its acknowledgement.
+// The percentiles are of the response time: from the moment at which a request was due to its
+// acknowledgement.
 var metrics = []metric{
 	{"p50", "ms", percentile(func(p result.Percentiles) *float64 { return p.P50 })},
 	{"p90", "ms", percentile(func(p result.Percentiles) *float64 { return p.P90 })},
 	{"p99", "ms", percentile(func(p result.Percentiles) *float64 { return p.P99 })},
 	{"p999", "ms", percentile(func(p result.Percentiles) *float64 { return p.P999 })},
-	// Attempts that were answered 503, whether a retry got through or not: the word has the same meaning in a scenario's expectations.
+	// Attempts that were answered 503, whether a retry got through or not: the word has the same
+	// meaning in a scenario's expectations.
 	{"refused", "", always(func(s result.Summary) float64 { return float64(s.Refusals()) })},
 	{"unknown", "", always(func(s result.Summary) float64 { return float64(s.RequestsUnknown) })},
 	{"backlog", "s", always(func(s result.Summary) float64 { return s.DrainS })},
-	// What is left over when the load ends, as a share of the load's time: of a rate that cannot be sustained a share remains however
-	// long it lasts.
+	// What is left over when the load ends, as a share of the load's time: of a rate that cannot be
+	// sustained a share remains however long it lasts.
 	{"leftover", "%", func(s result.Summary) (float64, bool) { return 100 * s.DrainS / s.MeasuredS, s.MeasuredS > 0 }},
 }
 
@@ -80,7 +82,8 @@ func always(of func(result.Summary) float64) func(result.Summary) (float64, bool
 	return func(s result.Summary) (float64, bool) { return of(s), true }
 }
 
-// percentile takes one that is withheld for want of samples to be the longest of them all, which can only be stricter.
+// percentile takes one that is withheld for want of samples to be the longest of them all, which
+// can only be stricter.
 func percentile(of func(result.Percentiles) *float64) func(result.Summary) (float64, bool) {
 	return func(s result.Summary) (float64, bool) {
 		v := of(s.ResponseTimeMS)
@@ -103,7 +106,8 @@ func Names() []string {
 	return names
 }
 
-// Parse reads terms separated by commas, such as "p99<50ms,refused=0,backlog<2s", each of another metric. Its errors are of type *Error.
+// Parse reads terms separated by commas, such as "p99<50ms,refused=0,backlog<2s", each of another
+// metric. Its errors are of type *Error.
 func Parse(text string) (Objective, error) {
 	var o Objective
 	offset := 0
@@ -122,7 +126,8 @@ func Parse(text string) (Objective, error) {
 	return o, nil
 }
 
-// decimal is how a bound is written: NaN, Inf, hexadecimal and exponents, which strconv reads too, are slips here.
+// decimal is how a bound is written: NaN, Inf, hexadecimal and exponents, which strconv reads too,
+// are slips here.
 var decimal = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?`)
 
 // parseTerm returns the term, or what is wrong and at which byte.
@@ -172,8 +177,8 @@ func (o Objective) Metrics() (names, units []string) {
 	return names, units
 }
 
-// Figures are the figures that the objective bounds, by metric and in its unit, with six significant digits; one that is not known is
-// left out.
+// Figures are the figures that the objective bounds, by metric and in its unit, with six
+// significant digits; one that is not known is left out.
 func (o Objective) Figures(s result.Summary) map[string]float64 {
 	figures := map[string]float64{}
 	for _, t := range o {
@@ -185,7 +190,8 @@ func (o Objective) Figures(s result.Summary) map[string]float64 {
 	return figures
 }
 
-// Failed are the terms that a summary does not meet, each with its figure. A figure that is not known meets nothing.
+// Failed are the terms that a summary does not meet, each with its figure. A figure that is not
+// known meets nothing.
 func (o Objective) Failed(s result.Summary) []string {
 	failed := []string{}
 	for _, t := range o {

@@ -38,7 +38,8 @@ func TestFailed(t *testing.T) {
 	}
 }
 
-// TestNothingMeasuredMeetsNothing: a run in which no request was acknowledged has no response time, and is not quick.
+// TestNothingMeasuredMeetsNothing: a run in which no request was acknowledged has no response time,
+// and is not quick.
 func TestNothingMeasuredMeetsNothing(t *testing.T) {
 	o, err := Parse("p50<1s,p99<50ms,p999<1s,leftover<10%,refused=0")
 	if err != nil {
@@ -65,7 +66,8 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestRefusedCountsAttempts: a request whose three attempts were all refused is three refusals, not four.
+// TestRefusedCountsAttempts: a request whose three attempts were all refused is three refusals, not
+// four.
 func TestRefusedCountsAttempts(t *testing.T) {
 	s := result.Summary{RequestsRefused: 1, Retries: 2, ErrorsByCause: map[string]uint64{"503 queue_full": 2, "503 disk_failing": 1, "0 reset": 7}}
 	o, err := Parse("refused=0")

@@ -16,9 +16,9 @@ const attachTimeout = 10 * time.Second
 // Injection is strace tampering with a process's system calls.
 type Injection struct{ strace *exec.Cmd }
 
-// Inject lets strace tamper with the named system calls of p ("fsync,fdatasync"), in the terms of its -e inject: "error=EIO",
-// "delay_enter=200000" (µs). It returns once every call is tampered with. While it lasts strace also stops the process at every other
-// system call for a moment.
+// Inject lets strace tamper with the named system calls of p ("fsync,fdatasync"), in the terms of
+// its -e inject: "error=EIO", "delay_enter=200000" (µs). It returns once every call is tampered
+// with. While it lasts strace also stops the process at every other system call for a moment.
 func Inject(p *Process, calls, tampering string) (*Injection, error) {
 	command := exec.Command("strace", "-f", "-p", fmt.Sprint(p.PID()), "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":"+tampering)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

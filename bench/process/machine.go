@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// The columns of the first line of /proc/stat that are counted, after "cpu": user, nice, system, irq, softirq and steal. Guests are
-// part of user; idle (3) and iowait (4) are nobody's time.
+// The columns of the first line of /proc/stat that are counted, after "cpu": user, nice, system,
+// irq, softirq and steal. Guests are part of user; idle (3) and iowait (4) are nobody's time.
 var busyColumns = []int{0, 1, 2, 5, 6, 7}
 
-// MachineCPU is the time in which the machine's cores were busy since it was started, for whomever, what a hypervisor gave to its other
-// guests included; in nanoseconds, with a resolution of 10 ms. It is an error where this process may not use all of those cores: then
-// the others are none of its business.
+// MachineCPU is the time in which the machine's cores were busy since it was started, for whomever,
+// what a hypervisor gave to its other guests included; in nanoseconds, with a resolution of 10 ms.
+// It is an error where this process may not use all of those cores: then the others are none of its
+// business.
 func MachineCPU() (busyNS int64, err error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {

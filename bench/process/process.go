@@ -1,5 +1,5 @@
-// Package process runs the system under test as a process of its own: started on a data folder, watched through /proc,
-// stopped, killed and started again, and never left behind.
+// Package process runs the system under test as a process of its own: started on a data folder,
+// watched through /proc, stopped, killed and started again, and never left behind.
 package process
 
 import (
@@ -65,7 +65,8 @@ type Exit struct {
 	Usage  Usage
 }
 
-// Start runs the binary and returns once it has said where it listens. When ctx ends the process is killed.
+// Start runs the binary and returns once it has said where it listens. When ctx ends the process is
+// killed.
 func Start(ctx context.Context, config Config) (*Process, error) {
 	if config.Listen == "" {
 		config.Listen = "127.0.0.1:0"
@@ -116,8 +117,8 @@ type address struct {
 	Admin   string `json:"admin"`
 }
 
-// run owns the process from start to reaping. It keeps its thread: the kernel sends Pdeathsig when the thread that
-// started a child ends, not when the whole parent does.
+// run owns the process from start to reaping. It keeps its thread: the kernel sends Pdeathsig when
+// the thread that started a child ends, not when the whole parent does.
 func (p *Process) run(command *exec.Cmd, stderr io.Reader, log io.Writer, started chan<- error, listening chan<- address) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -141,7 +142,8 @@ func (p *Process) run(command *exec.Cmd, stderr io.Reader, log io.Writer, starte
 	close(p.exited)
 }
 
-// lastUsage waits until the process is dead and not yet reaped, when its totals are final and still readable.
+// lastUsage waits until the process is dead and not yet reaped, when its totals are final and still
+// readable.
 func (p *Process) lastUsage() Usage {
 	for {
 		err := unix.Waitid(unix.P_PID, p.process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -168,7 +170,8 @@ func exitOf(state *os.ProcessState, usage Usage) Exit {
 	return exit
 }
 
-// copyLog copies every line, remembers the last ones and looks for the one that says where the process listens.
+// copyLog copies every line, remembers the last ones and looks for the one that says where the
+// process listens.
 func (p *Process) copyLog(stderr io.Reader, log io.Writer, listening chan<- address) {
 	lines := bufio.NewReaderSize(stderr, maxLineBytes)
 	found := false
@@ -255,7 +258,8 @@ func (p *Process) Signal(signal syscall.Signal) error {
 // Kill sends SIGKILL.
 func (p *Process) Kill() { _ = p.Signal(syscall.SIGKILL) }
 
-// Wait returns how the process ended. When ctx ends first the process is killed, and that is an error.
+// Wait returns how the process ended. When ctx ends first the process is killed, and that is an
+// error.
 func (p *Process) Wait(ctx context.Context) (Exit, error) {
 	select {
 	case <-p.exited:

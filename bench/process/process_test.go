@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// serve is a tiny server with the aggregator's command line: it says where it listens and ends on SIGTERM.
+// serve is a tiny server with the aggregator's command line: it says where it listens and ends on
+// SIGTERM.
 func serve(behaviour string) {
 	var listen, data string
 	for i, arg := range os.Args {

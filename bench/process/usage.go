@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// clockTick is the unit of CPU time in /proc/<pid>/stat: USER_HZ is 100 on every architecture that Go runs Linux on.
+// clockTick is the unit of CPU time in /proc/<pid>/stat: USER_HZ is 100 on every architecture that
+// Go runs Linux on.
 const clockTick = time.Second / 100
 
 // Usage is what a process has used since it started.
@@ -20,7 +21,8 @@ type Usage struct {
 	WriteBytes  int64 // handed to the block layer
 }
 
-// usageOf reads /proc/<pid>. A dead process that is not reaped yet has CPU time and written bytes, and no memory.
+// usageOf reads /proc/<pid>. A dead process that is not reaped yet has CPU time and written bytes,
+// and no memory.
 func usageOf(pid int) (Usage, error) {
 	var usage Usage
 	cpu, err := cpuOf(pid)
@@ -46,7 +48,8 @@ func cpuOf(pid int) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("process: %w", err)
 	}
-	// The second field is the name in brackets and may hold spaces; utime and stime are the 12th and 13th after it.
+	// The second field is the name in brackets and may hold spaces; utime and stime are the 12th and
+	// 13th after it.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("process: /proc/%d/stat has %d fields", pid, len(fields))

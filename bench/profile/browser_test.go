@@ -16,7 +16,8 @@ import (
 // browserTimeout bounds the picture in the browser; a start takes a second here.
 const browserTimeout = 60 * time.Second
 
-// shownFrames are the frames that are seen, as the user sees them: name, and the left edge and width on the drawing of 1200.
+// shownFrames are the frames that are seen, as the user sees them: name, and the left edge and
+// width on the drawing of 1200.
 const shownFrames = `(() => {
 	const svg = document.querySelector("svg"), scale = 1200 / svg.getBoundingClientRect().width, left = svg.getBoundingClientRect().left;
 	return [...svg.querySelectorAll(".flame > g")].filter((g) => getComputedStyle(g).display !== "none").map((g) => {
@@ -28,8 +29,8 @@ const shownFrames = `(() => {
 // letters are what stands in the frame of a function.
 const letters = `[...document.querySelectorAll(".flame > g")].find((g) => g.dataset.n === %q).querySelector("text").textContent`
 
-// TestFlameZoomsInChromium: a click makes a frame as wide as the picture, keeps the path to it and what it called, hides its
-// neighbours, and a click on the first row shows all again.
+// TestFlameZoomsInChromium: a click makes a frame as wide as the picture, keeps the path to it and
+// what it called, hides its neighbours, and a click on the first row shows all again.
 func TestFlameZoomsInChromium(t *testing.T) {
 	chrome, cancel := context.WithTimeout(chromiumtest.Start(t), browserTimeout)
 	defer cancel()

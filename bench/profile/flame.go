@@ -58,7 +58,8 @@ func WriteFlame(dir string) error {
 	return nil
 }
 
-// Flame returns the flame graph of a folder's CPU profile: an SVG that needs nothing else. nil: it has none.
+// Flame returns the flame graph of a folder's CPU profile: an SVG that needs nothing else. nil: it
+// has none.
 func Flame(dir string) ([]byte, error) {
 	p, at, err := readCPU(dir)
 	if err != nil || p == nil {
@@ -67,8 +68,8 @@ func Flame(dir string) ([]byte, error) {
 	return flame(p, at), nil
 }
 
-// flame draws the samples by stage and then from the outermost function in. A click on a frame makes it as wide as the
-// picture.
+// flame draws the samples by stage and then from the outermost function in. A click on a frame
+// makes it as wide as the picture.
 func flame(p *profile.Profile, value int) []byte {
 	root := &frame{name: "all"}
 	for _, s := range p.Sample {

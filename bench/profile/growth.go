@@ -23,8 +23,9 @@ type growth struct {
 	cum  float64 // growth with all that it called; of a stage, the same as by itself
 }
 
-// PrintGrowth says which stages and which n functions cost a stored event more CPU time in B than in A, those that grew most
-// first. Each side's profiles are added up and share out what an event cost. It prints nothing where a side has no profile.
+// PrintGrowth says which stages and which n functions cost a stored event more CPU time in B than
+// in A, those that grew most first. Each side's profiles are added up and share out what an event
+// cost. It prints nothing where a side has no profile.
 func PrintGrowth(w io.Writer, a, b Side, n int) error {
 	stagesA, functionsA, err := a.costs()
 	if err != nil {
@@ -48,8 +49,8 @@ func PrintGrowth(w io.Writer, a, b Side, n int) error {
 	return columns.Flush()
 }
 
-// costs shares out what a stored event cost, in µs, by stage and by function; nil: the side has no CPU profile, or an
-// event's cost is not known.
+// costs shares out what a stored event cost, in µs, by stage and by function; nil: the side has no
+// CPU profile, or an event's cost is not known.
 func (s Side) costs() (stageCosts, functionCosts map[string]cost, err error) {
 	stageCosts, functionCosts = map[string]cost{}, map[string]cost{}
 	var total float64
@@ -87,7 +88,8 @@ func add(costs map[string]cost, name string, flat, cum int64) {
 	costs[name] = cost{c.flat + float64(flat), c.cum + float64(cum)}
 }
 
-// grown sets the costs of both sides beside each other, the largest growth first; what one side lacks cost it nothing.
+// grown sets the costs of both sides beside each other, the largest growth first; what one side
+// lacks cost it nothing.
 func grown(a, b map[string]cost) []growth {
 	names := maps.Clone(a)
 	maps.Copy(names, b)

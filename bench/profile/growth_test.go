@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestGrowth: two repeats a side are added up, in shares of what an event cost; what grew most comes first.
+// TestGrowth: two repeats a side are added up, in shares of what an event cost; what grew most
+// comes first.
 func TestGrowth(t *testing.T) {
 	write := func(samples ...map[string]int64) (dirs []string) {
 		for _, one := range samples {

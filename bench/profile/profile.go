@@ -1,4 +1,5 @@
-// Package profile reads the pprof profiles of a run, the aggregator's and the generator's, and says which functions they name first.
+// Package profile reads the pprof profiles of a run, the aggregator's and the generator's, and says
+// which functions they name first.
 package profile
 
 import (
@@ -75,8 +76,8 @@ func (t Table) Format(v int64) string {
 	return fmt.Sprintf("%.2f MB", float64(v)/1e6)
 }
 
-// Read returns the tables of the profiles in a folder, each with its top n functions. A kind that the folder lacks is
-// left out; a folder that is not there has none.
+// Read returns the tables of the profiles in a folder, each with its top n functions. A kind that
+// the folder lacks is left out; a folder that is not there has none.
 func Read(dir string, n int) ([]Table, error) {
 	var tables []Table
 	for _, k := range kinds {
@@ -138,7 +139,8 @@ func readCPU(dir string) (p *profile.Profile, value int, err error) {
 	return p, value, err
 }
 
-// functions adds up the samples by function. One that is on a stack twice is counted once in its Cum.
+// functions adds up the samples by function. One that is on a stack twice is counted once in its
+// Cum.
 func functions(p *profile.Profile, value int) []Function {
 	byName := map[string]*Function{}
 	for _, sample := range p.Sample {
@@ -182,7 +184,8 @@ func stack(s *profile.Sample) []string {
 	return names
 }
 
-// Costs are what a stored event cost the aggregator, by the process's own account; stages share them out. nil: not known.
+// Costs are what a stored event cost the aggregator, by the process's own account; stages share
+// them out. nil: not known.
 type Costs struct{ CPUUS, AllocatedBytes *float64 }
 
 // PerStored is a stage's part of what a stored event cost, in µs or bytes, "" if that is not known.

@@ -133,8 +133,8 @@ func TestAllocStages(t *testing.T) {
 	}
 }
 
-// TestFlame: it is XML whatever the functions are called, a stage's frame is as wide as its share, children lie within, and what
-// is too narrow to be seen is left out.
+// TestFlame: it is XML whatever the functions are called, a stage's frame is as wide as its share,
+// children lie within, and what is too narrow to be seen is left out.
 func TestFlame(t *testing.T) {
 	dir := t.TempDir()
 	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{

@@ -37,8 +37,8 @@ func stages(p *profile.Profile, value int, stageOf func(*profile.Sample) string)
 	return all
 }
 
-// stageOf is a sample's label. Without one, it is the collector's own goroutines' or of what nobody labelled: a collection
-// that a labelled goroutine has to assist is its stage's.
+// stageOf is a sample's label. Without one, it is the collector's own goroutines' or of what nobody
+// labelled: a collection that a labelled goroutine has to assist is its stage's.
 func stageOf(s *profile.Sample) string {
 	if names := s.Label[stageLabel]; len(names) > 0 {
 		return names[0]
@@ -51,8 +51,8 @@ func stageOf(s *profile.Sample) string {
 	return OtherStage
 }
 
-// allocStages tell the stages of allocations, whose samples carry no labels, by the functions on their stack: the first that is there
-// counts.
+// allocStages tell the stages of allocations, whose samples carry no labels, by the functions on
+// their stack: the first that is there counts.
 var allocStages = []struct{ function, stage string }{
 	{"sekali/aggregator/dedup.(*Index).work", "runs"},
 	{"sekali/aggregator/dedup.", "dedup"},

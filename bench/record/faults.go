@@ -6,8 +6,8 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// What a fault promises. The third is of damage that takes acknowledged events with it: what is opened must be the
-// beginning of what was stored, unchanged.
+// What a fault promises. The third is of damage that takes acknowledged events with it: what is
+// opened must be the beginning of what was stored, unchanged.
 const (
 	NothingLost    = "nothing acknowledged is lost"
 	SomethingLost  = "control: something must be lost"
@@ -48,7 +48,8 @@ type Trial struct {
 	Broken           []string      `json:"broken,omitempty"` // what else was promised and not kept, in words
 }
 
-// How a look ended: the aggregator does not start, it says so when it reads or writes, it gives up, or it shows what it has.
+// How a look ended: the aggregator does not start, it says so when it reads or writes, it gives up,
+// or it shows what it has.
 const (
 	Shown      = "shown"
 	Refused    = "refused"
@@ -67,7 +68,8 @@ type Look struct {
 	Again    *Again          `json:"again,omitempty"`
 }
 
-// Again is what came of it when everything acknowledged was published once more, in one request at ack=store.
+// Again is what came of it when everything acknowledged was published once more, in one request at
+// ack=store.
 type Again struct {
 	Accepted   uint64          `json:"accepted"`
 	Duplicates uint64          `json:"duplicates"` // of them

@@ -1,5 +1,6 @@
-// Package record is what the faults and the soak leave behind: types, reading, writing. A record has what was sent, what
-// was answered and what is stored, so that its verdict is computed from it alone, without an aggregator.
+// Package record is what the faults and the soak leave behind: types, reading, writing. A record
+// has what was sent, what was answered and what is stored, so that its verdict is computed from it
+// alone, without an aggregator.
 package record
 
 import (
@@ -42,7 +43,8 @@ func write(path string, value any) error {
 	return nil
 }
 
-// read unpacks a record into value. A field that this program does not know is one that it would leave out of the figures.
+// read unpacks a record into value. A field that this program does not know is one that it would
+// leave out of the figures.
 func read(path string, value any) error {
 	file, err := os.Open(path)
 	if err != nil {

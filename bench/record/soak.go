@@ -6,8 +6,9 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// Soak is what a soak left. Its ledger is too long to be kept with its times, a hundred megabytes in half an hour: a
-// digest has what became of each request, and the times are counted window by window.
+// Soak is what a soak left. Its ledger is too long to be kept with its times, a hundred megabytes
+// in half an hour: a digest has what became of each request, and the times are counted window by
+// window.
 type Soak struct {
 	Format  int    `json:"format"`
 	Date    string `json:"date"` // RFC 3339
@@ -44,6 +45,7 @@ type SoakWindow struct {
 	Responses Times     `json:"responses"` // of the requests that were due in it
 }
 
-// Times counts durations in buckets of 1 %: pairs of how many buckets further one is than the one before it, and its count.
-// Bucket b has what is above 1.01^(b-1) and at most 1.01^b microseconds, bucket 0 all below.
+// Times counts durations in buckets of 1 %: pairs of how many buckets further one is than the one
+// before it, and its count. Bucket b has what is above 1.01^(b-1) and at most 1.01^b microseconds,
+// bucket 0 all below.
 type Times [][2]uint64

@@ -14,12 +14,14 @@ import (
 const (
 	// groupOriginals is how many neighbouring originals share a sum.
 	groupOriginals = 1 << 16
-	// maxStrange bounds how many stored events are kept that are not as they were sent; the rest is counted.
+	// maxStrange bounds how many stored events are kept that are not as they were sent; the rest is
+	// counted.
 	maxStrange = 1000
 )
 
-// Stored is what an aggregator gave back, in its order. Of what came back as it was sent only the number of the original
-// is kept; a sum of hashes over the bytes that came back shows that they were those.
+// Stored is what an aggregator gave back, in its order. Of what came back as it was sent only the
+// number of the original is kept; a sum of hashes over the bytes that came back shows that they
+// were those.
 type Stored struct {
 	Runs    [][2]int64 `json:"runs"`    // of originals: how far behind the end of the run before it one begins, and its length
 	Sums    []string   `json:"sums"`    // of the hashes of the originals [i×65536, (i+1)×65536) among them, each as often as it came back
@@ -100,8 +102,8 @@ func (c *Collector) strange(e *audit.Event) {
 		string(e.Payload), string(e.ReceivedAt)})
 }
 
-// Stored is what was added. If sorted, the originals are in the order of their numbers instead of the one in which they
-// came back: a complete set is then one run.
+// Stored is what was added. If sorted, the originals are in the order of their numbers instead of
+// the one in which they came back: a complete set is then one run.
 func (c *Collector) Stored(sorted bool) Stored {
 	runs := c.runs
 	if sorted {

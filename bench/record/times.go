@@ -42,7 +42,8 @@ func (t Times) Count() (n uint64) {
 	return n
 }
 
-// QuantileMS is the upper end of the bucket that the quantile q lies in, in milliseconds; false if there are none.
+// QuantileMS is the upper end of the bucket that the quantile q lies in, in milliseconds; false if
+// there are none.
 func (t Times) QuantileMS(q float64) (float64, bool) {
 	before, bucket := uint64(0), uint64(0)
 	place := uint64(q * float64(t.Count()))

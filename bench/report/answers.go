@@ -118,8 +118,8 @@ func offered(g *group) float64 {
 	return most * float64(run.Load.EventsPerRequest)
 }
 
-// sustained is what the aggregator commits while more arrives than it can commit at once: as fast as it is taken, or
-// else in a burst.
+// sustained is what the aggregator commits while more arrives than it can commit at once: as fast
+// as it is taken, or else in a burst.
 func (s *set) sustained() []answer {
 	saturated := s.find("throughput")
 	if saturated == nil {
@@ -182,7 +182,8 @@ func processedMS(s result.Summary) *float64 {
 	return &ms
 }
 
-// Runs links the group's result folders, under their own names; more than two that follow each other by the folder they are in.
+// Runs links the group's result folders, under their own names; more than two that follow each
+// other by the folder they are in.
 func (g *group) Runs() string {
 	var links []string
 	for from := 0; from < len(g.Repeats); {

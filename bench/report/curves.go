@@ -15,8 +15,9 @@ import (
 	"sekali/bench/result"
 )
 
-// WriteCurves draws a curve for each scenario of a run's folder that sweeps a parameter, beside index.json, and returns
-// the paths. Of a scenario with one value there is no curve. Where a result misses the objective, which may be nil, its marks are crossed.
+// WriteCurves draws a curve for each scenario of a run's folder that sweeps a parameter, beside
+// index.json, and returns the paths. Of a scenario with one value there is no curve. Where a result
+// misses the objective, which may be nil, its marks are crossed.
 func WriteCurves(dir string, o objective.Objective) ([]string, error) {
 	folders, err := result.Open(dir)
 	if err != nil {
@@ -47,8 +48,8 @@ func WriteCurves(dir string, o objective.Objective) ([]string, error) {
 // sweep is the case's place on a curve, nil if it has none.
 func (g *group) sweep() *result.Sweep { return g.first().Run.Scenario.Sweep }
 
-// swept are the values of the parameter that the scenario sweeps, as texts: numbers rising, else in the order in which
-// they ran. Nil: it sweeps none.
+// swept are the values of the parameter that the scenario sweeps, as texts: numbers rising, else in
+// the order in which they ran. Nil: it sweeps none.
 func (s *scenario) swept() []string {
 	var values []string
 	for _, g := range s.Cases {
@@ -78,7 +79,8 @@ func numberOf(value string) float64 {
 	return x
 }
 
-// sweptFigures are what a sweep shows, a panel each; one that has a parameter is shown where that is swept.
+// sweptFigures are what a sweep shows, a panel each; one that has a parameter is shown where that
+// is swept.
 var sweptFigures = []struct {
 	label     string
 	of        func(result.Summary) *float64
@@ -93,7 +95,8 @@ var sweptFigures = []struct {
 	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }, ""},
 }
 
-// curves draws a panel for each figure that any result has: over a number a line for each curve, over names a bar.
+// curves draws a panel for each figure that any result has: over a number a line for each curve,
+// over names a bar.
 func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 	values := s.swept()
 	missed := s.valuesOf(values, func(r repeat) bool { return len(o.Failed(r.Summary)) > 0 })

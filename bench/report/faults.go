@@ -16,7 +16,8 @@ import (
 const (
 	// faultsDir has the records of `make faults` and what was computed from them, under reference.
 	faultsDir = "faults"
-	// faultsFile is the table, in faultsDir; beside it in reference it is of a run that left no records.
+	// faultsFile is the table, in faultsDir; beside it in reference it is of a run that left no
+	// records.
 	faultsFile = "faults.json"
 )
 
@@ -32,7 +33,8 @@ func readFaults(reference string) (*result.Faults, error) {
 	return &f, err
 }
 
-// verifyFaults holds the table of the faults to their records, and those to their hashes; n is how many were recomputed.
+// verifyFaults holds the table of the faults to their records, and those to their hashes; n is how
+// many were recomputed.
 func verifyFaults(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, faultsDir)
 	committed, err := result.ReadFaults(filepath.Join(dir, faultsFile))
@@ -110,7 +112,8 @@ func faultTable(f *result.Faults) string {
 	return b.String()
 }
 
-// faultAnswer is the faults in one sentence. What damages the files themselves promises less, and is counted apart.
+// faultAnswer is the faults in one sentence. What damages the files themselves promises less, and
+// is counted apart.
 func faultAnswer(f *result.Faults) string {
 	var kinds, times, acknowledged, lost, duplicated, controls, seen, damages, held int
 	for _, fault := range f.Faults {

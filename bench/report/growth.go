@@ -10,7 +10,8 @@ import (
 	"sekali/bench/result"
 )
 
-// growthScenario is the one that asks what an event costs when many are stored: it is shown over what is stored, too.
+// growthScenario is the one that asks what an event costs when many are stored: it is shown over
+// what is stored, too.
 const growthScenario = "growth"
 
 // growthRows is about how many rows its table has; its picture has twice as many points.
@@ -55,7 +56,8 @@ func growthPicture(g *group) (picture, error) {
 			". On the tint publishers send, and share the cores and the disk; beyond it what waits in the journal is stored.", svg: svg}, err
 }
 
-// arrived is how many million unique events were stored when the last answer was given; 0 if that is not known.
+// arrived is how many million unique events were stored when the last answer was given; 0 if that
+// is not known.
 func arrived(r repeat, steps []result.GrowthStep) float64 {
 	var last int64
 	for _, p := range r.Run.Phases {

@@ -29,7 +29,8 @@ var pageTemplate = template.Must(template.New("page.html.tmpl").Funcs(template.F
 	"megabytes": func(bytes int64) float64 { return float64(bytes) / 1e6 }, "percent": percent,
 }).ParseFS(pageFiles, "page.html.tmpl"))
 
-// WritePage writes a result folder's report.html: one file that needs nothing else, and asks for nothing else.
+// WritePage writes a result folder's report.html: one file that needs nothing else, and asks for
+// nothing else.
 func WritePage(dir string) error {
 	text, err := page(dir)
 	if err != nil {
@@ -212,7 +213,8 @@ func points(values []float64) []*float64 {
 	return all
 }
 
-// responseBuckets is into how many stretches of time the responses are put, at most; none is shorter than 100 ms.
+// responseBuckets is into how many stretches of time the responses are put, at most; none is
+// shorter than 100 ms.
 const responseBuckets = 600
 
 // responses are the median and the longest response time of each stretch that has any.

@@ -9,7 +9,8 @@ import (
 	"sekali/bench/result"
 )
 
-// shortestTraceS is the shortest run that has a picture over time: at a sample every 100 ms, less shows nothing.
+// shortestTraceS is the shortest run that has a picture over time: at a sample every 100 ms, less
+// shows nothing.
 const shortestTraceS = 2
 
 // picture is one file under the pictures' folder.
@@ -24,7 +25,8 @@ type picture struct {
 // compared are the scenarios whose cases differ in one setting: bars show them side by side.
 var compared = map[string]bool{"ack-levels": true, "batch-size": true, courseReport: true}
 
-// pictures draws a scenario: bars where cases are compared or too short for a trace, else a trace for each case.
+// pictures draws a scenario: bars where cases are compared or too short for a trace, else a trace
+// for each case.
 func (s *scenario) pictures() ([]picture, error) {
 	if s.swept() != nil {
 		caption := "What changes with " + s.Cases[0].sweep().Parameter

@@ -14,7 +14,8 @@ import (
 	"sekali/bench/result"
 )
 
-// writeRecords writes the synthetic faults and soak, and what is computed from them, below reference.
+// writeRecords writes the synthetic faults and soak, and what is computed from them, below
+// reference.
 func writeRecords(t *testing.T, reference string) {
 	t.Helper()
 	dir := filepath.Join(reference, faultsDir)
@@ -45,7 +46,8 @@ func writeRecords(t *testing.T, reference string) {
 	}
 }
 
-// rehash writes the hash of a record into the table, as somebody would who wants to hide that it was changed.
+// rehash writes the hash of a record into the table, as somebody would who wants to hide that it
+// was changed.
 func rehash(t *testing.T, dir, name string) {
 	t.Helper()
 	f, err := result.ReadFaults(filepath.Join(dir, faultsFile))
@@ -64,7 +66,8 @@ func rehash(t *testing.T, dir, name string) {
 	}
 }
 
-// A fault's record says what its row says, and one number more or less in it is seen, even if its hash is made to fit.
+// A fault's record says what its row says, and one number more or less in it is seen, even if its
+// hash is made to fit.
 func TestFaultRecordsAreVerified(t *testing.T) {
 	for name, change := range map[string]func(*record.Fault){
 		"a request more was acknowledged": func(f *record.Fault) { f.Trials[0].Ledger.Rows[0][0]++ },
@@ -99,7 +102,8 @@ func TestFaultRecordsAreVerified(t *testing.T) {
 	}
 }
 
-// So is a digit in every line of the table, in every twentieth of the soak's figures, and a bit of each record.
+// So is a digit in every line of the table, in every twentieth of the soak's figures, and a bit of
+// each record.
 func TestFaultsAndSoakFilesAreVerified(t *testing.T) {
 	dir := root(t)
 	reference := filepath.Join(dir, filepath.FromSlash(referenceDir))

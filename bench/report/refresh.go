@@ -9,8 +9,9 @@ import (
 	"sekali/bench/saturation"
 )
 
-// refresh makes anew what the result folders below reference have that is not raw: the figures in run.json, bench.txt and the pages, and of
-// a search its figures. Raw files that are not those of run.json are an error: nothing that follows from them may be written as if they were.
+// refresh makes anew what the result folders below reference have that is not raw: the figures in
+// run.json, bench.txt and the pages, and of a search its figures. Raw files that are not those of
+// run.json are an error: nothing that follows from them may be written as if they were.
 func refresh(reference string) error {
 	folders, err := result.Open(reference)
 	if err != nil {

@@ -32,9 +32,9 @@ const (
 	headlineEnd   = "<!-- headline:end -->"
 )
 
-// Write makes REPORT.md, its pictures and README.md's headline figures from results/reference/ under root, and returns
-// the names of the files it wrote. Pictures that are no longer of the report are removed. First it makes anew what the result folders
-// themselves have that is not raw.
+// Write makes REPORT.md, its pictures and README.md's headline figures from results/reference/
+// under root, and returns the names of the files it wrote. Pictures that are no longer of the
+// report are removed. First it makes anew what the result folders themselves have that is not raw.
 func Write(root string) ([]string, error) {
 	if err := refresh(filepath.Join(root, filepath.FromSlash(referenceDir))); err != nil {
 		return nil, err
@@ -304,7 +304,8 @@ func tableOf(profiles []profile.Table, kind string) *profile.Table {
 	return nil
 }
 
-// generatorAllocated is what a stored event cost the generator, in bytes: by its profile, which samples.
+// generatorAllocated is what a stored event cost the generator, in bytes: by its profile, which
+// samples.
 func generatorAllocated(profiles []profile.Table, s result.Summary) string {
 	allocs, stored := tableOf(profiles, "generator-allocs"), s.ThroughputStoredPerS*s.ProcessedS
 	if allocs == nil || stored == 0 {
@@ -323,8 +324,8 @@ func stageTable(profiles []profile.Table, summary result.Summary) string {
 	return text.String()
 }
 
-// stageRows are the stages of a CPU profile, and those that only allocate: name, time, share, and µs and allocated bytes per stored
-// event where they are known. nil: there is no CPU profile.
+// stageRows are the stages of a CPU profile, and those that only allocate: name, time, share, and
+// µs and allocated bytes per stored event where they are known. nil: there is no CPU profile.
 func stageRows(profiles []profile.Table, summary result.Summary) [][5]string {
 	cpu, allocs := tableOf(profiles, "cpu"), tableOf(profiles, "allocs")
 	if cpu == nil {
@@ -366,7 +367,8 @@ func (s *set) costTable() string {
 	return text.String()
 }
 
-// machines are the environments, apart from the disk's own latency, which is measured before each result.
+// machines are the environments, apart from the disk's own latency, which is measured before each
+// result.
 func (s *set) machines() []machine {
 	var all []machine
 	for _, g := range s.groups() {

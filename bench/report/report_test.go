@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "make testdata/root anew from the model; read its REPORT.md before committing it")
 
-// golden is a small repository with a report of made-up figures: raw files, REPORT.md, pictures and README.md.
+// golden is a small repository with a report of made-up figures: raw files, REPORT.md, pictures and
+// README.md.
 const golden = "testdata/root"
 
 // models are what golden's reference consists of.
@@ -210,7 +211,8 @@ func TestAnyByteOfARawFileIsVerified(t *testing.T) {
 	}
 }
 
-// What follows from the raw files is verified where it lies too, and made anew by Write; but not from raw files that were changed.
+// What follows from the raw files is verified where it lies too, and made anew by Write; but not
+// from raw files that were changed.
 func TestDerivedFilesOfAFolder(t *testing.T) {
 	dir := root(t)
 	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
@@ -266,7 +268,8 @@ func TestProfilesAreVerified(t *testing.T) {
 	}
 }
 
-// A figure that is changed in run.json, and a raw file that is made to fit its hash again, are caught too.
+// A figure that is changed in run.json, and a raw file that is made to fit its hash again, are
+// caught too.
 func TestForgedRunFileIsVerified(t *testing.T) {
 	for name, forge := range map[string]func(*result.Run){
 		"summary":  func(r *result.Run) { r.Summary.ThroughputStoredPerS++ },
@@ -293,7 +296,8 @@ func TestForgedRunFileIsVerified(t *testing.T) {
 	}
 }
 
-// A run with profiles is shown beside those without, and is not in their figures; alone, it is all there is.
+// A run with profiles is shown beside those without, and is not in their figures; alone, it is all
+// there is.
 func TestProfiledRunsAreNotInTheFigures(t *testing.T) {
 	dir := root(t)
 	reference := filepath.Join(dir, filepath.FromSlash(referenceDir))

@@ -78,7 +78,8 @@ func (s *set) readSearch(reference, dir string) error {
 	return nil
 }
 
-// verifySearch holds a search to the raw files of its probes, and these and the curve's to their hashes, and counts the results.
+// verifySearch holds a search to the raw files of its probes, and these and the curve's to their
+// hashes, and counts the results.
 func verifySearch(dir string) (results int, differences []error) {
 	record, err := saturation.Read(dir)
 	if err != nil {

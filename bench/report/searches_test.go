@@ -51,7 +51,8 @@ func searched(t *testing.T) (dir, search string) {
 	return dir, filepath.Join(dir, filepath.FromSlash(referenceDir), "saturate-synthetic")
 }
 
-// TestSearchInTheReport: the golden section; every link of it leads somewhere, and the whole is what verify expects.
+// TestSearchInTheReport: the golden section; every link of it leads somewhere, and the whole is
+// what verify expects.
 func TestSearchInTheReport(t *testing.T) {
 	dir, _ := searched(t)
 	if same, out := verify(t, dir); !same {
@@ -83,7 +84,8 @@ func TestSearchInTheReport(t *testing.T) {
 	}
 }
 
-// TestSearchIsVerified: a figure of search.json that is another, and a byte of a probe's raw file, are caught.
+// TestSearchIsVerified: a figure of search.json that is another, and a byte of a probe's raw file,
+// are caught.
 func TestSearchIsVerified(t *testing.T) {
 	t.Run("figure", func(t *testing.T) {
 		dir, search := searched(t)

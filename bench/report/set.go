@@ -1,5 +1,6 @@
-// Package report writes REPORT.md, its pictures and README.md's headline figures from the committed results, and
-// proves that they follow from the raw files. It also writes the page of a single run, report.html.
+// Package report writes REPORT.md, its pictures and README.md's headline figures from the committed
+// results, and proves that they follow from the raw files. It also writes the page of a single run,
+// report.html.
 package report
 
 import (
@@ -19,7 +20,8 @@ import (
 // topFunctions is how many functions of a profile are shown.
 const topFunctions = 15
 
-// scenarioOrder leads from the simple question to the long ones; others follow in the order in which they ran.
+// scenarioOrder leads from the simple question to the long ones; others follow in the order in
+// which they ran.
 var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "burst", "duplicates", "restart", "kill", "saturation",
 	"batch-size", "ack-levels", "disk-full", "disk-error", "slow-disk", "growth", "recovery", "soak"}
 
@@ -54,7 +56,8 @@ type repeat struct {
 	Flame    []byte // of the CPU profile, an SVG; nil: none
 }
 
-// readSet reads and recomputes everything under reference. A result without an audit cannot be reported.
+// readSet reads and recomputes everything under reference. A result without an audit cannot be
+// reported.
 func readSet(reference string) (*set, error) {
 	folders, err := result.Open(reference)
 	if err != nil {

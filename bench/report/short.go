@@ -12,7 +12,8 @@ import (
 // tableCase is the case of a scenario that finds duplicates by INSERT OR IGNORE into one table.
 const tableCase = "insert-or-ignore"
 
-// shortScenarios are those that REPORT.md itself shows, in this order; the cases that it shows of one with many.
+// shortScenarios are those that REPORT.md itself shows, in this order; the cases that it shows of
+// one with many.
 var shortScenarios = []struct {
 	name  string
 	cases []string // nil: all
@@ -75,7 +76,8 @@ func (g *group) middle(of func(result.Summary) *float64) string {
 	return chart.Number(median)
 }
 
-// short are the sections that REPORT.md itself has. The pictures are those of the pages; a kill's stands on the first screen.
+// short are the sections that REPORT.md itself has. The pictures are those of the pages; a kill's
+// stands on the first screen.
 func (s *set) short(sections []section) []shortSection {
 	var all []shortSection
 	for _, want := range shortScenarios {
@@ -141,7 +143,8 @@ func (s *set) whyRuns() string {
 		"([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, chart.Number(byRuns/byTable))
 }
 
-// levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL took.
+// levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL
+// took.
 func (s *set) levelsTable() string {
 	levels := s.find("ack-levels")
 	if levels == nil {
@@ -177,7 +180,8 @@ func (s *set) every() string {
 	return text.String()
 }
 
-// firstPicture is of the kill that loses nothing, or of another run over time; nil if there is none.
+// firstPicture is of the kill that loses nothing, or of another run over time; nil if there is
+// none.
 func firstPicture(pictures []picture) *picture {
 	for _, want := range []string{"kill-journal.svg", "burst.svg"} {
 		for _, p := range pictures {

@@ -18,7 +18,8 @@ import (
 const (
 	// soakDir has what `make soak` wrote, under reference.
 	soakDir = "soak"
-	// soakFile is its figures, in soakDir; beside it in reference they are of a soak that left no record.
+	// soakFile is its figures, in soakDir; beside it in reference they are of a soak that left no
+	// record.
 	soakFile = "soak.json"
 )
 
@@ -44,7 +45,8 @@ func readSoak(reference string) (*soak, error) {
 	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak", svg: svg}}, err
 }
 
-// verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has one.
+// verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has
+// one.
 func verifySoak(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, soakDir)
 	committed, err := result.ReadSoak(filepath.Join(dir, soakFile))

@@ -61,7 +61,8 @@ var heldRows = []row{
 // steady is the scenario whose waits stand beside what the disk itself takes.
 const steady = "steady"
 
-// syncRows are response times as multiples of a bare fdatasync of 4 KB, measured on the same disk just before.
+// syncRows are response times as multiples of a bare fdatasync of 4 KB, measured on the same disk
+// just before.
 var syncRows = []row{
 	{"response time p50, × fdatasync p50", func(g *group) string {
 		return showValues(g.repeatValues(func(r repeat) *float64 { return inSyncs(r, r.Summary.ResponseTimeMS.P50) }))
@@ -146,7 +147,8 @@ var generatorRows = []row{
 	{"Little's law, events: by the trace / by the latencies", little},
 }
 
-// little sets the mean queue depth of the trace beside the one that the latencies come to, or says that nothing held it to them.
+// little sets the mean queue depth of the trace beside the one that the latencies come to, or says
+// that nothing held it to them.
 func little(g *group) string {
 	trace := g.show(func(s result.Summary) *float64 { return s.LittleTraceEvents })
 	if trace == withheld {
@@ -232,7 +234,8 @@ func validity(g *group) string {
 	return "**INVALID**: " + strings.Join(slices.Compact(reasons), "; ")
 }
 
-// table writes a Markdown table with a column for each group. Rows without a figure in any column are left out.
+// table writes a Markdown table with a column for each group. Rows without a figure in any column
+// are left out.
 func table(groups []*group, parts ...[]row) string {
 	var text strings.Builder
 	text.WriteString("| |")

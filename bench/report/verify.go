@@ -19,10 +19,11 @@ import (
 // maxDifferences bounds what Verify prints; the rest is counted.
 const maxDifferences = 20
 
-// Verify recomputes everything that follows from results/reference/ under root: it compares the raw files with their
-// hashes, each run.json's summary, validity and audit, bench.txt and report.html with the raw files, and REPORT.md, the pictures and README.md's
-// headline figures with what they would be now. It prints the first differences; same says that there are none. The
-// error is for what could not be compared at all.
+// Verify recomputes everything that follows from results/reference/ under root: it compares the raw
+// files with their hashes, each run.json's summary, validity and audit, bench.txt and report.html
+// with the raw files, and REPORT.md, the pictures and README.md's headline figures with what they
+// would be now. It prints the first differences; same says that there are none. The error is for
+// what could not be compared at all.
 func Verify(root string, w io.Writer) (same bool, err error) {
 	folders, err := result.Open(filepath.Join(root, filepath.FromSlash(referenceDir)))
 	if err != nil {

@@ -18,7 +18,8 @@ type beside struct {
 	Picture picture
 }
 
-// readYardsticks returns the yardsticks of the reference, their figures computed again from the rounds; nil if it has none.
+// readYardsticks returns the yardsticks of the reference, their figures computed again from the
+// rounds; nil if it has none.
 func readYardsticks(reference string) (*result.Yardsticks, error) {
 	y, err := result.ReadYardsticks(reference)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +119,8 @@ func (b *beside) Settings() string {
 	return text.String()
 }
 
-// besideOthers is how many times as fast as others Sekali was, in one row; none if it was not among them.
+// besideOthers is how many times as fast as others Sekali was, in one row; none if it was not among
+// them.
 func (s *set) besideOthers() []answer {
 	y := s.yardsticks
 	if y == nil {
@@ -139,7 +141,8 @@ func (s *set) besideOthers() []answer {
 	if !known || len(parts) == 0 {
 		return nil
 	}
-	// Machines differ more than programs: the sitting has a date, which may be another than that of the runs above.
+	// Machines differ more than programs: the sitting has a date, which may be another than that of
+	// the runs above.
 	return []answer{{fmt.Sprintf("**Beside others**, same events, in turn, %s", y.StartedAt.Format("2 January 2006")),
 		strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
 }

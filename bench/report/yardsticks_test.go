@@ -11,7 +11,8 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// syntheticYardsticks are Sekali, a system with a server, one within the client and one that is absent.
+// syntheticYardsticks are Sekali, a system with a server, one within the client and one that is
+// absent.
 func syntheticYardsticks() result.Yardsticks {
 	rounds := func(server bool, seconds ...float64) []result.YardstickRound {
 		var all []result.YardstickRound

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// writeBench writes a result as bench.txt: the Go benchmark format, one line, the metrics as units under their own
-// names, so that benchstat compares runs without help.
+// writeBench writes a result as bench.txt: the Go benchmark format, one line, the metrics as units
+// under their own names, so that benchstat compares runs without help.
 func writeBench(dir string, run Run) error {
 	text, err := BenchText(run)
 	if err != nil {
@@ -59,8 +59,8 @@ func BenchText(run Run) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// benchName is as Go's own: the scenario with a capital, the case as a key, the cores at the end. Without the cores,
-// a case named events-1 would be taken for a run on one core.
+// benchName is as Go's own: the scenario with a capital, the case as a key, the cores at the end.
+// Without the cores, a case named events-1 would be taken for a run on one core.
 func benchName(run Run) string {
 	name := run.Scenario.Name
 	if name != "" {

@@ -8,7 +8,8 @@ type curve struct {
 	y []float64
 }
 
-// newCurve draws a field of the samples over time. A sample stands for the moment at which it was asked for.
+// newCurve draws a field of the samples over time. A sample stands for the moment at which it was
+// asked for.
 func newCurve(samples []Sample, field func(Sample) float64) curve {
 	var c curve
 	for _, s := range samples {

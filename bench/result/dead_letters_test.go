@@ -6,7 +6,8 @@ import (
 	"sekali/bench/result"
 )
 
-// A dead letter has left the queue through a commit: were it not counted, every run with one would be INVALID.
+// A dead letter has left the queue through a commit: were it not counted, every run with one would
+// be INVALID.
 func TestDeadLettersAreCommitted(t *testing.T) {
 	s := result.Sample{Received: 10, UniqueProcessed: 5, DuplicateDropped: 2, Failed: 3}
 	if s.Received != s.Committed()+s.QueueDepth {

@@ -35,7 +35,8 @@ type Fault struct {
 	Broken []string      `json:"broken,omitempty"` // what else was promised and not kept, the first of it
 }
 
-// LevelCounts are the events that were acknowledged at a level, each counted once, and those of them that are absent.
+// LevelCounts are the events that were acknowledged at a level, each counted once, and those of
+// them that are absent.
 type LevelCounts struct {
 	Level        string `json:"level"`
 	Acknowledged int    `json:"acknowledged"`

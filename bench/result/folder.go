@@ -24,8 +24,8 @@ func ReadRun(dir string) (Run, error) {
 	return run, checkFormat(filepath.Join(dir, RunFile), run.Format)
 }
 
-// WriteRun writes run.json. The runner writes it with the inputs as soon as the raw files are there, and Finish adds
-// what follows from them.
+// WriteRun writes run.json. The runner writes it with the inputs as soon as the raw files are
+// there, and Finish adds what follows from them.
 func WriteRun(dir string, run Run) error {
 	run.Format = Format
 	return writeJSON(filepath.Join(dir, RunFile), run)
@@ -48,7 +48,8 @@ func WriteIndex(dir string, index Index) error {
 
 // WriteHistograms writes histograms.json into a result folder.
 func WriteHistograms(dir string, h Histograms) error {
-	// Thousands of pairs of numbers: indented, each would take a line of its own, and the file would be four times as large.
+	// Thousands of pairs of numbers: indented, each would take a line of its own, and the file would
+	// be four times as large.
 	text, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("result: %w", err)
@@ -59,8 +60,9 @@ func WriteHistograms(dir string, h Histograms) error {
 	return nil
 }
 
-// Finish computes what follows from the raw files and run.json's inputs (the summary, the validity, the hashes), writes
-// it into run.json and bench.txt, and returns the whole. Doing it again changes nothing.
+// Finish computes what follows from the raw files and run.json's inputs (the summary, the validity,
+// the hashes), writes it into run.json and bench.txt, and returns the whole. Doing it again changes
+// nothing.
 func Finish(dir string) (Run, error) {
 	raw, err := ReadRaw(dir)
 	if err != nil {
@@ -80,7 +82,8 @@ func Finish(dir string) (Run, error) {
 	return run, writeBench(dir, run)
 }
 
-// hashFiles returns the raw files that the folder has, and its profiles; an audit may not have been made.
+// hashFiles returns the raw files that the folder has, and its profiles; an audit may not have been
+// made.
 func hashFiles(dir string) ([]File, error) {
 	profiles, err := filepath.Glob(filepath.Join(dir, ProfilesDir, "*.pb.gz"))
 	if err != nil {
@@ -134,7 +137,8 @@ func readJSON(path string, into any) error {
 		return fmt.Errorf("result: %w", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	// A field that this program does not know is one that it would silently leave out when it recomputes.
+	// A field that this program does not know is one that it would silently leave out when it
+	// recomputes.
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -153,7 +157,8 @@ func writeJSON(path string, value any) error {
 	return nil
 }
 
-// MarshalJSON is the one form in which this package's types are written: indented, keys in order, < and > as they are.
+// MarshalJSON is the one form in which this package's types are written: indented, keys in order, <
+// and > as they are.
 func MarshalJSON(value any) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

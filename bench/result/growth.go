@@ -2,7 +2,8 @@ package result
 
 import "math"
 
-// GrowthStep is what it cost to store so many unique events more, beyond those that were stored already.
+// GrowthStep is what it cost to store so many unique events more, beyond those that were stored
+// already.
 type GrowthStep struct {
 	From, To                uint64  // unique events stored
 	StoredPerS              float64 // of these
@@ -12,7 +13,8 @@ type GrowthStep struct {
 	ResidentBytesMax        int64
 }
 
-// Growth cuts a trace into steps of as many stored events; what is left at the end and makes no whole step is not in them.
+// Growth cuts a trace into steps of as many stored events; what is left at the end and makes no
+// whole step is not in them.
 func Growth(trace []Sample, step uint64) []GrowthStep {
 	var answered []Sample
 	for _, s := range trace {

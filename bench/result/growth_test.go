@@ -8,7 +8,8 @@ import (
 	"sekali/bench/result"
 )
 
-// The first 1000 events are stored in one second and 100 bytes each, the next in two seconds and 300 bytes each.
+// The first 1000 events are stored in one second and 100 bytes each, the next in two seconds and
+// 300 bytes each.
 func TestGrowth(t *testing.T) {
 	const second = int64(1e9)
 	trace := []result.Sample{

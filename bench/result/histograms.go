@@ -1,7 +1,8 @@
 package result
 
-// Histograms is histograms.json: what the aggregator counted in the measured window, from the start of the first
-// measured phase until the drain. A restart begins a new window, since the aggregator counts from its own start.
+// Histograms is histograms.json: what the aggregator counted in the measured window, from the start
+// of the first measured phase until the drain. A restart begins a new window, since the aggregator
+// counts from its own start.
 type Histograms struct {
 	Windows []HistogramWindow `json:"windows"`
 }
@@ -14,8 +15,8 @@ type HistogramWindow struct {
 	End     Snapshot `json:"end"`
 }
 
-// Snapshot is the "histograms" object of /stats, cumulative since the process began: [value, count] pairs, values
-// ascending, to three significant digits.
+// Snapshot is the "histograms" object of /stats, cumulative since the process began: [value, count]
+// pairs, values ascending, to three significant digits.
 type Snapshot struct {
 	ProcessingLatencyUS [][2]int64 `json:"processing_latency_us"` // accepted → committed, one count an event
 	CommitUS            [][2]int64 `json:"commit_us"`

@@ -14,8 +14,8 @@ type Folder struct {
 	Run Run
 }
 
-// Open finds the results under a path: that of a result folder, of a run's folder (with index.json), or of a folder of
-// runs. They come in the order in which they ran.
+// Open finds the results under a path: that of a result folder, of a run's folder (with
+// index.json), or of a folder of runs. They come in the order in which they ran.
 func Open(path string) ([]Folder, error) {
 	switch {
 	case exists(filepath.Join(path, RunFile)):
@@ -79,7 +79,8 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// CheckFiles compares a folder's raw files with the hashes that its run.json has, and names each that differs.
+// CheckFiles compares a folder's raw files with the hashes that its run.json has, and names each
+// that differs.
 func CheckFiles(f Folder) []error {
 	now, err := hashFiles(f.Dir)
 	if err != nil {

@@ -63,8 +63,8 @@ func (h *histogram) fell(value int64) {
 	}
 }
 
-// milliseconds are the percentiles, with those withheld that too few samples are behind. As samples count what came about apart from
-// each other, which may be fewer than the values.
+// milliseconds are the percentiles, with those withheld that too few samples are behind. As samples
+// count what came about apart from each other, which may be fewer than the values.
 func (h *histogram) milliseconds(samples int64) (Percentiles, error) {
 	if h.err != nil {
 		return Percentiles{}, h.err

@@ -34,7 +34,8 @@ type request struct {
 	answer   ledger.Attempt // the attempt that was acknowledged
 }
 
-// ReadRaw reads a result folder. It believes the files: Verify of the report compares them with their hashes.
+// ReadRaw reads a result folder. It believes the files: Verify of the report compares them with
+// their hashes.
 func ReadRaw(dir string) (*Raw, error) {
 	run, err := ReadRun(dir)
 	if err != nil {

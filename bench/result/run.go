@@ -1,6 +1,6 @@
-// Package result is what a run leaves behind: the files of a result folder, their types, and the figures that follow
-// from them. Nothing here measures; Summarize is a pure function of the raw files and of run.json's inputs, so that
-// anybody can compute every figure again.
+// Package result is what a run leaves behind: the files of a result folder, their types, and the
+// figures that follow from them. Nothing here measures; Summarize is a pure function of the raw
+// files and of run.json's inputs, so that anybody can compute every figure again.
 package result
 
 import (
@@ -32,8 +32,8 @@ const (
 // RawFiles are the files that every figure follows from, but for what profiles say.
 var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile}
 
-// Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are nanoseconds since the
-// attack's start, unless they are durations.
+// Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are
+// nanoseconds since the attack's start, unless they are durations.
 type Run struct {
 	Format      int         `json:"format"`
 	ID          string      `json:"id"` // name of the run that this result belongs to, as 20261231-235959
@@ -124,12 +124,14 @@ type Generator struct {
 	Stalls         int   `json:"stalls"`           // beats that came late by more than the stall limit
 	LongestStallNS int64 `json:"longest_stall_ns"` // 0: none came late
 
-	// What it reached before the case, with the case's bodies and clients, against a server that only answers.
+	// What it reached before the case, with the case's bodies and clients, against a server that only
+	// answers.
 	CeilingRequests uint64 `json:"ceiling_requests,omitempty"` // acknowledged; 0: not measured
 	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
 }
 
-// Validity says whether the figures are the aggregator's. Reasons are whole sentences without a full stop.
+// Validity says whether the figures are the aggregator's. Reasons are whole sentences without a
+// full stop.
 type Validity struct {
 	Valid   bool     `json:"valid"`
 	Reasons []string `json:"reasons"`
@@ -167,7 +169,8 @@ func (r Run) Held() bool {
 	return true
 }
 
-// Clean says that an audit found nothing to complain about. A run that was not audited is not clean.
+// Clean says that an audit found nothing to complain about. A run that was not audited is not
+// clean.
 func Clean(a *audit.Report) bool {
 	if a == nil || a.Lost+a.Duplicated+a.Unexpected+a.OutOfOrder > 0 {
 		return false

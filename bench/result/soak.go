@@ -10,8 +10,9 @@ import (
 	"github.com/montanaflynn/stats"
 )
 
-// What a soak watches, in the order of its columns. How many connections there are is the clients' affair: the generator opens as many
-// as requests wait at one time, a hundred more after one kill than after another, and keeps them. Each is a descriptor and a goroutine.
+// What a soak watches, in the order of its columns. How many connections there are is the clients'
+// affair: the generator opens as many as requests wait at one time, a hundred more after one kill
+// than after another, and keeps them. Each is a descriptor and a goroutine.
 const (
 	SoakResident    = "resident memory, MB"
 	SoakHeap        = "live heap, MB"
@@ -26,8 +27,8 @@ const (
 // SoakColumns are the columns of a soak's windows.
 var SoakColumns = []string{SoakResident, SoakHeap, SoakDescriptors, SoakGoroutines, SoakWAL, SoakBacklog, SoakP50, SoakP99}
 
-// Soak is a long run at half of what the aggregator can do: SIGKILL six times in its first half, then left alone, with readers and slow
-// clients beside it all the time.
+// Soak is a long run at half of what the aggregator can do: SIGKILL six times in its first half,
+// then left alone, with readers and slow clients beside it all the time.
 type Soak struct {
 	Date    string `json:"date"` // RFC 3339
 	Machine string `json:"machine"`
@@ -80,22 +81,24 @@ func ReadSoak(path string) (s Soak, err error) {
 // WriteSoak writes what ReadSoak reads.
 func WriteSoak(path string, s Soak) error { return writeJSON(path, s) }
 
-// The growth that is no trend. It was chosen, with a look at how far medians of minutes lie apart on a machine that others use too; none is
-// derived, but for bytesPerKey and soakWAL.
+// The growth that is no trend. It was chosen, with a look at how far medians of minutes lie apart
+// on a machine that others use too; none is derived, but for bytesPerKey and soakWAL.
 const (
 	soakLevel   = 0.10 // of memory, descriptors and goroutines
 	soakLatency = 0.35 // of the median response time of a window's requests, and of its 99th percentile
 	soakBacklog = 0.25 // of what waits in the journal, and soakWaits beyond it
 	soakWaits   = 1.0  // MB
-	// bytesPerKey is what a stored key may take of memory for ever, by design: its bits in a filter and its share of a fence.
+	// bytesPerKey is what a stored key may take of memory for ever, by design: its bits in a filter
+	// and its share of a fence.
 	bytesPerKey = 2.0
-	// soakFew is a growth in file descriptors or goroutines that is never a trend: each run of keys is a file, and so is each segment of
-	// the journal.
+	// soakFew is a growth in file descriptors or goroutines that is never a trend: each run of keys is
+	// a file, and so is each segment of the journal.
 	soakFew = 8.0
-	// soakWAL is the most that the WAL may ever have, in MB: 256 MB, at which it is copied, and one transaction. Its file keeps the
-	// length that it once had.
+	// soakWAL is the most that the WAL may ever have, in MB: 256 MB, at which it is copied, and one
+	// transaction. Its file keeps the length that it once had.
 	soakWAL = 300.0
-	// soakLag is how late the generator may send, in ms: beyond it the load was not what the file says.
+	// soakLag is how late the generator may send, in ms: beyond it the load was not what the file
+	// says.
 	soakLag = maxLagMS
 )
 
@@ -110,8 +113,9 @@ type Drift struct {
 // Held reports that there is no trend.
 func (d Drift) Held() bool { return d.Last <= d.Most }
 
-// Drifts looks for trends twice: within the last life of the process, its second quarter against its fourth; and across the lives that ended
-// by SIGKILL, the second halves of the first three against those of the last three. A stretch without windows gives none.
+// Drifts looks for trends twice: within the last life of the process, its second quarter against
+// its fourth; and across the lives that ended by SIGKILL, the second halves of the first three
+// against those of the last three. A stretch without windows gives none.
 func (s Soak) Drifts() []Drift {
 	var drifts []Drift
 	add := func(stretch string, first, last []SoakWindow) {
@@ -179,7 +183,8 @@ func compareStretches(column, stretch string, i int, first, last []SoakWindow) D
 	return d
 }
 
-// Invalid says why the soak shows nothing: the load was not what it says, or there is too little of it; "" if it does.
+// Invalid says why the soak shows nothing: the load was not what it says, or there is too little of
+// it; "" if it does.
 func (s Soak) Invalid() string {
 	switch {
 	case s.LagMSP99 > soakLag:
@@ -192,7 +197,8 @@ func (s Soak) Invalid() string {
 	return ""
 }
 
-// Held reports that the soak is valid, that nothing was lost, nothing stored twice, and that there is no trend.
+// Held reports that the soak is valid, that nothing was lost, nothing stored twice, and that there
+// is no trend.
 func (s Soak) Held() bool {
 	return s.Invalid() == "" && len(s.Broken) == 0 && s.Lost == 0 && s.Duplicated == 0 && s.Unexpected == 0 &&
 		!slices.ContainsFunc(s.Drifts(), func(d Drift) bool { return !d.Held() })

@@ -10,11 +10,13 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// minOtherWindowNS is the shortest window of which it is said what others took: the machine's time is counted in ticks of 10 ms a core, and
-// in a third of a second generator and aggregator alone have come to a tenth of two cores more than the machine.
+// minOtherWindowNS is the shortest window of which it is said what others took: the machine's time
+// is counted in ticks of 10 ms a core, and in a third of a second generator and aggregator alone
+// have come to a tenth of two cores more than the machine.
 const minOtherWindowNS = int64(time.Second)
 
-// Summarize computes a result folder's figures from its raw files and run.json's inputs, and from nothing else.
+// Summarize computes a result folder's figures from its raw files and run.json's inputs, and from
+// nothing else.
 func Summarize(dir string) (Summary, error) {
 	raw, err := ReadRaw(dir)
 	if err != nil {
@@ -129,7 +131,8 @@ func counted(buckets [][2]int64) int64 {
 	return n
 }
 
-// window is the time that a summary's rates are divided by, in nanoseconds since the attack's start.
+// window is the time that a summary's rates are divided by, in nanoseconds since the attack's
+// start.
 type window struct {
 	startNS    int64 // first planned request of the measured phases
 	answeredNS int64 // their last answer
@@ -139,9 +142,10 @@ type window struct {
 	within uint64 // events accepted by answers up to answeredNS
 }
 
-// window finds the moment at which the measured events were committed. Events leave the queue in the order in which
-// they came, so it is when as many were committed as had been accepted. The trace shows that at its next sample; the
-// longest processing latency bounds it from above, and more closely where little was sent.
+// window finds the moment at which the measured events were committed. Events leave the queue in
+// the order in which they came, so it is when as many were committed as had been accepted. The
+// trace shows that at its next sample; the longest processing latency bounds it from above, and
+// more closely where little was sent.
 func (r *Raw) window(s Summary) window {
 	measured := r.measured()
 	w := window{startNS: measured[0].first.PlannedNS}
@@ -177,7 +181,8 @@ func (r *Raw) window(s Summary) window {
 	return w
 }
 
-// processed is how many of the accepted events were committed in the window: all, but for what a kill at ack=memory took from the queue.
+// processed is how many of the accepted events were committed in the window: all, but for what a
+// kill at ack=memory took from the queue.
 func (r *Raw) processed(s Summary, w window) float64 {
 	accepted, answered := float64(s.AcceptedEvents), r.answered()
 	if r.Run.Fault == nil || r.Run.Aggregator.Ack != "memory" || len(answered) == 0 {
@@ -187,8 +192,8 @@ func (r *Raw) processed(s Summary, w window) float64 {
 	return min(accepted, committed.at(w.endNS)-float64(w.before))
 }
 
-// committedNS is when the trace first shows that so many events were committed; where it never does (a kill at
-// ack=memory loses some), when the queue was empty.
+// committedNS is when the trace first shows that so many events were committed; where it never does
+// (a kill at ack=memory loses some), when the queue was empty.
 func (r *Raw) committedNS(events uint64) int64 {
 	answered := r.answered()
 	for _, sample := range answered {
@@ -225,7 +230,8 @@ func (r *Raw) queue(s *Summary, w window) {
 	}
 }
 
-// commitGap finds the longest stretch of samples in which events waited and none was committed, up to the sample that shows the next commit.
+// commitGap finds the longest stretch of samples in which events waited and none was committed, up
+// to the sample that shows the next commit.
 func (r *Raw) commitGap(s *Summary, w window) {
 	if r.Run.Fault != nil {
 		return // time without a process is not the writer's
@@ -308,9 +314,10 @@ func (r *Raw) costs(s *Summary, w window) {
 	}
 }
 
-// uniqueShare is how much of what the window accepted was stored as new, by the aggregator's counters: from the commit
-// that finished what came before to the one that finished the window. Requests of a phase after the measured ones may
-// have been answered in between; they count in it, and the share is what they have in common.
+// uniqueShare is how much of what the window accepted was stored as new, by the aggregator's
+// counters: from the commit that finished what came before to the one that finished the window.
+// Requests of a phase after the measured ones may have been answered in between; they count in it,
+// and the share is what they have in common.
 func (r *Raw) uniqueShare(w window) float64 {
 	answered := r.answered()
 	if len(answered) == 0 || w.within == w.before {
@@ -360,7 +367,8 @@ func (r *Raw) fault(s *Summary) {
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))
 }
 
-// deduplication sets the aggregator's own counters beside what the stream says about the acknowledged events.
+// deduplication sets the aggregator's own counters beside what the stream says about the
+// acknowledged events.
 func (r *Raw) deduplication(s *Summary) error {
 	if answered := r.answered(); len(answered) > 0 {
 		first, last := answered[0], answered[len(answered)-1]
@@ -396,7 +404,8 @@ func (r *Raw) deduplication(s *Summary) error {
 	return nil
 }
 
-// grown is the growth of a counter that must not fall; where it does, Validate says so and the growth is nothing.
+// grown is the growth of a counter that must not fall; where it does, Validate says so and the
+// growth is nothing.
 func grown(from, to uint64) uint64 { return max(from, to) - from }
 
 func seconds(ns int64) float64 { return round(float64(ns) / float64(time.Second)) }

@@ -100,7 +100,8 @@ func TestProcessedIsWithoutWhatAKillTook(t *testing.T) {
 	}
 }
 
-// What a commit waits for the runs is a figure where the aggregator says it; elsewhere there is none, not 0.
+// What a commit waits for the runs is a figure where the aggregator says it; elsewhere there is
+// none, not 0.
 func TestRunsHeld(t *testing.T) {
 	dir := write(t, steady)
 	if s := summarize(t, dir); s.RunsHeldMS != (result.Percentiles{}) {

@@ -2,11 +2,12 @@ package result
 
 import "strings"
 
-// Summary is what the measured phases came to. Every figure is rounded to six significant digits, so that a machine
-// with another floating-point unit computes the same text. Null: not measured, or withheld for want of samples.
+// Summary is what the measured phases came to. Every figure is rounded to six significant digits,
+// so that a machine with another floating-point unit computes the same text. Null: not measured, or
+// withheld for want of samples.
 //
-// "Window" below is the time from the first planned request of the measured phases until the last event that they had
-// accepted was committed.
+// "Window" below is the time from the first planned request of the measured phases until the last
+// event that they had accepted was committed.
 type Summary struct {
 	AcceptedEvents            uint64   `json:"accepted_events"`  // by acknowledged requests of the measured phases, from the ledger
 	RejectedEvents            uint64   `json:"rejected_events"`  // refused by index in those requests
@@ -25,18 +26,20 @@ type Summary struct {
 	ResponseTimeMS      Percentiles `json:"response_time_ms"`      // planned → acknowledged, waiting and retries included
 	ProcessingLatencyMS Percentiles `json:"processing_latency_ms"` // accepted → committed, by the aggregator
 
-	// RunsHeldMS is what a transaction waited for the worker that writes and merges the runs of keys. Absent: the aggregator does not say.
+	// RunsHeldMS is what a transaction waited for the worker that writes and merges the runs of keys.
+	// Absent: the aggregator does not say.
 	RunsHeldMS Percentiles `json:"runs_held_ms,omitzero"`
-	// CommitGapMSMax is the longest time without a commit while events waited, in the window, to within one sample of the trace. Absent: no two
-	// samples in turn saw events wait and none committed in between, or a fault was injected.
+	// CommitGapMSMax is the longest time without a commit while events waited, in the window, to
+	// within one sample of the trace. Absent: no two samples in turn saw events wait and none
+	// committed in between, or a fault was injected.
 	CommitGapMSMax *float64 `json:"commit_gap_ms_max,omitempty"`
 
 	QueueDepthMax  uint64  `json:"queue_depth_max"`  // events, in the window
 	QueueDepthMean float64 `json:"queue_depth_mean"` // over time, in the window
 	DrainS         float64 `json:"drain_s"`          // last answer of the measured phases → end of the window
 
-	// Little's law: the mean queue depth over the histograms' window, by the trace and by the processing latencies. Null where a
-	// restart cut the window, or too few samples fell into it.
+	// Little's law: the mean queue depth over the histograms' window, by the trace and by the
+	// processing latencies. Null where a restart cut the window, or too few samples fell into it.
 	LittleTraceEvents   *float64 `json:"little_trace_events,omitempty"`
 	LittleLatencyEvents *float64 `json:"little_latency_events,omitempty"`
 
@@ -52,8 +55,9 @@ type Summary struct {
 	GeneratorCPUShare *float64    `json:"generator_cpu_share"` // of all cores, in the window
 	ServerCPUShare    *float64    `json:"server_cpu_share"`    // of all cores, in the window
 
-	// OtherCPUShare is what neither of the two used, of all cores, in the window: other processes, the kernel's own threads and interrupts,
-	// and other guests of the machine's hypervisor. Of a window under a second it is not said.
+	// OtherCPUShare is what neither of the two used, of all cores, in the window: other processes, the
+	// kernel's own threads and interrupts, and other guests of the machine's hypervisor. Of a window
+	// under a second it is not said.
 	OtherCPUShare *float64 `json:"other_cpu_share,omitempty"`
 
 	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
@@ -75,7 +79,8 @@ type Summary struct {
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process, or the disk was well → ready
 }
 
-// Refusals are the attempts of the measured phases that were answered 503, whether a retry got through or not.
+// Refusals are the attempts of the measured phases that were answered 503, whether a retry got
+// through or not.
 func (s Summary) Refusals() uint64 {
 	var n uint64
 	for cause, count := range s.ErrorsByCause {
@@ -86,8 +91,9 @@ func (s Summary) Refusals() uint64 {
 	return n
 }
 
-// Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than ten samples beyond it
-// is null; of the processing latency a sample is a commit, however many events it had.
+// Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than
+// ten samples beyond it is null; of the processing latency a sample is a commit, however many
+// events it had.
 type Percentiles struct {
 	Count int64    `json:"count"`
 	Mean  *float64 `json:"mean"`

@@ -12,10 +12,11 @@ import (
 	"strconv"
 )
 
-// Sample is one row of the trace: one /stats answer, with what /proc says of the two processes at that moment.
-// Counters are the aggregator's: events unless named otherwise. Those it counts from its own start (commits,
-// journal_syncs, journal_bytes, allocated_bytes) fall back to zero at a restart; the process figures (server_*) go on
-// across a restart, since the sampler adds what an ended process had used.
+// Sample is one row of the trace: one /stats answer, with what /proc says of the two processes at
+// that moment. Counters are the aggregator's: events unless named otherwise. Those it counts from
+// its own start (commits, journal_syncs, journal_bytes, allocated_bytes) fall back to zero at a
+// restart; the process figures (server_*) go on across a restart, since the sampler adds what an
+// ended process had used.
 type Sample struct {
 	TNS        int64 // when /stats was asked, since the attack's start; negative before it
 	AnsweredNS int64 // when it had answered; 0: it did not, and the counters are 0
@@ -113,7 +114,8 @@ var columns = []column{
 	counter("failed", func(s *Sample) *uint64 { return &s.Failed }),
 }
 
-// earlierColumns is how many columns a trace may have that was made before the last ones were measured.
+// earlierColumns is how many columns a trace may have that was made before the last ones were
+// measured.
 var earlierColumns = []int{len(columns) - 4, len(columns) - 3, len(columns) - 1}
 
 // TraceWriter writes samples as gzipped CSV with a header line. Not for concurrent use.

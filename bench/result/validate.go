@@ -10,33 +10,38 @@ import (
 	"sekali/loadgen/ledger"
 )
 
-// The bounds beyond which the generator or the machine, not the aggregator, set the figure. All were chosen on 2 cores
-// that generator and aggregator share; none is derived.
+// The bounds beyond which the generator or the machine, not the aggregator, set the figure. All
+// were chosen on 2 cores that generator and aggregator share; none is derived.
 const (
-	// maxLagMS bounds the 99th percentile of planned → sent: two time slices of a busy machine are under 50 ms.
+	// maxLagMS bounds the 99th percentile of planned → sent: two time slices of a busy machine are
+	// under 50 ms.
 	maxLagMS = 50
-	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the aggregator.
+	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the
+	// aggregator.
 	maxGeneratorShare = 0.75
-	// maxOtherShare bounds what neither generator nor aggregator took of all cores: three tenths of a core of two. The kernel's work for
-	// them (its threads that write to the disk, interrupts) is in it, and so is what an idle desktop does beside, some hundredths of a
-	// core; a compiler, another test or another guest of the hypervisor is beyond it.
+	// maxOtherShare bounds what neither generator nor aggregator took of all cores: three tenths of a
+	// core of two. The kernel's work for them (its threads that write to the disk, interrupts) is in
+	// it, and so is what an idle desktop does beside, some hundredths of a core; a compiler, another
+	// test or another guest of the hypervisor is beyond it.
 	maxOtherShare = 0.15
-	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the generator may have set it.
+	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the generator
+	// may have set it.
 	maxCeilingShare = 0.8
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
 	maxStallNS = int64(250 * time.Millisecond)
-	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample every 100 ms.
+	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample
+	// every 100 ms.
 	maxTraceGapNS = int64(time.Second)
-	// maxLittleError is how far the mean of the queue trace may be from what the processing latencies say, as a share
-	// of the larger, beside three standard errors of the trace's own mean and one request: samples that keep step with
-	// the requests always see the same moment of them.
+	// maxLittleError is how far the mean of the queue trace may be from what the processing latencies
+	// say, as a share of the larger, beside three standard errors of the trace's own mean and one
+	// request: samples that keep step with the requests always see the same moment of them.
 	maxLittleError = 0.2
 	// minLittleSamples is below which nothing can be held against a trace.
 	minLittleSamples = 10
 )
 
-// How reasons begin. The first two lie in the machine as a rule; the CPU time of others includes what
-// the kernel does for the server, a few hundredths of a core.
+// How reasons begin. The first two lie in the machine as a rule; the CPU time of others includes
+// what the kernel does for the server, a few hundredths of a core.
 const (
 	othersTook    = "others took"
 	stoodStill    = "the machine stood still"
@@ -117,8 +122,8 @@ func (e Environment) reasons() []string {
 
 func (r *Raw) generatorReasons(s Summary) []string {
 	var reasons []string
-	// Where there are too few requests for a percentile, the next coarser one has to do; a single late one among few is as long as the
-	// machine may stand still.
+	// Where there are too few requests for a percentile, the next coarser one has to do; a single late
+	// one among few is as long as the machine may stand still.
 	lag, of, bound := s.GeneratorLagMS.P99, "99th percentile", float64(maxLagMS)
 	if lag == nil {
 		lag, of = s.GeneratorLagMS.P90, "90th percentile"
@@ -204,8 +209,8 @@ func (r *Raw) longestGapNS(answered []Sample) int64 {
 	return longest
 }
 
-// outsideLedger counts the samples whose received events are fewer than had been acknowledged when the sample was asked
-// for, or more than had been sent when it was answered.
+// outsideLedger counts the samples whose received events are fewer than had been acknowledged when
+// the sample was asked for, or more than had been sent when it was answered.
 func (r *Raw) outsideLedger(answered []Sample) int {
 	var acknowledged, sent []event
 	perRequest := uint64(r.Run.Load.EventsPerRequest)
@@ -237,7 +242,8 @@ type event struct {
 	count uint64
 }
 
-// running returns how many events there were up to and at a moment. It is asked for moments that rise.
+// running returns how many events there were up to and at a moment. It is asked for moments that
+// rise.
 func running(events []event) func(atNS int64) uint64 {
 	slices.SortFunc(events, func(a, b event) int { return int(a.atNS - b.atNS) })
 	var next int
@@ -250,8 +256,9 @@ func running(events []event) func(atNS int64) uint64 {
 	}
 }
 
-// little fills the two sides of Little's law: the area under the queue depth is the sum of all waits. Only where the window of the
-// histograms is one stretch of one process's life do they count the same events.
+// little fills the two sides of Little's law: the area under the queue depth is the sum of all
+// waits. Only where the window of the histograms is one stretch of one process's life do they count
+// the same events.
 func (r *Raw) little(s *Summary) {
 	answered, latency := r.answered(), s.ProcessingLatencyMS
 	if len(answered) < 2 || len(r.Histograms.Windows) != 1 || latency.Mean == nil {
@@ -280,8 +287,9 @@ func (r *Raw) littleReasons(s Summary) []string {
 	return []string{fmt.Sprintf("Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
 }
 
-// standardError is that of the mean depth: what sampling alone does to it. It is taken from the differences between
-// neighbours (von Neumann), since a queue that fills and drains varies much more than its sampling is uncertain.
+// standardError is that of the mean depth: what sampling alone does to it. It is taken from the
+// differences between neighbours (von Neumann), since a queue that fills and drains varies much
+// more than its sampling is uncertain.
 func standardError(answered []Sample, w HistogramWindow) float64 {
 	var depths []float64
 	for _, s := range answered {

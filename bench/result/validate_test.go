@@ -77,7 +77,8 @@ func others(s *result.Sample, share float64) int64 {
 	return beforeNS + s.ServerCPUNS + s.GeneratorCPUNS + int64(2*share*float64(s.TNS))
 }
 
-// Each way in which a run's figures are not the aggregator's makes it INVALID, and for that reason alone.
+// Each way in which a run's figures are not the aggregator's makes it INVALID, and for that reason
+// alone.
 func TestValidity(t *testing.T) {
 	const second = int64(1e9)
 	for _, test := range []struct {

@@ -86,8 +86,8 @@ func WriteYardsticks(dir string, y Yardsticks) error {
 	return writeJSON(filepath.Join(dir, YardsticksFile), y)
 }
 
-// Summarize returns y with everything that follows from the rounds computed again. A round that stored anything but
-// what was expected is an error: its rate is no rate of that work.
+// Summarize returns y with everything that follows from the rounds computed again. A round that
+// stored anything but what was expected is an error: its rate is no rate of that work.
 func (y Yardsticks) Summarize() (Yardsticks, error) {
 	y.Systems = slices.Clone(y.Systems)
 	var sekali []YardstickRound

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// statsTimeout bounds one question to /stats. A writer that stands still does not block it: it reads counters.
+	// statsTimeout bounds one question to /stats. A writer that stands still does not block it: it
+	// reads counters.
 	statsTimeout = 5 * time.Second
 	// maxStatsBytes bounds its answer; four histograms of three digits have under 1 MB.
 	maxStatsBytes = 16 << 20

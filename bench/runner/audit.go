@@ -18,7 +18,8 @@ import (
 // showEvery is how many audited events lie between two looks at the progress.
 const showEvery = 10_000
 
-// audit compares the ledger with what is stored, stops a process of ours and looks into its database.
+// audit compares the ledger with what is stored, stops a process of ours and looks into its
+// database.
 func (s *session) audit(ctx context.Context) error {
 	s.say("audit", 0)
 	final, err := s.aggregator.stats(ctx, false)
@@ -67,7 +68,8 @@ func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) i
 	}
 }
 
-// Audit holds stored events against the ledger of a result folder. counters may be nil: then they are not checked.
+// Audit holds stored events against the ledger of a result folder. counters may be nil: then they
+// are not checked.
 func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
 	made, err := stream.New(run.Stream)
 	if err != nil {
@@ -96,7 +98,8 @@ func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], co
 	return checker.Finish(counters)
 }
 
-// promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL came after.
+// promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
+// came after.
 func promised(run result.Run) func(ledger.Attempt) bool {
 	if run.Aggregator.Ack != "memory" || run.Fault == nil || run.Fault.Kind != "sigkill" {
 		return nil
@@ -112,7 +115,8 @@ func writeAudit(dir string, report audit.Report) error {
 	return os.WriteFile(filepath.Join(dir, result.AuditFile), text, 0o644)
 }
 
-// AuditFolder audits a finished result folder again, against a file of exported events (NDJSON) or a server's URL.
+// AuditFolder audits a finished result folder again, against a file of exported events (NDJSON) or
+// a server's URL.
 func AuditFolder(ctx context.Context, dir, source, token string) (audit.Report, error) {
 	run, err := result.ReadRun(dir)
 	if err != nil {

@@ -213,7 +213,8 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	return nil
 }
 
-// load attacks the aggregator, breaks it where the scenario says so, and waits until all is committed.
+// load attacks the aggregator, breaks it where the scenario says so, and waits until all is
+// committed.
 func (s *session) load(ctx context.Context) error {
 	requests, err := os.Create(filepath.Join(s.dir, result.RequestsFile))
 	if err != nil {
@@ -311,8 +312,8 @@ func (s *session) firstMeasured() int {
 	return slices.IndexFunc(s.job.settings.Load.Phases, func(p scenario.Phase) bool { return p.Measured })
 }
 
-// followPhases calls measure when the first measured phase has begun, unless that is the first of all, and shows the
-// progress until ctx ends.
+// followPhases calls measure when the first measured phase has begun, unless that is the first of
+// all, and shows the progress until ctx ends.
 func (s *session) followPhases(ctx context.Context, assault *attack.Attack, measure func()) {
 	phases, first := s.job.settings.Load.Phases, s.firstMeasured()
 	begun := first == 0
@@ -339,7 +340,8 @@ func (s *session) followPhases(ctx context.Context, assault *attack.Attack, meas
 	}
 }
 
-// finish writes run.json with the inputs, has the figures computed from the raw files, and judges them.
+// finish writes run.json with the inputs, has the figures computed from the raw files, and judges
+// them.
 func (s *session) finish() (result.Run, error) {
 	if err := result.WriteRun(s.dir, s.run); err != nil {
 		return s.run, err

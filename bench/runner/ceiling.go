@@ -17,15 +17,17 @@ import (
 const (
 	// ceilingDuration is how long the generator is driven against the null server before each case.
 	ceilingDuration = 300 * time.Millisecond
-	// ceilingAheadBytes of bodies are built before that: a case builds more, and none of its time goes into them.
+	// ceilingAheadBytes of bodies are built before that: a case builds more, and none of its time goes
+	// into them.
 	ceilingAheadBytes = 32 << 20
 	// ceilingClients drive it where the case has an open loop.
 	ceilingClients = 8
 )
 
-// measureCeiling drives the generator as the case will, with its bodies and clients, against a server that does
-// nothing. That server takes its share of the same cores and the bodies are partly built in the timed span, so the
-// ceiling is lower than what the generator could do: who stays under it is not held back by it.
+// measureCeiling drives the generator as the case will, with its bodies and clients, against a
+// server that does nothing. That server takes its share of the same cores and the bodies are partly
+// built in the timed span, so the ceiling is lower than what the generator could do: who stays
+// under it is not held back by it.
 func (s *session) measureCeiling(ctx context.Context, log io.Writer) error {
 	if s.config.Self == "" {
 		return nil

@@ -158,7 +158,8 @@ func (d done) cells() []string {
 		milliseconds(s.ResponseTimeMS.P50), milliseconds(s.ResponseTimeMS.P99), lost}
 }
 
-// printReasons says why cases are INVALID, each kind of reason once, with what can be done about it.
+// printReasons says why cases are INVALID, each kind of reason once, with what can be done about
+// it.
 func (c *closing) printReasons() {
 	type group struct{ reason, remedy, cases string }
 	var groups []group

@@ -124,8 +124,8 @@ func TestPlainFigures(t *testing.T) {
 	}
 }
 
-// TestTimeLeft: every case takes 2 s longer than its phases, as starts and audits do; the estimate has
-// to be near the truth from the first case on, and close at the end.
+// TestTimeLeft: every case takes 2 s longer than its phases, as starts and audits do; the estimate
+// has to be near the truth from the first case on, and close at the end.
 func TestTimeLeft(t *testing.T) {
 	var jobs []job
 	for range 20 {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// diskBytes is the disk that disk-full fills: it holds all that a scenario of some seconds writes, so that it is full when the
-	// scenario says so and not before.
+	// diskBytes is the disk that disk-full fills: it holds all that a scenario of some seconds writes,
+	// so that it is full when the scenario says so and not before.
 	diskBytes = 512 << 20
 	// refill is how often a full disk is filled again with what has been given back meanwhile.
 	refill = 20 * time.Millisecond
@@ -43,7 +43,8 @@ func cannotBreak(f scenario.Fault) error {
 	return nil
 }
 
-// makeDisk makes the folder that the data folder will be in. Where the scenario fills the disk, that is one of its own.
+// makeDisk makes the folder that the data folder will be in. Where the scenario fills the disk,
+// that is one of its own.
 func (s *session) makeDisk() error {
 	if s.job.settings.Fault.Kind != scenario.DiskFull {
 		return os.MkdirAll(filepath.Dir(s.data), 0o755)
@@ -71,7 +72,8 @@ func (s *session) removeDisk() {
 	s.disk = ""
 }
 
-// breakDisk breaks the disk for as long as the fault says, and returns when the aggregator is ready after it.
+// breakDisk breaks the disk for as long as the fault says, and returns when the aggregator is ready
+// after it.
 func (s *session) breakDisk(ctx context.Context, fault scenario.Fault, startedAt time.Time) (*result.FaultTimes, error) {
 	since := func() int64 { return int64(time.Since(startedAt)) }
 	times := &result.FaultTimes{Kind: fault.Kind, AtNS: since()}

@@ -9,14 +9,15 @@ const (
 	// caseOverhead is what a case takes beside its load: the ceiling, the disk's probe, the start, the
 	// drain, the audit. 29 cases on 2 cores took 84 s more than their phases.
 	caseOverhead = 2500 * time.Millisecond
-	// assumedEventsPerS is how fast a phase without a duration is taken to go, until cases have shown it.
+	// assumedEventsPerS is how fast a phase without a duration is taken to go, until cases have shown
+	// it.
 	assumedEventsPerS = 300_000
 	// steadyAfter is the planned time that has to be behind us before what was learnt counts in full.
 	steadyAfter = 30 * time.Second
 )
 
-// estimate says how long it is until all cases have ended, from the plan and from how much longer than
-// planned the cases before took. It may be used from several goroutines.
+// estimate says how long it is until all cases have ended, from the plan and from how much longer
+// than planned the cases before took. It may be used from several goroutines.
 type estimate struct {
 	planned []time.Duration // by job
 
@@ -48,7 +49,8 @@ func (e *estimate) begin(at int, now time.Time) {
 	e.at, e.began = at, now
 }
 
-// finish says that the job has ended. One that was skipped is not finished: it says nothing about time.
+// finish says that the job has ended. One that was skipped is not finished: it says nothing about
+// time.
 func (e *estimate) finish(now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"sekali/bench/scenario"
 )
 
-// expectations holds the audit and the summary to what the scenario claims, and to what must always be: the order of
-// the events, the counters, and that something was measured at all.
+// expectations holds the audit and the summary to what the scenario claims, and to what must always
+// be: the order of the events, the counters, and that something was measured at all.
 func expectations(expect scenario.Expect, report audit.Report, summary result.Summary) []result.Expectation {
 	counts := []struct {
 		name string
@@ -37,7 +37,8 @@ func expectations(expect scenario.Expect, report audit.Report, summary result.Su
 // duplicateCheck is the audit's check that the deduplication rate rests on.
 const duplicateCheck = "duplicate_dropped"
 
-// deduplication is exact if as many duplicates were dropped as the ledger says, or as the attempts of unknown fate allow.
+// deduplication is exact if as many duplicates were dropped as the ledger says, or as the attempts
+// of unknown fate allow.
 func deduplication(expect scenario.Expect, report audit.Report) result.Expectation {
 	e := result.Expectation{Name: "deduplication_rate", Expected: expect.DeduplicationRate, Got: "not counted"}
 	at := slices.IndexFunc(report.Checks, func(c audit.Check) bool { return c.Name == duplicateCheck })

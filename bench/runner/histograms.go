@@ -9,8 +9,8 @@ import (
 	"sekali/bench/result"
 )
 
-// histograms takes the aggregator's own histograms at both ends of the measured window. A process counts from its own
-// start, so a restart ends one window and begins the next.
+// histograms takes the aggregator's own histograms at both ends of the measured window. A process
+// counts from its own start, so a restart ends one window and begins the next.
 type histograms struct {
 	mu      sync.Mutex
 	current *histogramWindow
@@ -43,7 +43,8 @@ func (h *histograms) interrupt(ctx context.Context, a *aggregator) {
 	h.endCurrent(ctx, a)
 }
 
-// resume begins the next window where one was interrupted, with a process that has counted nothing yet.
+// resume begins the next window where one was interrupted, with a process that has counted nothing
+// yet.
 func (h *histograms) resume(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 	"sekali/bench/result"
 )
 
-// printRun prints what one case came to: a line, its figures if they are wanted, and what did not hold.
+// printRun prints what one case came to: a line, its figures if they are wanted, and what did not
+// hold.
 func printRun(w io.Writer, j job, run result.Run, detailed bool) {
 	fmt.Fprintf(w, "%s (ack=%s)  %s, audit %s\n", j.label(), run.Aggregator.Ack, run.Validity, auditWord(run))
 	if detailed {
@@ -31,7 +32,8 @@ func printRun(w io.Writer, j job, run result.Run, detailed bool) {
 	}
 }
 
-// printFigures prints the four metrics of the course report under their names, and what publishers saw.
+// printFigures prints the four metrics of the course report under their names, and what publishers
+// saw.
 func printFigures(w io.Writer, run result.Run) {
 	s := run.Summary
 	fmt.Fprintf(w, "  throughput          %.0f accepted/s, %.0f processed/s, %.0f stored/s\n",

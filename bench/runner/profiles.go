@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// profileSlice is what one CPU profile covers; slices are taken until the window has ended, and merged. Between two, a few
-	// milliseconds are not seen.
+	// profileSlice is what one CPU profile covers; slices are taken until the window has ended, and
+	// merged. Between two, a few milliseconds are not seen.
 	profileSlice = time.Second
 	// profileTimeout is added to a profile's own time.
 	profileTimeout = 30 * time.Second
@@ -30,13 +30,15 @@ const (
 // heapProfile collects first: what was allocated shows in a profile once a collection has ended.
 const heapProfile = "heap?gc=1"
 
-// windowProfiles count from the start of the process: what they said at the window's start is taken off.
+// windowProfiles count from the start of the process: what they said at the window's start is taken
+// off.
 var windowProfiles = []string{"allocs", "mutex", "block"}
 
 // generatorProfile begins the names of the profiles of this process, which generates the load.
 const generatorProfile = "generator-"
 
-// profiles takes pprof profiles of the measured window, which ends when the last event is committed: the aggregator's and the generator's.
+// profiles takes pprof profiles of the measured window, which ends when the last event is
+// committed: the aggregator's and the generator's.
 type profiles struct {
 	ended   chan struct{}
 	running sync.WaitGroup

@@ -25,8 +25,8 @@ type state struct {
 	left       time.Duration // estimated, until all cases have ended; 0: not known
 }
 
-// progress shows a state: redrawn in place on a terminal, as plain lines at phase changes and now and then elsewhere.
-// It may be called from several goroutines.
+// progress shows a state: redrawn in place on a terminal, as plain lines at phase changes and now
+// and then elsewhere. It may be called from several goroutines.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -67,8 +67,8 @@ func (p *progress) clear() {
 	}
 }
 
-// cut keeps a line on one row of the terminal: a wrapped one could not be drawn over. A terminal that
-// does not say its width is taken for one of 80 columns.
+// cut keeps a line on one row of the terminal: a wrapped one could not be drawn over. A terminal
+// that does not say its width is taken for one of 80 columns.
 func cut(line string, width int) string {
 	if width <= 0 {
 		width = 80

@@ -13,9 +13,10 @@ import (
 // profileFlag is added to the aggregator's flags when it is profiled.
 const profileFlag = "-profile-contention"
 
-// Replay makes c run again what a run.json records, and nothing else: its scenario's text, and of that its one case.
-// Seed, schedule, payloads, duplicates, the planned moment of the fault and the flags all follow from the text. Since
-// run.json also has what the recording program made of it, a program that makes something else of it refuses.
+// Replay makes c run again what a run.json records, and nothing else: its scenario's text, and of
+// that its one case. Seed, schedule, payloads, duplicates, the planned moment of the fault and the
+// flags all follow from the text. Since run.json also has what the recording program made of it, a
+// program that makes something else of it refuses.
 func (c *Config) Replay(path string) (result.Run, error) {
 	dir := path
 	if filepath.Base(path) == result.RunFile {

@@ -19,7 +19,8 @@ import (
 	"sekali/loadgen/ledger"
 )
 
-// recorder keeps each request as it came, in a file of its number; a retry has to be the same to the byte.
+// recorder keeps each request as it came, in a file of its number; a retry has to be the same to
+// the byte.
 type recorder struct {
 	dir  string
 	next http.Handler
@@ -67,8 +68,9 @@ func (o outcome) sent(t *testing.T) map[string]string {
 	return sent
 }
 
-// planned are the ledger's planned columns, a line a request: its number, its phase, and when it was due after the
-// first one. That itself is due when the attack is ready, some microseconds after its start.
+// planned are the ledger's planned columns, a line a request: its number, its phase, and when it
+// was due after the first one. That itself is due when the attack is ready, some microseconds after
+// its start.
 func (o outcome) planned(t *testing.T) []string {
 	t.Helper()
 	file, err := os.Open(filepath.Join(o.dir, o.index.Results[0].Dir, result.RequestsFile))

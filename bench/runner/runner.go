@@ -1,5 +1,5 @@
-// Package runner answers scenarios: for each case a fresh aggregator is started, loaded, broken where the scenario says
-// so, watched, audited and written down.
+// Package runner answers scenarios: for each case a fresh aggregator is started, loaded, broken
+// where the scenario says so, watched, audited and written down.
 //
 //	scenario ─▶ process ─▶ attack ─▶ (fault) ─▶ drain ─▶ audit ─▶ result folder ─▶ expectations
 //	               └── sampler: /stats and /proc every 100 ms, until the queue is empty
@@ -45,8 +45,8 @@ const (
 	maxSameSecond = 100
 )
 
-// Config says what to run. Aggregator is a binary that is started for each case, or the URL of a running server, which
-// is left running.
+// Config says what to run. Aggregator is a binary that is started for each case, or the URL of a
+// running server, which is left running.
 type Config struct {
 	Scenarios   []*scenario.Scenario
 	Repeat      int // at least 1
@@ -59,7 +59,8 @@ type Config struct {
 	Verbose     bool   // all figures of each case, also where there are many
 	Version     string // of the build, as git describes it
 	Self        string // program whose null server the generator's ceiling is measured against; "": it is not measured
-	// Finished is called with each whole result folder, to make of it what is not measured. May be nil.
+	// Finished is called with each whole result folder, to make of it what is not measured. May be
+	// nil.
 	Finished func(dir string) error
 
 	id          string
@@ -72,8 +73,8 @@ func isURL(text string) bool {
 
 func (c *Config) external() bool { return isURL(c.Aggregator) }
 
-// Run runs every case and returns the folder of the run and the exit code. What goes wrong with one case is printed,
-// and the next one goes on.
+// Run runs every case and returns the folder of the run and the exit code. What goes wrong with one
+// case is printed, and the next one goes on.
 func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir string, exit int) {
 	if err := config.check(); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
@@ -201,7 +202,8 @@ func (c *Config) checkURL() error {
 	return fmt.Errorf("-aggregator %s is not on the loopback; -allow-remote says that it may be loaded", c.Aggregator)
 }
 
-// makeRunDir makes a folder named by the time, and by a number too if there is one of that second already.
+// makeRunDir makes a folder named by the time, and by a number too if there is one of that second
+// already.
 func (c *Config) makeRunDir(now time.Time) (string, error) {
 	runs := filepath.Join(c.Out, runsDir)
 	if err := os.MkdirAll(runs, 0o755); err != nil {

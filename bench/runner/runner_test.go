@@ -22,7 +22,8 @@ import (
 	"sekali/bench/scenario"
 )
 
-// serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command line.
+// serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command
+// line.
 const serveVariable = "SEKALI_TEST_AGGREGATOR"
 
 func TestMain(m *testing.M) {
@@ -264,8 +265,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsOfTheDisk: the disk is broken for as long as the scenario says, the process outlives it, and nothing is left mounted or
-// attached. What a real aggregator does then, integration and the scenarios show.
+// TestFaultsOfTheDisk: the disk is broken for as long as the scenario says, the process outlives
+// it, and nothing is left mounted or attached. What a real aggregator does then, integration and
+// the scenarios show.
 func TestFaultsOfTheDisk(t *testing.T) {
 	for _, kind := range []string{scenario.SlowDisk, scenario.DiskError} {
 		t.Run(kind, func(t *testing.T) {
@@ -338,7 +340,8 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// TestRunningServer drives one server twice: what the first run left is none of the second one's business.
+// TestRunningServer drives one server twice: what the first run left is none of the second one's
+// business.
 func TestRunningServer(t *testing.T) {
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()

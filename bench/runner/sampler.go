@@ -15,11 +15,12 @@ import (
 	"sekali/bench/result"
 )
 
-// sampleInterval is how often the trace asks the aggregator, give or take a quarter: a fixed time would keep step with a round
-// rate of requests and see the same moment of each.
+// sampleInterval is how often the trace asks the aggregator, give or take a quarter: a fixed time
+// would keep step with a round rate of requests and see the same moment of each.
 const sampleInterval = 100 * time.Millisecond
 
-// sampler keeps the queue trace. It holds it in memory: 150 bytes a sample, so 3 MB for half an hour.
+// sampler keeps the queue trace. It holds it in memory: 150 bytes a sample, so 3 MB for half an
+// hour.
 type sampler struct {
 	aggregator *aggregator
 
@@ -82,7 +83,8 @@ func (s *sampler) last() sample {
 	return s.samples[len(s.samples)-1]
 }
 
-// write writes trace.csv.gz, with times since startedAt and the phases that the attack went through.
+// write writes trace.csv.gz, with times since startedAt and the phases that the attack went
+// through.
 func (s *sampler) write(dir string, startedAt time.Time, phases []result.PhaseTimes) error {
 	file, err := os.Create(filepath.Join(dir, result.TraceFile))
 	if err != nil {
@@ -134,7 +136,8 @@ func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Samp
 	return row
 }
 
-// phaseAt is the phase that had begun last, -1 before the first and after the last one's last answer.
+// phaseAt is the phase that had begun last, -1 before the first and after the last one's last
+// answer.
 func phaseAt(phases []result.PhaseTimes, t int64) int {
 	at := -1
 	for i, p := range phases {

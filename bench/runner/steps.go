@@ -11,12 +11,12 @@ import (
 	"sekali/loadgen/attack"
 )
 
-// lastLook is how long before a fault the histograms are asked for, which takes up to 50 ms under load: the fault comes on time, and
-// they lack what was committed in between.
+// lastLook is how long before a fault the histograms are asked for, which takes up to 50 ms under
+// load: the fault comes on time, and they lack what was committed in between.
 const lastLook = 60 * time.Millisecond
 
-// breakIt does what the scenario's fault says, at its moment, and returns when the aggregator is ready again; nil where
-// nothing is to be broken.
+// breakIt does what the scenario's fault says, at its moment, and returns when the aggregator is
+// ready again; nil where nothing is to be broken.
 func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*result.FaultTimes, error) {
 	fault := s.job.settings.Fault
 	if fault.Kind == scenario.NoFault {
@@ -76,7 +76,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// drain waits until the queue is empty. A queue that is not, in time, leaves DrainedNS at zero; the audit says the rest.
+// drain waits until the queue is empty. A queue that is not, in time, leaves DrainedNS at zero; the
+// audit says the rest.
 func (s *session) drain(ctx context.Context, summary attack.Summary) error {
 	began, moved, drawn := time.Now(), time.Now(), time.Time{}
 	var processed uint64

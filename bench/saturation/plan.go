@@ -12,11 +12,12 @@ import (
 	"sekali/bench/scenario"
 )
 
-// confirmLength is how many times longer than a probe the run is that confirms the answer: what builds up slowly shows in it.
+// confirmLength is how many times longer than a probe the run is that confirms the answer: what
+// builds up slowly shows in it.
 const confirmLength = 3
 
-// Plan makes a probe's scenario out of a file: the same text, with one case behind it that sets the phases. So a probe's
-// run.json says verbatim what was run, and replays.
+// Plan makes a probe's scenario out of a file: the same text, with one case behind it that sets the
+// phases. So a probe's run.json says verbatim what was run, and replays.
 type Plan struct {
 	path             string
 	text             []byte
@@ -25,7 +26,8 @@ type Plan struct {
 	eventsPerRequest int
 }
 
-// NewPlan takes a scenario whose phases are open loop, without cases, sweep or fault: the search sets the rates.
+// NewPlan takes a scenario whose phases are open loop, without cases, sweep or fault: the search
+// sets the rates.
 func NewPlan(s *scenario.Scenario) (*Plan, error) {
 	if len(s.Cases) != 1 || s.Cases[0].Name != "" {
 		return nil, fmt.Errorf("%s: a search has neither cases nor a sweep", s.Path)
@@ -62,7 +64,8 @@ func decimal(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64
 // curvePoints are the shares of the rate that was found at which the curve is measured.
 var curvePoints = []float64{0.10, 0.20, 0.35, 0.50, 0.65, 0.75, 0.85, 0.95, 1.00, 1.05}
 
-// curve is a sweep over whole rates around the one that was found, nil where there are no two of them.
+// curve is a sweep over whole rates around the one that was found, nil where there are no two of
+// them.
 func (p *Plan) curve(rate float64) (*scenario.Scenario, error) {
 	var values []string
 	for _, share := range curvePoints {

@@ -8,9 +8,9 @@ import (
 	"sekali/bench/result"
 )
 
-// Recompute makes the record of a folder's search again: each probe from its raw files, and each answer by searching once more, with the
-// outcomes of those probes. Of the record it takes what was asked for and where the probes are. Only a search that went to its end can
-// be made again.
+// Recompute makes the record of a folder's search again: each probe from its raw files, and each
+// answer by searching once more, with the outcomes of those probes. Of the record it takes what was
+// asked for and where the probes are. Only a search that went to its end can be made again.
 func Recompute(dir string, r Record) (Record, error) {
 	fail := func(err error) (Record, error) {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, SearchFile), err)
@@ -60,7 +60,8 @@ func (a Answer) again(dir string, o objective.Objective, r *Record) (Answer, err
 	return answer, broken
 }
 
-// reread computes a probe from its raw files, which have to be those of the probe that the search asks for.
+// reread computes a probe from its raw files, which have to be those of the probe that the search
+// asks for.
 func reread(dir, below string, o objective.Objective, r *Record, name string, rate float64) (Probe, error) {
 	raw, err := result.ReadRaw(filepath.Join(dir, filepath.FromSlash(below)))
 	if err != nil {

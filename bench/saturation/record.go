@@ -17,7 +17,8 @@ import (
 const (
 	// SearchFile is what a search leaves behind, beside its runs.
 	SearchFile = "search.json"
-	// Agreement is how far the answers of several searches may be apart: their range, as a share of their median.
+	// Agreement is how far the answers of several searches may be apart: their range, as a share of
+	// their median.
 	Agreement = 0.10
 	// format is the version of search.json; a reader refuses any other.
 	format = 1

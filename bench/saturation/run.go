@@ -1,5 +1,6 @@
-// Package saturation finds the highest rate of requests at which an aggregator meets an objective: a search of audited probes that
-// ends, an answer that is confirmed, and the curve of latency against rate. What it says follows from the probes' raw files.
+// Package saturation finds the highest rate of requests at which an aggregator meets an objective:
+// a search of audited probes that ends, an answer that is confirmed, and the curve of latency
+// against rate. What it says follows from the probes' raw files.
 package saturation
 
 import (
@@ -37,9 +38,10 @@ var (
 	errUsage       = errors.New("nothing could be run")
 )
 
-// Run searches as often as it was asked to, measures the curve, writes search.json however that ends, and returns it with the exit
-// code: that of runner.Run for what failed, and runner.ExitInvalid where the searches went to their end, or to that of the budget,
-// without an answer that they agree on.
+// Run searches as often as it was asked to, measures the curve, writes search.json however that
+// ends, and returns it with the exit code: that of runner.Run for what failed, and
+// runner.ExitInvalid where the searches went to their end, or to that of the budget, without an
+// answer that they agree on.
 func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, int) {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(config.Search.Budget), errBudget)
 	defer cancel()
@@ -196,7 +198,8 @@ func (s *session) curve(ctx context.Context, rate float64) error {
 	return nil
 }
 
-// measure runs a scenario; exit is runner.ExitHeld or runner.ExitInvalid unless there is an error, which says why.
+// measure runs a scenario; exit is runner.ExitHeld or runner.ExitInvalid unless there is an error,
+// which says why.
 func (s *session) measure(ctx context.Context, config runner.Config, one *scenario.Scenario) (dir string, exit int, err error) {
 	config.Scenarios, config.Repeat = []*scenario.Scenario{one}, 1
 	var said bytes.Buffer

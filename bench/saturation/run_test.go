@@ -79,7 +79,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunEnds: however it ends, search.json says why, has what was probed by then, and no rate that was not confirmed.
+// TestRunEnds: however it ends, search.json says why, has what was probed by then, and no rate that
+// was not confirmed.
 func TestRunEnds(t *testing.T) {
 	spoiled := func(from int) func(int, *result.Run) {
 		return func(probe int, run *result.Run) { run.Environment.Race = probe >= from }

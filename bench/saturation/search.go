@@ -26,16 +26,18 @@ const (
 )
 
 const (
-	// Resolution is how close the rates that are met and missed have to be: a twentieth is less than the same probe varies by.
+	// Resolution is how close the rates that are met and missed have to be: a twentieth is less than
+	// the same probe varies by.
 	Resolution = 0.05
 	// farStep is from one rate to the next until one is missed, where nothing is known of the answer.
 	farStep = 2
-	// nearStep is the first step where an answer is known: two resolutions. Each further step is the square of the last, up to farStep.
+	// nearStep is the first step where an answer is known: two resolutions. Each further step is the
+	// square of the last, up to farStep.
 	nearStep = (1 + Resolution) * (1 + Resolution)
 	// maxSteps bounds the search upwards and downwards: 2^10 times the first rate.
 	maxSteps = 10
-	// lowestRate and highestRate, in requests a second, bound what is probed: below, a probe of seconds holds hardly a request, and
-	// above, the curve would ask for more than a scenario may.
+	// lowestRate and highestRate, in requests a second, bound what is probed: below, a probe of
+	// seconds holds hardly a request, and above, the curve would ask for more than a scenario may.
 	lowestRate, highestRate = 1, 900_000
 	// maxConfirmations is how many rates are tried for longer, each a twentieth below the last.
 	maxConfirmations = 5
@@ -52,9 +54,10 @@ var (
 // Start is where a search begins: at a rate, and how far it goes from there to the next.
 type Start struct{ Rate, Step float64 }
 
-// Search finds the highest rate that ask meets and confirms, to within Resolution; without one there is an error, and no rate. Rates have
-// three significant digits. A rate that is missed is asked for once more, and so is one that is INVALID: the second outcome counts, for
-// a machine hiccups more often than an aggregator twice. It asks at most 2 × (11 + 4 + 5) times.
+// Search finds the highest rate that ask meets and confirms, to within Resolution; without one
+// there is an error, and no rate. Rates have three significant digits. A rate that is missed is
+// asked for once more, and so is one that is INVALID: the second outcome counts, for a machine
+// hiccups more often than an aggregator twice. It asks at most 2 × (11 + 4 + 5) times.
 func Search(start Start, ask func(kind Kind, rate float64) (Outcome, error)) (rate float64, err error) {
 	try := func(kind Kind, rate float64) (bool, error) {
 		out, err := ask(kind, rate)
@@ -127,7 +130,8 @@ func bracket(start Start, try func(Kind, float64) (bool, error)) (low, high floa
 	return 0, 0, ErrNone
 }
 
-// runnable is the nearest rate that is probed: of three significant digits, a tenth of the resolution apart.
+// runnable is the nearest rate that is probed: of three significant digits, a tenth of the
+// resolution apart.
 func runnable(rate float64) float64 {
 	// Reading back what was just written cannot fail.
 	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(rate, 'g', 3, 64), 64)

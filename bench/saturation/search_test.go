@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestSearchFindsAStep: whatever the capacity and the first rate, low ones too, the answer is within the resolution below it, no rate is
-// asked for more often than twice in a row, and the number of probes is bounded.
+// TestSearchFindsAStep: whatever the capacity and the first rate, low ones too, the answer is
+// within the resolution below it, no rate is asked for more often than twice in a row, and the
+// number of probes is bounded.
 func TestSearchFindsAStep(t *testing.T) {
 	for _, start := range []Start{{1, farStep}, {50, farStep}, {4000, farStep}, {3.3, nearStep}, {760, nearStep}} {
 		for _, capacity := range []float64{1.01, 2.9, 3, 7.77, 12, 19.4, 49, 51, 777, 3999} {
@@ -58,8 +59,9 @@ func TestSearchFromAnAnswerIsShort(t *testing.T) {
 	}
 }
 
-// TestSearchesAgreeUnderNoise: of a capacity that varies by 3 % from probe to probe, three searches, the later ones from the first's
-// answer, agree in nine of ten cases, and are about right in all.
+// TestSearchesAgreeUnderNoise: of a capacity that varies by 3 % from probe to probe, three
+// searches, the later ones from the first's answer, agree in nine of ten cases, and are about right
+// in all.
 func TestSearchesAgreeUnderNoise(t *testing.T) {
 	const cases = 200
 	agreed := 0

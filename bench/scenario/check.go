@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxPhases, maxRate (requests a second), maxPhaseTime and maxRequests bound what one file can ask for. vegeta
-	// ends near 12 000 requests a second on 2 cores; the soak runs for 30 minutes, the growth scenario 20 M events.
+	// maxPhases, maxRate (requests a second), maxPhaseTime and maxRequests bound what one file can ask
+	// for. vegeta ends near 12 000 requests a second on 2 cores; the soak runs for 30 minutes, the
+	// growth scenario 20 M events.
 	maxPhases    = 32
 	maxRate      = 1e6
 	maxPhaseTime = 24 * time.Hour
@@ -61,7 +62,8 @@ func check(s *Scenario, root ast.Node, named []caseText) error {
 	return nil
 }
 
-// place finds the nearest node of a problem that exists: in the case, else in the file's own settings, else its parent.
+// place finds the nearest node of a problem that exists: in the case, else in the file's own
+// settings, else its parent.
 func place(path string, root ast.Node, prefix string, p *problem) error {
 	message := p.place + ": " + p.message
 	for target := p.place; target != ""; target = parent(target) {

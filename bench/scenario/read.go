@@ -19,13 +19,15 @@ import (
 const (
 	// maxFileBytes bounds what the YAML parser is given. The largest scenario of the lab has 3 KB.
 	maxFileBytes = 64 << 10
-	// maxDepth bounds the nesting of brackets before the parser, which recurses, sees the file. Scenarios need 5.
+	// maxDepth bounds the nesting of brackets before the parser, which recurses, sees the file.
+	// Scenarios need 5.
 	maxDepth = 20
 	// maxCases bounds one file; with maxRequests it keeps a typing error from becoming a run of days.
 	maxCases = 100
 )
 
-// Read reads and checks one scenario file. Its errors are of type *Error, except those of the file system.
+// Read reads and checks one scenario file. Its errors are of type *Error, except those of the file
+// system.
 func Read(path string) (*Scenario, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -90,7 +92,8 @@ func Parse(path string, text []byte) (*Scenario, error) {
 	return s, nil
 }
 
-// nesting finds where brackets nest too deeply. It ignores quotes: a scenario has no need of 20 brackets in a text.
+// nesting finds where brackets nest too deeply. It ignores quotes: a scenario has no need of 20
+// brackets in a text.
 func nesting(text []byte) (line, column int, deep bool) {
 	line, depth := 1, 0
 	for _, c := range text {
@@ -109,8 +112,8 @@ func nesting(text []byte) (line, column int, deep bool) {
 	return 0, 0, false
 }
 
-// parse returns the file's one document, free of anchors, aliases and tags: a scenario that needs them is better
-// written out, and without them no small file can grow large.
+// parse returns the file's one document, free of anchors, aliases and tags: a scenario that needs
+// them is better written out, and without them no small file can grow large.
 func parse(path string, text []byte) (ast.Node, error) {
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -155,12 +158,13 @@ func (r *refuser) Visit(node ast.Node) ast.Visitor {
 	return r
 }
 
-// decimalText is how a whole number is written. YAML's other forms (010, 0x10, 1_000) mean different
-// things to different readers.
+// decimalText is how a whole number is written. YAML's other forms (010, 0x10, 1_000) mean
+// different things to different readers.
 var decimalText = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
 
-// numberFinder is an ast.Visitor that stops at the first number the decoder would change in silence:
-// a fraction anywhere but in `duplicates`, a whole number that is not plain decimal, or one beyond 64 bits.
+// numberFinder is an ast.Visitor that stops at the first number the decoder would change in
+// silence: a fraction anywhere but in `duplicates`, a whole number that is not plain decimal, or
+// one beyond 64 bits.
 type numberFinder struct {
 	token *token.Token
 	want  string
@@ -197,7 +201,8 @@ func (f *numberFinder) Visit(node ast.Node) ast.Visitor {
 	return f
 }
 
-// decode reads node into the value at out, keeping what out already holds for keys that node does not have.
+// decode reads node into the value at out, keeping what out already holds for keys that node does
+// not have.
 func decode(path string, node ast.Node, out any) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(nil), yaml.Strict())
 	if err := decoder.DecodeFromNode(node, out); err != nil {

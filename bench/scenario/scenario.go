@@ -1,6 +1,6 @@
-// Package scenario reads the lab's questions: one strict YAML file each, saying how the aggregator is started, what
-// is sent to it, what is broken and what must hold. A file that could be read in two ways is refused, with its line
-// and column.
+// Package scenario reads the lab's questions: one strict YAML file each, saying how the aggregator
+// is started, what is sent to it, what is broken and what must hold. A file that could be read in
+// two ways is refused, with its line and column.
 package scenario
 
 import (
@@ -22,7 +22,8 @@ type Scenario struct {
 	Cases    []Case // at least one; the only one of a file without `cases` and `sweep` has the name ""
 }
 
-// Case is one set of settings that is run with a process, a data folder and a result folder of its own.
+// Case is one set of settings that is run with a process, a data folder and a result folder of its
+// own.
 type Case struct {
 	Name     string
 	Settings Settings
@@ -31,7 +32,8 @@ type Case struct {
 	place string // in the file: "cases[2].", or "" where it has no cases
 }
 
-// Settings is what a file states and a case may override, key by key; `phases` is replaced as a whole.
+// Settings is what a file states and a case may override, key by key; `phases` is replaced as a
+// whole.
 type Settings struct {
 	Aggregator Aggregator    `yaml:"aggregator"`
 	Stream     stream.Config `yaml:"stream"`
@@ -84,8 +86,8 @@ type Load struct {
 	Phases           []Phase `yaml:"phases"`
 }
 
-// Phase is one stretch of the load: a schedule (rate and duration) or a number of clients that each send the next
-// request when the last one is answered.
+// Phase is one stretch of the load: a schedule (rate and duration) or a number of clients that each
+// send the next request when the last one is answered.
 type Phase struct {
 	Name     string   `yaml:"name"`
 	Rate     Rate     `yaml:"rate"`     // requests a second, open loop
@@ -118,9 +120,9 @@ const (
 	SlowDisk  = "slow-disk"
 )
 
-// Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost, duplicated or unexpected,
-// everything
-// acknowledged in the end, the deduplication rate exact, refusals allowed.
+// Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost,
+// duplicated or unexpected, everything acknowledged in the end, the deduplication rate exact,
+// refusals allowed.
 type Expect struct {
 	Lost              Count  `yaml:"lost"`
 	Duplicated        Count  `yaml:"duplicated"`
@@ -136,8 +138,8 @@ type Rate float64
 // Duration is written with its unit: "3s", "250ms".
 type Duration time.Duration
 
-// Count is what a counter must be: a number, "any", or "some" (at least one: the control of a promise that does not
-// hold at this setting). The zero Count is "not stated".
+// Count is what a counter must be: a number, "any", or "some" (at least one: the control of a
+// promise that does not hold at this setting). The zero Count is "not stated".
 type Count struct {
 	text string // "", "any", "some" or decimal
 }
@@ -175,7 +177,8 @@ func (s *Scenario) Long() bool {
 	return false
 }
 
-// Duration is the planned time of the phases that have one; closed-loop phases bounded by requests count as nothing.
+// Duration is the planned time of the phases that have one; closed-loop phases bounded by requests
+// count as nothing.
 func (l Load) Duration() time.Duration {
 	var total time.Duration
 	for _, p := range l.Phases {
@@ -184,7 +187,8 @@ func (l Load) Duration() time.Duration {
 	return total
 }
 
-// Error is a refusal of a scenario file; Line and Column are 1-based, 0 where there is no place to point at.
+// Error is a refusal of a scenario file; Line and Column are 1-based, 0 where there is no place to
+// point at.
 type Error struct {
 	Path         string
 	Line, Column int

@@ -99,7 +99,8 @@ func TestSweepLaysEveryValueOverEveryCase(t *testing.T) {
 	}
 }
 
-// TestEveryParameterCanBeSwept sets each, in a file without cases, and looks for it in the flags and the settings.
+// TestEveryParameterCanBeSwept sets each, in a file without cases, and looks for it in the flags
+// and the settings.
 func TestEveryParameterCanBeSwept(t *testing.T) {
 	const file = "name: s\nquestion: Which?\nload: {%sphases: [{name: m, clients: 1, requests: 9, measured: true}]}\nsweep: {parameter: %s, values: %s}\n"
 	for name, test := range map[string]struct {

@@ -12,7 +12,8 @@ import (
 	"sekali/bench/objective"
 )
 
-// Search is what `bench saturate` looks for with the scenario: the highest rate that meets the objective.
+// Search is what `bench saturate` looks for with the scenario: the highest rate that meets the
+// objective.
 type Search struct {
 	Objective Objective `yaml:"objective"`
 	Start     Rate      `yaml:"start"`  // of the first search's first probe
@@ -24,8 +25,9 @@ type Search struct {
 type Objective struct{ objective.Objective }
 
 const (
-	// defaultObjective is what most people mean by "it keeps up": nearly everybody is answered soon, nobody is turned away or left
-	// without an answer, and what is accepted is processed as fast as it comes.
+	// defaultObjective is what most people mean by "it keeps up": nearly everybody is answered soon,
+	// nobody is turned away or left without an answer, and what is accepted is processed as fast as it
+	// comes.
 	defaultObjective = "p99<50ms,refused=0,unknown=0,backlog<2s,leftover<10%"
 	// defaultStart is a fourth of what the aggregator takes on 2 cores.
 	defaultStart = 100

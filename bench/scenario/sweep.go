@@ -18,8 +18,8 @@ type Point struct {
 	index int // into the file's values
 }
 
-// sweepText is `sweep: {parameter: load.events_per_request, values: [1, 10, 100]}`: every case of the file is run with
-// every value.
+// sweepText is `sweep: {parameter: load.events_per_request, values: [1, 10, 100]}`: every case of
+// the file is run with every value.
 type sweepText struct {
 	Parameter string       `yaml:"parameter"`
 	Values    []sweepValue `yaml:"values"`
@@ -39,7 +39,8 @@ func (v *sweepValue) UnmarshalYAML(node ast.Node) error {
 	return err
 }
 
-// parameter is what can be swept: apply puts a value into settings and returns its shortest form, or what is wrong.
+// parameter is what can be swept: apply puts a value into settings and returns its shortest form,
+// or what is wrong.
 type parameter struct {
 	name  string
 	apply func(*Settings, sweepValue) (string, error)
@@ -56,7 +57,8 @@ var parameters = []parameter{
 	{"stream.payload_bytes", whole(func(s *Settings) *int { return &s.Stream.PayloadBytes })},
 }
 
-// choice takes a text; the settings' own check knows which ones there are. An empty one would stand for the default.
+// choice takes a text; the settings' own check knows which ones there are. An empty one would stand
+// for the default.
 func choice(field func(*Settings) *string) func(*Settings, sweepValue) (string, error) {
 	return func(s *Settings, v sweepValue) (string, error) {
 		if v.bare || v.text == "" {
@@ -79,7 +81,8 @@ func whole(field func(*Settings) *int) func(*Settings, sweepValue) (string, erro
 	}
 }
 
-// requestRate sets the rate of every phase, in requests a second; what the phases say of it is replaced.
+// requestRate sets the rate of every phase, in requests a second; what the phases say of it is
+// replaced.
 func requestRate(s *Settings, v sweepValue) (string, error) {
 	n, err := strconv.Atoi(v.text)
 	if !v.bare || err != nil || n < 1 {
@@ -105,8 +108,8 @@ func share(field func(*Settings) *float64) func(*Settings, sweepValue) (string, 
 	}
 }
 
-// expand replaces each case by one for every value, all cases of a value after each other: what the machine does
-// meanwhile meets neighbours on the curves alike.
+// expand replaces each case by one for every value, all cases of a value after each other: what the
+// machine does meanwhile meets neighbours on the curves alike.
 func (t *sweepText) expand(path string, root ast.Node, s *Scenario) error {
 	if t == nil {
 		if node := find(root, "sweep"); node != nil {
@@ -144,7 +147,8 @@ func (t *sweepText) expand(path string, root ast.Node, s *Scenario) error {
 	return nil
 }
 
-// check returns the parameter. One that is set beside the sweep is refused: the file would say two things about it.
+// check returns the parameter. One that is set beside the sweep is refused: the file would say two
+// things about it.
 func (t *sweepText) check(path string, root ast.Node, s *Scenario) (*parameter, error) {
 	known := slices.IndexFunc(parameters, func(p parameter) bool { return p.name == t.Parameter })
 	if known < 0 {

@@ -41,7 +41,8 @@ func (r *Rate) UnmarshalYAML(node ast.Node) error {
 	return nil
 }
 
-// rateText is of a decimal number: NaN, Inf and hexadecimal, which strconv reads too, are slips here.
+// rateText is of a decimal number: NaN, Inf and hexadecimal, which strconv reads too, are slips
+// here.
 var rateText = regexp.MustCompile(`^(-?[0-9]+(?:\.[0-9]+)?(?:e[0-9]+)?)/s$`)
 
 // ParseRate reads "50/s".

@@ -77,7 +77,8 @@ func (s *seen) listen(event any) {
 	}
 }
 
-// open loads a page in a tab of its own and returns what it does from then on; foreign tells its requests.
+// open loads a page in a tab of its own and returns what it does from then on; foreign tells its
+// requests.
 func open(t *testing.T, parent context.Context, v view, url string, foreign func(string) bool) (context.Context, *seen) {
 	t.Helper()
 	s := &seen{foreign: foreign}
@@ -99,8 +100,8 @@ func open(t *testing.T, parent context.Context, v view, url string, foreign func
 	return tab, s
 }
 
-// settle fails for what a page must not do, takes its picture, and looks at what holds for every page: it fits the
-// screen, and its background is that of the colour scheme.
+// settle fails for what a page must not do, takes its picture, and looks at what holds for every
+// page: it fits the screen, and its background is that of the colour scheme.
 func settle(t *testing.T, tab context.Context, v view, name string, s *seen) {
 	t.Helper()
 	if !evaluate[bool](t, tab, `document.documentElement.scrollWidth <= innerWidth`) {
@@ -132,13 +133,15 @@ func evaluate[T any](t *testing.T, tab context.Context, script string) T {
 	return value
 }
 
-// drawn is what a canvas shows: how many of its pixels are painted, in how many colours, and a hash of them all.
+// drawn is what a canvas shows: how many of its pixels are painted, in how many colours, and a hash
+// of them all.
 type drawn struct {
 	Width, Height, Painted, Colours int
 	Hash                            int
 }
 
-// pixelsOf reads a copy: reading a canvas itself again and again makes Chromium warn, and draw it elsewhere.
+// pixelsOf reads a copy: reading a canvas itself again and again makes Chromium warn, and draw it
+// elsewhere.
 const pixelsOf = `const pixelsOf = (canvas) => {
 	const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
 	copy.drawImage(canvas, 0, 0);
@@ -224,7 +227,8 @@ func TestReportInChromium(t *testing.T) {
 	}
 }
 
-// TestDragZoomsInChromium: what is dragged over becomes the whole width of every chart, and a double click shows the whole run again.
+// TestDragZoomsInChromium: what is dragged over becomes the whole width of every chart, and a
+// double click shows the whole run again.
 func TestDragZoomsInChromium(t *testing.T) {
 	chrome := chromiumtest.Start(t)
 	file := "file://" + filepath.ToSlash(filepath.Join(newHandler(t, results(t)).dir, killed, "report.html"))
@@ -258,7 +262,8 @@ func TestDragZoomsInChromium(t *testing.T) {
 	}
 }
 
-// overChart is a point of the screen in the middle of the first chart's height, at that share of its width.
+// overChart is a point of the screen in the middle of the first chart's height, at that share of
+// its width.
 func overChart(t *testing.T, tab context.Context, share float64) (x, y float64) {
 	t.Helper()
 	box := evaluate[[]float64](t, tab, `(() => {
@@ -286,7 +291,8 @@ func secondsAt(t *testing.T, tab context.Context, share float64) float64 {
 	return seconds
 }
 
-// namesWritten draws the charts once more and returns the box of each phase's and fault's name: its canvas, left, top, right and bottom.
+// namesWritten draws the charts once more and returns the box of each phase's and fault's name: its
+// canvas, left, top, right and bottom.
 const namesWritten = `(() => {
 	const boxes = [], write = CanvasRenderingContext2D.prototype.fillText;
 	CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
@@ -302,8 +308,8 @@ const namesWritten = `(() => {
 	})));
 })()`
 
-// TestPhaseNamesInChromium: on a phone a stretch may be narrower than its name, which is read all the same: a warm-up, a fault and
-// what lies at the right edge.
+// TestPhaseNamesInChromium: on a phone a stretch may be narrower than its name, which is read all
+// the same: a warm-up, a fault and what lies at the right edge.
 func TestPhaseNamesInChromium(t *testing.T) {
 	chrome := chromiumtest.Start(t)
 	dir := t.TempDir()
@@ -341,7 +347,8 @@ func press(t *testing.T, tab context.Context, label string) {
 	}
 }
 
-// TestServedPagesInChromium walks as a person does: the list, a choice of two, their comparison, a folder.
+// TestServedPagesInChromium walks as a person does: the list, a choice of two, their comparison, a
+// folder.
 func TestServedPagesInChromium(t *testing.T) {
 	chrome := chromiumtest.Start(t)
 	server := httptest.NewServer(newHandler(t, results(t)))
@@ -371,8 +378,8 @@ func TestServedPagesInChromium(t *testing.T) {
 	}
 }
 
-// TestBrowserSeesMistakes is the control: a page that asks for something, one that fails and one that draws nothing are
-// seen to do so.
+// TestBrowserSeesMistakes is the control: a page that asks for something, one that fails and one
+// that draws nothing are seen to do so.
 func TestBrowserSeesMistakes(t *testing.T) {
 	chrome := chromiumtest.Start(t)
 	dir := t.TempDir()

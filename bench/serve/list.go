@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxRuns bounds the list, and maxDepth how far below the folder a run is looked for: results/runs/ab-…/a/runs/… is
-	// the deepest that this lab writes.
+	// maxRuns bounds the list, and maxDepth how far below the folder a run is looked for:
+	// results/runs/ab-…/a/runs/… is the deepest that this lab writes.
 	maxRuns  = 500
 	maxDepth = 6
 )

@@ -20,9 +20,11 @@ import (
 )
 
 const (
-	// pagePolicy is that of the pages made here, which have no script: nothing is loaded but pictures of this server.
+	// pagePolicy is that of the pages made here, which have no script: nothing is loaded but pictures
+	// of this server.
 	pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-	// filePolicy is that of a result's files, which may come from elsewhere: their scripts run, apart from everything.
+	// filePolicy is that of a result's files, which may come from elsewhere: their scripts run, apart
+	// from everything.
 	filePolicy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'; sandbox allow-scripts"
 )
 
@@ -67,7 +69,8 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("path")
 	folder := name == "" || strings.HasSuffix(name, "/")
 	name = strings.TrimSuffix(name, "/")
-	// os.Root refuses what leads out; a hidden name, such as a data folder of a run under way, is nobody's business.
+	// os.Root refuses what leads out; a hidden name, such as a data folder of a run under way, is
+	// nobody's business.
 	if name == "" {
 		name = "."
 	}
@@ -101,7 +104,8 @@ func hidden(name string) bool {
 	return false
 }
 
-// contentType does not depend on what the machine knows of file names. What is not known is shown as text.
+// contentType does not depend on what the machine knows of file names. What is not known is shown
+// as text.
 func contentType(name string) string {
 	switch path.Ext(name) {
 	case ".html":

@@ -1,8 +1,9 @@
-// Package serve shows results in a browser, on this machine alone: the runs with their verdicts, each result's files,
-// and two of them compared. It reads and never writes below the folder it shows.
+// Package serve shows results in a browser, on this machine alone: the runs with their verdicts,
+// each result's files, and two of them compared. It reads and never writes below the folder it
+// shows.
 //
-// A request names a folder of the list or a file below one of them, and nothing else. Files are opened through os.Root,
-// so that neither `..` nor a symbolic link leads out of the folder.
+// A request names a folder of the list or a file below one of them, and nothing else. Files are
+// opened through os.Root, so that neither `..` nor a symbolic link leads out of the folder.
 package serve
 
 import (
@@ -65,8 +66,8 @@ func Run(ctx context.Context, c Config, stdout io.Writer) error {
 	return nil
 }
 
-// loopback resolves an address and refuses all that others could reach: results may name machines, flags and paths, and
-// nobody is asked for a password.
+// loopback resolves an address and refuses all that others could reach: results may name machines,
+// flags and paths, and nobody is asked for a password.
 func loopback(listen string) (*net.TCPAddr, error) {
 	address, err := net.ResolveTCPAddr("tcp", listen)
 	if err != nil {
@@ -102,8 +103,8 @@ func New(dir string) (*Handler, error) {
 // Close ends the use of the folder.
 func (h *Handler) Close() error { return h.root.Close() }
 
-// ServeHTTP refuses a host name other than the loopback's: a page elsewhere could have its own name point here, and read
-// what its visitor may read.
+// ServeHTTP refuses a host name other than the loopback's: a page elsewhere could have its own name
+// point here, and read what its visitor may read.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const secret = "not of the results"
 
-// results makes a folder as the lab leaves it: a run of two results below runs/, a link to it, a data folder, and one
-// file outside that nobody may get.
+// results makes a folder as the lab leaves it: a run of two results below runs/, a link to it, a
+// data folder, and one file outside that nobody may get.
 func results(t *testing.T) string {
 	t.Helper()
 	outside := t.TempDir()
@@ -131,7 +131,8 @@ func TestListLinksToWhatIsThere(t *testing.T) {
 		t.Errorf("%d runs: the link to the latest is one of them", strings.Count(text, "<section>"))
 	}
 	links := regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(text, -1)
-	// Of a run: itself, its curve, and of each result the page and the files. Of a search: itself, a run, and its result's folder twice.
+	// Of a run: itself, its curve, and of each result the page and the files. Of a search: itself, a
+	// run, and its result's folder twice.
 	if len(links) != 6+4 {
 		t.Errorf("%d links: %v", len(links), links)
 	}
@@ -208,7 +209,8 @@ func TestNothingOutsideIsServed(t *testing.T) {
 	}
 }
 
-// An index that names a folder elsewhere, and one that is no index, are said to be so and lead nowhere.
+// An index that names a folder elsewhere, and one that is no index, are said to be so and lead
+// nowhere.
 func TestForeignIndex(t *testing.T) {
 	dir := results(t)
 	for name, text := range map[string]string{
@@ -292,7 +294,8 @@ func TestOnlyLoopback(t *testing.T) {
 	}
 }
 
-// TestListHasFigures: the list says how fast a result was, what it lost, and which runs are not whole.
+// TestListHasFigures: the list says how fast a result was, what it lost, and which runs are not
+// whole.
 func TestListHasFigures(t *testing.T) {
 	dir := results(t)
 	handler, err := New(dir)

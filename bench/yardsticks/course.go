@@ -12,7 +12,8 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// courseYardstick is the course report's design in Go: for each event, look whether it is there, insert it, commit.
+// courseYardstick is the course report's design in Go: for each event, look whether it is there,
+// insert it, commit.
 func courseYardstick() yardstick {
 	return yardstick{
 		Yardstick: result.Yardstick{ID: "course-report", Name: "the course report's design in Go", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",

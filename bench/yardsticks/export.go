@@ -7,7 +7,8 @@ import (
 	"net/http"
 )
 
-// exportYardstick is Sekali while somebody exports all that is stored, again and again: what reading costs who publishes.
+// exportYardstick is Sekali while somebody exports all that is stored, again and again: what
+// reading costs who publishes.
 func exportYardstick(binary string) yardstick {
 	y := sekaliYardstick(binary)
 	y.ID, y.Name = "sekali-export", "Sekali while it is exported"

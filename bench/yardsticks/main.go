@@ -1,5 +1,5 @@
-// Yardsticks measures Sekali and other systems that store events, in turn, with the same events, and writes what it saw
-// to results/yardsticks/.
+// Yardsticks measures Sekali and other systems that store events, in turn, with the same events,
+// and writes what it saw to results/yardsticks/.
 package main
 
 import (

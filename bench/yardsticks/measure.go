@@ -29,7 +29,8 @@ type measurement struct {
 	input  []stream.Event // the events of a round, in order
 }
 
-// rounds measures all systems, interleaved: a drift of the machine meets all of them. Each round begins with the next one.
+// rounds measures all systems, interleaved: a drift of the machine meets all of them. Each round
+// begins with the next one.
 func (m *measurement) rounds(ctx context.Context) ([]result.Yardstick, error) {
 	// The events take a few hundred MB that every collection would look through again.
 	debug.SetGCPercent(400)
@@ -95,7 +96,8 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r result.Yardstick
 	if err := s.start(ctx, dir); err != nil {
 		return r, err
 	}
-	// What the previous system left in memory and on its way to the disk is not to be paid for while the clock runs.
+	// What the previous system left in memory and on its way to the disk is not to be paid for while
+	// the clock runs.
 	debug.FreeOSMemory()
 	syscall.Sync()
 	r = result.YardstickRound{Events: len(events), Expected: y.expected(m.stream, len(events))}

@@ -53,7 +53,8 @@ func natsSettings() []string {
 
 func natsVersion(context.Context) (string, error) { return natsserver.VERSION, nil }
 
-// natsCommand is the first argument with which this program is a NATS server: a process of its own, as the others are.
+// natsCommand is the first argument with which this program is a NATS server: a process of its own,
+// as the others are.
 const natsCommand = "nats-server"
 
 // serveNATS is that server, until SIGTERM.

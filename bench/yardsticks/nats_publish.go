@@ -11,9 +11,10 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// natsPublisher publishes with JetStream's fast ingest (ADR-50; nats.go has no client of it yet): its messages are one
-// batch that the server acknowledges every few hundred messages, not one by one. What a message says of itself is in its
-// reply subject: <inbox>.<batch>.<messages per acknowledgement>.<what a gap does>.<number>.<operation>.$FI
+// natsPublisher publishes with JetStream's fast ingest (ADR-50; nats.go has no client of it yet):
+// its messages are one batch that the server acknowledges every few hundred messages, not one by
+// one. What a message says of itself is in its reply subject: <inbox>.<batch>.<messages per
+// acknowledgement>.<what a gap does>.<number>.<operation>.$FI
 type natsPublisher struct {
 	conn               *nats.Conn
 	reply              string // up to the number
@@ -75,7 +76,8 @@ func (p *natsPublisher) commit() error {
 	return nil
 }
 
-// await takes the next answer: an acknowledgement up to a number, or of the whole batch, or an error.
+// await takes the next answer: an acknowledgement up to a number, or of the whole batch, or an
+// error.
 func (p *natsPublisher) await() error {
 	var m *nats.Msg
 	select {

@@ -24,7 +24,8 @@ import (
 
 const postgresConnections = 4
 
-// postgresSettings take checkpoints and vacuum out of the round: to PostgreSQL's favour, since Sekali's own are in it.
+// postgresSettings take checkpoints and vacuum out of the round: to PostgreSQL's favour, since
+// Sekali's own are in it.
 var postgresSettings = []string{"synchronous_commit=on", "fsync=on", "full_page_writes=on", "shared_buffers=2GB", "max_wal_size=16GB", "checkpoint_timeout=1h",
 	"wal_buffers=64MB", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off", "jit=off"}
 
@@ -153,8 +154,9 @@ func initPostgres(ctx context.Context, dir string, as *syscall.Credential) (data
 	return data, nil
 }
 
-// encode makes the statement's five arrays, a column each. The keys are in order: so that neighbours on a page of the
-// index are written together, and so that no two transactions wait for each other.
+// encode makes the statement's five arrays, a column each. The keys are in order: so that
+// neighbours on a page of the index are written together, and so that no two transactions wait for
+// each other.
 func (p *postgres) encode(events []stream.Event) any {
 	events = slices.Clone(events)
 	slices.SortFunc(events, func(a, b stream.Event) int {

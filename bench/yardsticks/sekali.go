@@ -18,10 +18,11 @@ import (
 
 const (
 	sekaliConnections = 4
-	// settleInterval is how often a system is asked whether all is stored: the error of a round's time.
+	// settleInterval is how often a system is asked whether all is stored: the error of a round's
+	// time.
 	settleInterval = 5 * time.Millisecond
-	// maxRefusals bounds how often one request is sent again after 503; with refusalPause a minute and more, as long as
-	// the backlog, at most 1 GiB, takes to drain.
+	// maxRefusals bounds how often one request is sent again after 503; with refusalPause a minute and
+	// more, as long as the backlog, at most 1 GiB, takes to drain.
 	maxRefusals  = 5000
 	refusalPause = 20 * time.Millisecond
 )
@@ -98,7 +99,8 @@ func (a *aggregator) append(ctx context.Context, _ int, request any) error {
 	}
 }
 
-// settle waits for the queue to be empty: every request was acknowledged, so what is not committed is in it.
+// settle waits for the queue to be empty: every request was acknowledged, so what is not committed
+// is in it.
 func (a *aggregator) settle(ctx context.Context) error {
 	ticker := time.NewTicker(settleInterval)
 	defer ticker.Stop()

@@ -33,7 +33,8 @@ type server struct {
 	err     error         // valid after exited
 }
 
-// startServer runs a program with its output in dir, and returns once ready has no error. As is nil for our own user.
+// startServer runs a program with its output in dir, and returns once ready has no error. As is nil
+// for our own user.
 func startServer(ctx context.Context, dir string, as *syscall.Credential, ready func() error, program string, args ...string) (*server, error) {
 	s := &server{log: filepath.Join(dir, "server.log"), exited: make(chan struct{})}
 	log, err := os.Create(s.log)
@@ -112,8 +113,8 @@ func (s *server) stop(signal syscall.Signal) error {
 	}
 }
 
-// usage is what the server and the processes below it have used: CPU time with that of children that have ended, and
-// memory that is resident, what they share counted once.
+// usage is what the server and the processes below it have used: CPU time with that of children
+// that have ended, and memory that is resident, what they share counted once.
 func (s *server) usage() (cpu time.Duration, memory int64, err error) {
 	own := s.command.Process.Pid
 	for _, pid := range descendants(own) {
@@ -155,8 +156,8 @@ func cpuTime(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the name in brackets and may hold spaces; utime, stime, cutime and cstime are the 12th to
-	// the 15th after it.
+	// The second field is the name in brackets and may hold spaces; utime, stime, cutime and cstime
+	// are the 12th to the 15th after it.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	var total time.Duration
 	for _, field := range fields[11:15] {

@@ -17,11 +17,13 @@ import (
 // sqliteTransaction is how many events the designs on SQLite take into one transaction.
 const sqliteTransaction = 50_000
 
-// sqlitePragmas are what both designs run with: durable at COMMIT, the WAL copied back every 256 MB.
+// sqlitePragmas are what both designs run with: durable at COMMIT, the WAL copied back every 256
+// MB.
 var sqlitePragmas = []string{"page_size=16384", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=16384", "cache_size=-262144",
 	"temp_store=MEMORY", "locking_mode=EXCLUSIVE"}
 
-// sqliteEvents is the table of both designs, without an index; a row has the received_at that Sekali stores, too.
+// sqliteEvents is the table of both designs, without an index; a row has the received_at that
+// Sekali stores, too.
 const sqliteEvents = `CREATE TABLE events (seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, event_id TEXT NOT NULL, timestamp TEXT NOT NULL,
 	source TEXT NOT NULL, payload TEXT, received_at TEXT NOT NULL) STRICT`
 
@@ -56,8 +58,8 @@ func sqliteVersion(context.Context) (string, error) {
 	return "SQLite " + sqlite3.SQLITE_VERSION + " (modernc.org/sqlite)", nil
 }
 
-// sqliteStore gathers requests into large transactions and appends the events as rows; with dedup, those whose key is
-// new to a table of keys.
+// sqliteStore gathers requests into large transactions and appends the events as rows; with dedup,
+// those whose key is new to a table of keys.
 type sqliteStore struct {
 	dedup               bool
 	conn                *sqliteConn
@@ -119,8 +121,8 @@ func (s *sqliteStore) commit() error {
 	return s.conn.exec("COMMIT")
 }
 
-// decide inserts the keys in their order, so that neighbours on a page of the index are written together. Of two
-// equal ones the earlier event is new: the order is stable.
+// decide inserts the keys in their order, so that neighbours on a page of the index are written
+// together. Of two equal ones the earlier event is new: the order is stable.
 func (s *sqliteStore) decide() error {
 	s.order, s.isNew = s.order[:0], append(s.isNew[:0], make([]bool, len(s.waiting))...)
 	for i := range s.waiting {

@@ -10,8 +10,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteConn is a connection on SQLite's own interface. Through database/sql a row costs 2 to 3 µs more, which would
-// flatter what is compared with it. It belongs to one goroutine at a time.
+// sqliteConn is a connection on SQLite's own interface. Through database/sql a row costs 2 to 3 µs
+// more, which would flatter what is compared with it. It belongs to one goroutine at a time.
 type sqliteConn struct {
 	tls *libc.TLS
 	db  uintptr
@@ -102,7 +102,8 @@ type sqliteStatement struct {
 	handle uintptr
 }
 
-// run binds the texts to the parameters in order, where they lie, and executes: the texts are read before run returns.
+// run binds the texts to the parameters in order, where they lie, and executes: the texts are read
+// before run returns.
 func (s *sqliteStatement) run(texts ...string) (changed bool, err error) {
 	tls := s.conn.tls
 	for i, text := range texts {

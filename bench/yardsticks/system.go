@@ -7,14 +7,16 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// system stores events. The clock runs from the first append to the return of settle; nothing else is timed.
+// system stores events. The clock runs from the first append to the return of settle; nothing else
+// is timed.
 type system interface {
 	// start makes an empty store under dir, an empty folder, and returns once it takes requests.
 	start(ctx context.Context, dir string) error
-	// encode makes a request of events before the clock runs, as every client sends bodies that were built before.
+	// encode makes a request of events before the clock runs, as every client sends bodies that were
+	// built before.
 	encode(events []stream.Event) any
-	// append returns once the system has answered the request. Up to yardstick.connections calls run at once, each
-	// with a connection number of its own; the requests come in no fixed order then.
+	// append returns once the system has answered the request. Up to yardstick.connections calls run
+	// at once, each with a connection number of its own; the requests come in no fixed order then.
 	append(ctx context.Context, connection int, request any) error
 	// settle returns once all that was appended is stored, as durably as the system promises.
 	settle(ctx context.Context) error

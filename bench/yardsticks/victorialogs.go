@@ -65,7 +65,8 @@ func (v *victoriaLogs) append(ctx context.Context, _ int, request any) error {
 	return err
 }
 
-// settle has nothing to wait for: what was answered is written within 5 s, and may be lost until then.
+// settle has nothing to wait for: what was answered is written within 5 s, and may be lost until
+// then.
 func (v *victoriaLogs) settle(context.Context) error { return nil }
 
 // stored asks for what was inserted to be made visible, and counts it.

@@ -29,8 +29,9 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// untilSignal ends with a signal that asks for the end: of a supervisor (SIGTERM) or of a terminal (SIGINT, SIGQUIT). What a
-// log rotation, a terminal that closes or a reader of the log that has gone sends does nothing; -token-file heeds SIGHUP.
+// untilSignal ends with a signal that asks for the end: of a supervisor (SIGTERM) or of a terminal
+// (SIGINT, SIGQUIT). What a log rotation, a terminal that closes or a reader of the log that has
+// gone sends does nothing; -token-file heeds SIGHUP.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTOU, syscall.SIGALRM)
 	return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)

@@ -16,8 +16,9 @@ import (
 	"sekali/bench/runner"
 )
 
-// ab runs two aggregators in turn, A B, B A, A B, …, so that what the machine does to one it does to the other, and
-// compares them. Its exit code is the verdict on B. Without -b, A runs against itself: what is the noise here?
+// ab runs two aggregators in turn, A B, B A, A B, …, so that what the machine does to one it does
+// to the other, and compares them. Its exit code is the verdict on B. Without -b, A runs against
+// itself: what is the noise here?
 func ab(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("ab", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -76,9 +77,10 @@ type side struct{ name, program string }
 // turn is one run: it returns its folder and its exit code.
 type turn func(runner.Config) (dir string, exit int)
 
-// turns runs both sides as often as the repeats say and counts the runs that came to no result. A pair that the machine disturbed is set
-// aside, whatever its figures, and run again at the end, since who disturbed it may not be done; those beyond mostSetAside stay, and leave the comparison without evidence. An error
-// says that nothing can be run at all.
+// turns runs both sides as often as the repeats say and counts the runs that came to no result. A
+// pair that the machine disturbed is set aside, whatever its figures, and run again at the end,
+// since who disturbed it may not be done; those beyond mostSetAside stay, and leave the comparison
+// without evidence. An error says that nothing can be run at all.
 func turns(ctx context.Context, config runner.Config, sides [2]side, out string, stdout io.Writer, run turn) (failed int, err error) {
 	repeats := config.Repeat
 	config.Repeat, config.Version = 1, version
@@ -120,11 +122,13 @@ func turns(ctx context.Context, config runner.Config, sides [2]side, out string,
 	return failed, nil
 }
 
-// mostSetAside bounds how many pairs are run again: a machine that disturbs more of them is not one to measure on.
+// mostSetAside bounds how many pairs are run again: a machine that disturbs more of them is not one
+// to measure on.
 func mostSetAside(repeats int) int { return max(2, repeats/4) }
 
-// look counts the results that a pair lacks, and says what the machine did to one of its runs. It says nothing where a run lacks a result,
-// broke an expectation or is INVALID for any other reason: that may be a program's doing, and is not set aside.
+// look counts the results that a pair lacks, and says what the machine did to one of its runs. It
+// says nothing where a run lacks a result, broke an expectation or is INVALID for any other reason:
+// that may be a program's doing, and is not set aside.
 func look(dirs [2]string, cases int) (missing int, disturbed string, err error) {
 	programs := false
 	for _, dir := range dirs {
@@ -164,7 +168,8 @@ func setAside(dirs [2]string, sides [2]side, out string) error {
 	return nil
 }
 
-// first is the side that begins a repeat: A, B, A, B, …, so that who goes second is not always the same.
+// first is the side that begins a repeat: A, B, A, B, …, so that who goes second is not always the
+// same.
 func first(repeat int) int { return repeat % 2 }
 
 // marginFlag is given in per cent, and is a part once it is parsed.

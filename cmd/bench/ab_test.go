@@ -34,7 +34,8 @@ func TestABUsage(t *testing.T) {
 	}
 }
 
-// TestABTakesTurns runs a server against itself: A B, B A, and the comparison sees that they took turns.
+// TestABTakesTurns runs a server against itself: A B, B A, and the comparison sees that they took
+// turns.
 func TestABTakesTurns(t *testing.T) {
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()
@@ -66,7 +67,8 @@ func TestABTakesTurns(t *testing.T) {
 	}
 }
 
-// TestABSetsDisturbedPairsAside: what the machine did to either side costs a pair, what a program did costs the evidence.
+// TestABSetsDisturbedPairsAside: what the machine did to either side costs a pair, what a program
+// did costs the evidence.
 func TestABSetsDisturbedPairsAside(t *testing.T) {
 	const machine, program = "others took 40 % of all cores, the bound is 15 %", "the generator was late: longest of planned to sent is 90 ms, the bound is 50 ms"
 	for name, test := range map[string]struct {

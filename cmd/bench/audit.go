@@ -12,7 +12,8 @@ import (
 	"sekali/bench/runner"
 )
 
-// audit holds a finished result folder's ledger against a server that still has its events, or an export of them.
+// audit holds a finished result folder's ledger against a server that still has its events, or an
+// export of them.
 func audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
 	flags.SetOutput(stderr)

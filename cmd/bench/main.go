@@ -1,4 +1,5 @@
-// Command bench runs the lab: scenarios against an aggregator, the audit, and what is made of the results.
+// Command bench runs the lab: scenarios against an aggregator, the audit, and what is made of the
+// results.
 package main
 
 import (
@@ -57,7 +58,8 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 }
 
 func main() {
-	// A reader of the output that has gone, or a log rotation, ends no run; a terminal that closes ends it as ctrl-C does.
+	// A reader of the output that has gone, or a log rotation, ends no run; a terminal that closes
+	// ends it as ctrl-C does.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // by nohup
@@ -99,7 +101,8 @@ func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
 	return runner.ExitHeld
 }
 
-// parse reads the flags of a command and holds it to a number of arguments. When ok is false, exit is the code.
+// parse reads the flags of a command and holds it to a number of arguments. When ok is false, exit
+// is the code.
 func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exit int, ok bool) {
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench %s [flags] %s\n", flags.Name(), arguments)

@@ -73,7 +73,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestRunAndAuditAgain runs against a server, and audits its result folder from an export, whole and with a line missing.
+// TestRunAndAuditAgain runs against a server, and audits its result folder from an export, whole
+// and with a line missing.
 func TestRunAndAuditAgain(t *testing.T) {
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()

@@ -28,8 +28,8 @@ load:
 expect: {unacknowledged: any}
 `
 
-// narrow is a server that works off 100 requests a second: quick while at most 30 ms of work waits, so that a load that was held up for a moment and
-// catches up is not slow, and at most 40 ms do.
+// narrow is a server that works off 100 requests a second: quick while at most 30 ms of work waits,
+// so that a load that was held up for a moment and catches up is not slow, and at most 40 ms do.
 func narrow(t *testing.T) *httptest.Server {
 	const work, quick, most = 10 * time.Millisecond, 30 * time.Millisecond, 40 * time.Millisecond
 	events := memoryserver.New()
@@ -89,7 +89,8 @@ func TestSaturate(t *testing.T) {
 	}
 }
 
-// callBuilt runs the program as it is used: a test binary with the race detector, or of a tree that is being worked on, makes every run INVALID.
+// callBuilt runs the program as it is used: a test binary with the race detector, or of a tree that
+// is being worked on, makes every run INVALID.
 func callBuilt(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "bench")

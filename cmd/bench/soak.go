@@ -13,7 +13,8 @@ import (
 	"sekali/bench/runner"
 )
 
-// runSoak loads an aggregator for a long time, kills it meanwhile, and writes what was lost and what grew.
+// runSoak loads an aggregator for a long time, kills it meanwhile, and writes what was lost and
+// what grew.
 func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -23,7 +23,8 @@ type found struct {
 	faults []string
 }
 
-// recoverImage opens a data folder as a start does, and reads all that is stored and all that waits.
+// recoverImage opens a data folder as a start does, and reads all that is stored and all that
+// waits.
 func recoverImage(dir string) (_ found, err error) {
 	f := found{events: map[string]int{}}
 	s, state, err := store.Open(dir, store.Design{})

@@ -22,7 +22,8 @@ import (
 	"sekali/bench/result"
 )
 
-// SEKALI_FAULTS names the folder that `make faults` wants its table in; without it few images are tried of each kind.
+// SEKALI_FAULTS names the folder that `make faults` wants its table in; without it few images are
+// tried of each kind.
 var faultsDir = os.Getenv("SEKALI_FAULTS")
 
 func times(few, many int) int {
@@ -32,7 +33,8 @@ func times(few, many int) int {
 	return few
 }
 
-// program is the aggregator with the bounds of a test build, so that a short run begins segments, writes runs and copies the WAL.
+// program is the aggregator with the bounds of a test build, so that a short run begins segments,
+// writes runs and copies the WAL.
 var program string
 
 var recorded []result.Fault
@@ -281,7 +283,8 @@ func record(t *testing.T, f result.Fault) {
 // requests is how many a life has acknowledged before it is killed.
 const requests = 120
 
-// TestFaultImagePowerCut: the power is cut at any moment of a run. Its controls are disks that ignore a sync.
+// TestFaultImagePowerCut: the power is cut at any moment of a run. Its controls are disks that
+// ignore a sync.
 func TestFaultImagePowerCut(t *testing.T) {
 	r := newRecorder(t)
 	if !r.live(t, life{requests: requests}) {
@@ -302,13 +305,15 @@ func TestFaultImagePowerCut(t *testing.T) {
 	}
 }
 
-// TestFaultImageKillThenPowerCut: a kill before a sync leaves what only memory has. The next start builds on it, and then the power is cut.
+// TestFaultImageKillThenPowerCut: a kill before a sync leaves what only memory has. The next start
+// builds on it, and then the power is cut.
 func TestFaultImageKillThenPowerCut(t *testing.T) {
 	f := result.Fault{Fault: "image: killed before a sync, then power cut", Promise: result.NothingLost}
 	for n := range times(2, 10) {
 		r := newRecorder(t)
-		// Half of them die at the entry of any sync. The others are killed while a slow sync of the WAL lets the journal, which has
-		// fdatasync, run ahead by segments: the next start may give back those that the unsynced commit has applied.
+		// Half of them die at the entry of any sync. The others are killed while a slow sync of the WAL
+		// lets the journal, which has fdatasync, run ahead by segments: the next start may give back
+		// those that the unsynced commit has applied.
 		first := life{requests: 1000, inject: fmt.Sprint("fsync,fdatasync:signal=KILL:when=", 15+rand.IntN(60))}
 		if n%2 == 0 {
 			first = life{requests: 60 + rand.IntN(20), linger: time.Duration(rand.IntN(600)) * time.Millisecond, inject: "fsync:delay_enter=100000"}
@@ -323,8 +328,8 @@ func TestFaultImageKillThenPowerCut(t *testing.T) {
 	record(t, f)
 }
 
-// TestFaultImageFailedSyncThenPowerCut: some syncs fail, and Linux counts what they lost as clean. The aggregator goes on, also after a kill, and
-// then the power is cut.
+// TestFaultImageFailedSyncThenPowerCut: some syncs fail, and Linux counts what they lost as clean.
+// The aggregator goes on, also after a kill, and then the power is cut.
 func TestFaultImageFailedSyncThenPowerCut(t *testing.T) {
 	f := result.Fault{Fault: "image: failed syncs, then power cut", Promise: result.NothingLost}
 	failed := 0

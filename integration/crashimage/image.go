@@ -48,8 +48,8 @@ type image struct {
 	wait   map[string][]named // by folder
 }
 
-// Write makes, in the folder to, what the disk may hold when the power is cut before the Op number cut. It returns the
-// requests that were acknowledged by then.
+// Write makes, in the folder to, what the disk may hold when the power is cut before the Op number
+// cut. It returns the requests that were acknowledged by then.
 func (t *Trace) Write(to string, cut int, rules Rules, random *rand.Rand) (acknowledged []int, err error) {
 	d := &image{random: random, rules: rules, root: t.Root, names: map[string]*file{}, disk: map[string]*file{}, wait: map[string][]named{}}
 	for i, op := range t.Ops[:cut] {
@@ -104,8 +104,8 @@ func (d *image) rename(n named) {
 	d.wait[where] = append(d.wait[where], n)
 }
 
-// sync makes durable what was done before the sync began. If it fails, each page may have reached the disk or not, and no later sync
-// writes it: Linux counts it as clean.
+// sync makes durable what was done before the sync began. If it fails, each page may have reached
+// the disk or not, and no later sync writes it: Linux counts it as clean.
 func (d *image) sync(f *file, op Op) {
 	if f == nil || f.folder {
 		if op.kind == syncEnd && !d.rules.NoFolderSync {
@@ -189,7 +189,8 @@ func (d *image) end(to string) error {
 	return nil
 }
 
-// settle lets some of a file's pending changes reach the disk: none, all, the first, any, or any sectors of any.
+// settle lets some of a file's pending changes reach the disk: none, all, the first, any, or any
+// sectors of any.
 func (f *file) settle(random *rand.Rand) {
 	how, first := random.IntN(5), random.IntN(len(f.pending)+1)
 	sector := []int{512, 4096}[random.IntN(2)]

@@ -1,5 +1,5 @@
-// Package crashimage makes the disks that a power cut could leave, from the system calls of a recorded run: what was synced is
-// there, and of the rest any part, torn and in any order.
+// Package crashimage makes the disks that a power cut could leave, from the system calls of a
+// recorded run: what was synced is there, and of the rest any part, torn and in any order.
 package crashimage
 
 import (
@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// Calls are the system calls that strace has to record: strace -f -y -xx -s <Longest> -e trace=<Calls>.
+// Calls are the system calls that strace has to record: strace -f -y -xx -s <Longest> -e
+// trace=<Calls>.
 const (
 	Calls   = "open,openat,mkdirat,mkdir,unlink,unlinkat,rename,renameat,renameat2,ftruncate,write,pwrite64,read,fsync,fdatasync"
 	Longest = 8 << 20
@@ -97,7 +98,8 @@ func (t *Trace) line(thread, call string) error {
 	return t.ended(thread, call)
 }
 
-// begun takes what counts from a call's beginning: a write may reach the disk at once, a sync covers what was written before it.
+// begun takes what counts from a call's beginning: a write may reach the disk at once, a sync
+// covers what was written before it.
 func (t *Trace) begun(thread, call string) error {
 	name, args, _ := strings.Cut(call, "(")
 	switch name {

@@ -24,8 +24,8 @@ const (
 	maxFollowed = 16
 )
 
-// follower reads a log that is written and rotated meanwhile: renamed, or copied
-// and truncated. Where lines went elsewhere before they were read, it looks for them in the rotated copies.
+// follower reads a log that is written and rotated meanwhile: renamed, or copied and truncated.
+// Where lines went elsewhere before they were read, it looks for them in the rotated copies.
 type follower struct {
 	config  Config
 	done    <-chan struct{} // closed when it is to end
@@ -183,7 +183,8 @@ func holds(in io.ReaderAt, want []byte, at int64) bool {
 	return n == len(want) && bytes.Equal(have, want)
 }
 
-// truncated goes on with the copy of a file's former content. What is at the path is then another file.
+// truncated goes on with the copy of a file's former content. What is at the path is then another
+// file.
 func (f *follower) truncated(i int) {
 	one := f.files[i]
 	one.handle.Close()
@@ -352,9 +353,9 @@ func behind(handle *os.File, info os.FileInfo, position filePosition) (io.Reader
 	return text, err == nil && bytes.Equal(have, tail)
 }
 
-// between adds the copies that were written after since: files that came to the
-// path and were rotated away while nobody looked. Equal lines are counted in each
-// alone, and each is read again from its beginning after a kill: were one known after all, it would be all duplicates.
+// between adds the copies that were written after since: files that came to the path and were
+// rotated away while nobody looked. Equal lines are counted in each alone, and each is read again
+// from its beginning after a kill: were one known after all, it would be all duplicates.
 func (f *follower) between(since time.Time) {
 	for _, path := range slices.Backward(f.rotated(since)) {
 		handle, info, err := openFile(path)

@@ -56,8 +56,8 @@ func drawLog(t *rapid.T) []string {
 // isDated: drawLog's lines without a time are indented.
 func isDated(line string) bool { return line[0] != '\t' }
 
-// A log with times stores each line once, however it is read: twice, grown,
-// renamed, as a copy, compressed, cut at its head between records, through a pipe. Nothing is a conflict.
+// A log with times stores each line once, however it is read: twice, grown, renamed, as a copy,
+// compressed, cut at its head between records, through a pipe. Nothing is a conflict.
 func TestALogIsStoredOnceHoweverItIsRead(t *testing.T) {
 	folder := t.TempDir()
 	n := 0

@@ -29,8 +29,8 @@ var magics = []struct{ begins, what string }{
 	{"\x7fELF", "a program"}, {"LPKSHHRH", "a journal of systemd, which `journalctl -o short-iso` reads"},
 }
 
-// decode returns the text of an input: of gzip and zstd what they hold. It reads
-// no more than is there, for a pipe that comes slowly. Also when a gzip was made of it, zero if unknown.
+// decode returns the text of an input: of gzip and zstd what they hold. It reads no more than is
+// there, for a pipe that comes slowly. Also when a gzip was made of it, zero if unknown.
 func decode(in io.Reader) (io.Reader, time.Time, error) {
 	text := bufio.NewReaderSize(in, 64<<10)
 	switch {

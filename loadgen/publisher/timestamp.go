@@ -124,8 +124,8 @@ func (c clock) iso(m [][]byte) (time.Time, bool) {
 	return at, err == nil && plausible(at)
 }
 
-// words reads a time with the name of its month, or of slashes with the year
-// first. The name of a zone is taken out before, since dateparse takes one that it does not know for UTC.
+// words reads a time with the name of its month, or of slashes with the year first. The name of a
+// zone is taken out before, since dateparse takes one that it does not know for UTC.
 func (c clock) words(text string) (time.Time, bool) {
 	zone := ""
 	fields := strings.Fields(text)
@@ -262,10 +262,10 @@ func (y *years) resolve(d yearday, latest time.Time, zone *time.Location) (time.
 	return time.Time{}, false
 }
 
-// firstYear reads a file ahead for the year of its first time without one: the
-// last such line is not after the file was written, and each line before that a
-// year's turn lies behind is a year older. So a line has the same year however
-// long its file has grown, and in a rotated copy, which keeps its date. It returns what years.last is to be.
+// firstYear reads a file ahead for the year of its first time without one: the last such line is
+// not after the file was written, and each line before that a year's turn lies behind is a year
+// older. So a line has the same year however long its file has grown, and in a rotated copy, which
+// keeps its date. It returns what years.last is to be.
 func firstYear(text io.Reader, written time.Time, zone *time.Location) time.Time {
 	const leapYear = 2000 // has every day
 	var first, last yearday

@@ -180,7 +180,8 @@ func (s *sitting) check(data string) error {
 	return nil
 }
 
-// openDatabase opens <data>/events.db as the sqlite3 shell would; it is closed at the sitting's end at the latest.
+// openDatabase opens <data>/events.db as the sqlite3 shell would; it is closed at the sitting's end
+// at the latest.
 func (s *sitting) openDatabase(data string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: filepath.Join(data, "events.db")}).EscapedPath())
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package faults does to an aggregator what befalls processes, disks and files, and records what was sent, what was
-// answered and what is stored afterwards. What that comes to is computed from the record alone, by bench/figures.
+// Package faults does to an aggregator what befalls processes, disks and files, and records what
+// was sent, what was answered and what is stored afterwards. What that comes to is computed from
+// the record alone, by bench/figures.
 //
 // A new kind of fault is a row of the catalogue and a function in one of the inject files.
 package faults
@@ -84,7 +85,8 @@ func Catalogue() []Kind {
 	)
 }
 
-// The places of a build with -tags sekali_crash; a test of integration compares them with the build's own.
+// The places of a build with -tags sekali_crash; a test of integration compares them with the
+// build's own.
 const (
 	crashExpiring  = "store.expiring"
 	crashMigrating = "store.migrating"

@@ -47,7 +47,8 @@ func killed(s *sitting) error {
 	return t.lookAndStop(a)
 }
 
-// killedAtMemory is the control of every kill: the level promises nothing, and the audit must see it.
+// killedAtMemory is the control of every kill: the level promises nothing, and the audit must see
+// it.
 func killedAtMemory(s *sitting) error {
 	for range s.times() {
 		t, err := s.newTrial(s.dataFolder(), "memory")
@@ -81,7 +82,8 @@ func (s *sitting) passes() []int {
 	return []int{1, 2, 3, 5, 8, 13, 21}
 }
 
-// crashAt kills the aggregator at a named place of its code, the first times it is passed, and later ones.
+// crashAt kills the aggregator at a named place of its code, the first times it is passed, and
+// later ones.
 func crashAt(place string) func(s *sitting) error {
 	return func(s *sitting) error {
 		t, err := s.newTrial(s.dataFolder(), everyLevel...)
@@ -149,8 +151,8 @@ func (t *trial) crash(at string, flags ...string) error {
 	return t.load(a.URL, a.Exited())
 }
 
-// crashedExpiring kills the aggregator while events expire. What has expired can no more be read: all is published again, and
-// must be a duplicate.
+// crashedExpiring kills the aggregator while events expire. What has expired can no more be read:
+// all is published again, and must be a duplicate.
 func crashedExpiring(s *sitting) error {
 	t, err := s.newTrial(s.dataFolder(), everyLevel...)
 	if err != nil {
@@ -188,7 +190,8 @@ func crashedExpiring(s *sitting) error {
 	return nil
 }
 
-// publishAgain sends everything acknowledged once more at ack=store, which says how much of it was there already.
+// publishAgain sends everything acknowledged once more at ack=store, which says how much of it was
+// there already.
 func (t *trial) publishAgain(a *aggregator) (again record.Again, err error) {
 	status, text, err := a.publish(t.acknowledgedBody(), "store")
 	if err != nil {

@@ -16,15 +16,18 @@ import (
 	"sekali/bench/record"
 )
 
-// damage is a way to change a file that a killed aggregator has left. A promise of it is a valid beginning, or a refusal.
+// damage is a way to change a file that a killed aggregator has left. A promise of it is a valid
+// beginning, or a refusal.
 type damage struct {
 	name, files string
 	newest      bool // of the files, the last by name; else any
 	change      func([]byte) []byte
 	small       bool // the files are of the build with small bounds: many runs and segments
-	// backlog: the database is held during the load, so that the journal has what the database has not.
+	// backlog: the database is held during the load, so that the journal has what the database has
+	// not.
 	backlog bool
-	// harmless: what is damaged is made again. Otherwise, of 100 times some are refused, noticed or lose something.
+	// harmless: what is damaged is made again. Otherwise, of 100 times some are refused, noticed or
+	// lose something.
 	harmless bool
 }
 
@@ -58,7 +61,8 @@ func cut(b []byte) []byte {
 // payloadBegin is how the payload of every event of the stream begins.
 var payloadBegin = []byte(`{"n":`)
 
-// written is the part of a segment from its first event to its last: frames that were written. The file may go on behind them.
+// written is the part of a segment from its first event to its last: frames that were written. The
+// file may go on behind them.
 func written(segment []byte) []byte {
 	first, last := bytes.Index(segment, payloadBegin), bytes.LastIndex(segment, payloadBegin)
 	if first < 0 {
@@ -70,8 +74,9 @@ func written(segment []byte) []byte {
 // healsWithin is longer than making a run again takes.
 const healsWithin = 3 * time.Second
 
-// inject changes copies of the files of a killed aggregator. It must open them at a valid beginning, or refuse with the reason;
-// what it shows must be what was sent, and what is published again must be stored once.
+// inject changes copies of the files of a killed aggregator. It must open them at a valid
+// beginning, or refuse with the reason; what it shows must be what was sent, and what is published
+// again must be stored once.
 func (d damage) inject(s *sitting) error {
 	program := s.Aggregator
 	if d.small {
@@ -147,7 +152,8 @@ func (d damage) fill(t *trial, program string) error {
 	return err
 }
 
-// holdConsequences: harmless damage is all made good; of other damage something is seen, else it met nothing that is read.
+// holdConsequences: harmless damage is all made good; of other damage something is seen, else it
+// met nothing that is read.
 func (d damage) holdConsequences(t *trial) {
 	whole, consequences := t.stream.Originals(t.next*t.record.EventsPerRequest), 0
 	for _, look := range t.record.Looks {
@@ -200,7 +206,8 @@ type inspector struct {
 	heals   time.Duration // after which 503 means that the damage stays
 }
 
-// inspect starts the aggregator on damaged files, reads everything back, and publishes everything again.
+// inspect starts the aggregator on damaged files, reads everything back, and publishes everything
+// again.
 func (i *inspector) inspect(data string) error {
 	a, err := i.t.s.launch(i.program, nil, data)
 	if err != nil {
@@ -274,7 +281,8 @@ func (i *inspector) publishAgain(a *aggregator, look *record.Look) error {
 	return nil
 }
 
-// noticed is how damage is noticed after the start: an answer 503, or one that is cut off, or the end, exit 1 with the reason.
+// noticed is how damage is noticed after the start: an answer 503, or one that is cut off, or the
+// end, exit 1 with the reason.
 func (i *inspector) noticed(a *aggregator, err error) string {
 	var answer statusError
 	if errors.As(err, &answer) && answer.status == http.StatusServiceUnavailable || strings.Contains(err.Error(), "503 Service Unavailable") {
@@ -295,8 +303,8 @@ func (i *inspector) noticed(a *aggregator, err error) string {
 	return record.EndedLater
 }
 
-// changedUnchecked is the control of all damage: what no checksum guards is changed so that every counter fits, and the audit must
-// see it.
+// changedUnchecked is the control of all damage: what no checksum guards is changed so that every
+// counter fits, and the audit must see it.
 func changedUnchecked(s *sitting) error {
 	t, err := s.newTrial(s.dataFolder(), everyLevel...)
 	if err != nil {

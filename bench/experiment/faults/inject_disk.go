@@ -122,8 +122,9 @@ func diskFull(fill func(mount string, full func()) error) func(s *sitting) error
 	}
 }
 
-// backlogFillsDisk: while the database is locked the journal takes what comes, and may not take the room that the store needs
-// for it: when the lock is gone everything is stored, though nobody made room.
+// backlogFillsDisk: while the database is locked the journal takes what comes, and may not take the
+// room that the store needs for it: when the lock is gone everything is stored, though nobody made
+// room.
 func backlogFillsDisk(s *sitting) error {
 	for range s.times() {
 		if err := s.fillByBacklog(); err != nil {
@@ -214,7 +215,8 @@ func foreignLock(s *sitting) error {
 	return t.lookAndStop(a)
 }
 
-// heldWALBytes bounds the WAL of the build with small bounds: 125 pages of 8 KiB, and the batch that went over it.
+// heldWALBytes bounds the WAL of the build with small bounds: 125 pages of 8 KiB, and the batch
+// that went over it.
 const heldWALBytes = 4 << 20
 
 // snapshotHeld: a foreign reader never ends its transaction, so the WAL cannot be given back.

@@ -46,8 +46,8 @@ func stopped(s *sitting) error {
 // silentConnections say nothing, or no more, while the aggregator stops.
 const silentConnections = 50
 
-// stoppedUnderLoad: SIGTERM loses nothing that was acknowledged at any level, and connections on which nothing happens do not
-// hold it up.
+// stoppedUnderLoad: SIGTERM loses nothing that was acknowledged at any level, and connections on
+// which nothing happens do not hold it up.
 func stoppedUnderLoad(s *sitting) error {
 	t, err := s.newTrial(s.dataFolder(), "memory", "journal", "store")
 	if err != nil {
@@ -105,7 +105,8 @@ func (s *sitting) openSilent(a *aggregator) error {
 	return nil
 }
 
-// dropReplies listens before a server and passes on every request but, while drop says so, no answer.
+// dropReplies listens before a server and passes on every request but, while drop says so, no
+// answer.
 func (s *sitting) dropReplies(server string, drop func() bool) (url string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -195,8 +196,8 @@ func repliesDropped(s *sitting) error {
 // overloadFactor is how many times what it accepts the aggregator is offered at least.
 const overloadFactor = 5
 
-// overload sends far more than a slow writer lets in. With one event a transaction the build with small bounds copies the WAL
-// behind each, so that it is slow on any disk.
+// overload sends far more than a slow writer lets in. With one event a transaction the build with
+// small bounds copies the WAL behind each, so that it is slow on any disk.
 func overload(s *sitting) error {
 	t, err := s.newTrial(s.dataFolder(), everyLevel...)
 	if err != nil {
@@ -275,7 +276,8 @@ func descriptors(s *sitting) error {
 // memoryLimit is under what a loaded aggregator takes.
 const memoryLimit = 24 << 20
 
-// memory limits the process's memory: the kernel may kill it, and nothing acknowledged may be lost by that.
+// memory limits the process's memory: the kernel may kill it, and nothing acknowledged may be lost
+// by that.
 func memory(s *sitting) error {
 	procs, err := s.memoryGroup()
 	if err != nil {

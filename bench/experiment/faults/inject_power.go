@@ -76,7 +76,8 @@ func (d *disk) again() error {
 	return d.attach()
 }
 
-// cut ends the file system at once: nothing that is still in memory reaches the disk, its own journal included.
+// cut ends the file system at once: nothing that is still in memory reaches the disk, its own
+// journal included.
 func (d *disk) cut() error {
 	const shutdown, noLogFlush = 0x8004587d, uint32(2) // EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH
 	dir, err := os.Open(d.mount)
@@ -91,9 +92,9 @@ func (d *disk) cut() error {
 	return nil
 }
 
-// stopDead stops the process and returns when no thread of it can run on: power that is lost takes the processor with the disk,
-// and no publisher may hear of what a disk answers that is already cut. A signal alone takes a scheduler's time to reach every
-// thread.
+// stopDead stops the process and returns when no thread of it can run on: power that is lost takes
+// the processor with the disk, and no publisher may hear of what a disk answers that is already
+// cut. A signal alone takes a scheduler's time to reach every thread.
 func (a *aggregator) stopDead() error {
 	_ = a.Signal(syscall.SIGSTOP)
 	for end := time.Now().Add(stopTimeout); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {

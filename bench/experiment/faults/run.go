@@ -22,8 +22,9 @@ const (
 	TableFile   = "faults.txt"
 )
 
-// RunAll tries every kind whose name only matches, and writes records, figures and table into dir, which is made anew. Not
-// held: a promise was not kept. A kind that could not be tried is an error, after all the others.
+// RunAll tries every kind whose name only matches, and writes records, figures and table into dir,
+// which is made anew. Not held: a promise was not kept. A kind that could not be tried is an error,
+// after all the others.
 func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return false, fmt.Errorf("faults: %w", err)

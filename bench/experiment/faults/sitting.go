@@ -35,7 +35,8 @@ type Config struct {
 	Log        io.Writer // receives the logs of every process
 }
 
-// Run tries one kind of fault. The error is for what could not be tried; what was promised and not kept is in the record.
+// Run tries one kind of fault. The error is for what could not be tried; what was promised and not
+// kept is in the record.
 func Run(ctx context.Context, config Config, kind Kind) (record.Fault, error) {
 	dir, err := os.MkdirTemp("", "sekali-fault-")
 	if err != nil {
@@ -59,7 +60,8 @@ func Run(ctx context.Context, config Config, kind Kind) (record.Fault, error) {
 	return s.record, nil
 }
 
-// sitting is one kind of fault being tried. It is for one goroutine, but for what its trials guard themselves.
+// sitting is one kind of fault being tried. It is for one goroutine, but for what its trials guard
+// themselves.
 type sitting struct {
 	Config
 	ctx     context.Context

@@ -31,7 +31,8 @@ const (
 	maxBroken = 100
 	// oneByOne makes the writer slow.
 	oneByOne = "-batch-events=1"
-	// smallBatches makes commits cut requests: then the position in the journal points into the middle of one.
+	// smallBatches makes commits cut requests: then the position in the journal points into the middle
+	// of one.
 	smallBatches = "-batch-events=7"
 )
 
@@ -140,8 +141,8 @@ func (t *trial) acknowledgedBody() []byte {
 	return t.body(requests...)
 }
 
-// load publishes to url until ended is closed, and returns once every publisher has stopped. A request that is not acknowledged
-// is sent again, as publishers do.
+// load publishes to url until ended is closed, and returns once every publisher has stopped. A
+// request that is not acknowledged is sent again, as publishers do.
 func (t *trial) load(url string, ended <-chan struct{}) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: t.publishers}
 	defer transport.CloseIdleConnections()
@@ -246,7 +247,8 @@ func (t *trial) acknowledged() int {
 	return len(t.answered)
 }
 
-// underLoad runs fault while publishers load the aggregator, and goes on until one of them is answered after it.
+// underLoad runs fault while publishers load the aggregator, and goes on until one of them is
+// answered after it.
 func (t *trial) underLoad(a *aggregator, fault func() error) error {
 	ended := make(chan struct{})
 	var failed error

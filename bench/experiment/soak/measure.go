@@ -21,7 +21,8 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// measured are the metrics of the columns that are not of the ledger, with the size of their unit and what is taken off.
+// measured are the metrics of the columns that are not of the ledger, with the size of their unit
+// and what is taken off.
 var measured = []struct {
 	column, metric string
 	unit           float64
@@ -137,8 +138,8 @@ func (s *soaking) readBack(ctx context.Context, events *stream.Stream) error {
 	return nil
 }
 
-// digest puts the ledger into the record: what became of each request, the lag, and the response times of the requests that were
-// due in each window.
+// digest puts the ledger into the record: what became of each request, the lag, and the response
+// times of the requests that were due in each window.
 func (s *soaking) digest() error {
 	windows := s.record.Windows
 	responses := make([]record.Clock, len(windows))

@@ -1,6 +1,6 @@
-// Package soak is hours of use in little: at half of what it can do the aggregator is killed six times, then left alone, read all
-// the time, and visited by clients that send a byte now and then. Nothing is lost, and nothing grows. It leaves a record;
-// bench/figures says what that comes to.
+// Package soak is hours of use in little: at half of what it can do the aggregator is killed six
+// times, then left alone, read all the time, and visited by clients that send a byte now and then.
+// Nothing is lost, and nothing grows. It leaves a record; bench/figures says what that comes to.
 package soak
 
 import (
@@ -32,8 +32,8 @@ const (
 	slowClients = 16
 	// eventsPerRequest is small: half an hour of large requests would fill a disk.
 	eventsPerRequest = 5
-	// FullRate is in requests a second: half of 6800, which the aggregator still took beside readers and slow clients, with a
-	// median response time of 6 ms.
+	// FullRate is in requests a second: half of 6800, which the aggregator still took beside readers
+	// and slow clients, with a median response time of 6 ms.
 	FullRate = 3400
 	// windows is how many the longest soak has; short ones have shorter windows.
 	windows        = 900
@@ -185,7 +185,8 @@ func (s *soaking) running() *process.Process {
 	return s.process
 }
 
-// load sends the load while the process is killed, watched, read and visited, and returns when all of that has ended.
+// load sends the load while the process is killed, watched, read and visited, and returns when all
+// of that has ended.
 func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 	file, err := os.Create(filepath.Join(s.Dir, ledgerFile))
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // EventsPerRequest of every trial.
 const EventsPerRequest = 20
 
-// Trial is one in which so many requests were acknowledged, the last of them after an attempt without an answer, and of whose
-// originals the first lost are absent.
+// Trial is one in which so many requests were acknowledged, the last of them after an attempt
+// without an answer, and of whose originals the first lost are absent.
 func Trial(requests, lost uint64) record.Trial {
 	made := Stream()
 	digester := ledger.NewDigester()

@@ -1,5 +1,5 @@
-// Package resulttest makes result folders for tests from a model: a queue that a clockwork server empties. Nothing in
-// them was measured, and their run.json says so.
+// Package resulttest makes result folders for tests from a model: a queue that a clockwork server
+// empties. Nothing in them was measured, and their run.json says so.
 package resulttest
 
 import (
@@ -85,7 +85,8 @@ func Write(dir string, m Model) error {
 	return err
 }
 
-// send plans the requests and lets the server accept them: at once, or after a retry once it is back.
+// send plans the requests and lets the server accept them: at once, or after a retry once it is
+// back.
 func (s *simulation) send() {
 	warmUp, measured := int64(time.Second), int64(s.m.Measured)
 	s.phases = []result.PhaseTimes{

@@ -10,7 +10,8 @@ import (
 	"sekali/bench/result"
 )
 
-// AddProfile adds a CPU profile to a result folder: a second of main, which calls the functions that are named for a tenth of it each.
+// AddProfile adds a CPU profile to a result folder: a second of main, which calls the functions
+// that are named for a tenth of it each.
 func AddProfile(dir string, functions ...string) error {
 	p := &profile.Profile{SampleType: []*profile.ValueType{{Type: "samples", Unit: "count"}, {Type: "cpu", Unit: "nanoseconds"}}}
 	for i, name := range append([]string{"main"}, functions...) {

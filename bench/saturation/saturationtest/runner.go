@@ -1,5 +1,5 @@
-// Package saturationtest runs searches without a process: in place of runner.Run it makes result folders from a model of an aggregator
-// with a known capacity.
+// Package saturationtest runs searches without a process: in place of runner.Run it makes result
+// folders from a model of an aggregator with a known capacity.
 package saturationtest
 
 import (
@@ -16,7 +16,8 @@ import (
 	"sekali/bench/scenario"
 )
 
-// Text is a scenario for the models, which always have a warm-up of 1 s at half the rate and 50 events a request.
+// Text is a scenario for the models, which always have a warm-up of 1 s at half the rate and 50
+// events a request.
 const Text = `name: saturation
 question: Synthetic figures for a test. What is the highest rate?
 stream: {duplicates: 0.2}

@@ -1,0 +1,85 @@
+// Package house_test keeps the form of the code that a machine can see.
+package house_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// The bounds. A function of tests may be longer: its table is data.
+const (
+	commentColumns = 100
+	functionLines  = 70
+)
+
+// sources calls do with each Go file of the repository.
+func sources(t *testing.T, do func(name string, text []byte)) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir("../..", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".") && len(entry.Name()) > 2
+		if entry.IsDir() && (entry.Name() == "testdata" || hidden) {
+			return filepath.SkipDir
+		}
+		if entry.IsDir() || filepath.Ext(name) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err == nil {
+			files++
+			do(strings.TrimPrefix(name, "../../"), text)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 100 {
+		t.Errorf("only %d files: the test looks in the wrong place", files)
+	}
+}
+
+// TestCommentWidth: a line that is a comment has at most 100 columns, a tab counted as one.
+func TestCommentWidth(t *testing.T) {
+	sources(t, func(name string, text []byte) {
+		for i, line := range strings.Split(string(text), "\n") {
+			columns := utf8.RuneCountInString(line)
+			if strings.HasPrefix(strings.TrimSpace(line), "// ") && columns > commentColumns {
+				t.Errorf("%s:%d: a comment of %d columns", name, i+1, columns)
+			}
+		}
+	})
+}
+
+// TestFunctionLength: a function fits a screen.
+func TestFunctionLength(t *testing.T) {
+	sources(t, func(name string, text []byte) {
+		if strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, name, text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if lines := set.Position(f.End()).Line - set.Position(f.Pos()).Line + 1; lines > functionLines {
+				t.Errorf("%s: %s has %d lines", name, f.Name.Name, lines)
+			}
+		}
+	})
+}
