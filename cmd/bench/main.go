@@ -38,7 +38,8 @@ const usage = `usage: bench <command> [flags]
   audit    audit a result folder again, against a URL or a file of events
 
 Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scenario file.
-3: a run is INVALID, or there is not enough evidence. bench <command> -h tells the flags.
+3: a run is INVALID, or there is not enough evidence. bench <command> -h tells the flags,
+bench --version the version.
 `
 
 // commands take their arguments and return the exit code.
@@ -58,18 +59,28 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 }
 
 func main() {
-	// A reader of the output that has gone, or a log rotation, ends no run; a terminal that closes
-	// ends it as ctrl-C does.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2)
-	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // by nohup
-		ends = append(ends, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	// A second ctrl-C ends the bench at once; its processes end with it.
-	context.AfterFunc(ctx, stop)
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
 	self = runner.Self()
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilSignal ends with a signal that asks for the end, of a supervisor (SIGTERM) or a terminal
+// (SIGINT, and SIGHUP when it closes), so that what has been measured is kept. A second one ends
+// the bench at once; its processes end with it. A reader of the output that has gone, a log
+// rotation and a terminal that stops who writes from the background do nothing. Signals that nohup
+// or a shell ignored stay ignored.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTOU)
+	ends := []os.Signal{syscall.SIGTERM}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			ends = append(ends, s)
+		}
+	}
+	ctx, stop := signal.NotifyContext(ctx, ends...)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int {

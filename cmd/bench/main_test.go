@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"sekali/bench/memoryserver"
+	"sekali/bench/nullserver"
 )
 
 func call(args ...string) (exit int, stdout, stderr string) {
@@ -69,6 +70,27 @@ func TestUsage(t *testing.T) {
 	for _, asked := range []string{"-h", "--help", "help", "--version"} {
 		if exit, stdout, stderr := call(asked); exit != 0 || !strings.Contains(stdout, "bench") || stderr != "" {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q", asked, exit, stdout, stderr)
+		}
+	}
+}
+
+// TestHelpAndVersion: what was asked for goes to stdout, and is no error; every command has a help
+// of its own.
+func TestHelpAndVersion(t *testing.T) {
+	for arg, says := range map[string]string{
+		"-h": "usage: bench", "-help": "usage: bench", "--help": "usage: bench", "help": "usage: bench",
+		"-version": "bench development\n", "--version": "bench development\n", "version": "bench development\n",
+	} {
+		if exit, stdout, stderr := call(arg); exit != 0 || !strings.Contains(stdout, says) || stderr != "" {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q", arg, exit, stdout, stderr)
+		}
+	}
+	for name := range commands {
+		if name == nullserver.Command { // not for people
+			continue
+		}
+		if exit, stdout, stderr := call(name, "-h"); exit != 0 || !strings.Contains(stdout+stderr, "usage: bench "+name) {
+			t.Errorf("%s -h: exit %d, stdout %q, stderr %q", name, exit, stdout, stderr)
 		}
 	}
 }
