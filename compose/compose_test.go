@@ -77,6 +77,9 @@ func TestCompose(t *testing.T) {
 	s.waitHealthy(t)
 	// … and none of that was lost, or publishing it again would store something.
 	s.publishNothingNew(t, large, s.events(t, s.drained(t)))
+
+	s.checkMetrics(t)
+	s.checkTools(t)
 }
 
 // exitCode waits until the engine has seen the container's end: a kill returns before.
@@ -110,14 +113,64 @@ func (s *stack) checkHardening(t *testing.T) {
 		{"{{.HostConfig.ReadonlyRootfs}}", "true"},
 		{"{{.HostConfig.CapDrop}}", "[ALL]"},
 		{"{{.HostConfig.SecurityOpt}}", "[no-new-privileges:true]"},
-		{"{{.HostConfig.Memory}}", "1073741824"},
+		{"{{.HostConfig.Memory}}", "1610612736"},
 		{"{{.HostConfig.PidsLimit}}", "256"},
 		{"{{.Config.StopTimeout}}", "30"},
 		{`{{(index (index .NetworkSettings.Ports "8080/tcp") 0).HostIp}}`, "127.0.0.1"},
-		{"{{len .NetworkSettings.Ports}}", "1"},
+		{`{{(index (index .NetworkSettings.Ports "8082/tcp") 0).HostIp}}`, "127.0.0.1"},
+		{"{{len .NetworkSettings.Ports}}", "2"},
 	} {
 		if got := s.inspect(t, promise.template); got != promise.want {
 			t.Errorf("%s is %s, want %s", promise.template, got, promise.want)
+		}
+	}
+}
+
+// checkMetrics: Prometheus gets its text from the host, and nobody a profile.
+func (s *stack) checkMetrics(t *testing.T) {
+	t.Helper()
+	for path, want := range map[string]int{"/metrics": http.StatusOK, "/debug/pprof/": http.StatusNotFound} {
+		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", s.metricsPort, path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != want || want == http.StatusOK && !strings.Contains(string(body), "sekali_received_events_total") {
+			t.Errorf("%s: %s, want %d; %v\n%.200s", path, answer.Status, want, err, body)
+		}
+	}
+}
+
+// checkTools runs the commands of the image on a store of a million events: with no /tmp, on a read-only root, in less
+// memory than sorting them would take, and with the volume read-only, too.
+func (s *stack) checkTools(t *testing.T) {
+	t.Helper()
+	const million = 1_000_000
+	s.publish(t, stream{seed: 3, count: million})
+	now := s.drained(t)
+	s.publish(t, stream{seed: 4, count: million / 2})
+	if now = s.drained(t); now.Unique < million {
+		t.Fatalf("%+v, want a million events", now)
+	}
+	image, volume := s.inspect(t, "{{.Config.Image}}"), s.project+"_data:/data"
+	s.mustCompose(t, stopTimeout, "stop", "aggregator")
+	counted := fmt.Sprintf("store: %d events", now.Unique)
+	for _, tool := range []struct {
+		name, says string
+		args       []string
+	}{
+		{"version", "aggregator compose-test", []string{image, "--version"}},
+		{"help", "Usage: aggregator", []string{image, "-h"}},
+		{"check", counted, []string{"-v", volume, image, "check"}},
+		{"check, read-only", counted, []string{"-v", volume + ":ro", image, "check"}},
+		{"backup into a folder", ".db", []string{"-v", volume, image, "backup", "-to", "/data"}},
+		{"backup, read-only", ".db", []string{"-v", volume + ":ro", "--tmpfs", "/out:uid=65532", image, "backup", "-to", "/out"}},
+	} {
+		args := append([]string{"run", "--rm", "--read-only", "--cap-drop", "ALL", "--memory", "768m"}, tool.args...)
+		if out := s.must(t, publishTimeout, args...); !strings.Contains(out, tool.says) {
+			t.Errorf("%s: %s", tool.name, out)
 		}
 	}
 }

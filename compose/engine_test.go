@@ -68,13 +68,16 @@ type stack struct {
 	engine
 	project string
 	port    int // of the aggregator, on 127.0.0.1
-	environ []string
+	// metricsPort is that of its metrics, likewise.
+	metricsPort int
+	environ     []string
 }
 
 // newStack names a project that nobody else uses; everything of it is removed at the end.
 func newStack(t *testing.T, docker engine, image string) *stack {
-	s := &stack{engine: docker, project: fmt.Sprintf("sekali-test-%d", os.Getpid()), port: freePort(t)}
-	s.environ = append(os.Environ(), "SEKALI_GO_IMAGE="+image, fmt.Sprintf("SEKALI_PORT=%d", s.port), "SEKALI_VERSION=compose-test")
+	s := &stack{engine: docker, project: fmt.Sprintf("sekali-test-%d", os.Getpid()), port: freePort(t), metricsPort: freePort(t)}
+	s.environ = append(os.Environ(), "SEKALI_GO_IMAGE="+image, fmt.Sprintf("SEKALI_PORT=%d", s.port),
+		fmt.Sprintf("SEKALI_METRICS_PORT=%d", s.metricsPort), "SEKALI_VERSION=compose-test")
 	t.Cleanup(func() {
 		if t.Failed() {
 			logs, _ := s.tryCompose(time.Minute, "logs", "--no-color", "--tail", "50")

@@ -27,17 +27,23 @@ func Stopped(dir string) (bool, error) {
 	if unix.Access(dir, unix.W_OK) == nil {
 		return false, nil
 	}
-	wal := filepath.Join(dir, File+"-wal")
-	info, err := os.Stat(wal)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+	wal, empty := filepath.Join(dir, File+"-wal"), false
+	switch info, err := os.Stat(wal); {
+	case errors.Is(err, fs.ErrNotExist):
 		return true, nil
+	case err != nil:
+		return false, err
+	default:
+		empty = info.Size() == 0 // as beside an aggregator that has copied all of it
 	}
-	if err == nil {
-		if _, err = os.Stat(filepath.Join(dir, File+"-shm")); errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%s %w", wal, ErrReadOnlyWAL)
-		}
+	switch _, err := os.Stat(filepath.Join(dir, File+"-shm")); {
+	case errors.Is(err, fs.ErrNotExist) && !empty:
+		return false, fmt.Errorf("%s %w", wal, ErrReadOnlyWAL)
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	default: // SQLite reads a WAL by it
+		return false, err
 	}
-	return false, err
 }
 
 // readOnly is the URI of the database in dir for those who change nothing; an aggregator may be
