@@ -7,7 +7,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// TestComposeMemoryLimit: docker-compose.yml leaves room beside the heap, for what SQLite, stacks and the kernel take.
+// TestComposeMemoryLimit: docker-compose.yml leaves room beside the heap, for what SQLite, stacks
+// and the kernel take.
 func TestComposeMemoryLimit(t *testing.T) {
 	const margin = 512 << 20
 	text, err := os.ReadFile("../docker-compose.yml")

@@ -143,8 +143,8 @@ func (s *stack) checkMetrics(t *testing.T) {
 	}
 }
 
-// checkTools runs the commands of the image on a store of a million events: with no /tmp, on a read-only root, in less
-// memory than sorting them would take, and with the volume read-only, too.
+// checkTools runs the commands of the image on a store of a million events: with no /tmp, on a
+// read-only root, in less memory than sorting them would take, and with the volume read-only, too.
 func (s *stack) checkTools(t *testing.T) {
 	t.Helper()
 	const million = 1_000_000

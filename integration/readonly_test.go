@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestReadOnlyFolder: check and backup read a folder that they cannot write, WAL included, or say what to do.
+// TestReadOnlyFolder: check and backup read a folder that they cannot write, WAL included, or say
+// what to do.
 func TestReadOnlyFolder(t *testing.T) {
 	shm := "events.db-shm"
 	for name, test := range map[string]struct {
@@ -67,7 +68,8 @@ func TestReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// readOnlyFolder takes the right to write from a folder and from the files in it, until the test ends.
+// readOnlyFolder takes the right to write from a folder and from the files in it, until the test
+// ends.
 func readOnlyFolder(t *testing.T, data string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(data, "*"))

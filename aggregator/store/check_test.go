@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestChecksSortNothing: no query of check keeps rows aside, so check takes as much memory for a hundred million events as for one.
+// TestChecksSortNothing: no query of check keeps rows aside, so check takes as much memory for a
+// hundred million events as for one.
 func TestChecksSortNothing(t *testing.T) {
 	for _, design := range []Design{{DedupRuns, LayoutBlocks}, {DedupTable, LayoutBlocks}, {DedupRuns, LayoutRows}, {DedupTable, LayoutRows}} {
 		dir := t.TempDir()
