@@ -142,7 +142,7 @@ func TestSendersAnswers(t *testing.T) {
 		{"HEC, not an object", "POST", sent{path: "/services/collector", body: `{"event":"c"} 7`}, 400, `"code":6,"invalid-event-number":1`},
 		{"HEC raw", "POST", sent{path: "/services/collector/raw?topic=raw", body: "one\ntwo\n"}, 200, `"code":0`},
 		{"CloudEvents handshake", "OPTIONS", sent{path: "/cloudevents", header: map[string]string{"WebHook-Request-Origin": "here"}}, 200, ""},
-		{"ingest", "POST", sent{path: "/ingest/hooks", body: `{"a":1}`, kind: applicationJSON}, 202, `"accepted":1`},
+		{"ingest", "POST", sent{path: "/ingest/hooks", body: `{"a":1}`, kind: applicationJSON}, 200, `"accepted":1`},
 		{"ingest, unsigned", "POST", sent{path: "/ingest/hooks?hmac=github", body: `{"a":1}`, kind: applicationJSON}, 401, "signature"},
 		{"ingest, no topic", "POST", sent{path: "/ingest/", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"Loki", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[]}`, kind: applicationJSON}, 204, ""},
@@ -181,6 +181,9 @@ func TestSignedWebhooks(t *testing.T) {
 		{"/ingest/github?hmac=github", "sha256=00", 401},
 		{"/ingest/github?hmac=github", "", 401},
 		{"/ingest/github?hmac=other", right, 401},
+		{"/ingest/github?hmac=", right, 401},
+		{"/ingest/github?hmac", "", 401},
+		{"/ingest/github?hmac=&hmac=github", right, 401},
 		{"/ingest/github", right, 401},
 		{"/v1/logs?hmac=github", right, 401},
 	} {

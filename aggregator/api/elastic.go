@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -108,7 +109,7 @@ func bulkAnswer(r *event.Request, items []ingest.BulkItem, out pipeline.Outcome,
 		Errors *bool                   `json:"errors,omitempty"`
 		Items  []map[string]bulkResult `json:"items,omitempty"`
 	}{}
-	failed := len(r.Rejections) > 0
+	failed := len(r.Rejections) > 0 || slices.Contains(out.Failed, true)
 	if took := 0; wanted(filter, "took") {
 		answer.Took = &took
 	}
@@ -147,7 +148,11 @@ func bulkItems(r *event.Request, items []ingest.BulkItem, out pipeline.Outcome) 
 			one.Error = map[string]string{"type": string(rejections[0].Code), "reason": rejections[0].Detail}
 			rejections = rejections[1:]
 		default:
-			if taken < len(out.Stored) && !out.Stored[taken] {
+			switch {
+			case taken < len(out.Failed) && out.Failed[taken]:
+				one.Status, one.Result = fasthttp.StatusBadRequest, ""
+				one.Error = map[string]string{"type": "dead_letter", "reason": "the database refused it: see /dead-letters"}
+			case taken < len(out.Stored) && !out.Stored[taken]:
 				one.Status, one.Result = fasthttp.StatusOK, "noop"
 			}
 			taken++

@@ -73,6 +73,8 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, decode decoder) (*event.Reques
 	defer stage.HTTP.Enter()
 	r, err := decode(b.data)
 	switch {
+	case errors.Is(err, errBusy):
+		refuse(ctx, err)
 	case errors.Is(err, errSignature):
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
 	case errors.Is(err, event.ErrTooMany):

@@ -56,13 +56,9 @@ type mapper func(*ingest.Input) (*event.Request, error)
 
 // takeMapped reads the body, maps it, hands its events over, and answers.
 func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*event.Request, pipeline.Outcome)) {
-	level := a.cfg.Ack
-	if name := ctx.QueryArgs().Peek("ack"); len(name) > 0 {
-		var err error
-		if level, err = pipeline.ParseLevel(string(name)); err != nil {
-			problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
-			return
-		}
+	level, ok := a.levelOf(ctx)
+	if !ok {
+		return
 	}
 	a.take(ctx, intake{
 		level: level,
@@ -79,13 +75,31 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 	})
 }
 
+// levelOf is ?ack=, or the level for requests that name none; it answers if there is no such level.
+func (a *Server) levelOf(ctx *fasthttp.RequestCtx) (pipeline.Level, bool) {
+	name := ctx.QueryArgs().Peek("ack")
+	if len(name) == 0 {
+		return a.cfg.Ack, true
+	}
+	level, err := pipeline.ParseLevel(string(name))
+	if err != nil {
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+	}
+	return level, err == nil
+}
+
 // input is a request as a mapper sees it.
 func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
 	args := ctx.QueryArgs()
 	return &ingest.Input{
 		Body: body, Received: time.Now(),
 		Header: func(name string) string { return string(ctx.Request.Header.Peek(name)) },
-		Topic:  string(args.Peek("topic")), ID: string(args.Peek("id")), Time: string(args.Peek("time")), Source: string(args.Peek("source")),
+		Each: func(do func(name, value string)) {
+			for name, value := range ctx.Request.Header.All() {
+				do(string(name), string(value))
+			}
+		},
+		Topic: string(args.Peek("topic")), ID: string(args.Peek("id")), Time: string(args.Peek("time")), Source: string(args.Peek("source")),
 	}
 }
 
@@ -110,9 +124,10 @@ func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	signed := string(ctx.QueryArgs().Peek("hmac"))
+	// Whoever names a scheme, an empty one too, has passed without a token: the signature must hold.
+	scheme, signed := string(ctx.QueryArgs().Peek("hmac")), ctx.QueryArgs().Has("hmac")
 	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
-		if signed != "" && !a.signatureHolds(in, signed) {
+		if signed && !a.signatureHolds(in, scheme) {
 			return nil, errSignature
 		}
 		if ingest.IsCloudEvent(in) {
@@ -121,7 +136,12 @@ func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
 		}
 		return ingest.JSON(in, topic)
 	}, func(r *event.Request, _ pipeline.Outcome) {
-		a.answer(ctx, fasthttp.StatusAccepted, published{Ack: a.cfg.Ack, Accepted: r.Events, Errors: []event.Rejection{}}, &held{})
+		level, _ := a.levelOf(ctx) // it was read before
+		status := fasthttp.StatusAccepted
+		if level == pipeline.Store {
+			status = fasthttp.StatusOK
+		}
+		a.answer(ctx, status, published{Ack: level, Accepted: r.Events, Errors: []event.Rejection{}}, &held{})
 	})
 }
 
@@ -183,7 +203,17 @@ func (a *Server) cloudEvents(ctx *fasthttp.RequestCtx) {
 func (a *Server) loki(ctx *fasthttp.RequestCtx) {
 	m := ingest.Loki
 	if strings.HasPrefix(string(ctx.Request.Header.ContentType()), "application/x-protobuf") {
-		m = func(in *ingest.Input) (*event.Request, error) { return ingest.LokiProto(in, a.cfg.MaxBodyBytes) }
+		m = a.lokiProto
 	}
 	a.takeMapped(ctx, m, func(*event.Request, pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+}
+
+// lokiProto counts what the body is decompressed to, as every body is.
+func (a *Server) lokiProto(in *ingest.Input) (*event.Request, error) {
+	size := min(max(ingest.LokiProtoBytes(in.Body), 0), a.cfg.MaxBodyBytes)
+	if !a.bodies.take(size) {
+		return nil, errBusy
+	}
+	defer a.bodies.put(size)
+	return ingest.LokiProto(in, a.cfg.MaxBodyBytes)
 }

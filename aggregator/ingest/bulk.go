@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 
 	"sekali/aggregator/event"
 )
@@ -18,8 +19,9 @@ type BulkItem struct {
 
 // bulkAction is a line of a bulk body that says what to do with the next.
 type bulkAction struct {
-	Index string `json:"_index"`
-	ID    string `json:"_id"`
+	Index string          `json:"_index"`
+	RawID json.RawMessage `json:"_id"` // a text, or a number
+	ID    string          `json:"-"`
 }
 
 // Bulk maps an Elasticsearch bulk body: topic is _index, event_id is _id, else the document's hash,
@@ -30,8 +32,15 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 	all := lines(in.Body)
 	for i := 0; i < len(all); i++ {
 		name, action, err := readAction(all[i], index)
-		if err != nil {
+		if err != nil && len(items) == 0 {
 			return nil, nil, malformed("line %d: %v", i+1, err)
+		}
+		if err != nil { // this line alone: the next may be an action
+			if err := b.Reject(BadBody, fmt.Sprintf("line %d: %v", i+1, err), all[i]); err != nil {
+				return nil, nil, err
+			}
+			items = append(items, BulkItem{Action: "create"})
+			continue
 		}
 		item := BulkItem{Action: name, Index: action.Index, ID: action.ID}
 		if name == "delete" || name == "update" {
@@ -64,6 +73,7 @@ func readAction(line []byte, index string) (name string, action bulkAction, err 
 	for _, name := range []string{"create", "index", "update", "delete"} {
 		if raw, ok := members[name]; ok {
 			err := json.Unmarshal(raw, &action)
+			action.ID = text(action.RawID)
 			if action.Index == "" {
 				action.Index = index
 			}
@@ -82,7 +92,7 @@ func (b *builder) document(in *Input, action bulkAction, document []byte, item *
 	}
 	b.override(in)
 	if len(b.fields.ID) == 0 {
-		b.contentID(contentHash(b.fields.Payload))
+		b.contentID(contentHash(document))
 	}
 	if err := b.add(); err != nil {
 		return err

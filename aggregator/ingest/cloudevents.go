@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -31,22 +32,23 @@ func IsCloudEvent(in *Input) bool {
 func CloudEvents(in *Input) (*event.Request, error) {
 	b := newBuilder(in, cloudTopic, 2*len(in.Body))
 	if in.header("Ce-Specversion") != "" { // decides before the media type
-		return b.Request, b.cloudEvent(in, binaryMode(in))
+		event := binaryMode(in)
+		return b.Request, b.cloudEvent(in, event, event)
 	}
 	all, err := values(in.Body)
 	if err != nil {
 		return nil, err
 	}
 	for _, value := range all {
-		if err := b.cloudEvent(in, payload(value)); err != nil {
+		if err := b.cloudEvent(in, payload(value), value); err != nil {
 			return nil, err
 		}
 	}
 	return b.Request, nil
 }
 
-// cloudEvent appends an event in its structured form.
-func (b *builder) cloudEvent(in *Input, structured []byte) error {
+// cloudEvent appends an event in its structured form, which was sent as raw.
+func (b *builder) cloudEvent(in *Input, structured, raw []byte) error {
 	b.begin()
 	var attributes struct{ ID, Source, Type, Time json.RawMessage }
 	_ = json.Unmarshal(structured, &attributes) // what is no object has no attributes, and is saved all the same
@@ -54,13 +56,17 @@ func (b *builder) cloudEvent(in *Input, structured []byte) error {
 	f.Payload, f.Topic, f.Source = structured, []byte(text(attributes.Type)), []byte(text(attributes.Source))
 	if id := text(attributes.ID); id != "" {
 		f.ID = []byte(string(f.Source) + "#" + id)
+		if strings.Contains(id, "#") { // which # stands between the two would not be known
+			sum := hash(f.Source, []byte(id))
+			f.ID = append(append(f.ID, hashMark...), hexOf(sum)...)
+		}
 	}
 	if t, ok := parseTime(text(attributes.Time)); ok {
 		b.setTime(t)
 	}
 	b.override(in)
 	if len(f.ID) == 0 {
-		b.contentID(contentHash(structured))
+		b.contentID(contentHash(raw))
 	}
 	return b.add()
 }
@@ -78,6 +84,18 @@ func binaryMode(in *Input) []byte {
 			value = plain
 		}
 		o.text(name, []byte(value))
+	}
+	if in.Each != nil { // what extends the attributes
+		in.Each(func(name, value string) {
+			name, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
+			if !ok || slices.Contains(binaryAttributes, name) {
+				return
+			}
+			if plain, err := url.PathUnescape(value); err == nil {
+				value = plain
+			}
+			o.text(name, []byte(value))
+		})
 	}
 	kind := in.header("Content-Type")
 	o.text("datacontenttype", []byte(kind))

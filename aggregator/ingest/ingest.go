@@ -3,8 +3,7 @@
 //
 // Senders do not read the body of a 2xx, so a mapper refuses no event that it can save: a topic or
 // an id that is too long is cut and hashed, what is not UTF-8 is replaced, an event without a time
-// has the time of receipt. What cannot be saved at all is a rejection with its body, which becomes
-// a dead letter.
+// has the time of receipt. What cannot be saved at all is a rejection, or an error of the body.
 //
 // An event_id is what the sender calls the event's identity, else a hash of the event's content. It
 // never depends on the request: after a restart a sender cuts its batches anew. Events of one
@@ -27,7 +26,8 @@ import (
 type Input struct {
 	Body     []byte
 	Received time.Time
-	Header   func(name string) string // nil: there are none
+	Header   func(name string) string          // nil: there are none
+	Each     func(do func(name, value string)) // every header; nil: there are none
 
 	// Where an event's fields are to be found, as the request says: a JSON pointer into the event
 	// ("/a/b"), a header ("header:X-Id"), or else the value itself. "" leaves it to the protocol.
@@ -62,13 +62,6 @@ const (
 	BadBody      event.Code = "malformed"     // a body as a whole
 )
 
-// Refused is the request that is left of a malformed body: nothing but the rejection that keeps it.
-func Refused(body []byte, err error) *event.Request {
-	r := &event.Request{}
-	_ = r.Reject(BadBody, err.Error(), body) // there is room in an empty one
-	return r
-}
-
 // digest is the first half of a SHA-256, which is enough for an identity.
 type digest [16]byte
 
@@ -89,17 +82,20 @@ func hash(parts ...[]byte) digest {
 type builder struct {
 	*event.Request
 	fields   event.Fields
-	received []byte         // time of receipt, RFC 3339
-	seen     map[digest]int // how often a content's id was used, in this request
-	fallback string         // the topic of an event that names none
-	scratch  []byte         // texts that were made for the current event
+	received []byte                    // time of receipt, RFC 3339
+	seen     map[string]map[digest]int // how often a topic has a content, in this request
+	content  *digest                   // of the current event, if its id is made of it
+	named    bool                      // the request, and not the event, gives the current id
+	names    int                       // how many events of the request had such an id
+	fallback string                    // the topic of an event that names none
+	scratch  []byte                    // texts that were made for the current event
 }
 
 func newBuilder(in *Input, fallback string, bytes int) *builder {
 	return &builder{
 		Request:  event.NewRequest(bytes),
 		received: appendTime(nil, in.Received),
-		seen:     map[digest]int{},
+		seen:     map[string]map[digest]int{},
 		fallback: fallback,
 	}
 }
@@ -107,16 +103,35 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 // begin forgets the event before.
 func (b *builder) begin() {
 	b.fields = event.Fields{}
+	b.content, b.named = nil, false
 	b.scratch = b.scratch[:0]
 }
 
-// contentID is the id of an event that brings none: its content's hash, and from the second of
-// equal ones in a request on the ordinal.
-func (b *builder) contentID(content digest) {
-	b.seen[content]++
-	from := len(b.scratch)
-	b.scratch = hex.AppendEncode(b.scratch, content[:])
-	if n := b.seen[content]; n > 1 {
+// contentID makes the event's id of its content.
+func (b *builder) contentID(content digest) { b.content = &content }
+
+// setID ends an id that is made of the content, or that the request gives to all of its events:
+// from the second of equal ones on it has an ordinal.
+func (b *builder) setID() {
+	from, n := len(b.scratch), 0
+	switch {
+	case b.content != nil:
+		topic := b.seen[string(b.fields.Topic)]
+		if topic == nil {
+			topic = map[digest]int{}
+			b.seen[string(b.fields.Topic)] = topic
+		}
+		topic[*b.content]++
+		n = topic[*b.content]
+		b.scratch = hex.AppendEncode(b.scratch, b.content[:])
+	case b.named:
+		b.names++
+		n = b.names
+		b.scratch = append(b.scratch, b.fields.ID...)
+	default:
+		return
+	}
+	if n > 1 {
 		b.scratch = fmt.Appendf(b.scratch, "-%d", n)
 	}
 	b.fields.ID = b.scratch[from:]
@@ -131,6 +146,7 @@ func (b *builder) add() error {
 	if f.Timestamp == nil {
 		f.Timestamp = b.received
 	}
+	b.setID()
 	f.Topic, f.ID, f.Source = identity(f.Topic), identity(f.ID), identity(f.Source)
 	return b.Add(f)
 }

@@ -269,3 +269,58 @@ func FuzzMappers(f *testing.F) {
 		}
 	})
 }
+
+// TestIDsKeepApart: what is not the same has not the same id, and what a sender cuts anew keeps it.
+func TestIDsKeepApart(t *testing.T) {
+	ids := func(in *ingest.Input, m func(*ingest.Input) (*event.Request, error)) (all []string) {
+		for _, line := range described(t, must(m(in)), nil) {
+			all = append(all, idOf(line))
+		}
+		return all
+	}
+	asJSON := func(in *ingest.Input) (*event.Request, error) { return ingest.JSON(in, "t") }
+	bulk := func(in *ingest.Input) (*event.Request, error) { r, _, err := ingest.Bulk(in, ""); return r, err }
+	for name, got := range map[string][]string{
+		"bytes that are no UTF-8":   ids(input("caf\xe9\ncaf\xe8"), asJSON),
+		"a name twice":              ids(input("{\"a\":1,\"a\":2}\n{\"a\":3,\"a\":2}"), asJSON),
+		"a constant id":             ids(&ingest.Input{Body: []byte("1\n2"), Received: received, ID: "x"}, asJSON),
+		"# in an id":                ids(input(`[{"source":"a#b","id":"c"},{"source":"a","id":"b#c"}]`), ingest.CloudEvents),
+		"lines that are no strings": ids(input(`{"streams":[{"stream":{"a":"b"},"values":[["1",{"x":1}],["1",{"x":2}]]}]}`), ingest.Loki),
+	} {
+		if len(got) != 2 || got[0] == got[1] {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	// The same document in two indexes is two events, and keeps its id when it comes alone.
+	both := ids(input("{\"create\":{\"_index\":\"a\"}}\n{\"m\":1}\n{\"create\":{\"_index\":\"b\"}}\n{\"m\":1}\n"), bulk)
+	alone := ids(input("{\"create\":{\"_index\":\"b\"}}\n{\"m\":1}\n"), bulk)
+	if both[1] != alone[0] {
+		t.Errorf("%q, %q", both, alone)
+	}
+}
+
+// TestLinesAreNotTorn: a line of text that begins like JSON is one event.
+func TestLinesAreNotTorn(t *testing.T) {
+	text := "2026-11-28 03:00:00 ERROR x\n10.0.0.1 - GET /\ntrue story\n{\"a\":1}"
+	got := described(t, must(ingest.JSON(input(text), "t")), nil)
+	if len(got) != 4 || !strings.HasSuffix(got[0], ` "2026-11-28 03:00:00 ERROR x"`) || !strings.HasSuffix(got[3], ` {"a":1}`) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestOneBadMember: what a sender gives in another type does not spoil what else it says.
+func TestOneBadMember(t *testing.T) {
+	got := described(t, must(ingest.Splunk(input(`{"host":5,"time":1764295200,"event":"x","fields":{"event_id":7}}`))), nil)
+	if len(got) != 1 || idOf(got[0]) != "7" || !strings.Contains(got[0], "2025-11-28T02:00:00Z 5 ") {
+		t.Errorf("%q", got)
+	}
+	r, items, err := ingest.Bulk(input("{\"create\":{\"_id\":7}}\n{}\nrubbish\n{\"create\":{\"_id\":\"8\"}}\n{}\n"), "i")
+	if got := described(t, r, err); len(got) != 2 || idOf(got[0]) != "7" || len(items) != 3 || len(r.Rejections) != 1 || r.Rejections[0].Index != 1 {
+		t.Errorf("%q, %+v, %+v", got, items, r.Rejections)
+	}
+	in := input(`{}`, "ce-specversion", "1.0", "ce-id", "1", "ce-source", "s", "ce-type", "t")
+	in.Each = func(do func(name, value string)) { do("Ce-Traceparent", "00-1"); do("Ce-Id", "1") }
+	if got := described(t, must(ingest.CloudEvents(in)), nil); !strings.Contains(got[0], `"traceparent":"00-1"`) {
+		t.Errorf("%q", got)
+	}
+}

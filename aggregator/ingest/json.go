@@ -3,7 +3,9 @@ package ingest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -50,44 +52,54 @@ func reencode(value []byte) ([]byte, error) {
 	return bytes.TrimSpace(out.Bytes()), nil
 }
 
-// contentHash is a payload's, whatever the order of its names: some senders change it at every
-// print.
+// contentHash is a value's, whatever the order of its names: some senders change it at every print.
+// Of what is no JSON to the letter, or has a name twice, the bytes themselves count.
 func contentHash(value []byte) digest {
-	if sorted, err := reencode(value); err == nil {
-		return hash(sorted)
+	value = bytes.TrimSpace(value)
+	if jsontext.Value(value).IsValid() {
+		if sorted, err := reencode(value); err == nil {
+			return hash(sorted)
+		}
 	}
 	return hash(value)
 }
 
-// values splits a body into the values of its events: an array's elements, or one value after
-// another, or one a line. What is not JSON is a value of its own, a line each.
+// values splits a body into the values of its events: an array's elements, or one object after
+// another, or else a line each. A line that is not JSON is a value all the same.
 func values(body []byte) ([][]byte, error) {
 	body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf"))
 	if len(body) == 0 {
 		return nil, nil
 	}
-	if body[0] == '[' {
-		var elements []json.RawMessage
-		if err := json.Unmarshal(body, &elements); err == nil {
-			return rawValues(elements)
-		}
+	var elements []json.RawMessage
+	if body[0] == '[' && json.Unmarshal(body, &elements) == nil {
+		return rawValues(elements)
 	}
-	var all [][]byte
-	d := json.NewDecoder(bytes.NewReader(body))
-	for len(all) <= event.MaxEventsPerRequest {
-		var one json.RawMessage
-		if err := d.Decode(&one); err != nil {
-			break
-		}
-		all = append(all, one)
+	if elements = objects(body); elements != nil {
+		return rawValues(elements)
 	}
-	if rest := bytes.TrimSpace(body[d.InputOffset():]); len(rest) > 0 {
-		all = append(all, lines(rest)...)
-	}
+	all := lines(body)
 	if len(all) > event.MaxEventsPerRequest {
 		return nil, event.ErrTooMany
 	}
 	return all, nil
+}
+
+// objects are those of a body that is nothing but objects; nil: it is not.
+func objects(body []byte) (all []json.RawMessage) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	for len(all) <= event.MaxEventsPerRequest {
+		var one json.RawMessage
+		err := d.Decode(&one)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil || one[0] != '{' {
+			return nil
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 func rawValues(elements []json.RawMessage) ([][]byte, error) {
@@ -142,7 +154,7 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 			}
 		}
 		if len(b.fields.ID) == 0 {
-			b.contentID(contentHash(b.fields.Payload))
+			b.contentID(contentHash(value))
 		}
 		if err := b.add(); err != nil {
 			return nil, err
@@ -157,7 +169,8 @@ func (b *builder) override(in *Input) {
 		b.fields.Topic = []byte(v)
 	}
 	if v := in.lookUp(in.ID, b.fields.Payload); v != "" {
-		b.fields.ID = []byte(v)
+		b.fields.ID, b.content = []byte(v), nil
+		b.named = !strings.HasPrefix(in.ID, "/")
 	}
 	if v := in.lookUp(in.Source, b.fields.Payload); v != "" {
 		b.fields.Source = []byte(v)

@@ -50,7 +50,11 @@ func Loki(in *Input) (*event.Request, error) {
 			if len(v) > 2 {
 				_ = json.Unmarshal(v[2], &metadata) // it identifies nothing
 			}
-			if err := b.lokiEntry(in, stream, time.Unix(0, ns), []byte(text(v[1])), metadata); err != nil {
+			line := []byte(text(v[1]))
+			if len(line) == 0 && string(v[1]) != `""` {
+				line = v[1] // no string: kept as it is
+			}
+			if err := b.lokiEntry(in, stream, time.Unix(0, ns), line, metadata); err != nil {
 				return nil, err
 			}
 		}
@@ -58,9 +62,18 @@ func Loki(in *Input) (*event.Request, error) {
 	return b.Request, nil
 }
 
+// LokiProtoBytes is what the body of such a push takes when it is decompressed; -1: it cannot be.
+func LokiProtoBytes(body []byte) int {
+	n, err := s2.DecodedLen(body)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 // LokiProto maps a push in protobuf within a snappy block. limit bounds what it decompresses to.
 func LokiProto(in *Input, limit int) (*event.Request, error) {
-	if n, err := s2.DecodedLen(in.Body); err != nil || n > limit {
+	if n := LokiProtoBytes(in.Body); n < 0 || n > limit {
 		return nil, malformed("not a snappy block of %d bytes at most", limit)
 	}
 	plain, err := s2.Decode(nil, in.Body)
@@ -188,7 +201,7 @@ func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, 
 	b.fields.Payload = append(o.dst, '}')
 	b.fields.Topic, b.fields.Source = []byte(s.topic), []byte(s.source)
 	b.setTime(at)
-	sum := hash(s.labels, strconv.AppendInt(nil, at.UnixNano(), 10), line)
+	sum := hash(s.labels, strconv.AppendInt(nil, at.Unix(), 10), strconv.AppendInt(nil, int64(at.Nanosecond()), 10), line)
 	b.fields.ID = hexOf(sum)
 	b.override(in)
 	return b.add()

@@ -21,18 +21,6 @@ type NotAnEvent struct {
 
 func (n *NotAnEvent) Error() string { return n.Reason }
 
-// splunkEvent is what an event of the HTTP Event Collector says of itself.
-type splunkEvent struct {
-	Time       json.RawMessage `json:"time"`
-	Host       string          `json:"host"`
-	Source     string          `json:"source"`
-	SourceType string          `json:"sourcetype"`
-	Index      string          `json:"index"`
-	Fields     struct {
-		EventID json.RawMessage `json:"event_id"`
-	} `json:"fields"`
-}
-
 // Splunk maps a body of Splunk's HTTP Event Collector: objects one behind the other. The topic is
 // the index, else the sourcetype; the id is fields.event_id, else the object's hash.
 func Splunk(in *Input) (*event.Request, error) {
@@ -48,20 +36,19 @@ func Splunk(in *Input) (*event.Request, error) {
 			return nil, &NotAnEvent{b.Total(), "not a JSON object"}
 		}
 		b.begin()
-		var e splunkEvent
-		if json.Unmarshal(one, &e) != nil {
-			e = splunkEvent{} // a member of another type: saved as it is
-		}
+		var members, fields map[string]json.RawMessage
+		_ = json.Unmarshal(one, &members) // it is an object
+		_ = json.Unmarshal(members["fields"], &fields)
 		b.fields.Payload = payload(one)
-		b.fields.Topic = []byte(cmp.Or(e.Index, e.SourceType))
-		b.fields.Source = []byte(cmp.Or(e.Host, e.Source))
-		b.fields.ID = []byte(text(e.Fields.EventID))
-		if t, ok := parseTime(text(e.Time)); ok {
+		b.fields.Topic = []byte(cmp.Or(text(members["index"]), text(members["sourcetype"])))
+		b.fields.Source = []byte(cmp.Or(text(members["host"]), text(members["source"])))
+		b.fields.ID = []byte(text(fields["event_id"]))
+		if t, ok := parseTime(text(members["time"])); ok {
 			b.setTime(t)
 		}
 		b.override(in)
 		if len(b.fields.ID) == 0 {
-			b.contentID(contentHash(b.fields.Payload))
+			b.contentID(contentHash(one))
 		}
 		if err := b.add(); err != nil {
 			return nil, err
