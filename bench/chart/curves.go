@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"image/color"
 	"math"
 	"slices"
 
@@ -31,9 +32,9 @@ func Curves(xLabel string, panels []Panel) ([]byte, error) {
 			if err := addLine(p, j, line, len(lines) > 1); err != nil {
 				return nil, err
 			}
-			p.Add(marks{line: line, series: j, crossed: panel.Crossed})
+			p.Add(marks{line: line, series: j, crossed: panel.Crossed, hollow: panel.Hollow})
 		}
-		p.X.Tick.Marker = valueTicks(values)
+		p.X.Tick.Marker = valueTicks{values, logarithmic}
 		p.Y.Min, p.Y.Max = low, high // adding a line may have widened it
 		setRange(&p.X, values, logarithmic)
 		if i == len(panels)-1 {
@@ -129,15 +130,35 @@ func (decadeTicks) Ticks(low, high float64) []plot.Tick {
 	return nil
 }
 
-// valueTicks are at the values that were measured, and nowhere else.
-type valueTicks []float64
+// valueTicks are at the values that were measured, and nowhere else. One whose label would lie on
+// the one before has none.
+type valueTicks struct {
+	values      []float64
+	logarithmic bool
+}
+
+// letterShare is what a letter of a label takes of the axis, with the room beside it.
+const letterShare = 0.0125
 
 func (v valueTicks) Ticks(low, high float64) []plot.Tick {
+	place := func(x float64) float64 { return (x - low) / (high - low) }
+	if v.logarithmic {
+		place = func(x float64) float64 { return math.Log(x/low) / math.Log(high/low) }
+	}
 	var ticks []plot.Tick
-	for _, x := range v {
-		if x >= low && x <= high {
-			ticks = append(ticks, plot.Tick{Value: x, Label: Number(x)})
+	free := 0. // from here on there is room
+	for _, x := range v.values {
+		if x < low || x > high {
+			continue
 		}
+		tick := plot.Tick{Value: x, Label: Number(x)}
+		half := letterShare * float64(len(tick.Label)) / 2
+		if at := place(x); len(ticks) > 0 && at-half < free {
+			tick.Label = ""
+		} else {
+			free = at + half
+		}
+		ticks = append(ticks, tick)
 	}
 	return ticks
 }
@@ -146,7 +167,8 @@ func (v valueTicks) Ticks(low, high float64) []plot.Tick {
 type marks struct {
 	line    Line
 	series  int
-	crossed []float64 // values of X
+	crossed []float64 // values of X, like hollow
+	hollow  []float64
 }
 
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
@@ -158,7 +180,15 @@ func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
 			continue
 		}
 		at := vg.Point{X: toX(m.line.X[i]), Y: toY(y)}
-		c.DrawGlyph(glyph, at)
+		if slices.Contains(m.hollow, m.line.X[i]) {
+			paper := glyph
+			paper.Color, paper.Shape = color.White, draw.CircleGlyph{}
+			c.DrawGlyph(paper, at) // over the line
+			paper.Color, paper.Shape = glyph.Color, draw.RingGlyph{}
+			c.DrawGlyph(paper, at)
+		} else {
+			c.DrawGlyph(glyph, at)
+		}
 		if slices.Contains(m.crossed, m.line.X[i]) {
 			c.StrokeLine2(cross, at.X-crossSize, at.Y-crossSize, at.X+crossSize, at.Y+crossSize)
 			c.StrokeLine2(cross, at.X-crossSize, at.Y+crossSize, at.X+crossSize, at.Y-crossSize)

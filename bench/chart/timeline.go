@@ -23,6 +23,8 @@ type Panel struct {
 	// Crossed are the values of X at which marks are crossed, where the panel has marks: what was
 	// measured there missed its objective.
 	Crossed []float64
+	// Hollow are those whose marks are rings: what was measured there is INVALID.
+	Hollow []float64
 }
 
 // Span marks a stretch of time: a phase, or the fault from the signal until the aggregator was

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"sekali/bench/chart"
 	"sekali/bench/objective"
@@ -104,6 +103,12 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 	for _, value := range missed {
 		crossed = append(crossed, numberOf(value))
 	}
+	// The figures of an INVALID result are drawn, as rings, and said to be so.
+	invalid := s.valuesOf(values, func(r repeat) bool { return !r.Run.Validity.Valid })
+	var hollow []float64
+	for _, value := range invalid {
+		hollow = append(hollow, numberOf(value))
+	}
 	var names []string
 	for _, g := range s.Cases {
 		if !slices.Contains(names, g.sweep().Curve) {
@@ -116,7 +121,7 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 		if figure.parameter != "" && figure.parameter != s.Cases[0].sweep().Parameter {
 			continue
 		}
-		panel, bar := chart.Panel{Label: figure.label, Crossed: crossed}, chart.BarPanel{Label: figure.label}
+		panel, bar := chart.Panel{Label: figure.label, Crossed: crossed, Hollow: hollow}, chart.BarPanel{Label: figure.label}
 		for _, name := range names {
 			line := chart.Line{Name: name}
 			for _, value := range values {
@@ -134,15 +139,13 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 			panels, bars = append(panels, panel), append(bars, bar)
 		}
 	}
-	// The figures of an INVALID result are drawn, and said to be so.
-	invalid := s.valuesOf(values, func(r repeat) bool { return !r.Run.Validity.Valid })
 	if numeric(values) {
 		label := s.Cases[0].sweep().Parameter
 		if len(invalid) > 0 {
-			label += " (INVALID at " + strings.Join(invalid, ", ") + ")"
+			label += "; ring: INVALID"
 		}
 		if len(missed) > 0 {
-			label += " (crossed: misses the objective, at " + strings.Join(missed, ", ") + ")"
+			label += "; crossed: misses the objective"
 		}
 		return chart.Curves(label, panels)
 	}

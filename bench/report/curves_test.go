@@ -56,7 +56,7 @@ func TestCurvesOfASweep(t *testing.T) {
 		values    []string
 		says      []string // texts of the picture, in this order
 	}{
-		"numbers rise": {"load.events_per_request", []string{"100", "10", "1000"}, []string{">10<", ">100<", ">1 000<", ">load.events_per_request (INVALID at 100) (crossed: misses the objective, at 10, 100)<"}},
+		"numbers rise": {"load.events_per_request", []string{"100", "10", "1000"}, []string{">10<", ">100<", ">1 000<", ">load.events_per_request; ring: INVALID; crossed: misses the objective<"}},
 		"names are bars in the order of the file": {"stream.distance", []string{"recent", "history"}, []string{">recent (INVALID)<", ">history<"}},
 	} {
 		t.Run(name, func(t *testing.T) {
