@@ -34,7 +34,7 @@ func TestBadFlags(t *testing.T) {
 		{"address without a port", nil, []string{"-listen", "localhost"}, "localhost"},
 		{"every address without a token", nil, []string{"-listen", "0.0.0.0:0"}, "-insecure"},
 		{"every address for the admin", nil, []string{"-admin", "0.0.0.0:0"}, "-insecure"},
-		{"every address for the admin, with a token", nil, []string{"-admin", "0.0.0.0:0", "-token-file", "start_test.go"}, "-insecure"},
+		{"every address for the metrics", nil, []string{"-metrics", "0.0.0.0:0"}, "-insecure"},
 		{"a port that is none", nil, []string{"-listen", "127.0.0.1:99999"}, "-listen"},
 		{"an admin port that is none", nil, []string{"-admin", "127.0.0.1:web-2"}, "-admin"},
 		{"a queue beyond its bound", nil, []string{"-queue-events", "100000001"}, "100000000"},
