@@ -1,7 +1,6 @@
 package event
 
 import (
-	"bytes"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -28,22 +27,13 @@ func (r *Request) Add(f *Fields) error {
 	return nil
 }
 
-// Reject notes what cannot be stored at all, and keeps the beginning of it for a dead letter.
-func (r *Request) Reject(code Code, detail string, body []byte) error {
+// Reject notes what cannot be stored at all.
+func (r *Request) Reject(code Code, detail string) error {
 	if r.Total() == MaxEventsPerRequest {
 		return ErrTooMany
 	}
 	r.reject(code, detail)
-	r.keep(body)
 	return nil
-}
-
-// MaxKeptBytes is what a dead letter keeps of a body that was refused.
-const MaxKeptBytes = 64 << 10
-
-// keep copies the beginning of what the last rejection refused.
-func (r *Request) keep(body []byte) {
-	r.Rejections[len(r.Rejections)-1].Body = bytes.Clone(body[:min(len(body), MaxKeptBytes)])
 }
 
 // IsText reports whether text may stand in an event's topic, event_id or source: of at most

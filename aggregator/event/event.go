@@ -47,7 +47,6 @@ type Rejection struct {
 	Index  int    `json:"index"` // position in the request, from 0
 	Code   Code   `json:"code"`
 	Detail string `json:"detail"`
-	Body   []byte `json:"-"` // what was refused, up to MaxKeptBytes, if it is to be kept as a dead letter; else nil
 }
 
 // Request is the accepted part of one publish request: the events in the form

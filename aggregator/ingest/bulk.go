@@ -36,7 +36,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 			return nil, nil, malformed("line %d: %v", i+1, err)
 		}
 		if err != nil { // this line alone: the next may be an action
-			if err := b.Reject(BadBody, fmt.Sprintf("line %d: %v", i+1, err), all[i]); err != nil {
+			if err := b.Reject(BadBody, fmt.Sprintf("line %d: %v", i+1, err)); err != nil {
 				return nil, nil, err
 			}
 			items = append(items, BulkItem{Action: "create"})
@@ -47,7 +47,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 			if name == "update" {
 				i++ // its document
 			}
-			if err := b.Reject(NotSupported, name+" is not supported: events are stored once, and stay", all[min(i, len(all)-1)]); err != nil {
+			if err := b.Reject(NotSupported, name+" is not supported: events are stored once, and stay"); err != nil {
 				return nil, nil, err
 			}
 			items = append(items, item)
