@@ -15,7 +15,9 @@
 //
 // Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with
 // Wilcoxon's signed ranks: what the machine does to both of a pair cancels, and a drift, which
-// favours A in one pair and B in the next, becomes scatter. A pair of which a run is INVALID for
+// favours A in one pair and B in the next, becomes scatter. Who looks several times while the sides
+// grow, and stops when something shows, would be misled more often than once in 20: Config.Looks
+// shares the 5 % evenly between the looks (Bonferroni). A pair of which a run is INVALID for
 // nothing but what the machine did is run again by bench ab, within a bound and whatever its
 // figures were. Here an INVALID run leaves a comparison without evidence. Two sides that ran one
 // after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
@@ -60,6 +62,7 @@ func (v Verdict) String() string {
 type Config struct {
 	A, B     string
 	Margin   float64 // how much worse B may be and count as the same, 0 to 1; 0: DefaultMargin
+	Looks    int     // how often the sides are looked at before a verdict, at most; 0: once
 	Same     bool    // both sides are one program: the noise floor is printed
 	Pictures string  // folder for the queue traces, made if need be; "": none
 }
@@ -84,12 +87,12 @@ func Run(c Config, w io.Writer) (Verdict, error) {
 	}
 	margin := cmp.Or(c.Margin, DefaultMargin)
 	for i := range pairs {
-		pairs[i].measure(margin)
+		pairs[i].measure(margin, max(1, c.Looks))
 	}
 	tests := correct(pairs)
 	verdict := SameOrBetter
 	for i := range pairs {
-		if err := pairs[i].report(w, design{pairs[i].paired, tests}, c, margin); err != nil {
+		if err := pairs[i].report(w, design{pairs[i].paired, tests, max(1, c.Looks)}, c, margin); err != nil {
 			return NotEnough, fmt.Errorf("compare: %w", err)
 		}
 		verdict = verdict.with(pairs[i].verdict())

@@ -47,16 +47,17 @@ type decider struct {
 	shift          // of the logarithms: that of the ratio B/A
 	missing string // why it has no ratio; "": it has one
 	margin  float64
+	alpha   float64 // the chance of a false alarm that this look has
 }
 
 // measure collects the values of both sides and tests them.
-func (p *pair) measure(margin float64) {
+func (p *pair) measure(margin float64, looks int) {
 	p.paired = interleaved(p.a, p.b)
 	for _, m := range result.Metrics {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
 		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {
 			if len(one.a)+len(one.b) > 0 {
-				d := decider{metric: one, margin: margin, missing: p.missing(one)}
+				d := decider{metric: one, margin: margin, alpha: alpha / float64(looks), missing: p.missing(one)}
 				d.test(p.paired)
 				p.deciders = append(p.deciders, d)
 			}
@@ -116,9 +117,9 @@ func (d *decider) test(paired bool) {
 	a, b := logarithms(d.a), logarithms(d.b)
 	d.p = probability(a, b, paired)
 	if paired {
-		d.shift = pairedShift(a, b)
+		d.shift = pairedShift(a, b, 1-d.alpha)
 	} else {
-		d.shift = independentShift(a, b)
+		d.shift = independentShift(a, b, 1-d.alpha)
 	}
 }
 
@@ -172,7 +173,7 @@ func (d *decider) limit(part float64) float64 {
 }
 
 func (d *decider) worse() bool {
-	return d.missing == "" && d.p <= alpha && d.loss(d.point) > d.limit(min(leastShift, d.margin))
+	return d.missing == "" && d.p <= d.alpha && d.loss(d.point) > d.limit(min(leastShift, d.margin))
 }
 
 // sameOrBetter says that the whole interval lies on the good side of the margin.
@@ -188,7 +189,7 @@ func (d *decider) judgement() string {
 	switch {
 	case d.worse():
 		return "worse"
-	case d.sameOrBetter() && d.p <= alpha && d.loss(d.point) < 0:
+	case d.sameOrBetter() && d.p <= d.alpha && d.loss(d.point) < 0:
 		return "better"
 	case d.sameOrBetter():
 		return "same"

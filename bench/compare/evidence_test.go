@@ -43,7 +43,7 @@ func (w world) compare(n int, slower float64) pair {
 			g.folders = append(g.folders, result.Folder{Run: run})
 		}
 	}
-	p.measure(DefaultMargin)
+	p.measure(DefaultMargin, 1)
 	return p
 }
 
@@ -149,7 +149,7 @@ func TestFewRepeats(t *testing.T) {
 	for turns, least := range map[bool]int{true: 8, false: 5} {
 		w := world{random: rand.New(rand.NewPCG(11, 12)), own: 0.001, turns: turns}
 		p := w.compare(2, 0)
-		if got := (design{turns, len(p.deciders)}).leastRepeats(); got != least || len(p.deciders) != 6 {
+		if got := (design{turns, len(p.deciders), 1}).leastRepeats(); got != least || len(p.deciders) != 6 {
 			t.Errorf("turns %v: %d repeats at least for %d metrics, expected %d", turns, got, len(p.deciders), least)
 		}
 		if v := judge(w.compare(least-1, 1)); v != NotEnough {
@@ -166,7 +166,7 @@ func TestFewRepeats(t *testing.T) {
 func TestNeed(t *testing.T) {
 	for _, turns := range []bool{true, false} {
 		w := world{random: rand.New(rand.NewPCG(13, 14)), own: 0.03, turns: turns}
-		d := design{turns, 6}
+		d := design{turns, 6, 1}
 		scatter := 0.03 * math.Sqrt2 // of a ratio
 		n := d.need(scatter, math.Log(1.05))
 		if effect := d.smallest(scatter, n); effect > math.Log(1.05) || effect < math.Log(1.045) {
@@ -205,7 +205,7 @@ func TestOpenLoop(t *testing.T) {
 	p := w.compare(2, 0)
 	p.a.folders[0].Run.Phases = []result.PhaseTimes{{Rate: 100, Measured: true}}
 	p.deciders, p.others = nil, nil
-	p.measure(DefaultMargin)
+	p.measure(DefaultMargin, 1)
 	var names []string
 	for _, d := range p.deciders {
 		names = append(names, d.Name)
@@ -213,4 +213,51 @@ func TestOpenLoop(t *testing.T) {
 	if text := strings.Join(names, " "); strings.Contains(text, "throughput") || len(names) != 5 {
 		t.Errorf("%s decide", text)
 	}
+}
+
+// TestLooks: who looks three times and stops at the first "worse" or "same" is misled as often as
+// who looks once. The control shares nothing between its looks, and is misled more often.
+func TestLooks(t *testing.T) {
+	false1, false3 := 0, 0
+	w := world{random: rand.New(rand.NewPCG(19, 20)), own: 0.05, turns: true}
+	for range 300 {
+		whole := w.compare(40, 0)
+		if whole.stops(t, 1) == Worse {
+			false1++
+		}
+		if whole.stops(t, 3) == Worse {
+			false3++
+		}
+	}
+	if false3 > 300*5/100 || false1 <= false3 {
+		t.Errorf("of 300 comparisons of the same %d were called worse with shared looks, %d without", false3, false1)
+	}
+	seen := 0
+	for range 100 {
+		whole := w.compare(40, 0.10)
+		if whole.stops(t, 3) == Worse {
+			seen++
+		}
+	}
+	if seen < 80 {
+		t.Errorf("10 %% slower was seen in %d of 100", seen)
+	}
+}
+
+// stops is the first verdict of three looks.
+func (p pair) stops(t *testing.T, looks int) Verdict {
+	t.Helper()
+	for _, n := range []int{10, 20, 40} {
+		part := pair{a: p.a.first(n), b: p.b.first(n)}
+		part.measure(DefaultMargin, looks)
+		if v := judge(part); v != NotEnough {
+			return v
+		}
+	}
+	return NotEnough
+}
+
+func (g group) first(n int) group {
+	g.summaries, g.folders = g.summaries[:n], g.folders[:n]
+	return g
 }

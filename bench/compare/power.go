@@ -9,6 +9,15 @@ const power = 0.8
 type design struct {
 	paired bool
 	tests  int // that share alpha
+	looks  int // that share alpha too, at least 1
+}
+
+func (d design) alpha() float64 { return alpha / float64(d.looks) }
+
+// LeastRepeats is the smallest number of pairs at which a comparison of so many cases, looked at so
+// often, could call anything worse.
+func LeastRepeats(cases, looks int) int {
+	return design{paired: true, tests: cases * len(deciding), looks: looks}.leastRepeats()
 }
 
 // leastRepeats is the smallest number a side at which anything could be called worse: where the
@@ -21,7 +30,7 @@ func (d design) leastRepeats() int {
 		} else {
 			p *= float64(n) / float64(2*(2*n-1)) // one of all orders of n and n values
 		}
-		if 2*p*float64(max(1, d.tests)) <= alpha {
+		if 2*p*float64(max(1, d.tests)) <= d.alpha() {
 			return n
 		}
 	}
@@ -47,7 +56,7 @@ func (d design) smallest(scatter float64, repeats int) float64 {
 	return (significance + quantile(power)) * scatter / math.Sqrt(rest)
 }
 
-func (d design) significance() float64 { return quantile(1 - alpha/2/float64(max(1, d.tests))) }
+func (d design) significance() float64 { return quantile(1 - d.alpha()/2/float64(max(1, d.tests))) }
 
 // need is the number of repeats a side that would settle an open metric: that show it worse, or
 // within the margin, whichever is the nearer if its shift is as estimated. 0: the scatter is not

@@ -29,12 +29,12 @@ func (p *pair) print(w io.Writer, d design, margin float64) error {
 	} else {
 		fmt.Fprintf(w, "The sides did not take turns (bench ab lets them): what the machine did meanwhile counts as theirs.\n")
 	}
-	if err := p.printDeciders(w); err != nil {
+	if err := p.printDeciders(w, d); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "Worse is a p of at most %v after Holm's correction over %d deciding metrics, and a shift of over %s: it takes %d repeats a side at least.\n"+
 		"The same or better is every interval within %s, or on the good side. %s is neither: the evidence is thin.\n",
-		alpha, d.tests, part(min(leastShift, margin)), d.leastRepeats(), part(margin), thin)
+		chart.Number(d.alpha()), d.tests, part(min(leastShift, margin)), d.leastRepeats(), part(margin), thin)
 	p.printNeed(w, d)
 	return p.printOthers(w)
 }
@@ -52,9 +52,9 @@ func (p *pair) printBroken(w io.Writer) {
 	}
 }
 
-func (p *pair) printDeciders(w io.Writer) error {
+func (p *pair) printDeciders(w io.Writer, d design) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(columns, "deciding metric\tA\tB\tratio\t%.0f %% interval\tp, Holm\t\t\n", 100*confidence)
+	fmt.Fprintf(columns, "deciding metric\tA\tB\tratio\t%s interval\tp, Holm\t\t\n", part(1-d.alpha()))
 	for i := range p.deciders {
 		m := &p.deciders[i]
 		if m.missing != "" {

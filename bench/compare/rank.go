@@ -8,9 +8,6 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// confidence is that of every interval.
-const confidence = 0.95
-
 // shift is how far the values of B lie from those of A, by ranks: no distribution of the noise is
 // assumed.
 type shift struct {
@@ -22,7 +19,7 @@ type shift struct {
 // pairedShift takes the i-th values of both sides as made under the same conditions. Its interval
 // is that of Wilcoxon's signed ranks: the values between which the means of any two differences lie
 // (Walsh averages).
-func pairedShift(a, b []float64) shift {
+func pairedShift(a, b []float64, confidence float64) shift {
 	var averages []float64
 	differences := subtract(b, a)
 	for i, x := range differences {
@@ -34,12 +31,12 @@ func pairedShift(a, b []float64) shift {
 	for i := range ranks {
 		ranks[i] = i + 1
 	}
-	return estimate(averages, subsetSums(ranks), float64(len(a)))
+	return estimate(averages, subsetSums(ranks), float64(len(a)), confidence)
 }
 
 // independentShift takes the sides as two samples in no order. Its interval is that of
 // Mann-Whitney's U: the values between which the differences of any B and any A lie.
-func independentShift(a, b []float64) shift {
+func independentShift(a, b []float64, confidence float64) shift {
 	var differences []float64
 	for _, y := range b {
 		for _, x := range a {
@@ -47,13 +44,13 @@ func independentShift(a, b []float64) shift {
 		}
 	}
 	n, m := float64(len(a)), float64(len(b))
-	return estimate(differences, rankSums(len(a), len(b)), 2*n*m/(n+m))
+	return estimate(differences, rankSums(len(a), len(b)), 2*n*m/(n+m), confidence)
 }
 
 // estimate reads the shift off all the differences: null are the probabilities of the test's
 // statistic where there is no shift, and the interval leaves out as many differences at either end
 // as it takes to reach a statistic that is too rare.
-func estimate(differences, null []float64, repeats float64) shift {
+func estimate(differences, null []float64, repeats, confidence float64) shift {
 	slices.Sort(differences)
 	s := shift{point: median(differences), low: math.Inf(-1), high: math.Inf(1), scatter: math.NaN()}
 	tail, out := 0., -1

@@ -95,10 +95,10 @@ func TestIntervals(t *testing.T) {
 			for range 9 {
 				a, b = append(a, noise()), append(b, truth+noise())
 			}
-			if s := pairedShift(a, b); s.low <= truth && truth <= s.high {
+			if s := pairedShift(a, b, 0.95); s.low <= truth && truth <= s.high {
 				pairs++
 			}
-			if s := independentShift(a, b); s.low <= truth && truth <= s.high {
+			if s := independentShift(a, b, 0.95); s.low <= truth && truth <= s.high {
 				samples++
 			}
 		}
@@ -110,13 +110,13 @@ func TestIntervals(t *testing.T) {
 		}
 	}
 	values := []float64{1, 2, 3, 4, 5}
-	if s := pairedShift(values, values); !math.IsInf(s.low, -1) || !math.IsInf(s.high, 1) || s.point != 0 {
+	if s := pairedShift(values, values, 0.95); !math.IsInf(s.low, -1) || !math.IsInf(s.high, 1) || s.point != 0 {
 		t.Errorf("five pairs have the interval %+v", s)
 	}
-	if s := independentShift(values[:3], values[:3]); !math.IsInf(s.low, -1) || !math.IsNaN(s.scatter) {
+	if s := independentShift(values[:3], values[:3], 0.95); !math.IsInf(s.low, -1) || !math.IsNaN(s.scatter) {
 		t.Errorf("three values a side have the interval %+v", s)
 	}
-	if s := independentShift(values[:4], []float64{11, 12, 13, 14}); s.low != 7 || s.high != 13 || s.point != 10 {
+	if s := independentShift(values[:4], []float64{11, 12, 13, 14}, 0.95); s.low != 7 || s.high != 13 || s.point != 10 {
 		t.Errorf("wholly apart: %+v", s)
 	}
 }

@@ -122,7 +122,7 @@ func AuditFolder(ctx context.Context, dir, source, token string) (audit.Report, 
 	if err != nil {
 		return audit.Report{}, err
 	}
-	if isURL(source) {
+	if IsURL(source) {
 		return Audit(dir, run, audit.Export(ctx, &http.Client{Transport: &http.Transport{Proxy: nil}}, source, token, 0), nil)
 	}
 	file, err := os.Open(source)

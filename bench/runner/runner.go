@@ -67,11 +67,12 @@ type Config struct {
 	environment result.Environment
 }
 
-func isURL(text string) bool {
+// IsURL says that an aggregator is a running server and not a program.
+func IsURL(text string) bool {
 	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
 }
 
-func (c *Config) external() bool { return isURL(c.Aggregator) }
+func (c *Config) external() bool { return IsURL(c.Aggregator) }
 
 // Run runs every case and returns the folder of the run and the exit code. What goes wrong with one
 // case is printed, and the next one goes on.

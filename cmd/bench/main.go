@@ -47,7 +47,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"run":              run,
 	"profile":          profileRun,
 	"compare":          compare,
-	"ab":               ab,
+	"ab":               compareInTurn,
 	"saturate":         saturate,
 	"serve":            serve,
 	"faults":           tryFaults,

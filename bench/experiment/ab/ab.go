@@ -1,0 +1,129 @@
+// Package ab runs two aggregators in turn, A B, B A, A B, …, so that what the machine does to one
+// it does to the other, until a comparison of them can decide.
+package ab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"sekali/bench/compare"
+	"sekali/bench/runner"
+)
+
+// growth is how many pairs a look has for one of the look before: the cost of a look too few is
+// half of the pairs at most. With maxLooks of them a sitting ends at four times its first look.
+const (
+	growth   = 2
+	maxLooks = 3
+)
+
+// Config says what to compare. Runner has the scenarios; its Aggregator, Out and Repeat are set for
+// each run.
+type Config struct {
+	Runner runner.Config
+	A, B   string // a program, a URL, a folder with go.mod or a revision of git; B "": A against itself
+	Pairs  int    // 0: until the comparison can decide, or gives up
+	Margin float64
+	Out    string // folder of the sitting
+	// Run is runner.Run.
+	Run func(c runner.Config) (dir string, exit int)
+}
+
+// Folder names a sitting's folder by its start.
+func Folder(out string, now time.Time) string {
+	return filepath.Join(out, "runs", "ab-"+now.UTC().Format("20060102-150405"))
+}
+
+// Sit compares two aggregators and returns the verdict on B. It writes ab.json whatever the verdict
+// is. An error says that nothing can be run at all, or that ctx ended.
+func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, error) {
+	s := sitting{Config: c, stdout: stdout, record: Record{Format: format, Margin: c.Margin}}
+	for _, one := range c.Runner.Scenarios {
+		s.cases += len(one.Cases)
+		s.record.Scenarios = append(s.record.Scenarios, one.Name)
+	}
+	s.record.Looks = s.looks()
+	if err := s.prepare(ctx); err != nil {
+		return compare.NotEnough, err
+	}
+	verdict := compare.NotEnough
+	for i, pairs := range s.record.Looks {
+		if err := s.turns(ctx, pairs); err != nil {
+			return compare.NotEnough, err
+		}
+		last := i == len(s.record.Looks)-1
+		var err error
+		if verdict, err = s.look(last); err != nil {
+			return compare.NotEnough, err
+		}
+		if verdict != compare.NotEnough || s.failed+s.broken > 0 {
+			break
+		}
+		if !last {
+			fmt.Fprintf(stdout, "after %d pairs: not enough evidence yet, on to %d\n", pairs, s.record.Looks[i+1])
+		}
+	}
+	s.record.Pairs, s.record.SetAside, s.record.Verdict = s.done-s.aside, s.aside, verdict.String()
+	s.conclude(verdict)
+	return verdict, s.record.write(c.Out)
+}
+
+// sitting is a comparison in the making.
+type sitting struct {
+	Config
+	stdout io.Writer
+	record Record
+	sides  [2]side
+	cases  int // of all scenarios
+	done   int // pairs that were run, those set aside included
+	aside  int // pairs that were set aside
+	failed int // results that the pairs lack
+	broken int // pairs that a program, not the machine, made INVALID or broke an expectation in
+}
+
+// looks are the numbers of pairs after which the sides are compared, the last one in any case.
+func (s *sitting) looks() []int {
+	if s.Pairs > 0 {
+		return []int{s.Pairs}
+	}
+	looks := []int{compare.LeastRepeats(s.cases, maxLooks)}
+	for len(looks) < maxLooks {
+		looks = append(looks, growth*looks[len(looks)-1])
+	}
+	return looks
+}
+
+// look compares what there is, and prints it where it ends the sitting.
+func (s *sitting) look(last bool) (compare.Verdict, error) {
+	var said bytes.Buffer
+	verdict, err := compare.Run(compare.Config{A: filepath.Join(s.Out, "a", "runs"), B: filepath.Join(s.Out, "b", "runs"),
+		Margin: s.Margin, Same: s.B == "", Looks: len(s.record.Looks), Pictures: filepath.Join(s.Out, "pictures")}, &said)
+	if err != nil || verdict != compare.NotEnough || last || s.failed+s.broken > 0 {
+		_, _ = s.stdout.Write(said.Bytes())
+	}
+	if s.failed > 0 {
+		fmt.Fprintf(s.stdout, "%d runs came to no result: whatever the others say, that is no evidence for B\n", s.failed)
+		if verdict == compare.SameOrBetter {
+			verdict = compare.NotEnough
+		}
+	}
+	return verdict, err
+}
+
+// conclude says how a sitting without a verdict ended.
+func (s *sitting) conclude(verdict compare.Verdict) {
+	switch {
+	case verdict != compare.NotEnough:
+	case s.failed+s.broken > 0:
+		s.record.Ended = fmt.Sprintf("gave up after %d pairs: what a program did to its own run no repeat mends", s.record.Pairs)
+	case s.Pairs == 0:
+		s.record.Ended = fmt.Sprintf("gave up after %d pairs; -repeat N takes N of them", s.record.Pairs)
+	}
+	if s.record.Ended != "" {
+		fmt.Fprintln(s.stdout, s.record.Ended)
+	}
+}

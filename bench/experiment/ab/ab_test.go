@@ -1,0 +1,204 @@
+package ab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sekali/bench/compare"
+	"sekali/bench/result"
+	"sekali/bench/result/resulttest"
+	"sekali/bench/runner"
+	"sekali/bench/scenario"
+)
+
+// TestSitsUntilItCanDecide: without a number of pairs a sitting goes on until the evidence decides,
+// and says after how many it gave up.
+func TestSitsUntilItCanDecide(t *testing.T) {
+	for name, test := range map[string]struct {
+		rates   map[string]func(n int) float64 // events/s that each side commits in its n-th run
+		broken  bool                           // a run of B broke what its scenario claims
+		verdict compare.Verdict
+		pairs   int
+		ended   string
+	}{
+		"far apart":      {map[string]func(int) float64{"a": steady(4000), "b": steady(2000)}, false, compare.Worse, 10, ""},
+		"the same":       {map[string]func(int) float64{"a": steady(4000), "b": steady(4000)}, false, compare.SameOrBetter, 10, ""},
+		"all over":       {map[string]func(int) float64{"a": steady(3000), "b": wild}, false, compare.NotEnough, 40, "gave up after 40 pairs"},
+		"broken by both": {map[string]func(int) float64{"a": steady(3000), "b": wild}, true, compare.NotEnough, 10, "gave up after 10 pairs: what a program did"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			runs := map[string]int{}
+			at := time.Unix(0, 0)
+			run := func(c runner.Config) (string, int) {
+				side := filepath.Base(c.Out)
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs[side]))
+				at = at.Add(time.Minute)
+				if err := write(dir, at, test.rates[side](runs[side]), !test.broken); err != nil {
+					t.Fatal(err)
+				}
+				runs[side]++
+				return dir, 0
+			}
+			program := filepath.Join(out, "program")
+			if err := os.WriteFile(program, nil, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var stdout strings.Builder
+			verdict, err := Sit(t.Context(), Config{Runner: runner.Config{Scenarios: []*scenario.Scenario{{Name: "noise", Cases: make([]scenario.Case, 1)}}},
+				A: program, B: out + "/./program", Out: out, Run: run}, &stdout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record, err := Read(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verdict != test.verdict || record.Verdict != verdict.String() || record.Pairs != test.pairs || runs["a"] != test.pairs || !strings.HasPrefix(record.Ended, test.ended) || (test.ended == "") != (record.Ended == "") {
+				t.Errorf("%v after %d pairs, recorded %+v\n%s", verdict, runs["a"], record, stdout.String())
+			}
+			if !slices.Equal(record.Looks, []int{10, 20, 40}) {
+				t.Errorf("looks %v", record.Looks)
+			}
+		})
+	}
+}
+
+func steady(rate float64) func(int) float64 { return func(int) float64 { return rate } }
+
+// wild is a server whose runs differ by up to a half, in no order.
+func wild(n int) float64 { return 2500 + float64(n*7919%11)*150 }
+
+// write makes a run of one result.
+func write(dir string, at time.Time, rate float64, held bool) error {
+	one := filepath.Join(dir, "noise-1")
+	if err := resulttest.Write(one, resulttest.Model{Scenario: "noise", Ack: "store", Rate: 60, Measured: time.Second, EventsPerS: rate, Seed: 1}); err != nil {
+		return err
+	}
+	run, err := result.ReadRun(one)
+	if err != nil {
+		return err
+	}
+	run.StartedAt = at
+	run.Expectations[0].Held = held
+	return errors.Join(result.WriteRun(one, run),
+		result.WriteIndex(dir, result.Index{Format: result.Format, Results: []result.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1}}}))
+}
+
+// TestRevisions: a side may be a revision, whose aggregator is built, while what is not committed
+// stays what it is; or a folder, which is built with what is not committed.
+func TestRevisions(t *testing.T) {
+	repository := t.TempDir()
+	t.Chdir(repository)
+	say := func(text string) {
+		t.Helper()
+		main := fmt.Sprintf("package main\n\nvar version string\n\nfunc main() { println(%q, version) }\n", text)
+		if err := errors.Join(os.MkdirAll("cmd/aggregator", 0o755), os.WriteFile("cmd/aggregator/main.go", []byte(main), 0o644),
+			os.WriteFile("go.mod", []byte("module tiny\n\ngo 1.26\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit := func() {
+		t.Helper()
+		for _, args := range [][]string{{"add", "-A"}, {"-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "x"}} {
+			if _, err := git(t.Context(), ".", nil, args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := git(t.Context(), ".", nil, "init", "-q"); err != nil {
+		t.Fatal(err)
+	}
+	say("first")
+	commit()
+	say("second")
+	commit()
+	say("third")
+	for given, want := range map[string]string{"HEAD~1": "first", "HEAD": "second", ".": "third"} {
+		found, err := find(context.Background(), given, filepath.Join(t.TempDir(), "programs"))
+		if err != nil {
+			t.Fatalf("%s: %v", given, err)
+		}
+		said, err := exec.Command(found.Program).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(said), want+" ") {
+			t.Errorf("%s says %q, %v", given, said, err)
+		}
+		if found.Commit == "" || !strings.Contains(string(said), found.Commit) {
+			t.Errorf("%s: commit %q, the program says %q", given, found.Commit, said)
+		}
+	}
+	if left, err := git(t.Context(), ".", nil, "status", "--porcelain"); err != nil || left != "M cmd/aggregator/main.go" {
+		t.Errorf("the repository has %q, %v", left, err)
+	}
+	if _, err := find(t.Context(), "HEAD~9", t.TempDir()); err == nil || !strings.Contains(err.Error(), "no revision of git here") {
+		t.Errorf("an unknown revision: %v", err)
+	}
+}
+
+// TestDisturbedPairsAreSetAside: what the machine did to either side costs a pair, what a program
+// did costs the evidence.
+func TestDisturbedPairsAreSetAside(t *testing.T) {
+	const machine, program = "others took 40 % of all cores, the bound is 15 %", "the generator was late: longest of planned to sent is 90 ms, the bound is 50 ms"
+	for name, test := range map[string]struct {
+		invalid        map[int][]string // reasons, by the run's place in the order
+		compared, runs int
+	}{
+		"all well":                {nil, 8, 16},
+		"a disturbed A":           {map[int][]string{0: {machine}}, 8, 18},
+		"a disturbed B":           {map[int][]string{3: {"the machine stood still for 400 ms, the bound is 250 ms"}}, 8, 18},
+		"the program's own":       {map[int][]string{4: {program}}, 8, 16},
+		"both":                    {map[int][]string{4: {machine, program}}, 8, 16},
+		"the other's own":         {map[int][]string{4: {machine}, 5: {program}}, 8, 16},
+		"lost events":             {map[int][]string{5: {machine}}, 8, 16},
+		"disturbed all the time":  {map[int][]string{0: {machine}, 2: {machine}, 4: {machine}, 6: {machine}}, 8, 20},
+		"disturbed, and together": {map[int][]string{14: {machine}, 15: {machine}}, 8, 18},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			runs := 0
+			run := func(c runner.Config) (string, int) {
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+				if err := os.MkdirAll(filepath.Join(dir, "noise-1"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				// A pair that is run again comes behind all others: the sides go on taking turns.
+				if want := []string{"a", "b", "b", "a"}[runs%4]; filepath.Base(c.Out) != want {
+					t.Errorf("run %d is of %s, want %s", runs, filepath.Base(c.Out), want)
+				}
+				reasons := test.invalid[runs]
+				held := name != "lost events" || runs != 5
+				runs++
+				err := errors.Join(
+					result.WriteIndex(dir, result.Index{Format: result.Format, Results: []result.Entry{{Dir: "noise-1"}}}),
+					result.WriteRun(filepath.Join(dir, "noise-1"), result.Run{Format: result.Format, Validity: result.Validity{Valid: reasons == nil, Reasons: reasons},
+						Expectations: []result.Expectation{{Name: "lost", Held: held}}}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return dir, 0
+			}
+			config := runner.Config{Scenarios: []*scenario.Scenario{{Cases: make([]scenario.Case, 1)}}}
+			s := sitting{Config: Config{Runner: config, Out: out, Run: run}, stdout: io.Discard, cases: 1, sides: [2]side{{name: "a"}, {name: "b"}}}
+			if err := s.turns(t.Context(), 8); err != nil || s.failed != 0 {
+				t.Fatalf("%d failed, %v", s.failed, err)
+			}
+			if runs != test.runs {
+				t.Errorf("%d runs, want %d", runs, test.runs)
+			}
+			for _, side := range []string{"a", "b"} {
+				if left, err := os.ReadDir(filepath.Join(out, side, "runs")); err != nil || len(left) != test.compared {
+					t.Errorf("%s: %d pairs are compared, want %d; %v", side, len(left), test.compared, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+package ab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sekali/bench/result"
+	"sekali/bench/runner"
+)
+
+// turns runs both sides until there are so many pairs, and counts the results they lack. A pair
+// that the machine disturbed is set aside, whatever its figures, and run again at the end, since
+// who disturbed it may not be done; those beyond mostSetAside stay, and leave the comparison
+// without evidence. An error says that nothing can be run at all, or that ctx ended.
+func (s *sitting) turns(ctx context.Context, pairs int) error {
+	for ; s.done < pairs+s.aside; s.done++ {
+		dirs, err := s.pair(ctx, pairs+s.aside)
+		if err != nil {
+			return err
+		}
+		missing, broken, disturbed, err := judge(dirs, s.cases)
+		if err != nil {
+			return err
+		}
+		if disturbed != "" && s.aside < mostSetAside(pairs) {
+			s.aside++
+			fmt.Fprintf(s.stdout, "set aside, to be run again at the end (%d of at most %d): %s\n", s.aside, mostSetAside(pairs), disturbed)
+			if err := s.setAside(dirs); err != nil {
+				return err
+			}
+			continue
+		}
+		s.failed += missing
+		if broken {
+			s.broken++
+		}
+	}
+	return nil
+}
+
+// pair runs one of each side.
+func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) {
+	config := s.Runner
+	config.Repeat = 1
+	for turn := range s.sides {
+		at := first(s.done) ^ turn
+		side := s.sides[at]
+		fmt.Fprintf(s.stdout, "%s, %d of %d\n", side.name, s.done+1, of)
+		config.Aggregator, config.Out = side.Program, filepath.Join(s.Out, side.name)
+		// An INVALID run is the comparison's matter: it says so beside its verdict.
+		dir, exit := s.Run(config)
+		if ctx.Err() != nil {
+			return dirs, ctx.Err()
+		}
+		if exit == runner.ExitUsage {
+			return dirs, fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)
+		}
+		dirs[at] = dir
+	}
+	return dirs, nil
+}
+
+// mostSetAside bounds how many pairs are run again: a machine that disturbs more of them is not one
+// to measure on.
+func mostSetAside(pairs int) int { return max(2, pairs/4) }
+
+// judge counts the results that a pair lacks, and says what the machine did to one of its runs. It
+// says nothing of the machine where a run lacks a result, broke an expectation or is INVALID for
+// any other reason: that may be a program's doing, and is not set aside.
+func judge(dirs [2]string, cases int) (missing int, broken bool, disturbed string, err error) {
+	for _, dir := range dirs {
+		index, err := result.ReadIndex(dir)
+		if err != nil {
+			return 0, false, "", err
+		}
+		missing += cases - len(index.Results)
+		for _, entry := range index.Results {
+			run, err := result.ReadRun(filepath.Join(dir, entry.Dir))
+			if err != nil {
+				return 0, false, "", err
+			}
+			if run.Validity.Disturbed() {
+				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Reasons, "; "), filepath.Join(dir, entry.Dir))
+			}
+			broken = broken || !run.Held() || !run.Validity.Valid && !run.Validity.Disturbed()
+		}
+	}
+	if missing > 0 || broken {
+		disturbed = ""
+	}
+	return missing, broken, disturbed, nil
+}
+
+// setAside moves a pair out of the folders that are compared.
+func (s *sitting) setAside(dirs [2]string) error {
+	for i, dir := range dirs {
+		to := filepath.Join(s.Out, "set-aside", s.sides[i].name)
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(dir, filepath.Join(to, filepath.Base(dir))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// first is the side that begins a pair: A, B, A, B, …, so that who goes second is not always the
+// same.
+func first(pair int) int { return pair % 2 }
