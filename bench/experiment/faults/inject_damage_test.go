@@ -1,0 +1,40 @@
+package faults
+
+import (
+	"testing"
+
+	"sekali/bench/audit"
+	"sekali/bench/record"
+	"sekali/loadgen/stream"
+)
+
+// TestConsequencesOfDamage: damage that nobody sees proves nothing, and what is said to be harmless
+// must do nothing.
+func TestConsequencesOfDamage(t *testing.T) {
+	whole := record.Look{End: record.Shown, Counters: &audit.Counters{}, Again: &record.Again{Accepted: 10, Duplicates: 10}}
+	lost := record.Look{End: record.Shown, Counters: &audit.Counters{}, Again: &record.Again{Accepted: 10, Duplicates: 9}}
+	noticed := record.Look{End: record.Noticed}
+	for name, test := range map[string]struct {
+		damage damage
+		looks  []record.Look
+		broken bool
+	}{
+		"nothing happened":        {damage{}, []record.Look{whole, whole}, true},
+		"something was lost":      {damage{}, []record.Look{whole, lost}, false},
+		"something was noticed":   {damage{}, []record.Look{whole, noticed}, false},
+		"harmless":                {damage{harmless: true}, []record.Look{whole, whole}, false},
+		"harmless, and noticed":   {damage{harmless: true}, []record.Look{whole, noticed}, true},
+		"harmless, and it loses":  {damage{harmless: true}, []record.Look{whole, lost}, true},
+		"a backlog, and all kept": {damage{backlog: true}, []record.Look{whole}, true},
+	} {
+		made, err := stream.New(stream.Config{PayloadBytes: stream.MinPayloadBytes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := &trial{s: &sitting{}, stream: made, record: record.Trial{EventsPerRequest: eventsPerRequest, Looks: test.looks}}
+		test.damage.holdConsequences(one)
+		if (len(one.record.Broken) > 0) != test.broken {
+			t.Errorf("%s: %q", name, one.record.Broken)
+		}
+	}
+}
