@@ -123,6 +123,8 @@ func (s *search) Answers() string {
 		rate, events := a.Error, withheld
 		if a.RequestsPerS != nil {
 			rate, events = chart.Number(*a.RequestsPerS), chart.Number(*a.EventsPerS)
+		} else if a.Best != nil {
+			rate, events = a.Error+"; "+chart.Number(a.Best.RequestsPerS)+" "+a.Best.Evidence, "at least "+chart.Number(a.Best.EventsPerS)
 		}
 		fmt.Fprintf(&text, "| %d | %s | %d | %s | %s |\n", n+1, chart.Number(a.Start), len(a.Probes), cell(rate), events)
 	}

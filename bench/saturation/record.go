@@ -46,7 +46,9 @@ type Answer struct {
 	RequestsPerS *float64 `json:"requests_per_s"` // the highest rate that was met and confirmed; null: none was
 	EventsPerS   *float64 `json:"events_per_s"`
 	Error        string   `json:"error"` // why there is no answer; "": there is
-	Probes       []Probe  `json:"probes"`
+	// Best is the highest rate there is evidence for, where there is no answer; null: none was met.
+	Best   *Best   `json:"best,omitempty"`
+	Probes []Probe `json:"probes"`
 }
 
 // Probe is one run of a search, in order.
@@ -58,6 +60,45 @@ type Probe struct {
 	Failed       []string           `json:"failed"`  // terms of the objective
 	Invalid      []string           `json:"invalid"` // reasons
 	Dir          string             `json:"dir"`     // the result folder, from this file on, with slashes
+}
+
+// Best is a rate that was met, and how sure that is.
+type Best struct {
+	RequestsPerS float64 `json:"requests_per_s"`
+	EventsPerS   float64 `json:"events_per_s"`
+	Evidence     string  `json:"evidence"`
+}
+
+// The evidence for a best rate.
+const (
+	confirmed = "met, and confirmed by a longer run"
+	metOnce   = "met by a short probe, and not confirmed"
+)
+
+// best is the highest rate that was confirmed, or else the highest that was met and not missed
+// again by a longer run.
+func (a *Answer) best(eventsPerRequest int) *Best {
+	rates := map[Kind]float64{}
+	refuted := map[float64]bool{}
+	for _, p := range a.Probes {
+		refuted[p.RequestsPerS] = refuted[p.RequestsPerS] || p.Kind == Confirming && p.Outcome() == Missed
+	}
+	for _, p := range a.Probes {
+		if p.Outcome() == Met && (p.Kind == Confirming || !refuted[p.RequestsPerS]) {
+			rates[p.Kind] = max(rates[p.Kind], p.RequestsPerS)
+		}
+	}
+	for _, found := range []Best{{RequestsPerS: rates[Confirming], Evidence: confirmed}, {RequestsPerS: rates[Probing], Evidence: metOnce}} {
+		if found.RequestsPerS > 0 {
+			found.EventsPerS = found.RequestsPerS * float64(eventsPerRequest)
+			return &found
+		}
+	}
+	return nil
+}
+
+func (b Best) String() string {
+	return fmt.Sprintf("%s requests/s, %.0f events/s: %s", decimal(b.RequestsPerS), b.EventsPerS, b.Evidence)
 }
 
 // Outcome is what the probe said to the search.
@@ -78,10 +119,11 @@ func newProbe(kind Kind, rate float64, o objective.Objective, s result.Summary, 
 	return p
 }
 
-// end closes an answer: a rate that was confirmed, or why there is none.
+// end closes an answer: a rate that was confirmed, or why there is none, and the best there is
+// evidence for.
 func (a *Answer) end(rate float64, eventsPerRequest int, err error) {
 	if err != nil {
-		a.Error = err.Error()
+		a.Error, a.Best = err.Error(), a.best(eventsPerRequest)
 		return
 	}
 	events := rate * float64(eventsPerRequest)

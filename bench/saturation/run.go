@@ -139,7 +139,7 @@ func (s *session) search(ctx context.Context, start Start) error {
 			return Invalid, err
 		}
 		answer.Probes = append(answer.Probes, probe)
-		fmt.Fprintf(s.stdout, "  %s\n", probe)
+		fmt.Fprintf(s.stdout, "  %s\n", probe.describe(s.record.EventsPerRequest))
 		return probe.Outcome(), nil
 	})
 	answer.end(rate, s.record.EventsPerRequest, err)
@@ -226,9 +226,9 @@ func (s *session) unlink() error {
 	return nil
 }
 
-func (p Probe) String() string {
+func (p Probe) describe(eventsPerRequest int) string {
 	word := map[Outcome]string{Met: "met", Missed: "missed", Invalid: "INVALID, does not count"}[p.Outcome()]
-	text := fmt.Sprintf("%-7s %6s requests/s: %s", p.Kind, decimal(p.RequestsPerS), word)
+	text := fmt.Sprintf("%-7s %6s requests/s, %9.0f events/s: %s", p.Kind, decimal(p.RequestsPerS), p.RequestsPerS*float64(eventsPerRequest), word)
 	if reasons := slices.Concat(p.Failed, p.Invalid); len(reasons) > 0 {
 		text += ": " + strings.Join(reasons, "; ")
 	}
@@ -237,6 +237,9 @@ func (p Probe) String() string {
 
 func (a Answer) String() string {
 	if a.RequestsPerS == nil {
+		if a.Best != nil {
+			return fmt.Sprintf("no answer: %s\n  the best there is evidence for: %s", a.Error, a.Best)
+		}
 		return "no answer: " + a.Error
 	}
 	return fmt.Sprintf("found and confirmed: %s requests/s, %.0f events/s", decimal(*a.RequestsPerS), *a.EventsPerS)
@@ -248,11 +251,13 @@ func (r *Record) Verdict() string {
 	for _, rate := range r.found() {
 		rates = append(rates, decimal(rate))
 	}
+	median, found := r.Median()
+	events := fmt.Sprintf("%.0f events/s", median*float64(r.EventsPerRequest))
 	switch {
-	case len(rates) == 0:
-		return "no rate was confirmed"
+	case !found:
+		return "no rate was confirmed as the highest" + r.evidence()
 	case r.Repeat == 1:
-		return fmt.Sprintf("answer: %s requests/s, to within %.0f %%", rates[0], 100*Resolution)
+		return fmt.Sprintf("answer: %s requests/s, %s, to within %.0f %%", rates[0], events, 100*Resolution)
 	case len(rates) < r.Repeat:
 		return fmt.Sprintf("%d of %d searches have an answer: %s requests/s", len(rates), r.Repeat, strings.Join(rates, ", "))
 	}
@@ -260,9 +265,22 @@ func (r *Record) Verdict() string {
 	if !*r.Agree {
 		word = "do not agree"
 	}
-	median, _ := r.Median() // there is one
-	return fmt.Sprintf("answers: %s requests/s; their range is %.1f %% of their median %s, the bound is %.0f %%: they %s", strings.Join(rates, ", "),
-		100**r.Range, decimal(median), 100*Agreement, word)
+	return fmt.Sprintf("answers: %s requests/s; their range is %.1f %% of their median %s (%s), the bound is %.0f %%: they %s", strings.Join(rates, ", "),
+		100**r.Range, decimal(median), events, 100*Agreement, word)
+}
+
+// evidence is the best rate of all searches, as the end of a sentence.
+func (r *Record) evidence() string {
+	var best *Best
+	for _, a := range r.Searches {
+		if a.Best != nil && (best == nil || a.Best.RequestsPerS > best.RequestsPerS) {
+			best = a.Best
+		}
+	}
+	if best == nil {
+		return ", and none was met"
+	}
+	return "; the best there is evidence for: " + best.String()
 }
 
 // Folder names a search's folder by its start.

@@ -97,8 +97,8 @@ func TestRunEnds(t *testing.T) {
 		probes    int    // of its first search
 	}{
 		"none meets it":              {model: saturationtest.Aggregator{Capacity: steady(40)}, objective: "p50<1us", exit: 3, reason: ErrNone.Error(), probes: 12},
-		"all is INVALID":             {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(1)}, exit: 3, reason: ErrInvalid.Error(), probes: 2},
-		"INVALID after what was met": {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(2)}, exit: 3, reason: ErrInvalid.Error(), probes: 3},
+		"all is INVALID":             {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(1)}, exit: 3, reason: ErrInvalid.Error(), probes: 6},
+		"INVALID after what was met": {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(2)}, exit: 3, reason: ErrInvalid.Error(), probes: 13},
 		"not confirmed": {model: saturationtest.Aggregator{Capacity: func(probe int) float64 {
 			return map[bool]float64{true: 40, false: 1}[probe <= 8]
 		}}, exit: 3, reason: ErrNotConfirmed.Error(), probes: 19},

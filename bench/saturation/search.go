@@ -41,11 +41,14 @@ const (
 	lowestRate, highestRate = 1, 900_000
 	// maxConfirmations is how many rates are tried for longer, each a twentieth below the last.
 	maxConfirmations = 5
+	// mostInvalid is how many rates may be INVALID before any is met: a machine that disturbs so many
+	// is not one to search on.
+	mostInvalid = 3
 )
 
 // The ways in which a search ends without an answer.
 var (
-	ErrInvalid      = errors.New("INVALID: the generator or the machine, not the aggregator, is the limit")
+	ErrInvalid      = errors.New("the generator or the machine, not the aggregator, is the limit: INVALID twice")
 	ErrNone         = errors.New("none of the probed rates met it")
 	ErrNotConfirmed = errors.New("none of the rates that short probes met was met by a longer one")
 	ErrUnbounded    = errors.New("every probed rate met it, so the limit was not found")
@@ -57,25 +60,18 @@ type Start struct{ Rate, Step float64 }
 // Search finds the highest rate that ask meets and confirms, to within Resolution; without one
 // there is an error, and no rate. Rates have three significant digits. A rate that is missed is
 // asked for once more, and so is one that is INVALID: the second outcome counts, for a machine
-// hiccups more often than an aggregator twice. It asks at most 2 × (11 + 4 + 5) times.
+// hiccups more often than an aggregator twice. A rate that is INVALID twice is not met, so that the
+// search goes on below it, and confirms what it finds there. The error then is ErrInvalid, for the
+// answer may lie higher. It asks at most 2 × (11 + 4 + 5) times.
 func Search(start Start, ask func(kind Kind, rate float64) (Outcome, error)) (rate float64, err error) {
-	try := func(kind Kind, rate float64) (bool, error) {
-		out, err := ask(kind, rate)
-		if err == nil && out != Met {
-			out, err = ask(kind, rate)
-		}
-		if err == nil && out == Invalid {
-			err = ErrInvalid
-		}
-		return out == Met, err
-	}
-	low, high, err := bracket(start, try)
+	s := searching{ask: ask, invalid: map[float64]bool{}}
+	low, high, err := s.bracket(start)
 	if err != nil {
 		return 0, err
 	}
 	for high/low > 1+Resolution {
 		middle := runnable(math.Sqrt(low * high))
-		met, err := try(Probing, middle)
+		met, err := s.try(Probing, middle)
 		switch {
 		case err != nil:
 			return 0, err
@@ -85,11 +81,14 @@ func Search(start Start, ask func(kind Kind, rate float64) (Outcome, error)) (ra
 			high = middle
 		}
 	}
+	limited := s.invalid[high]
 	for range maxConfirmations {
-		met, err := try(Confirming, low)
+		met, err := s.try(Confirming, low)
 		switch {
 		case err != nil:
 			return 0, err
+		case s.invalid[low] || met && limited:
+			return 0, ErrInvalid
 		case met:
 			return low, nil
 		}
@@ -98,10 +97,35 @@ func Search(start Start, ask func(kind Kind, rate float64) (Outcome, error)) (ra
 	return 0, ErrNotConfirmed
 }
 
+// searching is a search under way.
+type searching struct {
+	ask     func(kind Kind, rate float64) (Outcome, error)
+	invalid map[float64]bool // rates that were INVALID twice
+	met     bool             // some rate was met
+}
+
+func (s *searching) try(kind Kind, rate float64) (met bool, err error) {
+	out, err := s.ask(kind, rate)
+	if err == nil && out != Met {
+		out, err = s.ask(kind, rate)
+	}
+	if err != nil {
+		return false, err
+	}
+	if out == Invalid {
+		s.invalid[rate] = true
+	}
+	s.met = s.met || out == Met
+	if !s.met && len(s.invalid) == mostInvalid {
+		return false, ErrInvalid
+	}
+	return out == Met, nil
+}
+
 // bracket returns a rate that is met and one that is missed, at most farStep apart.
-func bracket(start Start, try func(Kind, float64) (bool, error)) (low, high float64, err error) {
+func (s *searching) bracket(start Start) (low, high float64, err error) {
 	rate, step := runnable(start.Rate), start.Step
-	met, err := try(Probing, rate)
+	met, err := s.try(Probing, rate)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -115,7 +139,7 @@ func bracket(start Start, try func(Kind, float64) (bool, error)) (low, high floa
 		if rate == last {
 			break
 		}
-		again, err := try(Probing, rate)
+		again, err := s.try(Probing, rate)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -126,6 +150,9 @@ func bracket(start Start, try func(Kind, float64) (bool, error)) (low, high floa
 	}
 	if met {
 		return 0, 0, ErrUnbounded
+	}
+	if len(s.invalid) > 0 {
+		return 0, 0, ErrInvalid
 	}
 	return 0, 0, ErrNone
 }

@@ -119,6 +119,48 @@ func TestSearchEnds(t *testing.T) {
 	}
 }
 
+// TestBestDespiteInvalid: what the machine spoils above a rate does not take away what was met
+// below it, and how sure that is stands beside it.
+func TestBestDespiteInvalid(t *testing.T) {
+	for name, test := range map[string]struct {
+		ask      func(kind Kind, rate float64) Outcome
+		low, top float64 // of the best rate; 0: there is none
+		evidence string
+	}{
+		"invalid above 300": {func(_ Kind, r float64) Outcome { return map[bool]Outcome{true: Invalid}[r > 300] }, 300 / (1 + Resolution) * 0.995, 300, confirmed},
+		"invalid when confirmed": {func(k Kind, r float64) Outcome {
+			return map[bool]Outcome{true: Invalid}[r > 300 || k == Confirming]
+		}, 300 / (1 + Resolution) * 0.995, 300, metOnce},
+		"missed when confirmed": {func(k Kind, r float64) Outcome {
+			return map[bool]Outcome{true: Missed}[r > 300 || k == Confirming]
+		}, 200, 285, metOnce},
+		"all invalid": {func(Kind, float64) Outcome { return Invalid }, 0, 0, ""},
+	} {
+		answer := Answer{}
+		asked := 0
+		rate, err := Search(Start{100, farStep}, func(kind Kind, rate float64) (Outcome, error) {
+			asked++
+			out := test.ask(kind, rate)
+			answer.Probes = append(answer.Probes, Probe{Kind: kind, RequestsPerS: rate, Met: out == Met, Invalid: map[bool][]string{true: {"busy"}}[out == Invalid]})
+			return out, nil
+		})
+		answer.end(rate, 10, err)
+		if asked > 2*(maxSteps+1+4+maxConfirmations) || name == "all invalid" && asked > 2*mostInvalid {
+			t.Errorf("%s: %d probes", name, asked)
+		}
+		best := answer.Best
+		if test.low == 0 {
+			if best != nil {
+				t.Errorf("%s: %v", name, best)
+			}
+			continue
+		}
+		if best == nil || best.RequestsPerS < test.low || best.RequestsPerS > test.top || best.Evidence != test.evidence || best.EventsPerS != 10*best.RequestsPerS {
+			t.Errorf("%s: %v, want %v to %v, %s", name, best, test.low, test.top, test.evidence)
+		}
+	}
+}
+
 // TestOneHiccupIsNotBelieved at any rate.
 func TestOneHiccupIsNotBelieved(t *testing.T) {
 	asked := map[float64]int{}
