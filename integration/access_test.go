@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/process"
+	"sekali/bench/system/process"
 )
 
 // logged collects a process's log.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/process"
+	"sekali/bench/system/process"
 )
 
 const (
@@ -229,7 +229,7 @@ type ended struct {
 	stderr string
 }
 
-// run runs the binary without bench/process, for what never gets as far as serving.
+// run runs the binary without bench/system/process, for what never gets as far as serving.
 func run(t *testing.T, environ []string, args ...string) ended {
 	t.Helper()
 	return runAs(t, nil, environ, args...)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/memoryserver"
+	"sekali/bench/system/memoryserver"
 )
 
 func publish(t *testing.T, url, body string) {

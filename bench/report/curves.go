@@ -10,7 +10,7 @@ import (
 	"strconv"
 
 	"sekali/bench/chart"
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 	"sekali/bench/result/resulttest"
 )

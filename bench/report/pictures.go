@@ -5,7 +5,7 @@ import (
 	"path"
 
 	"sekali/bench/chart"
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 )
 

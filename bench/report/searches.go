@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 	"sekali/bench/saturation"
 )

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 	"sekali/bench/runner"
 	"sekali/bench/saturation"

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/process"
 	"sekali/bench/result"
+	"sekali/bench/system/process"
 )
 
 const (

@@ -12,10 +12,10 @@ import (
 	"sync"
 	"time"
 
-	"sekali/bench/machine"
-	"sekali/bench/process"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
+	"sekali/bench/system/machine"
+	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

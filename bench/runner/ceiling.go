@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"sekali/bench/nullserver"
-	"sekali/bench/process"
+	"sekali/bench/system/nullserver"
+	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 )

@@ -10,9 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/process"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
+	"sekali/bench/system/process"
 )
 
 const (

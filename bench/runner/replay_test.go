@@ -14,8 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/memoryserver"
 	"sekali/bench/result"
+	"sekali/bench/system/memoryserver"
 	"sekali/loadgen/ledger"
 )
 

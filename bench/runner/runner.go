@@ -17,9 +17,9 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/machine"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
+	"sekali/bench/system/machine"
 )
 
 // The exit codes of the contract.

@@ -17,9 +17,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"sekali/bench/memoryserver"
 	"sekali/bench/result"
 	"sekali/bench/scenario"
+	"sekali/bench/system/memoryserver"
 )
 
 // serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command

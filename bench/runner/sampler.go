@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/bench/process"
 	"sekali/bench/result"
+	"sekali/bench/system/process"
 )
 
 // sampleInterval is how often the trace asks the aggregator, give or take a quarter: a fixed time

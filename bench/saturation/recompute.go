@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/montanaflynn/stats"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 )
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	"sekali/bench/result"
 	"sekali/bench/runner"
 	"sekali/bench/saturation/saturationtest"

@@ -9,7 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 )
 
 // Search is what `bench saturate` looks for with the scenario: the highest rate that meets the

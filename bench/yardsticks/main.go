@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/machine"
 	"sekali/bench/result"
+	"sekali/bench/system/machine"
 	"sekali/loadgen/stream"
 )
 

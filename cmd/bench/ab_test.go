@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/memoryserver"
+	"sekali/bench/system/memoryserver"
 )
 
 func TestABUsage(t *testing.T) {

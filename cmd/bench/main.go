@@ -13,8 +13,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sekali/bench/nullserver"
 	"sekali/bench/runner"
+	"sekali/bench/system/nullserver"
 )
 
 // version is set by the build, as git describes the tree.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/memoryserver"
-	"sekali/bench/nullserver"
+	"sekali/bench/system/memoryserver"
+	"sekali/bench/system/nullserver"
 )
 
 func call(args ...string) (exit int, stdout, stderr string) {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/objective"
+	"sekali/bench/judge/objective"
 	reports "sekali/bench/report"
 	"sekali/bench/runner"
 	"sekali/bench/saturation"

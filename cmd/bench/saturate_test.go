@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/memoryserver"
 	"sekali/bench/saturation"
+	"sekali/bench/system/memoryserver"
 )
 
 const saturationText = `name: narrow

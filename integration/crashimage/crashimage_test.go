@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/process"
 	"sekali/bench/result"
+	"sekali/bench/system/process"
 )
 
 // SEKALI_FAULTS names the folder that `make faults` wants its table in; without it few images are

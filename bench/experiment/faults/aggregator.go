@@ -17,8 +17,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"sekali/bench/audit"
-	"sekali/bench/process"
 	"sekali/bench/record"
+	"sekali/bench/system/process"
 	"sekali/loadgen/stream"
 )
 

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/process"
+	"sekali/bench/system/process"
 	"sekali/loadgen/delivery"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

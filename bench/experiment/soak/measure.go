@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"sekali/bench/audit"
-	"sekali/bench/process"
 	"sekali/bench/record"
 	"sekali/bench/result"
+	"sekali/bench/system/process"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )

@@ -17,9 +17,9 @@ import (
 
 	"sekali/bench/experiment"
 	"sekali/bench/figures"
-	"sekali/bench/process"
 	"sekali/bench/record"
 	"sekali/bench/result"
+	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
