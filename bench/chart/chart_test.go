@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,12 @@ func TestPictures(t *testing.T) {
 				{Label: "processed events/s", Lines: []chart.Line{{Name: "uuid4", X: sizes, Y: []float64{2000, 15000, 60000, 74000}},
 					{Name: "time", X: sizes, Y: []float64{2100, 14000, math.NaN(), 80000}}}},
 				{Label: "response time, ms", Lines: []chart.Line{{X: sizes, Y: []float64{1.8, 2.3, 3.1, 22}}}}})
+		},
+		"trend.svg": func() ([]byte, error) {
+			at := []float64{1, 2, 3, 4}
+			return chart.Trend("commit", []string{"9090d9f", "7d285c2", "7d285c2", "ebc0d34"}, []chart.Panel{
+				{Label: "processed events/s", Lines: []chart.Line{{X: at, Y: []float64{240000, 251000, 249000, 253000}}}, Hollow: []float64{2}},
+				{Label: "p99, ms", Lines: []chart.Line{{X: at, Y: []float64{7.5, 9, math.NaN(), 7}}}, Hollow: []float64{2}}})
 		},
 		"curve-linear.svg": func() ([]byte, error) {
 			return chart.Curves("stream.duplicates", []chart.Panel{
@@ -130,5 +137,20 @@ func TestTraceLeavesGaps(t *testing.T) {
 	}
 	if !math.IsNaN(trace.Accepted[3]) {
 		t.Errorf("from one sample a rate of %v", trace.Accepted[3])
+	}
+}
+
+// TestSpark: a line from zero to the largest value, with a gap where nothing is known.
+func TestSpark(t *testing.T) {
+	text := chart.Spark([]float64{0, 10, math.NaN(), 5})
+	wellFormed(t, text)
+	if want := `d="M1.0 23.0L40.3 1.0M119.0 12.0"`; !strings.Contains(string(text), want) {
+		t.Errorf("%s, want %s", text, want)
+	}
+	for _, none := range [][]float64{nil, {math.NaN()}, {0}} {
+		wellFormed(t, chart.Spark(none))
+		if strings.Contains(string(chart.Spark(none)), "NaN") {
+			t.Errorf("%v: %s", none, chart.Spark(none))
+		}
 	}
 }

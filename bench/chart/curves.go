@@ -22,6 +22,16 @@ const crossSize = vg.Length(5)
 func Curves(xLabel string, panels []Panel) ([]byte, error) {
 	values := allX(panels)
 	logarithmic := len(values) > 0 && values[0] > 0 && values[len(values)-1]/values[0] >= logFrom
+	return curves(xLabel, panels, valueTicks{values, logarithmic, Number})
+}
+
+// Trend draws the panels below each other over what names name, in their order: X is 1 for the
+// first of them.
+func Trend(xLabel string, names []string, panels []Panel) ([]byte, error) {
+	return curves(xLabel, panels, valueTicks{allX(panels), false, func(x float64) string { return names[int(x)-1] }})
+}
+
+func curves(xLabel string, panels []Panel, axis valueTicks) ([]byte, error) {
 	plots := make([]*plot.Plot, len(panels))
 	for i, panel := range panels {
 		p := newPlot(panel.Label)
@@ -34,9 +44,9 @@ func Curves(xLabel string, panels []Panel) ([]byte, error) {
 			}
 			p.Add(marks{line: line, series: j, crossed: panel.Crossed, hollow: panel.Hollow})
 		}
-		p.X.Tick.Marker = valueTicks{values, logarithmic}
+		p.X.Tick.Marker = axis
 		p.Y.Min, p.Y.Max = low, high // adding a line may have widened it
-		setRange(&p.X, values, logarithmic)
+		setRange(&p.X, axis.values, axis.logarithmic)
 		if i == len(panels)-1 {
 			p.X.Label.Text = xLabel
 		}
@@ -135,6 +145,7 @@ func (decadeTicks) Ticks(low, high float64) []plot.Tick {
 type valueTicks struct {
 	values      []float64
 	logarithmic bool
+	name        func(x float64) string
 }
 
 // letterShare is what a letter of a label takes of the axis, with the room beside it.
@@ -151,7 +162,7 @@ func (v valueTicks) Ticks(low, high float64) []plot.Tick {
 		if x < low || x > high {
 			continue
 		}
-		tick := plot.Tick{Value: x, Label: Number(x)}
+		tick := plot.Tick{Value: x, Label: v.name(x)}
 		half := letterShare * float64(len(tick.Label)) / 2
 		if at := place(x); len(ticks) > 0 && at-half < free {
 			tick.Label = ""

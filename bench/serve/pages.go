@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -36,9 +35,10 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 		text, err := templates.ReadFile("serve.css")
 		return template.CSS(text), err
 	},
-	"url":  fileURL,
-	"page": func(folder string) string { return path.Join(folder, result.PageFile) },
-	"join": func(folder, name string) string { return path.Join(folder, name) },
+	"url":    fileURL,
+	"join":   func(folder, name string) string { return path.Join(folder, name) },
+	"number": number,
+	"trend":  trendURL,
 	"choice": func(side, path string) any {
 		return struct{ Side, Path string }{side, path}
 	},
@@ -52,19 +52,21 @@ func fileURL(name string) string {
 	return (&url.URL{Path: "/files/" + name}).EscapedPath()
 }
 
-func (h *Handler) list(w http.ResponseWriter, _ *http.Request) {
+func (h *Handler) front(w http.ResponseWriter, _ *http.Request) {
 	all, err := h.find()
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	show(w, "list.html.tmpl", struct {
-		Dir string
+		Dir  string
+		Most int
 		there
-	}{h.dir, all})
+	}{h.dir, maxRuns, all})
 }
 
-// files shows a file, or what a folder holds.
+// files shows a file, or what a folder holds. A result's folder opens on its page, and with ?list
+// on its files.
 func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("path")
 	folder := name == "" || strings.HasSuffix(name, "/")
@@ -82,6 +84,8 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		http.NotFound(w, r)
+	case info.IsDir() && folder && !r.URL.Query().Has("list") && h.exists(name, result.PageFile):
+		http.Redirect(w, r, fileURL(path.Join(name, result.PageFile)), http.StatusFound)
 	case info.IsDir() && folder:
 		h.folder(w, name)
 	case info.IsDir():
@@ -205,8 +209,7 @@ func (h *Handler) compared(a, b string) (comparedView, error) {
 	for _, name := range drawn {
 		svg, readErr := os.ReadFile(name)
 		err = errors.Join(err, readErr)
-		view.Pictures = append(view.Pictures, picture{strings.TrimSuffix(filepath.Base(name), ".svg"),
-			template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg))})
+		view.Pictures = append(view.Pictures, picture{strings.TrimSuffix(filepath.Base(name), ".svg"), dataURL(svg)})
 	}
 	return view, err
 }

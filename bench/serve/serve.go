@@ -94,7 +94,9 @@ func New(dir string) (*Handler, error) {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
 	h := &Handler{dir: dir, root: root, mux: http.NewServeMux(), turns: make(chan struct{}, 1)}
-	h.mux.HandleFunc("GET /{$}", h.list)
+	h.mux.HandleFunc("GET /{$}", h.front)
+	h.mux.HandleFunc("GET /trend", h.trend)
+	h.mux.HandleFunc("GET /spark/{path...}", h.spark)
 	h.mux.HandleFunc("GET /compare", h.compare)
 	h.mux.HandleFunc("GET /files/{path...}", h.files)
 	return h, nil

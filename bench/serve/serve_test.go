@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"sekali/bench/experiment/ab"
 	"sekali/bench/report"
 	"sekali/bench/result"
 	"sekali/bench/result/resulttest"
@@ -127,13 +129,14 @@ func TestListLinksToWhatIsThere(t *testing.T) {
 			t.Errorf("the list does not say %q:\n%s", want, text)
 		}
 	}
-	if strings.Count(text, "<section>") != 2 {
-		t.Errorf("%d runs: the link to the latest is one of them", strings.Count(text, "<section>"))
+	// A run, and the search with its own.
+	if groups := strings.Count(text, `<tr class="group">`); groups != 3 {
+		t.Errorf("%d runs and searches: the link to the latest is one of them", groups)
 	}
 	links := regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(text, -1)
-	// Of a run: itself, its curve, and of each result the page and the files. Of a search: itself, a
-	// run, and its result's folder twice.
-	if len(links) != 6+4 {
+	// Of a run: itself, its curve, and of each result the page, the files and the trend. Of a search:
+	// itself, a run, and its result's folder twice and the trend.
+	if len(links) != 8+5 {
 		t.Errorf("%d links: %v", len(links), links)
 	}
 	for _, link := range links {
@@ -162,7 +165,10 @@ func TestFilesAreServedApart(t *testing.T) {
 			t.Errorf("%s may do what this server's own pages may: %q", name, policy)
 		}
 	}
-	folder := get(h, "/files/"+burst+"/").Body.String()
+	if answer := get(h, "/files/"+burst+"/"); answer.Code != http.StatusFound || answer.Header().Get("Location") != "/files/"+burst+"/report.html" {
+		t.Errorf("a result's folder does not open on its page: %d %s", answer.Code, answer.Header().Get("Location"))
+	}
+	folder := get(h, "/files/"+burst+"/?list").Body.String()
 	if !strings.Contains(folder, `href="/files/`+burst+`/report.html"`) || strings.Contains(folder, ".data") {
 		t.Errorf("%s", folder)
 	}
@@ -230,7 +236,7 @@ func TestForeignIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := get(newHandler(t, dir), "/").Body.String()
-	if strings.Count(text, "<section>") != 6 || strings.Count(text, "is not the name of a folder beside") != 2 ||
+	if strings.Count(text, `<tr class="group">`) != 3+4 || strings.Count(text, "is not the name of a folder beside") != 2 ||
 		!strings.Contains(text, "format 9") || !strings.Contains(text, "unexpected EOF") {
 		t.Errorf("%s", text)
 	}
@@ -290,6 +296,56 @@ func TestOnlyLoopback(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if w.Code != http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d", method, w.Code)
+		}
+	}
+}
+
+// TestSessions: a search and a sitting of A and B are one row each, with what they came to, and
+// their runs below it.
+func TestSessions(t *testing.T) {
+	dir := results(t)
+	sitting := filepath.Join(dir, "runs", "ab-20261124-064110")
+	run := filepath.Join(sitting, "a", "runs", "20261124-064111")
+	if err := resulttest.Write(filepath.Join(run, "noise-1"), resulttest.Model{Scenario: "noise", Ack: "store", Rate: 50, Measured: time.Second, EventsPerS: 4000, Seed: 3}); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(
+		result.WriteIndex(run, result.Index{ID: "20261124-064111", StartedAt: time.Date(2026, 11, 24, 6, 41, 11, 0, time.UTC),
+			Results: []result.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1, Valid: true, Held: true}}}),
+		os.WriteFile(filepath.Join(sitting, ab.File), []byte(`{"format":1,"scenarios":["noise"],"a":{"given":"main~5"},"b":{"given":"."},"pairs":20,"verdict":"worse"}`), 0o644),
+		os.WriteFile(filepath.Join(dir, "runs", "saturate-20261122-064110", saturation.SearchFile),
+			[]byte(`{"format":1,"objective":"p99<50ms","repeat":1,"events_per_request":10,"searches":[{"requests_per_s":700,"events_per_s":7000}]}`), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := get(newHandler(t, dir), "/").Body.String()
+	for _, want := range []string{"worse: . against main~5, 20 pairs of noise", "p99&lt;50ms: answer: 700 requests/s, 7000 events/s", "<summary>1 runs</summary>"} {
+		if strings.Count(text, want) < 1 {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if at := strings.Index(text, "<b>A and B</b>"); at < 0 || at > strings.Index(text, `href="/files/`+aRun) || at > strings.Index(text, "<b>search</b>") {
+		t.Error("the newest is not the first")
+	}
+}
+
+// TestTrendAndSparks: a scenario's figures by commit, and the queue depth of each result.
+func TestTrendAndSparks(t *testing.T) {
+	h := newHandler(t, results(t))
+	trend := get(h, "/trend?of=kill%2Fjournal")
+	if text := trend.Body.String(); trend.Code != http.StatusOK || !strings.Contains(text, "data:image/svg") || !strings.Contains(text, ">INVALID<") || !strings.Contains(text, "synthetic &lt;cpu&gt;") {
+		t.Errorf("%d\n%s", trend.Code, text)
+	}
+	if answer := get(h, "/trend?of=nosuch"); answer.Code != http.StatusNotFound {
+		t.Errorf("a trend of nothing: %d", answer.Code)
+	}
+	spark := get(h, "/spark/"+killed)
+	if spark.Code != http.StatusOK || spark.Header().Get("Content-Type") != "image/svg+xml" || strings.Count(spark.Body.String(), "M") < 2 {
+		t.Errorf("no spark with a gap where the kill was: %d %s", spark.Code, spark.Body)
+	}
+	for _, none := range []string{"/spark/" + aRun, "/spark/../secret", "/spark/" + aRun + "/.data", "/spark/%2e%2e/x", "/spark/"} {
+		if answer := get(h, none); answer.Code == http.StatusOK || answer.Code >= 500 {
+			t.Errorf("%s: %d", none, answer.Code)
 		}
 	}
 }
