@@ -13,6 +13,13 @@ import (
 
 // TestBadFlags: exit code 2 and one line, before anything is created.
 func TestBadFlags(t *testing.T) {
+	file := func(text string) string {
+		path := filepath.Join(t.TempDir(), "sekali.conf")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	for _, bad := range []struct {
 		name    string
 		environ []string
@@ -54,6 +61,10 @@ func TestBadFlags(t *testing.T) {
 		{"a token file that is a folder", nil, []string{"-token-file", "."}, "-token-file"},
 		{"a certificate without its key", nil, []string{"-tls-cert", "cert.pem"}, "tls-key"},
 		{"a token file that is not there", nil, []string{"-token-file", "no-such-file"}, "no-such-file"},
+		{"an unknown name in the file", nil, []string{"-config", file("ack = store\ncolour = red\n")}, `sekali.conf:2: "colour"`},
+		{"not a number in the file", nil, []string{"-config", file("queue-bytes = many\n")}, "sekali.conf:1: queue-bytes"},
+		{"a bound in the file", nil, []string{"-config", file("\nbatch-events = 0\n")}, "sekali.conf:2"},
+		{"a file that is not there", nil, []string{"-config", "no-such.conf"}, "no-such.conf"},
 		{"empty data folder", nil, []string{"-data", ""}, "data"},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
@@ -166,19 +177,33 @@ func bound(t *testing.T) *syscall.SysProcAttr {
 	return attributes
 }
 
-// TestFlagWinsOverEnvironment through the level that a request gets without naming one.
-func TestFlagWinsOverEnvironment(t *testing.T) {
-	t.Setenv("SEKALI_ACK", "store")
-	for _, want := range []struct {
-		flags []string
-		ack   string
-	}{{nil, `"ack":"store"`}, {[]string{"-ack", "memory"}, `"ack":"memory"`}} {
-		a := start(t, dataFolder(t), want.flags...)
-		_, answer, err := a.publish(requestBody(0), "")
-		if err != nil || !strings.Contains(answer, want.ack) {
-			t.Errorf("flags %v: answer %s, want %s; %v", want.flags, answer, want.ack, err)
-		}
-		a.stop(t)
+// TestOrderOfSettings through the level that a request gets without naming one: the flag wins over
+// the environment, that over the file, and that over the default.
+func TestOrderOfSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sekali.conf")
+	if err := os.WriteFile(file, []byte("ack = memory\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		variable string
+		flags    []string
+		want     string
+	}{
+		{"", nil, `"ack":"journal"`},
+		{"", []string{"-config", file}, `"ack":"memory"`},
+		{"store", []string{"-config", file}, `"ack":"store"`},
+		{"store", []string{"-config", file, "-ack", "journal"}, `"ack":"journal"`},
+	} {
+		t.Run(c.want, func(t *testing.T) {
+			if c.variable != "" {
+				t.Setenv("SEKALI_ACK", c.variable)
+			}
+			a := start(t, dataFolder(t), c.flags...)
+			if _, answer, err := a.publish(requestBody(0), ""); err != nil || !strings.Contains(answer, c.want) {
+				t.Errorf("flags %v: answer %s; %v", c.flags, answer, err)
+			}
+			a.stop(t)
+		})
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"sekali/aggregator"
 	"sekali/aggregator/logs"
+	"sekali/internal/settings"
 )
 
 // version is set by the build.
@@ -60,7 +61,7 @@ const usage = `Usage: aggregator [flags]
        aggregator mend-time [-data D]
        aggregator --version
 
-Each flag is also read from SEKALI_<FLAG>, upper case, - as _.`
+Each flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.`
 
 // serve runs the aggregator. Its log may go where nobody takes it, which must not hold it up.
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -68,7 +69,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg.Version = version
 	var level slog.Level
 	flags := serveFlags(&cfg, &level)
-	if err := parse(flags, args, os.LookupEnv); err != nil {
+	origins, err := settings.Parse(flags, args, os.LookupEnv)
+	if err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(stdout, usage)
 			flags.SetOutput(stdout)
@@ -85,6 +87,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Warn("an environment variable is no flag of the aggregator's", "name", name)
 	}
 	if err := aggregator.Run(ctx, cfg, log); err != nil {
+		if errors.Is(err, aggregator.ErrConfig) {
+			err = origins.Explain(err)
+		}
 		fmt.Fprintln(lines, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		if errors.Is(err, aggregator.ErrConfig) {
 			return 2
@@ -98,6 +103,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func serveFlags(cfg *aggregator.Config, level *slog.Level) *flag.FlagSet {
 	flags := flag.NewFlagSet("aggregator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
+	settings.Declare(flags)
 	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "public API `address`; port 0 picks one")
 	flags.StringVar(&cfg.Admin, "admin", cfg.Admin, "`address` of /metrics and /debug/pprof; empty turns it off")
 	flags.StringVar(&cfg.Metrics, "metrics", "", "`address` of /metrics alone, for another machine; empty: none")
@@ -141,15 +147,10 @@ func (d *days) Set(text string) error {
 	return err
 }
 
-// environment is the name of a flag's variable.
-func environment(name string) string {
-	return "SEKALI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
-
 // unknown are the variables that look like a flag's and are none's.
 func unknown(flags *flag.FlagSet, environ []string) []string {
 	known := map[string]bool{}
-	flags.VisitAll(func(f *flag.Flag) { known[environment(f.Name)] = true })
+	flags.VisitAll(func(f *flag.Flag) { known[settings.Variable(f.Name)] = true })
 	var names []string
 	for _, pair := range environ {
 		name, _, _ := strings.Cut(pair, "=")
@@ -159,26 +160,4 @@ func unknown(flags *flag.FlagSet, environ []string) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// parse reads the flags, and from the environment those that are not given.
-func parse(flags *flag.FlagSet, args []string, lookup func(string) (string, bool)) error {
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unknown argument %q", flags.Arg(0))
-	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	var err error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := environment(f.Name)
-		if v, ok := lookup(name); ok && !given[f.Name] && err == nil {
-			if e := f.Value.Set(v); e != nil {
-				err = fmt.Errorf("%s=%q: %w", name, v, e)
-			}
-		}
-	})
-	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekali/aggregator"
+	"sekali/internal/settings"
 )
 
 // maintain runs check, backup or mend-time: 0 done, 1 something is wrong, 2 bad usage.
@@ -24,7 +25,7 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 		to = flags.String("to", "", "the new `file`, or a folder that gets one with the time in its name")
 		usage = "usage: aggregator backup [-data D] -to FILE|FOLDER"
 	}
-	err := parse(flags, args, os.LookupEnv)
+	_, err := settings.Parse(flags, args, os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(stdout, usage)
 		flags.SetOutput(stdout)

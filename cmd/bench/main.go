@@ -15,6 +15,7 @@ import (
 
 	"sekali/bench/runner"
 	"sekali/bench/system/nullserver"
+	"sekali/internal/settings"
 )
 
 // version is set by the build, as git describes the tree.
@@ -112,16 +113,22 @@ func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
 	return runner.ExitHeld
 }
 
-// parse reads the flags of a command and holds it to a number of arguments. When ok is false, exit
-// is the code.
+// parse reads the flags of a command, and those that are not given from the file of -config, and
+// holds it to a number of arguments. When ok is false, exit is the code.
 func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exit int, ok bool) {
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench %s [flags] %s\n", flags.Name(), arguments)
 		flags.PrintDefaults()
 	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	settings.Declare(flags)
+	origins, err := settings.ParseBefore(flags, args, settings.None)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		return runner.ExitHeld, false
-	} else if err != nil {
+	case err != nil && origins == nil: // of the command line: the flags have told it
+		return runner.ExitUsage, false
+	case err != nil:
+		fmt.Fprintf(flags.Output(), "bench %s: %v\n", flags.Name(), err)
 		return runner.ExitUsage, false
 	}
 	if flags.NArg() != count {

@@ -11,6 +11,7 @@ import (
 	"time"
 	_ "time/tzdata" // -zone, where the machine has no zones
 
+	"sekali/internal/settings"
 	"sekali/loadgen/delivery"
 	"sekali/loadgen/stream"
 )
@@ -55,13 +56,14 @@ type Config struct {
 	Stdin io.Reader // what "-" reads
 }
 
-// ParseFlags reads the flags of `loadgen publish`, and from the environment
-// (SEKALI_<FLAG>) those that are not given. With -h it prints them to usage and
-// returns flag.ErrHelp; every other error is an ErrConfig.
+// ParseFlags reads the flags of `loadgen publish`, and those that are not given from the
+// environment (SEKALI_<FLAG>) and the file of -config. With -h it prints them to usage and returns
+// flag.ErrHelp; every other error is an ErrConfig.
 func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writer) (Config, error) {
 	c := Config{Retry: delivery.DefaultPolicy(), Stdin: os.Stdin}
 	flags := flag.NewFlagSet("loadgen publish", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
+	settings.Declare(flags)
 	flags.StringVar(&c.URL, "url", "http://127.0.0.1:8080", "the aggregator's `URL`")
 	flags.StringVar(&c.Ack, "ack", "", "`level` to ask for: memory, journal, store (default: the aggregator's)")
 	flags.StringVar(&c.TokenFile, "token-file", "", "`file` of the bearer token")
@@ -82,10 +84,10 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.DurationVar(&c.Timeout, "timeout", 30*time.Second, "of one attempt")
 	flags.IntVar(&c.Retry.MaxAttempts, "max-attempts", c.Retry.MaxAttempts, "attempts at a request, the first included")
 	flags.DurationVar(&c.Retry.MaxElapsed, "max-elapsed", c.Retry.MaxElapsed, "how long a request is tried again; 0: for ever, as with -follow")
-	given, err := parse(flags, args, lookup)
+	origins, err := settings.Parse(flags, args, lookup)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(usage, "Usage: loadgen publish [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _.")
+		fmt.Fprintln(usage, "Usage: loadgen publish [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.")
 		flags.SetOutput(usage)
 		flags.PrintDefaults()
 		return c, err
@@ -95,16 +97,16 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	if c.Zone, err = time.LoadLocation(*zone); err != nil {
 		return c, fmt.Errorf("%w: -zone: %w", ErrConfig, err)
 	}
-	if c.Follow && !given["max-elapsed"] || given["max-elapsed"] && c.Retry.MaxElapsed == 0 {
-		c.retryForEver(given["max-attempts"])
+	if c.Follow && !origins.Given("max-elapsed") || origins.Given("max-elapsed") && c.Retry.MaxElapsed == 0 {
+		c.retryForEver(origins.Given("max-attempts"))
 	}
-	if c.Input != "" && !given["count"] {
+	if c.Input != "" && !origins.Given("count") {
 		c.Count = unbounded
 	}
-	if c.Input != "" && (given["duplicates"] || given["seed"]) {
+	if c.Input != "" && (origins.Given("duplicates") || origins.Given("seed")) {
 		return c, fmt.Errorf("%w: -seed and -duplicates are of the stream, and -input is given", ErrConfig)
 	}
-	return c, c.check()
+	return c, origins.Explain(c.check())
 }
 
 // retryForEver takes away the bounds, but for one on attempts that was given.
@@ -130,29 +132,6 @@ func (c Config) pollEvery() time.Duration {
 }
 
 func (c Config) clock() clock { return clock{zone: c.zone(), now: time.Now} }
-
-// parse says which flags were given, on the command line or in the environment.
-func parse(flags *flag.FlagSet, args []string, lookup func(string) (string, bool)) (map[string]bool, error) {
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	var err error
-	flags.VisitAll(func(f *flag.Flag) {
-		name := "SEKALI_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := lookup(name); ok && !given[f.Name] && err == nil {
-			if e := f.Value.Set(v); e != nil {
-				err = fmt.Errorf("%s=%q: %w", name, v, e)
-			}
-			given[f.Name] = true
-		}
-	})
-	return given, err
-}
 
 // check names the first setting that cannot be.
 func (c Config) check() error {

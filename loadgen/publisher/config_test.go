@@ -24,6 +24,10 @@ func environment(pairs ...string) func(string) (string, bool) {
 }
 
 func TestParseFlags(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "publish.conf")
+	if err := os.WriteFile(file, []byte("rate = 50\nper-request = 8\ncount = 6\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		env  []string
@@ -35,6 +39,8 @@ func TestParseFlags(t *testing.T) {
 		"flags":                    {[]string{"-rate", "500", "-count", "7", "-duplicates", "0.2", "-ack", "store"}, nil, func(c Config) bool { return c.Rate == 500 && c.Count == 7 && c.Duplicates == 0.2 && c.Ack == "store" }},
 		"environment":              {nil, []string{"SEKALI_URL", "http://h:1", "SEKALI_PER_REQUEST", "9"}, func(c Config) bool { return c.URL == "http://h:1" && c.PerRequest == 9 }},
 		"the flag wins":            {[]string{"-per-request", "8"}, []string{"SEKALI_PER_REQUEST", "9"}, func(c Config) bool { return c.PerRequest == 8 }},
+		"the file":                 {[]string{"-config", file}, []string{"SEKALI_PER_REQUEST", "9"}, func(c Config) bool { return c.PerRequest == 9 && c.Rate == 50 }},
+		"some, by the file":        {[]string{"-input", "-", "-config", file}, nil, func(c Config) bool { return c.Count == 6 }},
 		"all of an input":          {[]string{"-input", "-"}, nil, func(c Config) bool { return c.Count == unbounded }},
 		"some of an input":         {[]string{"-input", "-", "-count", "5"}, nil, func(c Config) bool { return c.Count == 5 }},
 		"some, by the environment": {[]string{"-input", "-"}, []string{"SEKALI_COUNT", "6"}, func(c Config) bool { return c.Count == 6 }},
