@@ -82,8 +82,10 @@ vuln: ## known vulnerabilities in what the binaries call (govulncheck)
 	if grep -qE 'fetching vulnerabilities|vuln\.go\.dev' bin/vuln.err; then echo "not run: $$(tail -1 bin/vuln.err)"; exit 0; fi; \
 	cat bin/vuln.err >&2; exit $$status
 
-sbom: build ## bin/sbom.cdx.json: what the binaries consist of (CycloneDX)
-	go run ./cmd/sbom bin/aggregator bin/loadgen bin/bench > bin/sbom.cdx.json
+sbom: build ## bin/*.cdx.json: what each binary consists of (CycloneDX)
+	for program in aggregator loadgen bench; do \
+		$(GO_TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp -output bin/$$program.cdx.json bin/$$program || exit 1; \
+	done
 
 faults: build ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
