@@ -131,7 +131,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			s.LastReceivedAt = b.Rows[len(b.Rows)-1].ReceivedAt
 		}
 		s.Journal, s.JournalApplied = b.Journal, b.JournalApplied
-		if err := a.writeState(c, out.State); err != nil {
+		if err := writeState(c, out.State); err != nil {
 			return err
 		}
 		crash.Here(crash.StoreApplied)
@@ -199,33 +199,6 @@ func (a *Applier) eachTopic(c *conn, topics map[string]int64, sql string) error 
 		if _, err := s.run(); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-const updateState = `UPDATE state SET commits = ?, unique_processed = ?, duplicate_dropped = ?, rejected = ?,
-  last_seq = ?, journal_segment = ?, journal_offset = ?, journal_applied = ?, failed = ?, expired = ?, expired_seq = ?, conflicts = ?, last_received_at = ?`
-
-func (a *Applier) writeState(c *conn, state State) error {
-	s, err := c.prepare(updateState)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
-	}
-	for i, v := range []int64{state.Commits, state.UniqueProcessed, state.DuplicateDropped, state.Rejected, state.LastSeq,
-		int64(state.Journal.Segment), state.Journal.Offset, int64(state.JournalApplied), state.Failed, state.Expired, state.ExpiredSeq, state.Conflicts} {
-		err = errors.Join(err, s.bindInt(int32(i+1), v))
-	}
-	last, free, e := c.text(state.LastReceivedAt)
-	if e != nil {
-		return e
-	}
-	defer free()
-	err = errors.Join(err, s.bindText(13, last))
-	if err == nil {
-		err = s.change()
-	}
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
 	}
 	return nil
 }

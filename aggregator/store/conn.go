@@ -132,7 +132,7 @@ func (c *conn) prepare(sql string) (*statement, error) {
 	return s, nil
 }
 
-// row reads the only row of a query into *int64 and *string.
+// row reads the only row of a query into *int64, *uint64, *int and *string.
 func (c *conn) row(sql string, to ...any) (err error) {
 	s, err := c.prepare(sql)
 	if err != nil {
@@ -150,6 +150,10 @@ func (c *conn) row(sql string, to ...any) (err error) {
 		switch p := p.(type) {
 		case *int64:
 			*p = s.columnInt(int32(i))
+		case *uint64:
+			*p = uint64(s.columnInt(int32(i)))
+		case *int:
+			*p = int(s.columnInt(int32(i)))
 		case *string:
 			*p = s.columnText(int32(i))
 		}

@@ -44,7 +44,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 			return nil
 		}
 		after.Commits++
-		err := errors.Join(a.eachTopic(c, gone, "UPDATE topics SET events = events - ?2 WHERE name = ?1"), a.writeState(c, after))
+		err := errors.Join(a.eachTopic(c, gone, "UPDATE topics SET events = events - ?2 WHERE name = ?1"), writeState(c, after))
 		crash.Here(crash.StoreExpiring)
 		return err
 	})

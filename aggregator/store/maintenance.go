@@ -181,10 +181,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 			faults = append(faults, fmt.Sprintf("%d %s", n, c.what))
 		}
 	}
-	s := &state
-	err = db.QueryRowContext(ctx, selectState).Scan(&s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected, &s.LastSeq,
-		&s.LastReceivedAt, &s.Journal.Segment, &s.Journal.Offset, &s.JournalApplied, &s.Failed, &s.Expired, &s.ExpiredSeq, &s.Conflicts)
-	if err != nil {
+	if err := db.QueryRowContext(ctx, selectState).Scan(state.fields()...); err != nil {
 		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
 	}
 	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {

@@ -58,7 +58,7 @@ func MendTime(dir string, now time.Time) (mended int64, err error) {
 		}
 		state.LastReceivedAt = latest
 		state.Commits++
-		return a.writeState(c, state)
+		return writeState(c, state)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("store: mend the time: %w", err)

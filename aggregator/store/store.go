@@ -22,7 +22,6 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/journal"
 )
 
 //go:embed schema.sql
@@ -46,22 +45,6 @@ const (
 	// readers bounds the connections that serve /events at one time.
 	readers = 8
 )
-
-// State is the row that every commit rewrites.
-type State struct {
-	Commits          int64
-	UniqueProcessed  int64
-	DuplicateDropped int64
-	Rejected         int64
-	Failed           int64
-	Expired          int64 // of UniqueProcessed, those whose content is gone …
-	ExpiredSeq       int64 // … which are all up to here
-	Conflicts        int64 // of DuplicateDropped, those that say something else than what is stored
-	LastSeq          int64
-	LastReceivedAt   string           // RFC 3339, "" before the first event
-	Journal          journal.Position // the next frame to apply …
-	JournalApplied   int              // … but for its first events
-}
 
 // Store is the open database. Apply, Reopen, WAL and Checkpoint have one caller, the
 // writer; everything else may be called beside it.
@@ -337,21 +320,6 @@ func readDesign(c *conn, d *Design) error {
 		}
 		return nil
 	})
-}
-
-const selectState = `SELECT commits, unique_processed, duplicate_dropped, rejected, last_seq,
-  last_received_at, journal_segment, journal_offset, journal_applied, failed, expired, expired_seq, conflicts FROM state`
-
-func readState(c *conn) (State, error) {
-	var s State
-	var segment, applied int64
-	err := c.row(selectState, &s.Commits, &s.UniqueProcessed, &s.DuplicateDropped, &s.Rejected,
-		&s.LastSeq, &s.LastReceivedAt, &segment, &s.Journal.Offset, &applied, &s.Failed, &s.Expired, &s.ExpiredSeq, &s.Conflicts)
-	s.Journal.Segment, s.JournalApplied = uint64(segment), int(applied)
-	if err != nil {
-		return State{}, fmt.Errorf("read the state: %w", err)
-	}
-	return s, nil
 }
 
 // WAL is the state of the write-ahead log, in pages.
