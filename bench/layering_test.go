@@ -37,6 +37,15 @@ func TestProgramsHoldNoTestTools(t *testing.T) {
 	}
 }
 
+// Pictures bring fonts and more with them, which the product has no use for.
+func TestProductDrawsNothing(t *testing.T) {
+	for _, pkg := range dependencies(t, "./cmd/aggregator", "./cmd/loadgen") {
+		if strings.HasPrefix(pkg, "gonum.org/") || strings.Contains(pkg, "go-fonts") {
+			t.Errorf("the product depends on %s", pkg)
+		}
+	}
+}
+
 // dependencies lists what the packages of this repository depend on, themselves included.
 func dependencies(t *testing.T, args ...string) []string {
 	t.Helper()
