@@ -58,7 +58,6 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 	}
 	w.mu.Lock()
 	w.state = state
-	w.counters.Expired, w.counters.Commits = state.Expired, state.Commits
 	w.mu.Unlock()
 	return expired == blocks, w.checkpoint(ctx)
 }

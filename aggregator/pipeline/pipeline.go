@@ -15,7 +15,8 @@
 //   - A batch, the counters and the journal position are one transaction. If it fails,
 //     the batch is kept and tried again; nothing else moves meanwhile.
 //   - received = unique_processed + duplicate_dropped + failed + queue_depth at every moment,
-//     because one lock guards all of them.
+//     because one lock guards all of them. Each is counted by itself: received and queue_depth
+//     where an event is enqueued, queue_depth again where it leaves, the others by the store.
 //
 // A journaled event does not wait in memory: the queue holds its frame's place, and the
 // writer reads it back (from the page cache, normally). So the live path and the
@@ -81,26 +82,19 @@ type Config struct {
 	Intact       func() error  // what has become of the data folder; nil: it is not watched
 }
 
-// Counters is one consistent look at the pipeline.
+// Counters is one consistent look at the pipeline. Its Rejected includes what is not committed yet.
 type Counters struct {
-	Received         int64
-	UniqueProcessed  int64
-	DuplicateDropped int64
-	Failed           int64 // accepted, and refused by the database: dead letters
-	Conflicts        int64 // of DuplicateDropped, those that say something else than what is stored
-	Rejected         int64
-	Expired          int64 // of UniqueProcessed, those whose content is gone
-	QueueDepth       int64 // events accepted and not committed, in memory and in the journal
-	QueueBytes       int64 // bytes that wait in memory
-	BacklogBytes     int64 // bytes that wait in the journal
-	LastSeq          int64
-	Commits          int64 // since the data folder was made
-	FailedCommits    int64 // since the start, as all below
-	JournalSyncs     int64
-	JournalBytes     int64
-	Checkpoints      int64
-	WALPages         int64
-	Failing          error // why nothing is accepted for now; nil if all is well
+	store.State
+	Received      int64 // accepted since the data folder was made
+	QueueDepth    int64 // events accepted and not committed, in memory and in the journal
+	QueueBytes    int64 // bytes that wait in memory
+	BacklogBytes  int64 // bytes that wait in the journal
+	FailedCommits int64 // since the start, as all below
+	JournalSyncs  int64
+	JournalBytes  int64
+	Checkpoints   int64
+	WALPages      int64
+	Failing       error // why nothing is accepted for now; nil if all is well
 }
 
 // Pipeline is the path of an event from acceptance to commit.
@@ -123,7 +117,7 @@ type Pipeline struct {
 	pendingEvents  int        // admitted and not yet in the queue, the group being written included
 	pendingBytes   int64
 	queue          queue
-	counters       Counters
+	counters       Counters    // but for those in its State, which Counters fills in
 	state          store.State // as committed
 	rejected       int64       // counted, not yet committed
 	free           int64       // bytes that the disk has, as of the latest group or commit, or refusal
@@ -147,11 +141,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		queueReady:   make(chan struct{}, 1),
 		closing:      make(chan struct{}),
 	}
-	p.counters = Counters{
-		Received:        state.UniqueProcessed + state.DuplicateDropped + state.Failed,
-		UniqueProcessed: state.UniqueProcessed, DuplicateDropped: state.DuplicateDropped, Failed: state.Failed, Conflicts: state.Conflicts,
-		Rejected: state.Rejected, Expired: state.Expired, LastSeq: state.LastSeq, Commits: state.Commits,
-	}
+	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
 	p.lookForRoom()
 	if wal, err := s.WAL(); err == nil { // else the first commit says
 		p.uncopied = wal.Pages - wal.Copied
@@ -224,6 +214,7 @@ func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
 func (p *Pipeline) enqueue(i *item) {
 	p.queue.push(i)
 	p.counters.Received += int64(i.events - i.applied)
+	p.counters.QueueDepth += int64(i.events - i.applied)
 	p.counters.QueueBytes += i.memoryBytes()
 	p.counters.BacklogBytes += i.frame.Bytes
 	wake(p.queueReady)
@@ -250,12 +241,6 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	return p.noRoom(size)
 }
 
-// depth is the number of events accepted and not committed. mu is held.
-func (p *Pipeline) depth() int64 {
-	c := &p.counters
-	return c.Received - c.UniqueProcessed - c.DuplicateDropped - c.Failed
-}
-
 // failing is what the disk says, as an ErrDiskFailing, or as an ErrDiskFull if it says no more than
 // that. mu is held.
 func (p *Pipeline) failing() error {
@@ -271,7 +256,6 @@ func (p *Pipeline) failing() error {
 
 func (p *Pipeline) countRejected(r *event.Request) {
 	p.rejected += int64(len(r.Rejections))
-	p.counters.Rejected += int64(len(r.Rejections))
 }
 
 // Counters returns all counters as of one moment.
@@ -279,7 +263,8 @@ func (p *Pipeline) Counters() Counters {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.counters
-	c.QueueDepth = p.depth()
+	c.State = p.state
+	c.Rejected += p.rejected
 	c.QueueBytes += p.pendingBytes
 	c.Failing = p.failing()
 	if c.Failing == nil {

@@ -121,13 +121,6 @@ func request(t rapid.TB, topic string, payload int, ids ...int) *event.Request {
 	return r
 }
 
-func checkInvariant(t rapid.TB, c Counters) {
-	t.Helper()
-	if c.Received != c.UniqueProcessed+c.DuplicateDropped+c.QueueDepth || c.QueueDepth < 0 {
-		t.Fatalf("received ≠ unique + duplicate + depth: %+v", c)
-	}
-}
-
 func (r *rig) drain() Counters {
 	r.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)

@@ -153,7 +153,7 @@ func (p *Pipeline) drained() bool {
 func (w *writer) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 || w.depth() >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
+	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 || w.counters.QueueDepth >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
 		return 0
 	}
 	return commitEvery - time.Since(w.committing)
@@ -412,15 +412,13 @@ func (w *writer) storeFails(err error) {
 func (w *writer) committed(out store.Outcome, now time.Time) {
 	w.mu.Lock()
 	c := &w.counters
-	c.UniqueProcessed, c.DuplicateDropped = out.State.UniqueProcessed, out.State.DuplicateDropped
-	c.Failed, c.Conflicts = out.State.Failed, out.State.Conflicts
-	c.LastSeq, c.Commits = out.State.LastSeq, out.State.Commits
 	w.rejected -= w.batch.Rejected
 	w.state = out.State
 	w.lookForRoom()
 	for _, part := range w.batch.parts {
 		i := part.item
 		i.applied = part.to
+		c.QueueDepth -= int64(part.to - part.from)
 		if i.applied == i.events {
 			w.queue.pop()
 			c.QueueBytes -= i.memoryBytes()
