@@ -76,6 +76,12 @@ func Remedy(reason string) string {
 		"keep the result folder and report it"
 }
 
+// OfAggregator reports that a reason is about what the aggregator said or did, and not about the
+// machine, the generator or the build.
+func OfAggregator(reason string) bool {
+	return !slices.ContainsFunc(remedies, func(r struct{ reason, remedy string }) bool { return strings.HasPrefix(reason, r.reason) })
+}
+
 // Disturbed reports that the run is INVALID for nothing but what lies in the machine.
 func (v Validity) Disturbed() bool {
 	ofMachine := func(reason string) bool {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"sekali/bench/experiment/mutants"
 	"sekali/bench/runner"
 	"sekali/bench/system/nullserver"
 	"sekali/internal/settings"
@@ -33,6 +34,7 @@ const usage = `usage: bench <command> [flags]
   saturate the highest rate that meets an objective, by search
   faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
   soak     load an aggregator for half an hour, kill it meanwhile, and look for what grows
+  mutants  aggregators that lie, one kind after the other, and what the lab says to each
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
@@ -45,18 +47,21 @@ bench --version the version.
 
 // commands take their arguments and return the exit code.
 var commands = map[string]func(ctx context.Context, args []string, stdout, stderr io.Writer) int{
-	"run":              run,
-	"profile":          profileRun,
-	"compare":          compare,
-	"ab":               compareInTurn,
-	"saturate":         saturate,
-	"serve":            serve,
-	"faults":           tryFaults,
-	"soak":             runSoak,
-	"report":           report,
-	"verify":           verify,
-	"audit":            audit,
-	nullserver.Command: nullServer, // not for people: the runner starts it to measure the generator
+	"run":                run,
+	"profile":            profileRun,
+	"compare":            compare,
+	"ab":                 compareInTurn,
+	"saturate":           saturate,
+	"serve":              serve,
+	"faults":             tryFaults,
+	"soak":               runSoak,
+	"report":             report,
+	"verify":             verify,
+	"audit":              audit,
+	"mutants":            tryMutants,
+	mutants.Command:      becomeMutant, // not for people, like the next two
+	mutants.ProxyCommand: proxyMutant,
+	nullserver.Command:   nullServer, // the runner starts it to measure the generator
 }
 
 func main() {

@@ -1,0 +1,222 @@
+package mutants
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// mutant is one kind of lie: where it changes what passes. A hook that is nil changes nothing.
+type mutant struct {
+	name string
+	lie  string // in words, for the table
+	load string // which of the loads shows it; "": plain
+
+	environ     []string // of the aggregator
+	refuse      func(*liar, http.ResponseWriter, *http.Request) (answered bool)
+	publish     func(*liar, []event) []event
+	acknowledge func(*liar, *http.Response, *event)
+	stats       func(*liar, *http.Response, *event)
+	export      func(*liar, *event) (keep bool) // of NDJSON
+	page        func(*liar, *event) (keep bool) // of JSON pages
+	topicOnly   bool                            // only of pages of a topic
+	stream      func(*liar, *event) (keep bool)
+	ended       func(data string) error // once the aggregator has ended
+
+	uncaught string // why the lab cannot see it; "": it does
+}
+
+// Honest is the control: a mutant that changes nothing.
+const Honest = "honest"
+
+func find(name string) (mutant, bool) {
+	at := slices.IndexFunc(catalogue, func(m mutant) bool { return m.name == name })
+	if at < 0 {
+		return mutant{}, false
+	}
+	return catalogue[at], true
+}
+
+// everywhere makes a mutant lie in all three ways of reading.
+func everywhere(m mutant, change func(*liar, *event) bool) mutant {
+	m.export, m.page, m.stream = change, change, change
+	return m
+}
+
+// gap leaves out one event in 97, by its number.
+func gap(_ *liar, e *event) bool { return e.seq()%97 != 0 }
+
+// number adds to a counter of an answer.
+func number(name string, more int64) func(*liar, *http.Response, *event) {
+	return func(_ *liar, _ *http.Response, e *event) {
+		n, err := strconv.ParseInt(string(e.values[name]), 10, 64)
+		if err == nil {
+			e.values[name] = strconv.AppendInt(nil, max(0, n+more), 10)
+		}
+	}
+}
+
+var catalogue = []mutant{
+	{name: Honest, lie: "none: the control"},
+	{name: "honest-restart", lie: "none: the control, stopped and started", load: "restart"},
+	{name: "honest-store", lie: "none: the control, at ack=store", load: "store"},
+	{name: "honest-slow", lie: "none: the control, with a queue", load: "queue"},
+
+	{name: "all-committed", lie: "/stats says that nothing waits", load: "queue", stats: allCommitted},
+	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
+		allCommitted(l, r, e)
+		e.values["last_seq"] = e.values["received"]
+	}},
+	{name: "commits", lie: "/stats counts half of the commits", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "commits") }},
+	{name: "syncs", lie: "/stats counts half of the syncs", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "journal_syncs") }},
+	{name: "topics", lie: "/stats leaves a topic out", stats: func(_ *liar, _ *http.Response, e *event) {
+		if topics, err := list(e.values["topics"]); err == nil && len(topics) > 1 {
+			e.values["topics"] = appendList(nil, topics[1:])
+		}
+	}},
+	{name: "conflicts", lie: "/stats counts one conflict too many", stats: number("conflicts", 1)},
+
+	{name: "destroyed", lie: "the bytes of all events are zero after SIGTERM", ended: destroy},
+	everywhere(mutant{name: "seq-shifted", lie: "every seq is higher by 1000 after a restart", load: "restart"}, func(l *liar, e *event) bool {
+		if l.life > 1 {
+			e.setSeq(e.seq() + 1000)
+		}
+		return true
+	}),
+	everywhere(mutant{name: "seq-reused", lie: "seq is numbered anew after a restart, without gaps", load: "restart"}, renumber()),
+	everywhere(mutant{name: "received-1970", lie: "received_at is 1970"}, func(_ *liar, e *event) bool {
+		e.setText("received_at", "1970-01-01T00:00:00Z")
+		return true
+	}),
+	{name: "reversed", lie: "the events of a request are stored in reverse order", publish: func(_ *liar, events []event) []event {
+		slices.Reverse(events)
+		return events
+	}},
+
+	{name: "ignores-topic", lie: "the id alone is the identity", load: "mixed", publish: ignoreTopic},
+	everywhere(mutant{name: "conflict-stored", lie: "the same id with another payload is stored as new", load: "mixed", publish: storeConflicts},
+		func(_ *liar, e *event) bool {
+			e.setText("event_id", strings.TrimSuffix(e.text("event_id"), "~"))
+			return true
+		}),
+	everywhere(mutant{name: "lower-case", lie: "ids come back in lower case", load: "mixed"}, func(_ *liar, e *event) bool {
+		e.setText("event_id", strings.ToLower(e.text("event_id")))
+		return true
+	}),
+	{name: "ids-folded", lie: "ids are the same whatever their case", load: "mixed", publish: each(func(e *event) {
+		e.setText("event_id", strings.ToLower(e.text("event_id")))
+	})},
+	{name: "utc", lie: "times are stored in UTC", load: "mixed", publish: each(func(e *event) {
+		if at, err := time.Parse(time.RFC3339Nano, e.text("timestamp")); err == nil {
+			e.setText("timestamp", at.UTC().Format(time.RFC3339Nano))
+		}
+	})},
+	{name: "compacted", lie: "white space in payloads is dropped", load: "mixed", publish: each(func(e *event) {
+		if payload := e.values["payload"]; payload != nil && payload.Compact() == nil {
+			e.values["payload"] = payload
+		}
+	})},
+
+	{name: "page-gap", lie: "JSON pages leave an event out", page: gap},
+	{name: "topic-gap", lie: "pages of a topic leave an event out", page: gap, topicOnly: true},
+	{name: "stream-gap", lie: "the stream leaves an event out", stream: gap},
+	{name: "export-gap", lie: "the export leaves an event out", export: gap},
+
+	{name: "duplicates", lie: "answers count one duplicate too many", load: "store", acknowledge: func(l *liar, r *http.Response, e *event) {
+		number("duplicates", 1)(l, r, e)
+		number("stored", -1)(l, r, e)
+	}},
+	{name: "ack", lie: "answers say ack=store, and it is journal", acknowledge: func(_ *liar, _ *http.Response, e *event) { e.setText("ack", "store") }},
+	{name: "status", lie: "200 where 202 is due", acknowledge: func(_ *liar, r *http.Response, _ *event) { r.StatusCode, r.Status = 200, "200 OK" }},
+
+	{name: "refuses", lie: "429 for 1 % of requests", refuse: func(l *liar, w http.ResponseWriter, _ *http.Request) bool {
+		if !l.one(100) {
+			return false
+		}
+		w.Header().Set("Retry-After", "0")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}},
+	{name: "resets", lie: "a reset for 1 % of requests", refuse: func(l *liar, _ http.ResponseWriter, _ *http.Request) bool {
+		if l.one(100) {
+			panic(http.ErrAbortHandler)
+		}
+		return false
+	}},
+	{name: "slow-connections", lie: "the first request of a connection takes 300 ms", refuse: func(l *liar, _ http.ResponseWriter, r *http.Request) bool {
+		if l.first(r) {
+			time.Sleep(slow)
+		}
+		return false
+	}},
+	{name: "no-sync", lie: "nothing is synced to the disk", environ: []string{"SEKALI_NOSYNC=1"}},
+}
+
+func allCommitted(_ *liar, _ *http.Response, e *event) {
+	depth, _ := strconv.ParseInt(string(e.values["queue_depth"]), 10, 64)
+	number("unique_processed", depth)(nil, nil, e)
+	e.values["queue_depth"], e.values["queue_bytes"], e.values["backlog_bytes"] = jsontext.Value("0"), jsontext.Value("0"), jsontext.Value("0")
+}
+
+func halve(e *event, name string) {
+	n, _ := strconv.ParseInt(string(e.values[name]), 10, 64)
+	e.values[name] = strconv.AppendInt(nil, n/2, 10)
+}
+
+func each(change func(*event)) func(*liar, []event) []event {
+	return func(_ *liar, events []event) []event {
+		for i := range events {
+			change(&events[i])
+		}
+		return events
+	}
+}
+
+// renumber gives every event of a later life its rank as its seq.
+func renumber() func(*liar, *event) bool {
+	return func(l *liar, e *event) bool {
+		if l.life > 1 {
+			e.setSeq(e.seq() - e.seq()/7)
+		}
+		return true
+	}
+}
+
+// ignoreTopic makes an id that was seen with another topic a repeat of that event.
+func ignoreTopic(l *liar, events []event) []event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, e := range events {
+		id := e.text("event_id")
+		if topic, seen := l.seen[id]; seen && topic != e.text("topic") {
+			e.setText("topic", topic)
+			events[i] = e
+		} else {
+			l.seen[id] = e.text("topic")
+		}
+	}
+	return events
+}
+
+// storeConflicts gives an event that says something else than the first of its name another id,
+// which the reading takes off again.
+func storeConflicts(l *liar, events []event) []event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, e := range events {
+		key := e.text("topic") + "\x00" + e.text("event_id")
+		payload := string(bytes.TrimSpace(e.values["payload"]))
+		if first, seen := l.seen[key]; seen && first != payload {
+			e.setText("event_id", e.text("event_id")+"~")
+			events[i] = e
+		} else {
+			l.seen[key] = payload
+		}
+	}
+	return events
+}

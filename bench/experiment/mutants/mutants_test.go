@@ -1,0 +1,64 @@
+package mutants
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// TestMain makes the test binary a mutant and its proxy, as bench is one.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 3 {
+		switch os.Args[1] {
+		case Command:
+			fmt.Fprintln(os.Stderr, Become(os.Args[0], os.Args[2], os.Args[3], os.Args[4:]))
+			os.Exit(2)
+		case ProxyCommand:
+			if err := Proxy(os.Args[2], os.Args[3], os.Args[4], os.Stdin, os.Stderr); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// TestLiesAreCaught tries one of each kind that is short; bench mutants tries them all.
+func TestLiesAreCaught(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: several seconds for each mutant")
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "aggregator")
+	build := exec.Command("go", "build", "-o", program, "sekali/cmd/aggregator")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	rows := 0
+	err = Try(ctx, Config{Self: self, Aggregator: program, Only: regexp.MustCompile(`^(` + short + `)$`), Dir: filepath.Join(dir, "runs")}, func(row Found) {
+		rows++
+		t.Logf("%s: %s", row.Name, row.Caught)
+		if !row.Held() {
+			t.Errorf("%s (%s): the lab said %q", row.Name, row.Lie, row.Caught)
+		}
+	})
+	if err != nil || rows == 0 {
+		t.Errorf("%d mutants, %v", rows, err)
+	}
+}
+
+// short are the mutants of the test, separated by "|".
+const short = "honest|honest-restart|export-gap"

@@ -1,0 +1,175 @@
+package mutants
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"sekali/bench/result"
+	"sekali/bench/runner"
+	"sekali/bench/scenario"
+)
+
+// loads are what the mutants are shown, each short.
+var loads = map[string]string{
+	"":        "stream: {seed: 1, duplicates: 0.2}\n" + requests,
+	"store":   "stream: {seed: 2, duplicates: 0.2}\naggregator: {ack: store}\n" + requests,
+	"restart": "stream: {seed: 3, duplicates: 0.2}\nfault: {kind: sigterm, at: 900ms}\n" + requests,
+	"mixed":   "stream: {seed: 4, duplicates: 0.2}\n" + requests,
+	// Small transactions, so that events wait.
+	"queue": "stream: {seed: 5, duplicates: 0.2}\naggregator: {batch_events: 10}\n" + strings.Replace(requests, "request: 20", "request: 200", 1),
+}
+
+const requests = `load:
+  events_per_request: 20
+  phases:
+    - {name: warm-up, rate: 50/s, duration: 400ms}
+    - {name: measured, rate: 100/s, duration: 1500ms, measured: true}
+`
+
+// Config says what to try.
+type Config struct {
+	Self       string // this program, which becomes each mutant
+	Aggregator string // that lies
+	Crash      string // the same, built with -tags sekali_crash; it may be missing
+	Only       *regexp.Regexp
+	Dir        string // for what the runs leave behind
+	Version    string // as the runner wants it
+}
+
+// Found is a row of the table.
+type Found struct {
+	Name, Lie string
+	Caught    string // what the lab said; "": nothing
+	NotTried  string // why; "": it was
+}
+
+// Held says that the lab was right about it: nothing to say of an honest one, and something of any
+// other that it can see.
+func (f Found) Held() bool {
+	m, _ := find(f.Name)
+	switch {
+	case f.NotTried != "":
+		return true
+	case strings.HasPrefix(f.Name, Honest):
+		return f.Caught == ""
+	}
+	return f.Caught != "" || m.uncaught != ""
+}
+
+// Try runs every mutant that is asked for, and hands each row to show as it is known.
+func Try(ctx context.Context, c Config, show func(Found)) error {
+	for _, m := range catalogue {
+		if c.Only != nil && !c.Only.MatchString(m.name) {
+			continue
+		}
+		row := Found{Name: m.name, Lie: m.lie}
+		program := c.Aggregator
+		if m.environ != nil {
+			program = c.Crash
+			if _, err := os.Stat(program); err != nil {
+				row.NotTried = program + " is not built"
+				show(row)
+				continue
+			}
+		}
+		var err error
+		if row.Caught, err = c.try(ctx, m, program); err != nil {
+			return fmt.Errorf("mutants: %s: %w", m.name, err)
+		}
+		show(row)
+	}
+	return nil
+}
+
+// try runs a mutant once and returns the first thing that the lab says of it.
+func (c Config) try(ctx context.Context, m mutant, program string) (string, error) {
+	asked, err := scenario.Parse(m.name+".yaml", []byte("name: "+m.name+"\nquestion: Is the lie seen?\n"+loads[m.load]))
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(c.Dir, m.name)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(filepath.Join(out, "aggregator"))
+	if err != nil {
+		return "", err
+	}
+	if program, err = filepath.Abs(program); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(path, []byte(script(c.Self, m.name, program)), 0o755); err != nil {
+		return "", err
+	}
+	var said bytes.Buffer
+	dir, exit := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version}, &said, io.Discard)
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case exit == runner.ExitUsage:
+		return "", errors.New(said.String())
+	}
+	folders, err := result.Open(dir)
+	if err != nil || len(folders) == 0 {
+		// It came to no result: then the lab has said why.
+		_, why, _ := strings.Cut(said.String(), "FAILED ")
+		why, _, _ = strings.Cut(why, "\n")
+		return why, nil
+	}
+	return verdict(folders[0].Run), nil
+}
+
+// verdict is the first thing that a run's record says of the aggregator, and not of the machine.
+func verdict(run result.Run) string {
+	if run.Audit != nil && len(run.Audit.Findings) > 0 {
+		return run.Audit.Findings[0]
+	}
+	if run.Audit != nil {
+		if failed := run.Audit.FailedChecks(); len(failed) > 0 {
+			return failed[0].String()
+		}
+	}
+	for _, e := range run.Expectations {
+		if !e.Held {
+			return fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got)
+		}
+	}
+	for _, reason := range run.Validity.Reasons {
+		if result.OfAggregator(reason) {
+			return "INVALID: " + reason
+		}
+	}
+	return ""
+}
+
+// WriteHeader and Write make the table in Markdown.
+func WriteHeader(w io.Writer) {
+	fmt.Fprintln(w, "| mutant | what it does | caught by |")
+	fmt.Fprintln(w, "|---|---|---|")
+}
+
+// Write writes the row.
+func (f Found) Write(w io.Writer) {
+	m, _ := find(f.Name)
+	caught := f.Caught
+	switch {
+	case f.NotTried != "":
+		caught = "not tried: " + f.NotTried
+	case caught == "" && strings.HasPrefix(f.Name, Honest):
+		caught = "passes, as it must"
+	case strings.HasPrefix(f.Name, Honest):
+		caught = "**ACCUSED**: " + caught
+	case caught == "" && m.uncaught != "":
+		caught = "not caught: " + m.uncaught
+	case caught == "":
+		caught = "**NOT CAUGHT**"
+	}
+	fmt.Fprintf(w, "| %s | %s | %s |\n", f.Name, f.Lie, strings.NewReplacer("|", `\|`, "\n", " ").Replace(caught))
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"sekali/bench/experiment/mutants"
+	"sekali/bench/runner"
+)
+
+// tryMutants has aggregators lie, one kind of lie after the other, and prints what the lab says to
+// each.
+func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	config := mutants.Config{Version: version}
+	flags.StringVar(&config.Aggregator, "aggregator", filepath.Join("bin", "aggregator"), "`program` that is made to lie")
+	flags.StringVar(&config.Crash, "crash", filepath.Join("bin", "aggregator-crash"), "the same `program`, built with -tags sekali_crash, for what a proxy cannot do")
+	flags.StringVar(&config.Dir, "out", filepath.Join("results", "mutants"), "`folder` for what the runs leave behind, made anew")
+	only := flags.String("only", "", "`regexp` of the mutants to try")
+	if exit, ok := parse(flags, args, "", 0); !ok {
+		return exit
+	}
+	var err error
+	if config.Only, err = regexp.Compile(*only); err == nil {
+		config.Self, err = os.Executable()
+	}
+	if err == nil {
+		err = os.RemoveAll(config.Dir)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "bench mutants: %v\n", err)
+		return runner.ExitUsage
+	}
+	held := true
+	mutants.WriteHeader(stdout)
+	err = mutants.Try(ctx, config, func(row mutants.Found) {
+		row.Write(stdout)
+		held = held && row.Held()
+	})
+	if err != nil {
+		fmt.Fprintf(stderr, "bench mutants: %v\n", err)
+	}
+	if err != nil || !held {
+		return runner.ExitFailed
+	}
+	return runner.ExitHeld
+}
+
+// becomeMutant is started by the lab in the aggregator's place.
+func becomeMutant(_ context.Context, args []string, _, stderr io.Writer) int {
+	err := fmt.Errorf("bench %s: not for people", mutants.Command)
+	if path, errSelf := os.Executable(); len(args) > 2 && errSelf == nil {
+		err = mutants.Become(path, args[0], args[1], args[2:])
+	}
+	fmt.Fprintln(stderr, err)
+	return runner.ExitUsage
+}
+
+// proxyMutant is started by it.
+func proxyMutant(_ context.Context, args []string, _, stderr io.Writer) int {
+	err := fmt.Errorf("bench %s: not for people", mutants.ProxyCommand)
+	if len(args) == 3 {
+		err = mutants.Proxy(args[0], args[1], args[2], os.Stdin, stderr)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return runner.ExitFailed
+	}
+	return runner.ExitHeld
+}
