@@ -12,6 +12,7 @@ import (
 	"sekali/aggregator/crash"
 	"sekali/bench/experiment/faults"
 	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -56,7 +57,7 @@ func TestFaults(t *testing.T) {
 			if row.Skipped != "" {
 				t.Skip("skipped: " + row.Skipped)
 			}
-			if !row.Held() || row.Acknowledged == 0 && row.Promise != record.PrefixOrRefuse {
+			if !judge.FaultHeld(row) || row.Acknowledged == 0 && row.Promise != record.PrefixOrRefuse {
 				t.Errorf("promised: %s; %+v", row.Promise, row)
 			}
 		})

@@ -14,19 +14,19 @@ import (
 	"time"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 )
 
 var update = flag.Bool("update", false, "write the pictures in testdata; look at them before committing")
 
-func model(t *testing.T, m resulttest.Model) *result.Raw {
+func model(t *testing.T, m resulttest.Model) *record.Raw {
 	t.Helper()
 	dir := t.TempDir()
 	if err := resulttest.Write(dir, m); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := result.ReadRaw(dir)
+	raw, err := record.ReadRaw(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,13 +122,13 @@ func TestNumber(t *testing.T) {
 // events back.
 func TestTraceLeavesGaps(t *testing.T) {
 	const ms = int64(1e6)
-	samples := []result.Sample{
+	samples := []record.Sample{
 		{TNS: 0, AnsweredNS: 1},
 		{TNS: 100 * ms, AnsweredNS: 1, Received: 100, QueueDepth: 100},
 		{TNS: 200 * ms},
 		{TNS: 300 * ms, AnsweredNS: 1, Received: 40, UniqueProcessed: 40},
 	}
-	trace := chart.NewTrace(result.Run{DrainedNS: 300 * ms}, samples)
+	trace := chart.NewTrace(record.Run{DrainedNS: 300 * ms}, samples)
 	if trace.Accepted[1] != 1000 || trace.Depth[1] != 100 {
 		t.Errorf("accepted %v, depth %v", trace.Accepted, trace.Depth)
 	}

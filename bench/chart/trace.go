@@ -3,7 +3,7 @@ package chart
 import (
 	"math"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 const (
@@ -30,7 +30,7 @@ type Trace struct {
 // NewTrace derives the rates, each the mean of a time around its moment. Where the aggregator did
 // not answer, and where a kill took accepted events back, the value is NaN. Samples long after the
 // drain are left out.
-func NewTrace(run result.Run, samples []result.Sample) Trace {
+func NewTrace(run record.Run, samples []record.Sample) Trace {
 	last := lastShownNS(run)
 	mean := max(rateTimeNS, last/ratesShown/rateTimeNS*rateTimeNS)
 	t := Trace{MeanS: float64(mean) / 1e9}
@@ -54,7 +54,7 @@ func NewTrace(run result.Run, samples []result.Sample) Trace {
 
 // neighbours are the ends of a rate's time: those within reach on both sides, no further than the
 // next sample without an answer, and one on each side at least.
-func neighbours(samples []result.Sample, i int, reachNS int64) (from, to result.Sample) {
+func neighbours(samples []record.Sample, i int, reachNS int64) (from, to record.Sample) {
 	first, last := i, i
 	for first > 0 && samples[first-1].Answered() && (first == i || samples[i].TNS-samples[first-1].TNS <= reachNS) {
 		first--
@@ -65,7 +65,7 @@ func neighbours(samples []result.Sample, i int, reachNS int64) (from, to result.
 	return samples[first], samples[last]
 }
 
-func lastShownNS(run result.Run) int64 {
+func lastShownNS(run record.Run) int64 {
 	const after = int64(300e6)
 	last := run.DrainedNS
 	for _, p := range run.Phases {
@@ -74,7 +74,7 @@ func lastShownNS(run result.Run) int64 {
 	return last + after
 }
 
-func rate(from, to result.Sample, a, b uint64) float64 {
+func rate(from, to record.Sample, a, b uint64) float64 {
 	if b < a || to.TNS <= from.TNS {
 		return math.NaN()
 	}
@@ -93,7 +93,7 @@ func (t Trace) Panels() []Panel {
 }
 
 // Spans are a run's phases and its fault.
-func Spans(run result.Run) []Span {
+func Spans(run record.Run) []Span {
 	var spans []Span
 	for _, p := range run.Phases {
 		spans = append(spans, Span{Name: p.Name, From: float64(p.StartNS) / 1e9, To: float64(p.EndNS) / 1e9, Measured: p.Measured})
@@ -109,7 +109,7 @@ func Spans(run result.Run) []Span {
 }
 
 // Run draws one run.
-func Run(run result.Run, samples []result.Sample) ([]byte, error) {
+func Run(run record.Run, samples []record.Sample) ([]byte, error) {
 	return Timeline(NewTrace(run, samples).Panels(), Spans(run))
 }
 

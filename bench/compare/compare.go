@@ -34,7 +34,9 @@ import (
 	"time"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 )
 
 // Verdict is what a comparison comes to; its number is the exit code.
@@ -158,27 +160,27 @@ func (v Verdict) sentence(same bool, margin float64) string {
 // group is one scenario and case of one side, with its repeats.
 type group struct {
 	label     string
-	folders   []result.Folder
-	summaries []result.Summary
+	folders   []record.Folder
+	summaries []record.Summary
 }
 
 // readSide recomputes every summary from the raw files.
 func readSide(path string) ([]group, error) {
-	folders, err := result.Open(path)
+	folders, err := record.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	var groups []group
 	for _, f := range folders {
-		raw, err := result.ReadRaw(f.Dir)
+		raw, err := record.ReadRaw(f.Dir)
 		if err != nil {
 			return nil, err
 		}
-		summary, err := raw.Summarize()
+		summary, err := figures.Summarize(raw)
 		if err != nil {
 			return nil, fmt.Errorf("compare: %s: %w", f.Dir, err)
 		}
-		f.Run.Validity = raw.Validate(summary)
+		f.Run.Validity = judge.Validate(raw, summary)
 		at := slices.IndexFunc(groups, func(g group) bool { return g.label == f.Run.Scenario.Label() })
 		if at < 0 {
 			at = len(groups)
@@ -275,8 +277,8 @@ func (g group) name() string {
 	return cmp.Or(run.ID, "run") + " " + g.label
 }
 
-func trace(f result.Folder) (chart.Trace, error) {
-	raw, err := result.ReadRaw(f.Dir)
+func trace(f record.Folder) (chart.Trace, error) {
+	raw, err := record.ReadRaw(f.Dir)
 	if err != nil {
 		return chart.Trace{}, err
 	}

@@ -10,37 +10,37 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 )
 
 // side writes a run of n repeats and returns its folder.
 func side(t *testing.T, n int, m resulttest.Model) string {
 	t.Helper()
 	dir := t.TempDir()
-	index := result.Index{ID: filepath.Base(dir)}
+	index := record.Index{ID: filepath.Base(dir)}
 	for i := range n {
 		m.Repeat, m.Seed = i+1, m.Seed+1
 		name := fmt.Sprintf("%s-%d", m.Scenario, m.Repeat)
 		if err := resulttest.Write(filepath.Join(dir, name), m); err != nil {
 			t.Fatal(err)
 		}
-		index.Results = append(index.Results, result.Entry{Dir: name, Scenario: m.Scenario})
+		index.Results = append(index.Results, record.Entry{Dir: name, Scenario: m.Scenario})
 	}
-	if err := result.WriteIndex(dir, index); err != nil {
+	if err := record.WriteIndex(dir, index); err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func change(t *testing.T, dir string, edit func(*result.Run)) {
+func change(t *testing.T, dir string, edit func(*record.Run)) {
 	t.Helper()
-	run, err := result.ReadRun(dir)
+	run, err := record.ReadRun(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	edit(&run)
-	if err := result.WriteRun(dir, run); err != nil {
+	if err := record.WriteRun(dir, run); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,7 +64,7 @@ func takeTurns(t *testing.T, a, b string, n int) {
 	for i := range n {
 		for j, dir := range []string{a, b} {
 			at := start.Add(time.Duration(2*i+(i+j)%2) * time.Minute)
-			change(t, filepath.Join(dir, fmt.Sprintf("burst-%d", i+1)), func(r *result.Run) { r.StartedAt = at })
+			change(t, filepath.Join(dir, fmt.Sprintf("burst-%d", i+1)), func(r *record.Run) { r.StartedAt = at })
 		}
 	}
 }
@@ -112,16 +112,16 @@ func TestNoiseFloor(t *testing.T) {
 // A deciding metric that one side lacks leaves the verdict open, and is named.
 func TestMissingMetric(t *testing.T) {
 	a, b := side(t, 8, overload), side(t, 8, overload)
-	text, err := os.ReadFile(filepath.Join(b, "burst-8", result.HistogramsFile))
+	text, err := os.ReadFile(filepath.Join(b, "burst-8", record.HistogramsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var h result.Histograms
+	var h record.Histograms
 	if err := json.Unmarshal(text, &h); err != nil {
 		t.Fatal(err)
 	}
 	h.Windows = nil
-	if err := result.WriteHistograms(filepath.Join(b, "burst-8"), h); err != nil {
+	if err := record.WriteHistograms(filepath.Join(b, "burst-8"), h); err != nil {
 		t.Fatal(err)
 	}
 	if v, out := compare(t, a, b); v != NotEnough || !strings.Contains(out, "MISSING: processing_latency_ms_p50: 1 of 8 repeats of B do not have it") {
@@ -132,17 +132,17 @@ func TestMissingMetric(t *testing.T) {
 // What must not be compared is compared under a warning, and without a verdict.
 func TestWarnings(t *testing.T) {
 	for name, test := range map[string]struct {
-		edit    func(*result.Run)
+		edit    func(*record.Run)
 		warning string
 	}{
-		"scenario":   {func(r *result.Run) { r.Scenario.Text += "#" }, "the text of the scenario differs"},
-		"other case": {func(r *result.Run) { r.Scenario.Case = "other" }, "the scenarios differ: burst and burst/other"},
-		"processor":  {func(r *result.Run) { r.Environment.CPUModel = "other" }, "the processor differs"},
-		"filesystem": {func(r *result.Run) { r.Environment.Filesystem = "xfs" }, "the filesystem differs: ext4 and xfs"},
-		"durability": {func(r *result.Run) { r.Environment.Store.Synchronous = "off" }, "the durability differs"},
-		"Go version": {func(r *result.Run) { r.Environment.GoVersion = "go1.27" }, "the Go version differs: go1.26 and go1.27"},
-		"invalid":    {func(r *result.Run) { r.Environment.Dirty = true }, "B is INVALID"},
-		"unaudited":  {func(r *result.Run) { r.Audit = nil }, "B was not audited"},
+		"scenario":   {func(r *record.Run) { r.Scenario.Text += "#" }, "the text of the scenario differs"},
+		"other case": {func(r *record.Run) { r.Scenario.Case = "other" }, "the scenarios differ: burst and burst/other"},
+		"processor":  {func(r *record.Run) { r.Environment.CPUModel = "other" }, "the processor differs"},
+		"filesystem": {func(r *record.Run) { r.Environment.Filesystem = "xfs" }, "the filesystem differs: ext4 and xfs"},
+		"durability": {func(r *record.Run) { r.Environment.Store.Synchronous = "off" }, "the durability differs"},
+		"Go version": {func(r *record.Run) { r.Environment.GoVersion = "go1.27" }, "the Go version differs: go1.26 and go1.27"},
+		"invalid":    {func(r *record.Run) { r.Environment.Dirty = true }, "B is INVALID"},
+		"unaudited":  {func(r *record.Run) { r.Audit = nil }, "B was not audited"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := side(t, 1, overload), side(t, 1, overload)
@@ -174,7 +174,7 @@ func TestProfiledOnOneSide(t *testing.T) {
 // A side that no longer holds what it claims is worse, whatever its figures are.
 func TestBrokenExpectationIsWorse(t *testing.T) {
 	a, b := side(t, 1, overload), side(t, 1, overload)
-	broken := func(r *result.Run) { r.Expectations[0].Held, r.Expectations[0].Got = false, "3" }
+	broken := func(r *record.Run) { r.Expectations[0].Held, r.Expectations[0].Got = false, "3" }
 	change(t, filepath.Join(b, "burst-1"), broken)
 	if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "NOT HELD by B: lost: expected 0, got 3") || !strings.Contains(out, "no profiles") {
 		t.Errorf("%v\n%s", v, out)

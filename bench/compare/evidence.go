@@ -8,7 +8,7 @@ import (
 
 	"github.com/montanaflynn/stats"
 
-	"sekali/bench/result"
+	"sekali/bench/figures"
 )
 
 const (
@@ -36,7 +36,7 @@ var deciding = []string{
 
 // metric is one figure of a pair.
 type metric struct {
-	result.Metric
+	figures.Metric
 	a, b []float64
 	p    float64 // that B and A do not differ, two-sided; of a deciding metric corrected by Holm
 }
@@ -53,7 +53,7 @@ type decider struct {
 // measure collects the values of both sides and tests them.
 func (p *pair) measure(margin float64, looks int) {
 	p.paired = interleaved(p.a, p.b)
-	for _, m := range result.Metrics {
+	for _, m := range figures.Metrics {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
 		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {
 			if len(one.a)+len(one.b) > 0 {
@@ -72,7 +72,7 @@ func (p *pair) measure(margin float64, looks int) {
 }
 
 // values are those of the repeats that have the metric.
-func values(g group, m result.Metric) []float64 {
+func values(g group, m figures.Metric) []float64 {
 	var all []float64
 	for _, s := range g.summaries {
 		if v := m.Value(s); v != nil {
@@ -158,7 +158,7 @@ func correct(pairs []pair) (tests int) {
 
 // loss is a shift of the logarithms taken so that more is worse.
 func (d *decider) loss(shift float64) float64 {
-	if d.Better == result.Higher {
+	if d.Better == figures.Higher {
 		return -shift
 	}
 	return shift
@@ -166,7 +166,7 @@ func (d *decider) loss(shift float64) float64 {
 
 // limit is the loss of being worse by a part.
 func (d *decider) limit(part float64) float64 {
-	if d.Better == result.Higher {
+	if d.Better == figures.Higher {
 		return -math.Log(1 - part)
 	}
 	return math.Log(1 + part)

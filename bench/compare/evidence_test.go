@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // world makes repeats of a server whose figures scatter, as standard deviations of their
@@ -36,29 +36,29 @@ func (w world) compare(n int, slower float64) pair {
 				cost += math.Log1p(slower)
 			}
 			g.summaries = append(g.summaries, w.repeat(cost))
-			run := result.Run{Validity: result.Validity{Valid: true}}
+			run := record.Run{Validity: record.Validity{Valid: true}}
 			if w.turns {
 				run.StartedAt = time.Unix(int64(2*i+turn+1), 0)
 			}
-			g.folders = append(g.folders, result.Folder{Run: run})
+			g.folders = append(g.folders, record.Folder{Run: run})
 		}
 	}
 	p.measure(DefaultMargin, 1)
 	return p
 }
 
-func (w world) repeat(cost float64) result.Summary {
+func (w world) repeat(cost float64) record.Summary {
 	scatter := func(x float64) *float64 { v := x * math.Exp(w.own*w.random.NormFloat64()); return &v }
 	slow := math.Exp(cost)
-	latency := func(x float64) result.Percentiles {
-		return result.Percentiles{P50: scatter(x * slow), P99: scatter(3 * x * slow), Max: scatter(5 * x * slow)}
+	latency := func(x float64) record.Percentiles {
+		return record.Percentiles{P50: scatter(x * slow), P99: scatter(3 * x * slow), Max: scatter(5 * x * slow)}
 	}
-	return result.Summary{ThroughputProcessedPerS: *scatter(1e5 / slow), ProcessingLatencyMS: latency(20), ResponseTimeMS: latency(4),
+	return record.Summary{ThroughputProcessedPerS: *scatter(1e5 / slow), ProcessingLatencyMS: latency(20), ResponseTimeMS: latency(4),
 		ServerCPUUSPerStored: scatter(10 * slow), BytesWrittenPerStored: scatter(900)}
 }
 
-// judge is the verdict on the figures.
-func judge(p pair) Verdict {
+// verdictOn is the verdict on the figures.
+func verdictOn(p pair) Verdict {
 	pairs := []pair{p}
 	correct(pairs)
 	verdict := SameOrBetter
@@ -77,7 +77,7 @@ func judge(p pair) Verdict {
 func (w world) verdicts(rounds, n int, slower float64) map[Verdict]int {
 	all := map[Verdict]int{}
 	for range rounds {
-		all[judge(w.compare(n, slower))]++
+		all[verdictOn(w.compare(n, slower))]++
 	}
 	return all
 }
@@ -152,10 +152,10 @@ func TestFewRepeats(t *testing.T) {
 		if got := (design{turns, len(p.deciders), 1}).leastRepeats(); got != least || len(p.deciders) != 6 {
 			t.Errorf("turns %v: %d repeats at least for %d metrics, expected %d", turns, got, len(p.deciders), least)
 		}
-		if v := judge(w.compare(least-1, 1)); v != NotEnough {
+		if v := verdictOn(w.compare(least-1, 1)); v != NotEnough {
 			t.Errorf("turns %v: twice the cost, with %d repeats, is %v", turns, least-1, v)
 		}
-		if v := judge(w.compare(least, 1)); v != Worse {
+		if v := verdictOn(w.compare(least, 1)); v != Worse {
 			t.Errorf("turns %v: twice the cost, with %d repeats, is %v", turns, least, v)
 		}
 	}
@@ -191,10 +191,10 @@ func TestNeed(t *testing.T) {
 // A metric that lies apart for certain, by less than what is called a difference, is the same.
 func TestLeastShift(t *testing.T) {
 	w := world{random: rand.New(rand.NewPCG(15, 16)), own: 0.0005, turns: true}
-	if v := judge(w.compare(12, 0.005)); v != SameOrBetter {
+	if v := verdictOn(w.compare(12, 0.005)); v != SameOrBetter {
 		t.Errorf("0.5 %% slower is %v", v)
 	}
-	if v := judge(w.compare(12, 0.02)); v != Worse {
+	if v := verdictOn(w.compare(12, 0.02)); v != Worse {
 		t.Errorf("2 %% slower is %v", v)
 	}
 }
@@ -203,7 +203,7 @@ func TestLeastShift(t *testing.T) {
 func TestOpenLoop(t *testing.T) {
 	w := world{random: rand.New(rand.NewPCG(17, 18)), own: 0.01}
 	p := w.compare(2, 0)
-	p.a.folders[0].Run.Phases = []result.PhaseTimes{{Rate: 100, Measured: true}}
+	p.a.folders[0].Run.Phases = []record.PhaseTimes{{Rate: 100, Measured: true}}
 	p.deciders, p.others = nil, nil
 	p.measure(DefaultMargin, 1)
 	var names []string
@@ -250,7 +250,7 @@ func (p pair) stops(t *testing.T, looks int) Verdict {
 	for _, n := range []int{10, 20, 40} {
 		part := pair{a: p.a.first(n), b: p.b.first(n)}
 		part.measure(DefaultMargin, looks)
-		if v := judge(part); v != NotEnough {
+		if v := verdictOn(part); v != NotEnough {
 			return v
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"sekali/bench/profile"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // grownFunctions is how many functions are named where a comparison says where the time went.
@@ -24,8 +24,8 @@ func (p *pair) printProfiles(w io.Writer) error {
 
 // profiled says that a repeat has profiles.
 func (g group) profiled() bool {
-	return slices.ContainsFunc(g.folders, func(f result.Folder) bool {
-		_, err := os.Stat(filepath.Join(f.Dir, result.ProfilesDir))
+	return slices.ContainsFunc(g.folders, func(f record.Folder) bool {
+		_, err := os.Stat(filepath.Join(f.Dir, record.ProfilesDir))
 		return err == nil
 	})
 }
@@ -34,7 +34,7 @@ func (g group) profiles() profile.Side {
 	var side profile.Side
 	var costs []float64
 	for i, f := range g.folders {
-		side.Dirs = append(side.Dirs, filepath.Join(f.Dir, result.ProfilesDir))
+		side.Dirs = append(side.Dirs, filepath.Join(f.Dir, record.ProfilesDir))
 		if cost := g.summaries[i].ServerCPUUSPerStored; cost != nil {
 			costs = append(costs, *cost)
 		}

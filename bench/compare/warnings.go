@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // warnings are the reasons why a difference between the sides is not, or not only, that of the
@@ -53,9 +53,9 @@ func (p *pair) warnings() []string {
 // property is something of both sides that must be equal.
 type property struct{ name, a, b string }
 
-func differences(a, b result.Run) []property {
+func differences(a, b record.Run) []property {
 	ea, eb := a.Environment, b.Environment
-	durability := func(r result.Run) string {
+	durability := func(r record.Run) string {
 		s := r.Environment.Store
 		return fmt.Sprintf("ack=%s, journal_mode=%s, synchronous=%s", r.Aggregator.Ack, s.JournalMode, s.Synchronous)
 	}

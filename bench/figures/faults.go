@@ -10,7 +10,6 @@ import (
 
 	"sekali/bench/audit"
 	"sekali/bench/record"
-	"sekali/bench/result"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )
@@ -19,8 +18,8 @@ import (
 const maxBroken = 20
 
 // Fault is a fault's row of the table. The error is for a record that contradicts itself.
-func Fault(f record.Fault) (result.Fault, error) {
-	t := tally{row: result.Fault{Fault: f.Name, Promise: f.Promise, RecoveryMS: []float64{}, Skipped: f.Skipped}, promise: f.Promise, ends: map[string]int{}}
+func Fault(f record.Fault) (record.FaultSummary, error) {
+	t := tally{row: record.FaultSummary{Fault: f.Name, Promise: f.Promise, RecoveryMS: []float64{}, Skipped: f.Skipped}, promise: f.Promise, ends: map[string]int{}}
 	for i, trial := range f.Trials {
 		if err := t.trial(trial); err != nil {
 			return t.row, fmt.Errorf("%s: trial %d: %w", f.Name, i+1, err)
@@ -36,7 +35,7 @@ func Fault(f record.Fault) (result.Fault, error) {
 
 // tally adds up a fault's trials.
 type tally struct {
-	row               result.Fault
+	row               record.FaultSummary
 	promise           string
 	ends              map[string]int
 	requests, refused uint64 // requests acknowledged and refused with 503, repeats included
@@ -229,9 +228,9 @@ func (t *tally) levels(trial record.Trial, checker *audit.Checker) error {
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(t.row.Levels, func(l result.LevelCounts) bool { return l.Level == level })
+		at := slices.IndexFunc(t.row.Levels, func(l record.LevelCounts) bool { return l.Level == level })
 		if at < 0 {
-			at, t.row.Levels = len(t.row.Levels), append(t.row.Levels, result.LevelCounts{Level: level})
+			at, t.row.Levels = len(t.row.Levels), append(t.row.Levels, record.LevelCounts{Level: level})
 		}
 		t.row.Levels[at].Acknowledged += int(acknowledged)
 		t.row.Levels[at].Lost += int(lost)

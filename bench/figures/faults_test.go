@@ -1,19 +1,20 @@
-package figures
+package figures_test
 
 import (
 	"reflect"
 	"strings"
 	"testing"
 
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/labtest/recordtest"
 	"sekali/bench/record"
-	"sekali/bench/record/recordtest"
-	"sekali/bench/result"
 	"sekali/loadgen/ledger"
 )
 
-func row(t *testing.T, f record.Fault) result.Fault {
+func row(t *testing.T, f record.Fault) record.FaultSummary {
 	t.Helper()
-	r, err := Fault(f)
+	r, err := figures.Fault(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,24 +24,24 @@ func row(t *testing.T, f record.Fault) result.Fault {
 // What the synthetic faults come to, counted by hand: 20 events a request, of which 16 are
 // originals.
 func TestFault(t *testing.T) {
-	rows := map[string]result.Fault{}
+	rows := map[string]record.FaultSummary{}
 	for _, f := range recordtest.Faults() {
 		rows[f.Name] = row(t, f)
 	}
-	if f := rows["SIGKILL"]; f.Acknowledged != 16*501 || f.Lost != 0 || f.Times != 2 || f.Seen != "2 refused with 503" || !f.Held() {
+	if f := rows["SIGKILL"]; f.Acknowledged != 16*501 || f.Lost != 0 || f.Times != 2 || f.Seen != "2 refused with 503" || !judge.FaultHeld(f) {
 		t.Errorf("%+v", f)
 	}
-	want := []result.LevelCounts{{Level: "journal", Acknowledged: rows["SIGKILL"].Levels[0].Acknowledged}, {Level: "store", Acknowledged: rows["SIGKILL"].Levels[1].Acknowledged}}
+	want := []record.LevelCounts{{Level: "journal", Acknowledged: rows["SIGKILL"].Levels[0].Acknowledged}, {Level: "store", Acknowledged: rows["SIGKILL"].Levels[1].Acknowledged}}
 	if f := rows["SIGKILL"]; !reflect.DeepEqual(f.Levels, want) || want[0].Acknowledged < 16*250 || want[1].Acknowledged < 16*250 {
 		t.Errorf("by level: %+v", f.Levels)
 	}
-	if f := rows["SIGKILL at ack=memory"]; f.Acknowledged != 16*50 || f.Lost != 40 || !f.Held() {
+	if f := rows["SIGKILL at ack=memory"]; f.Acknowledged != 16*50 || f.Lost != 40 || !judge.FaultHeld(f) {
 		t.Errorf("%+v", f)
 	}
-	if f := rows["a cut journal"]; f.Seen != "1 opened, 1 refused at the start, 0 noticed when read or written, 0 ended later" || !f.Held() {
+	if f := rows["a cut journal"]; f.Seen != "1 opened, 1 refused at the start, 0 noticed when read or written, 0 ended later" || !judge.FaultHeld(f) {
 		t.Errorf("%+v", f)
 	}
-	if f := rows["overload"]; f.Lost != 1 || f.Held() {
+	if f := rows["overload"]; f.Lost != 1 || judge.FaultHeld(f) {
 		t.Errorf("%+v", f)
 	}
 	if f := rows["power loss"]; f.Skipped == "" || f.Times != 0 {
@@ -89,7 +90,7 @@ func TestFaultSeesWhatIsWrong(t *testing.T) {
 		trial := recordtest.Trial(10, 0)
 		c.change(&trial)
 		f := row(t, record.Fault{Name: name, Promise: record.NothingLost, Trials: []record.Trial{trial}})
-		if f.Lost != c.lost || f.Duplicated != c.doubled || f.Unexpected != c.unexpected || f.Held() != (name == "nothing") {
+		if f.Lost != c.lost || f.Duplicated != c.doubled || f.Unexpected != c.unexpected || judge.FaultHeld(f) != (name == "nothing") {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
@@ -101,13 +102,13 @@ func TestFaultHoldsCountersAndBeginnings(t *testing.T) {
 	trial := recordtest.Trial(10, 0)
 	trial.Looks[0].Counters.Received += 60
 	trial.Looks[0].Counters.DuplicateDropped += 60
-	if f := row(t, record.Fault{Name: "counters", Promise: record.NothingLost, Trials: []record.Trial{trial}}); f.Held() {
+	if f := row(t, record.Fault{Name: "counters", Promise: record.NothingLost, Trials: []record.Trial{trial}}); judge.FaultHeld(f) {
 		t.Errorf("%+v", f)
 	}
 	trial = recordtest.Trial(10, 0)
 	whole := recordtest.Stored(recordtest.Stream(), 1, 160)
 	trial.Whole = &whole
-	if f := row(t, record.Fault{Name: "beginning", Promise: record.PrefixOrRefuse, Trials: []record.Trial{trial}}); f.Held() || len(f.Broken) != 1 {
+	if f := row(t, record.Fault{Name: "beginning", Promise: record.PrefixOrRefuse, Trials: []record.Trial{trial}}); judge.FaultHeld(f) || len(f.Broken) != 1 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -123,14 +124,14 @@ func TestFaultRecordThatContradictsItself(t *testing.T) {
 	} {
 		trial := recordtest.Trial(10, 0)
 		spoil(&trial)
-		if f, err := Fault(record.Fault{Name: name, Promise: record.NothingLost, Trials: []record.Trial{trial}}); err == nil {
+		if f, err := figures.Fault(record.Fault{Name: name, Promise: record.NothingLost, Trials: []record.Trial{trial}}); err == nil {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
 }
 
 func TestSoak(t *testing.T) {
-	found, err := Soak(recordtest.Soak())
+	found, err := figures.Soak(recordtest.Soak())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,21 +4,19 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 
 	"sekali/bench/audit"
 	"sekali/bench/record"
-	"sekali/bench/result"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )
 
 // Soak computes a soak's figures. The error is for a record that contradicts itself.
-func Soak(r record.Soak) (found result.Soak, err error) {
-	found = result.Soak{Date: r.Date, Machine: r.Machine, Commit: r.Commit, Seconds: r.Seconds, RequestsPerS: r.RequestsPerS,
+func Soak(r record.Soak) (found record.SoakSummary, err error) {
+	found = record.SoakSummary{Date: r.Date, Machine: r.Machine, Commit: r.Commit, Seconds: r.Seconds, RequestsPerS: r.RequestsPerS,
 		EventsPerRequest: r.EventsPerRequest, Readers: r.Readers, SlowClients: r.SlowClients, PagesRead: r.PagesRead,
 		KillsS: r.KillsS, RecoveryMS: r.RecoveryMS, WindowS: r.WindowS,
-		Windows: []result.SoakWindow{}, Broken: r.Broken}
+		Windows: []record.WindowSummary{}, Broken: r.Broken}
 	report, answered, err := auditSoak(r)
 	if err != nil {
 		return found, fmt.Errorf("soak: %w", err)
@@ -30,7 +28,7 @@ func Soak(r record.Soak) (found result.Soak, err error) {
 	found.Unexpected = report.Unexpected + r.Stored.OutOfOrder + r.Stored.MoreStrange
 	found.Unanswered = r.Planned - min(r.Planned, answered)
 	lag, _ := r.Lag.QuantileMS(0.99)
-	found.LagMSP99 = rounded(lag)
+	found.LagMSP99 = round(lag)
 	for i, w := range r.Windows {
 		if len(w.Values) != len(r.Metrics) {
 			return found, fmt.Errorf("soak: window %d has %d values, want %d", i, len(w.Values), len(r.Metrics))
@@ -69,28 +67,21 @@ func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) 
 }
 
 // soakWindow is a window in the columns of the table.
-func soakWindow(metrics []string, w record.SoakWindow) result.SoakWindow {
-	window := result.SoakWindow{S: w.S, Stored: w.Stored}
-	for _, column := range result.SoakColumns {
+func soakWindow(metrics []string, w record.SoakWindow) record.WindowSummary {
+	window := record.WindowSummary{S: w.S, Stored: w.Stored}
+	for _, column := range record.SoakColumns {
 		var v float64
 		switch column {
-		case result.SoakP50:
+		case record.SoakP50:
 			v, _ = w.Responses.QuantileMS(0.50)
-		case result.SoakP99:
+		case record.SoakP99:
 			v, _ = w.Responses.QuantileMS(0.99)
 		default:
 			if at := slices.Index(metrics, column); at >= 0 {
 				v = w.Values[at]
 			}
 		}
-		window.Values = append(window.Values, rounded(v))
+		window.Values = append(window.Values, round(v))
 	}
 	return window
-}
-
-// rounded keeps six significant digits, so that another machine's floating point gives the same
-// text.
-func rounded(v float64) float64 {
-	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64)
-	return v
 }

@@ -1,6 +1,7 @@
-// Package record is what the faults and the soak leave behind: types, reading, writing. A record
-// has what was sent, what was answered and what is stored, so that its verdict is computed from it
-// alone, without an aggregator.
+// Package record is what the lab leaves behind: the files of a result folder, of the faults, of the
+// soak and of the yardsticks, their types, reading, writing and hashes. Nothing here measures or
+// judges. A record has what was sent, what was answered and what is stored, so that its verdict is
+// computed from it alone, without an aggregator.
 package record
 
 import (
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	// Format is the version of the records.
+	// Format is the version of the files' layout; a reader refuses any other.
 	Format = 1
 	// Extension of a record's file: JSON, packed by zstd.
 	Extension = ".json.zst"

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/labtest/recordtest"
 	"sekali/bench/record"
-	"sekali/bench/record/recordtest"
 )
 
 // What is written is read again, and a name is one of a file.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // answer is a row of the first table of REPORT.md, which README.md has too.
@@ -104,8 +104,8 @@ func (s *set) acknowledgedIn() []answer {
 		fmt.Sprintf("%s, **%s ms**", g.show(responseP50), g.show(responseP99)), g.Runs()}}
 }
 
-func responseP50(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }
-func responseP99(s result.Summary) *float64 { return s.ResponseTimeMS.P99 }
+func responseP50(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }
+func responseP99(s record.Summary) *float64 { return s.ResponseTimeMS.P99 }
 
 // offered is the highest planned rate of the measured phases, in events/s; 0 in a closed loop.
 func offered(g *group) float64 {
@@ -133,7 +133,7 @@ func (s *set) sustained() []answer {
 		fmt.Sprintf("%s events/s processed, generator and aggregator on %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
 }
 
-func processedPerS(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }
+func processedPerS(s record.Summary) *float64 { return &s.ThroughputProcessedPerS }
 
 // deduplicated is what became of the duplicates that were sent.
 func (s *set) deduplicated() []answer {
@@ -175,9 +175,9 @@ const (
 	publishedProcessed = "12 to 15 s"
 )
 
-func answeredMS(s result.Summary) *float64 { return s.ResponseTimeMS.Max }
+func answeredMS(s record.Summary) *float64 { return s.ResponseTimeMS.Max }
 
-func processedMS(s result.Summary) *float64 {
+func processedMS(s record.Summary) *float64 {
 	ms := s.ProcessedS * 1000
 	return &ms
 }

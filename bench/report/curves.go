@@ -11,14 +11,14 @@ import (
 
 	"sekali/bench/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // WriteCurves draws a curve for each scenario of a run's folder that sweeps a parameter, beside
 // index.json, and returns the paths. Of a scenario with one value there is no curve. Where a result
 // misses the objective, which may be nil, its marks are crossed.
 func WriteCurves(dir string, o objective.Objective) ([]string, error) {
-	folders, err := result.Open(dir)
+	folders, err := record.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func WriteCurves(dir string, o objective.Objective) ([]string, error) {
 }
 
 // sweep is the case's place on a curve, nil if it has none.
-func (g *group) sweep() *result.Sweep { return g.first().Run.Scenario.Sweep }
+func (g *group) sweep() *record.Sweep { return g.first().Run.Scenario.Sweep }
 
 // swept are the values of the parameter that the scenario sweeps, as texts: numbers rising, else in
 // the order in which they ran. Nil: it sweeps none.
@@ -82,16 +82,16 @@ func numberOf(value string) float64 {
 // is swept.
 var sweptFigures = []struct {
 	label     string
-	of        func(result.Summary) *float64
+	of        func(record.Summary) *float64
 	parameter string
 }{
-	{"processed events/s", func(s result.Summary) *float64 { return &s.ThroughputProcessedPerS }, ""},
-	{"response time, ms (p50)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }, ""},
-	{"response time, ms (p99)", func(s result.Summary) *float64 { return s.ResponseTimeMS.P99 }, "load.rate"},
+	{"processed events/s", func(s record.Summary) *float64 { return &s.ThroughputProcessedPerS }, ""},
+	{"response time, ms (p50)", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }, ""},
+	{"response time, ms (p99)", func(s record.Summary) *float64 { return s.ResponseTimeMS.P99 }, "load.rate"},
 	// Where there are too few requests for a percentile, an objective holds the longest to it.
-	{"response time, ms (max)", func(s result.Summary) *float64 { return s.ResponseTimeMS.Max }, "load.rate"},
-	{"server CPU, µs/stored", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }, ""},
-	{"bytes written/stored", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }, ""},
+	{"response time, ms (max)", func(s record.Summary) *float64 { return s.ResponseTimeMS.Max }, "load.rate"},
+	{"server CPU, µs/stored", func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }, ""},
+	{"bytes written/stored", func(s record.Summary) *float64 { return s.BytesWrittenPerStored }, ""},
 }
 
 // curves draws a panel for each figure that any result has: over a number a line for each curve,

@@ -10,15 +10,15 @@ import (
 	"time"
 
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 )
 
 // sweepRun writes a run whose scenario sweeps a parameter, two curves with a result for each value.
 func sweepRun(t *testing.T, parameter string, values ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	index := result.Index{ID: "sweep"}
+	index := record.Index{ID: "sweep"}
 	for i, value := range values {
 		for _, curve := range []string{"uuid4", "time"} {
 			name := fmt.Sprintf("sizes-%s-%s-1", curve, value)
@@ -27,19 +27,19 @@ func sweepRun(t *testing.T, parameter string, values ...string) string {
 			if err := resulttest.Write(filepath.Join(dir, name), model); err != nil {
 				t.Fatal(err)
 			}
-			run, err := result.ReadRun(filepath.Join(dir, name))
+			run, err := record.ReadRun(filepath.Join(dir, name))
 			if err != nil {
 				t.Fatal(err)
 			}
-			run.Scenario.Sweep = &result.Sweep{Parameter: parameter, Value: value, Curve: curve}
+			run.Scenario.Sweep = &record.Sweep{Parameter: parameter, Value: value, Curve: curve}
 			run.Validity.Valid = i > 0 || curve != "time"
-			if err := result.WriteRun(filepath.Join(dir, name), run); err != nil {
+			if err := record.WriteRun(filepath.Join(dir, name), run); err != nil {
 				t.Fatal(err)
 			}
-			index.Results = append(index.Results, result.Entry{Dir: name, Scenario: "sizes", Case: model.Case, Repeat: 1})
+			index.Results = append(index.Results, record.Entry{Dir: name, Scenario: "sizes", Case: model.Case, Repeat: 1})
 		}
 	}
-	if err := result.WriteIndex(dir, index); err != nil {
+	if err := record.WriteIndex(dir, index); err != nil {
 		t.Fatal(err)
 	}
 	return dir

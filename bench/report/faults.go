@@ -9,8 +9,9 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/pages/terminal"
 	"sekali/bench/record"
-	"sekali/bench/result"
 )
 
 const (
@@ -22,10 +23,10 @@ const (
 )
 
 // readFaults returns the faults of the reference, nil if it has none.
-func readFaults(reference string) (*result.Faults, error) {
-	f, err := result.ReadFaults(filepath.Join(reference, faultsDir, faultsFile))
+func readFaults(reference string) (*record.Faults, error) {
+	f, err := record.ReadFaults(filepath.Join(reference, faultsDir, faultsFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = result.ReadFaults(filepath.Join(reference, faultsFile))
+		f, err = record.ReadFaults(filepath.Join(reference, faultsFile))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -37,7 +38,7 @@ func readFaults(reference string) (*result.Faults, error) {
 // many were recomputed.
 func verifyFaults(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, faultsDir)
-	committed, err := result.ReadFaults(filepath.Join(dir, faultsFile))
+	committed, err := record.ReadFaults(filepath.Join(dir, faultsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -45,7 +46,7 @@ func verifyFaults(reference string) (n int, differences []error) {
 		return 0, []error{err}
 	}
 	recomputed := committed
-	recomputed.Faults, recomputed.Files = []result.Fault{}, []result.File{}
+	recomputed.Faults, recomputed.Files = []record.FaultSummary{}, []record.File{}
 	for _, file := range committed.Files {
 		row, now, err := recomputeFault(dir, file.Name)
 		if err != nil {
@@ -59,11 +60,11 @@ func verifyFaults(reference string) (n int, differences []error) {
 }
 
 // recomputeFault computes a row from its record.
-func recomputeFault(dir, name string) (row result.Fault, file result.File, err error) {
+func recomputeFault(dir, name string) (row record.FaultSummary, file record.File, err error) {
 	if name != filepath.Base(name) || !filepath.IsLocal(name) {
 		return row, file, fmt.Errorf("%q is not the name of a file beside it", name)
 	}
-	if file, err = result.HashFile(dir, name); err != nil {
+	if file, err = record.HashFile(dir, name); err != nil {
 		return row, file, err
 	}
 	left, err := record.ReadFault(filepath.Join(dir, name))
@@ -75,13 +76,13 @@ func recomputeFault(dir, name string) (row result.Fault, file result.File, err e
 }
 
 // verifyNames names the records that no table speaks of.
-func verifyNames(dir string, files []result.File) (differences []error) {
+func verifyNames(dir string, files []record.File) (differences []error) {
 	there, err := filepath.Glob(filepath.Join(dir, "*"+record.Extension))
 	if err != nil {
 		return []error{err}
 	}
 	for _, path := range there {
-		if !slices.ContainsFunc(files, func(f result.File) bool { return f.Name == filepath.Base(path) }) {
+		if !slices.ContainsFunc(files, func(f record.File) bool { return f.Name == filepath.Base(path) }) {
 			differences = append(differences, fmt.Errorf("%s: no table speaks of it", path))
 		}
 	}
@@ -89,7 +90,7 @@ func verifyNames(dir string, files []result.File) (differences []error) {
 }
 
 // faultTable is one row a fault.
-func faultTable(f *result.Faults) string {
+func faultTable(f *record.Faults) string {
 	var b strings.Builder
 	b.WriteString("| fault | times | acknowledged | lost | stored twice | not as sent | recovered | time to recover, s: median | most | promise | |\n" +
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n")
@@ -98,9 +99,9 @@ func faultTable(f *result.Faults) string {
 			fmt.Fprintf(&b, "| %s | – | – | – | – | – | – | – | – | %s | skipped: %s |\n", cell(fault.Fault), fault.Promise, cell(fault.Skipped))
 			continue
 		}
-		median, most := fault.Recovery()
+		median, most := terminal.Recovery(fault)
 		held := "held"
-		if !fault.Held() {
+		if !judge.FaultHeld(fault) {
 			held = strings.Join(append([]string{"**not held**"}, fault.Broken...), "; ")
 		}
 		if fault.Seen != "" {
@@ -114,22 +115,22 @@ func faultTable(f *result.Faults) string {
 
 // faultAnswer is the faults in one sentence. What damages the files themselves promises less, and
 // is counted apart.
-func faultAnswer(f *result.Faults) string {
+func faultAnswer(f *record.Faults) string {
 	var kinds, times, acknowledged, lost, duplicated, controls, seen, damages, held int
 	for _, fault := range f.Faults {
 		switch {
 		case fault.Skipped != "":
-		case fault.Promise == result.SomethingLost:
+		case fault.Promise == record.SomethingLost:
 			controls++
 			if fault.Lost > 0 {
 				seen++
 			}
-		case fault.Promise == result.PrefixOrRefuse:
+		case fault.Promise == record.PrefixOrRefuse:
 			damages++
-			if fault.Held() {
+			if judge.FaultHeld(fault) {
 				held++
 			}
-		case fault.Promise == result.NothingLost:
+		case fault.Promise == record.NothingLost:
 			kinds++
 			times += fault.Times
 			acknowledged += fault.Acknowledged
@@ -143,11 +144,11 @@ func faultAnswer(f *result.Faults) string {
 }
 
 // faultsShort is one row a promise.
-func faultsShort(f *result.Faults) string {
+func faultsShort(f *record.Faults) string {
 	var b strings.Builder
 	b.WriteString("| promise | kinds | times | acknowledged | lost | stored twice | |\n|---|---:|---:|---:|---:|---:|---|\n")
-	for _, promise := range []string{result.NothingLost, result.SomethingLost, result.PrefixOrRefuse} {
-		var sum result.Fault
+	for _, promise := range []string{record.NothingLost, record.SomethingLost, record.PrefixOrRefuse} {
+		var sum record.FaultSummary
 		var kinds int
 		var broken []string
 		for _, fault := range f.Faults {
@@ -157,7 +158,7 @@ func faultsShort(f *result.Faults) string {
 			kinds++
 			sum.Times, sum.Acknowledged = sum.Times+fault.Times, sum.Acknowledged+fault.Acknowledged
 			sum.Lost, sum.Duplicated = sum.Lost+fault.Lost, sum.Duplicated+fault.Duplicated
-			if !fault.Held() {
+			if !judge.FaultHeld(fault) {
 				broken = append(broken, cell(fault.Fault))
 			}
 		}

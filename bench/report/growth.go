@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/figures"
 )
 
 // growthScenario is the one that asks what an event costs when many are stored: it is shown over
@@ -32,8 +32,8 @@ func roundStep(total uint64) uint64 {
 // growthPicture draws what storing an event took, over the events stored before it.
 func growthPicture(g *group) (picture, error) {
 	r := g.first()
-	steps := result.Growth(r.Trace, max(1, roundStep(r.Summary.StoredEvents)/2))
-	line := func(name string, of func(result.GrowthStep) float64) chart.Line {
+	steps := figures.Growth(r.Trace, max(1, roundStep(r.Summary.StoredEvents)/2))
+	line := func(name string, of func(figures.GrowthStep) float64) chart.Line {
 		l := chart.Line{Name: name}
 		for _, s := range steps {
 			l.X, l.Y = append(l.X, float64(s.From+s.To)/2e6), append(l.Y, of(s))
@@ -41,10 +41,10 @@ func growthPicture(g *group) (picture, error) {
 		return l
 	}
 	panels := []chart.Panel{
-		{Label: "stored events/s", Lines: []chart.Line{line("", func(s result.GrowthStep) float64 { return s.StoredPerS })}},
-		{Label: "bytes written/event", Lines: []chart.Line{line("store, by event stored", func(s result.GrowthStep) float64 { return s.StoreBytesPerStored }),
-			line("journal, by event accepted", func(s result.GrowthStep) float64 { return s.JournalBytesPerAccepted })}},
-		{Label: "resident, MB", Lines: []chart.Line{line("", func(s result.GrowthStep) float64 { return float64(s.ResidentBytesMax) / 1e6 })}},
+		{Label: "stored events/s", Lines: []chart.Line{line("", func(s figures.GrowthStep) float64 { return s.StoredPerS })}},
+		{Label: "bytes written/event", Lines: []chart.Line{line("store, by event stored", func(s figures.GrowthStep) float64 { return s.StoreBytesPerStored }),
+			line("journal, by event accepted", func(s figures.GrowthStep) float64 { return s.JournalBytesPerAccepted })}},
+		{Label: "resident, MB", Lines: []chart.Line{line("", func(s figures.GrowthStep) float64 { return float64(s.ResidentBytesMax) / 1e6 })}},
 	}
 	var arriving []chart.Span
 	if at := arrived(r, steps); at > 0 {
@@ -58,7 +58,7 @@ func growthPicture(g *group) (picture, error) {
 
 // arrived is how many million unique events were stored when the last answer was given; 0 if that
 // is not known.
-func arrived(r repeat, steps []result.GrowthStep) float64 {
+func arrived(r repeat, steps []figures.GrowthStep) float64 {
 	var last int64
 	for _, p := range r.Run.Phases {
 		last = max(last, p.EndNS)
@@ -76,7 +76,7 @@ func growthTable(g *group) string {
 	r := g.first()
 	var b strings.Builder
 	b.WriteString("| unique events stored | stored events/s | accepted meanwhile, events/s | bytes written, without the journal, per stored event | bytes to the journal per accepted event | resident max, MB |\n|---:|---:|---:|---:|---:|---:|\n")
-	for _, s := range result.Growth(r.Trace, roundStep(r.Summary.StoredEvents)) {
+	for _, s := range figures.Growth(r.Trace, roundStep(r.Summary.StoredEvents)) {
 		fmt.Fprintf(&b, "| %s to %s | %s | %s | %s | %s | %s |\n", exact(s.From), exact(s.To), chart.Number(s.StoredPerS), chart.Number(s.AcceptedPerS),
 			chart.Number(s.StoreBytesPerStored), strings.Replace(chart.Number(s.JournalBytesPerAccepted), "NaN", withheld, 1), chart.Number(float64(s.ResidentBytesMax)/1e6))
 	}

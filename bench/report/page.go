@@ -17,8 +17,10 @@ import (
 	"github.com/tsenart/vegeta/v12/lib/plot"
 
 	"sekali/bench/chart"
+	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/profile"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 //go:embed page.html.tmpl page.css page.js
@@ -36,7 +38,7 @@ func WritePage(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, result.PageFile), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, record.PageFile), text, 0o644); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
@@ -44,7 +46,7 @@ func WritePage(dir string) error {
 
 // pageView is what the page's template sees.
 type pageView struct {
-	Run       result.Run
+	Run       record.Run
 	Clean     bool
 	Figures   []figure // the first ones a reader looks for
 	Tables    []pageTable
@@ -79,19 +81,19 @@ type pageChart struct {
 }
 
 func page(dir string) ([]byte, error) {
-	raw, err := result.ReadRaw(dir)
+	raw, err := record.ReadRaw(dir)
 	if err != nil {
 		return nil, err
 	}
-	v := pageView{Run: raw.Run, Clean: result.Clean(raw.Run.Audit), Charts: charts(raw)}
+	v := pageView{Run: raw.Run, Clean: judge.Clean(raw.Run.Audit), Charts: charts(raw)}
 	g := &group{Scenario: raw.Run.Scenario.Name, Case: raw.Run.Scenario.Case,
 		Repeats: []repeat{{Run: raw.Run, Summary: raw.Run.Summary, Trace: raw.Trace}}}
 	v.Figures, v.Tables = headFigures(g), pageTables(g)
-	tables, err := profile.Read(filepath.Join(dir, result.ProfilesDir), topFunctions)
+	tables, err := profile.Read(filepath.Join(dir, record.ProfilesDir), topFunctions)
 	if err != nil {
 		return nil, err
 	}
-	flame, err := profile.Flame(filepath.Join(dir, result.ProfilesDir))
+	flame, err := profile.Flame(filepath.Join(dir, record.ProfilesDir))
 	if err != nil {
 		return nil, err
 	}
@@ -141,16 +143,16 @@ func asset(name string) (string, error) {
 }
 
 func headFigures(g *group) []figure {
-	show := func(name, unit string, of func(result.Summary) *float64) figure {
+	show := func(name, unit string, of func(record.Summary) *float64) figure {
 		return figure{name, g.show(of), unit}
 	}
 	return []figure{
-		show("throughput, accepted", "events/s", func(s result.Summary) *float64 { return &s.ThroughputAcceptedPerS }),
-		show("throughput, stored", "events/s", func(s result.Summary) *float64 { return &s.ThroughputStoredPerS }),
-		show("processing latency, median", "ms", func(s result.Summary) *float64 { return s.ProcessingLatencyMS.P50 }),
-		show("response time, median", "ms", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }),
-		show("deduplication rate", "", func(s result.Summary) *float64 { return s.DeduplicationRate }),
-		show("queue depth, max", "events", func(s result.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
+		show("throughput, accepted", "events/s", func(s record.Summary) *float64 { return &s.ThroughputAcceptedPerS }),
+		show("throughput, stored", "events/s", func(s record.Summary) *float64 { return &s.ThroughputStoredPerS }),
+		show("processing latency, median", "ms", func(s record.Summary) *float64 { return s.ProcessingLatencyMS.P50 }),
+		show("response time, median", "ms", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }),
+		show("deduplication rate", "", func(s record.Summary) *float64 { return s.DeduplicationRate }),
+		show("queue depth, max", "events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
 	}
 }
 
@@ -190,7 +192,7 @@ func filled(g *group, rows []row) [][2]string {
 	return cells
 }
 
-func charts(raw *result.Raw) pageCharts {
+func charts(raw *record.Raw) pageCharts {
 	t := chart.NewTrace(raw.Run, raw.Trace)
 	times := points(t.Seconds)
 	at, median, longest := responses(raw)
@@ -218,8 +220,8 @@ func points(values []float64) []*float64 {
 const responseBuckets = 600
 
 // responses are the median and the longest response time of each stretch that has any.
-func responses(raw *result.Raw) (at, median, longest []*float64) {
-	all := raw.Responses()
+func responses(raw *record.Raw) (at, median, longest []*float64) {
+	all := figures.Responses(raw)
 	if len(all) == 0 {
 		return []*float64{}, []*float64{}, []*float64{}
 	}

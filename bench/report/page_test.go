@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // goldenResult is a result folder of the golden reference.
@@ -83,20 +83,20 @@ func TestPageEscapes(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(goldenResult("burst-1"))); err != nil {
 		t.Fatal(err)
 	}
-	run, err := result.ReadRun(dir)
+	run, err := record.ReadRun(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const hostile = `</script><script>alert("x")</script><img src=x>`
 	run.Scenario.Question, run.Scenario.Text, run.Phases[0].Name, run.Environment.CPUModel = hostile, hostile, hostile, hostile
 	run.Aggregator.Flags, run.Audit.Findings = []string{hostile}, []string{hostile}
-	if err := result.WriteRun(dir, run); err != nil {
+	if err := record.WriteRun(dir, run); err != nil {
 		t.Fatal(err)
 	}
 	if err := WritePage(dir); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, result.PageFile))
+	text, err := os.ReadFile(filepath.Join(dir, record.PageFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"sekali/bench/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // shortestTraceS is the shortest run that has a picture over time: at a sample every 100 ms, less
@@ -90,7 +90,7 @@ func (s *scenario) bars() ([]byte, error) {
 	for _, g := range s.Cases {
 		names = append(names, g.title())
 	}
-	series := func(name string, of func(result.Summary) *float64) chart.Series {
+	series := func(name string, of func(record.Summary) *float64) chart.Series {
 		one := chart.Series{Name: name}
 		for _, g := range s.Cases {
 			median, ok := g.median(of)
@@ -102,11 +102,11 @@ func (s *scenario) bars() ([]byte, error) {
 		return one
 	}
 	stored := chart.BarPanel{Label: "stored events/s", Series: []chart.Series{
-		series("stored", func(s result.Summary) *float64 { return &s.ThroughputStoredPerS })}}
+		series("stored", func(s record.Summary) *float64 { return &s.ThroughputStoredPerS })}}
 	waits := chart.BarPanel{Label: "response time, ms", Series: []chart.Series{
-		series("p50", func(s result.Summary) *float64 { return s.ResponseTimeMS.P50 }),
-		series("p90", func(s result.Summary) *float64 { return s.ResponseTimeMS.P90 }),
-		series("p99", func(s result.Summary) *float64 { return s.ResponseTimeMS.P99 })}}
+		series("p50", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }),
+		series("p90", func(s record.Summary) *float64 { return s.ResponseTimeMS.P90 }),
+		series("p99", func(s record.Summary) *float64 { return s.ResponseTimeMS.P99 })}}
 	if s.Name == courseReport || !compared[s.Name] {
 		waits = chart.BarPanel{Label: "milliseconds", Series: []chart.Series{series("answered", answeredMS), series("all stored", processedMS)}}
 		return chart.Bars(names, []chart.BarPanel{waits})

@@ -9,9 +9,8 @@ import (
 
 	soaking "sekali/bench/experiment/soak"
 	"sekali/bench/figures"
+	"sekali/bench/labtest/recordtest"
 	"sekali/bench/record"
-	"sekali/bench/record/recordtest"
-	"sekali/bench/result"
 )
 
 // writeRecords writes the synthetic faults and soak, and what is computed from them, below
@@ -22,7 +21,7 @@ func writeRecords(t *testing.T, reference string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	found := result.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000"}
+	found := record.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000"}
 	for _, left := range recordtest.Faults() {
 		name, err := record.WriteFault(dir, left)
 		if err != nil {
@@ -32,13 +31,13 @@ func writeRecords(t *testing.T, reference string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := result.HashFile(dir, name)
+		file, err := record.HashFile(dir, name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found.Faults, found.Files = append(found.Faults, row), append(found.Files, file)
 	}
-	if err := result.WriteFaults(filepath.Join(dir, faultsFile), found); err != nil {
+	if err := record.WriteFaults(filepath.Join(dir, faultsFile), found); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := soaking.Write(filepath.Join(reference, soakDir), recordtest.Soak()); err != nil {
@@ -50,18 +49,18 @@ func writeRecords(t *testing.T, reference string) {
 // was changed.
 func rehash(t *testing.T, dir, name string) {
 	t.Helper()
-	f, err := result.ReadFaults(filepath.Join(dir, faultsFile))
+	f, err := record.ReadFaults(filepath.Join(dir, faultsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range f.Files {
 		if f.Files[i].Name == name {
-			if f.Files[i], err = result.HashFile(dir, name); err != nil {
+			if f.Files[i], err = record.HashFile(dir, name); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := result.WriteFaults(filepath.Join(dir, faultsFile), f); err != nil {
+	if err := record.WriteFaults(filepath.Join(dir, faultsFile), f); err != nil {
 		t.Fatal(err)
 	}
 }

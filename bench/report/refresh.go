@@ -5,7 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/saturation"
 )
 
@@ -13,7 +14,7 @@ import (
 // run.json, bench.txt and the pages, and of a search its figures. Raw files that are not those of
 // run.json are an error: nothing that follows from them may be written as if they were.
 func refresh(reference string) error {
-	folders, err := result.Open(reference)
+	folders, err := record.Open(reference)
 	if err != nil {
 		return err
 	}
@@ -22,12 +23,12 @@ func refresh(reference string) error {
 		return err
 	}
 	for _, dir := range searches {
-		record, err := saturation.Read(dir)
+		found, err := saturation.Read(dir)
 		if err != nil {
 			return err
 		}
-		for _, below := range record.Dirs() {
-			more, err := result.Open(filepath.Join(dir, filepath.FromSlash(below)))
+		for _, below := range found.Dirs() {
+			more, err := record.Open(filepath.Join(dir, filepath.FromSlash(below)))
 			if err != nil {
 				return err
 			}
@@ -35,10 +36,10 @@ func refresh(reference string) error {
 		}
 	}
 	for _, f := range folders {
-		if err := errors.Join(result.CheckFiles(f)...); err != nil {
+		if err := errors.Join(record.CheckFiles(f)...); err != nil {
 			return err
 		}
-		if _, err := result.Finish(f.Dir); err != nil {
+		if _, err := judge.Finish(f.Dir); err != nil {
 			return err
 		}
 		if hasPage(f.Dir) {
@@ -48,12 +49,12 @@ func refresh(reference string) error {
 		}
 	}
 	for _, dir := range searches {
-		record, err := saturation.Read(dir)
+		found, err := saturation.Read(dir)
 		if err == nil {
-			record, err = saturation.Recompute(dir, record)
+			found, err = saturation.Recompute(dir, found)
 		}
 		if err == nil {
-			err = record.Write(dir)
+			err = found.Write(dir)
 		}
 		if err != nil {
 			return err
@@ -64,6 +65,6 @@ func refresh(reference string) error {
 
 // hasPage: the probes of a search have none.
 func hasPage(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, result.PageFile))
+	_, err := os.Stat(filepath.Join(dir, record.PageFile))
 	return err == nil
 }

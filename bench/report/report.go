@@ -15,7 +15,7 @@ import (
 	"text/template"
 
 	"sekali/bench/profile"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // Where things are, from the repository's root on.
@@ -170,7 +170,7 @@ type view struct {
 	Generator    *profile.Table // its CPU; nil: the result has none
 	Allocated    string         // by the generator, bytes per stored event
 	Flame        picture
-	Faults       *result.Faults // nil: none
+	Faults       *record.Faults // nil: none
 	FaultTable   string
 	Soak         *soak   // nil: none
 	Beside       *beside // nil: no yardsticks
@@ -194,7 +194,7 @@ type section struct {
 
 // machine is an environment and the runs that had it.
 type machine struct {
-	result.Environment
+	record.Environment
 	Version string
 	Runs    []string // linked
 }
@@ -306,7 +306,7 @@ func tableOf(profiles []profile.Table, kind string) *profile.Table {
 
 // generatorAllocated is what a stored event cost the generator, in bytes: by its profile, which
 // samples.
-func generatorAllocated(profiles []profile.Table, s result.Summary) string {
+func generatorAllocated(profiles []profile.Table, s record.Summary) string {
 	allocs, stored := tableOf(profiles, "generator-allocs"), s.ThroughputStoredPerS*s.ProcessedS
 	if allocs == nil || stored == 0 {
 		return withheld
@@ -315,7 +315,7 @@ func generatorAllocated(profiles []profile.Table, s result.Summary) string {
 }
 
 // stageTable shares out what a stored event cost.
-func stageTable(profiles []profile.Table, summary result.Summary) string {
+func stageTable(profiles []profile.Table, summary record.Summary) string {
 	var text strings.Builder
 	text.WriteString("| stage | CPU | share | µs per stored event | bytes allocated per stored event |\n|---|---:|---:|---:|---:|\n")
 	for _, row := range stageRows(profiles, summary) {
@@ -326,7 +326,7 @@ func stageTable(profiles []profile.Table, summary result.Summary) string {
 
 // stageRows are the stages of a CPU profile, and those that only allocate: name, time, share, and
 // µs and allocated bytes per stored event where they are known. nil: there is no CPU profile.
-func stageRows(profiles []profile.Table, summary result.Summary) [][5]string {
+func stageRows(profiles []profile.Table, summary record.Summary) [][5]string {
 	cpu, allocs := tableOf(profiles, "cpu"), tableOf(profiles, "allocs")
 	if cpu == nil {
 		return nil
@@ -395,12 +395,12 @@ func (s *set) machines() []machine {
 
 func (m machine) same(other machine) bool {
 	a, b := m.Environment, other.Environment
-	a.Fdatasync, b.Fdatasync = result.Fdatasync{}, result.Fdatasync{}
+	a.Fdatasync, b.Fdatasync = record.Fdatasync{}, record.Fdatasync{}
 	return a == b && m.Version == other.Version
 }
 
 // worse is the slower of two probes of one disk.
-func worse(a, b result.Fdatasync) result.Fdatasync {
+func worse(a, b record.Fdatasync) record.Fdatasync {
 	if b.P50US > a.P50US {
 		return b
 	}

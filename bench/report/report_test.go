@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 )
 
 var update = flag.Bool("update", false, "make testdata/root anew from the model; read its REPORT.md before committing it")
@@ -58,9 +60,9 @@ func makeGolden(t *testing.T) {
 	}
 	writeReference(t, golden, models())
 	writeRecords(t, filepath.Join(golden, filepath.FromSlash(referenceDir)))
-	yardsticks, err := syntheticYardsticks().Summarize()
+	yardsticks, err := figures.Yardsticks(syntheticYardsticks())
 	if err == nil {
-		err = result.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)
+		err = record.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +78,7 @@ func makeGolden(t *testing.T) {
 
 func writeReference(t *testing.T, root string, models []resulttest.Model) {
 	t.Helper()
-	index := result.Index{ID: "synthetic"}
+	index := record.Index{ID: "synthetic"}
 	reference := filepath.Join(root, filepath.FromSlash(referenceDir), "synthetic")
 	for _, m := range models {
 		dir := m.Scenario
@@ -87,9 +89,9 @@ func writeReference(t *testing.T, root string, models []resulttest.Model) {
 		if err := resulttest.Write(filepath.Join(reference, dir), m); err != nil {
 			t.Fatal(err)
 		}
-		index.Results = append(index.Results, result.Entry{Dir: dir, Scenario: m.Scenario, Case: m.Case, Repeat: m.Repeat, Valid: true, Held: true})
+		index.Results = append(index.Results, record.Entry{Dir: dir, Scenario: m.Scenario, Case: m.Case, Repeat: m.Repeat, Valid: true, Held: true})
 	}
-	if err := result.WriteIndex(reference, index); err != nil {
+	if err := record.WriteIndex(reference, index); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -195,7 +197,7 @@ func TestEveryDigitOfTheReportIsVerified(t *testing.T) {
 }
 
 func TestAnyByteOfARawFileIsVerified(t *testing.T) {
-	for _, name := range result.RawFiles {
+	for _, name := range record.RawFiles {
 		t.Run(name, func(t *testing.T) {
 			dir := root(t)
 			path := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-2", name)
@@ -222,7 +224,7 @@ func TestDerivedFilesOfAFolder(t *testing.T) {
 	if same, out := verify(t, dir); !same {
 		t.Fatal(out)
 	}
-	for _, name := range []string{result.BenchFile, result.PageFile} {
+	for _, name := range []string{record.BenchFile, record.PageFile} {
 		spoil(t, filepath.Join(folder, name), func(text []byte) []byte { return bytes.Replace(text, []byte("stored"), []byte("stared"), 1) })
 		if same, out := verify(t, dir); same || !strings.Contains(out, filepath.Join("burst-1", name)+": line ") {
 			t.Errorf("not named:\n%s", out)
@@ -234,7 +236,7 @@ func TestDerivedFilesOfAFolder(t *testing.T) {
 			t.Error(out)
 		}
 	}
-	spoil(t, filepath.Join(folder, result.HistogramsFile), func(text []byte) []byte { return append(text, ' ') })
+	spoil(t, filepath.Join(folder, record.HistogramsFile), func(text []byte) []byte { return append(text, ' ') })
 	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("written from a raw file that was changed: %v", err)
 	}
@@ -244,7 +246,7 @@ func TestDerivedFilesOfAFolder(t *testing.T) {
 func TestProfilesAreVerified(t *testing.T) {
 	dir := root(t)
 	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
-	profiles := filepath.Join(folder, result.ProfilesDir)
+	profiles := filepath.Join(folder, record.ProfilesDir)
 	if err := os.Mkdir(profiles, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +258,7 @@ func TestProfilesAreVerified(t *testing.T) {
 	if same, out := verify(t, dir); same || !strings.Contains(out, "threads.pb.gz") {
 		t.Errorf("one more is not named:\n%s", out)
 	}
-	if _, err := result.Finish(folder); err != nil {
+	if _, err := judge.Finish(folder); err != nil {
 		t.Fatal(err)
 	}
 	if same, out := verify(t, dir); !same {
@@ -271,22 +273,22 @@ func TestProfilesAreVerified(t *testing.T) {
 // A figure that is changed in run.json, and a raw file that is made to fit its hash again, are
 // caught too.
 func TestForgedRunFileIsVerified(t *testing.T) {
-	for name, forge := range map[string]func(*result.Run){
-		"summary":  func(r *result.Run) { r.Summary.ThroughputStoredPerS++ },
-		"validity": func(r *result.Run) { r.Environment.Dirty = true },
-		"audit":    func(r *result.Run) { r.Audit.Lost++ },
-		"SHA-256":  func(r *result.Run) { r.Files[0].SHA256 = strings.Repeat("0", 64) },
-		"phases":   func(r *result.Run) { r.Phases[0].Measured = true },
+	for name, forge := range map[string]func(*record.Run){
+		"summary":  func(r *record.Run) { r.Summary.ThroughputStoredPerS++ },
+		"validity": func(r *record.Run) { r.Environment.Dirty = true },
+		"audit":    func(r *record.Run) { r.Audit.Lost++ },
+		"SHA-256":  func(r *record.Run) { r.Files[0].SHA256 = strings.Repeat("0", 64) },
+		"phases":   func(r *record.Run) { r.Phases[0].Measured = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := root(t)
 			folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
-			run, err := result.ReadRun(folder)
+			run, err := record.ReadRun(folder)
 			if err != nil {
 				t.Fatal(err)
 			}
 			forge(&run)
-			if err := result.WriteRun(folder, run); err != nil {
+			if err := record.WriteRun(folder, run); err != nil {
 				t.Fatal(err)
 			}
 			if same, out := verify(t, dir); same || !strings.Contains(out, "burst-1") {
@@ -374,12 +376,12 @@ func TestReportIsShort(t *testing.T) {
 func TestUnauditedRunCannotEnterTheReport(t *testing.T) {
 	dir := root(t)
 	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "burst-1")
-	run, err := result.ReadRun(folder)
+	run, err := record.ReadRun(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	run.Audit = nil
-	if err := result.WriteRun(folder, run); err != nil {
+	if err := record.WriteRun(folder, run); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "not audited") {
@@ -391,14 +393,14 @@ func TestUnauditedRunCannotEnterTheReport(t *testing.T) {
 func TestWhatDidNotHoldIsSaid(t *testing.T) {
 	dir := root(t)
 	folder := filepath.Join(dir, filepath.FromSlash(referenceDir), "synthetic", "kill-journal-1")
-	run, err := result.ReadRun(folder)
+	run, err := record.ReadRun(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	run.Environment.Race = true
 	run.Expectations[0].Held, run.Expectations[0].Got = false, "12"
 	run.Audit.Checks[0].Held = false
-	if err := result.WriteRun(folder, run); err != nil {
+	if err := record.WriteRun(folder, run); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Write(dir); err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"sekali/bench/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/saturation"
 )
 
@@ -46,33 +46,33 @@ func (s *set) readSearches(reference string) error {
 }
 
 func (s *set) readSearch(reference, dir string) error {
-	record, err := saturation.Read(dir)
+	found, err := saturation.Read(dir)
 	if err != nil {
 		return err
 	}
-	if record, err = saturation.Recompute(dir, record); err != nil {
+	if found, err = saturation.Recompute(dir, found); err != nil {
 		return err
 	}
-	if record.Curve == "" {
+	if found.Curve == "" {
 		return fmt.Errorf("%s: the search has no curve, beside which it would be shown", dir)
 	}
-	one := &search{Record: record, path: path.Join(referenceDir, filepath.Base(dir))}
-	if one.objective, err = objective.Parse(record.Objective); err != nil {
+	one := &search{Record: found, path: path.Join(referenceDir, filepath.Base(dir))}
+	if one.objective, err = objective.Parse(found.Objective); err != nil {
 		return err
 	}
-	if s.find(record.Scenario) != nil {
-		return fmt.Errorf("%s: there are other runs of %s, or another search, beside this one", dir, record.Scenario)
+	if s.find(found.Scenario) != nil {
+		return fmt.Errorf("%s: there are other runs of %s, or another search, beside this one", dir, found.Scenario)
 	}
-	folders, err := result.Open(filepath.Join(dir, filepath.FromSlash(record.Curve)))
+	folders, err := record.Open(filepath.Join(dir, filepath.FromSlash(found.Curve)))
 	if err != nil {
 		return err
 	}
 	if err := s.read(reference, folders); err != nil {
 		return err
 	}
-	of := s.find(record.Scenario)
+	of := s.find(found.Scenario)
 	if of == nil || of.swept() == nil {
-		return fmt.Errorf("%s: %s is not a curve of %s", dir, record.Curve, record.Scenario)
+		return fmt.Errorf("%s: %s is not a curve of %s", dir, found.Curve, found.Scenario)
 	}
 	of.Search = one
 	return nil
@@ -81,12 +81,12 @@ func (s *set) readSearch(reference, dir string) error {
 // verifySearch holds a search to the raw files of its probes, and these and the curve's to their
 // hashes, and counts the results.
 func verifySearch(dir string) (results int, differences []error) {
-	record, err := saturation.Read(dir)
+	found, err := saturation.Read(dir)
 	if err != nil {
 		return 0, []error{err}
 	}
-	for _, below := range record.Dirs() {
-		folders, err := result.Open(filepath.Join(dir, filepath.FromSlash(below)))
+	for _, below := range found.Dirs() {
+		folders, err := record.Open(filepath.Join(dir, filepath.FromSlash(below)))
 		if err != nil {
 			differences = append(differences, err)
 		}
@@ -95,11 +95,11 @@ func verifySearch(dir string) (results int, differences []error) {
 			differences = append(differences, verifyFolder(f)...)
 		}
 	}
-	again, err := saturation.Recompute(dir, record)
+	again, err := saturation.Recompute(dir, found)
 	if err != nil {
 		return results, append(differences, err)
 	}
-	return results, append(differences, compareJSON(filepath.Join(dir, saturation.SearchFile), record, again)...)
+	return results, append(differences, compareJSON(filepath.Join(dir, saturation.SearchFile), found, again)...)
 }
 
 // Intro says what was searched for.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/saturation"
 	"sekali/bench/saturation/saturationtest"
@@ -101,7 +101,7 @@ func TestSearchIsVerified(t *testing.T) {
 			t.Errorf("not named:\n%s", out)
 		}
 	})
-	for _, name := range []string{result.RequestsFile, result.RunFile} {
+	for _, name := range []string{record.RequestsFile, record.RunFile} {
 		t.Run(name, func(t *testing.T) {
 			dir, search := searched(t)
 			record, err := saturation.Read(search)

@@ -13,8 +13,10 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/chart"
+	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/profile"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // topFunctions is how many functions of a profile are shown.
@@ -28,9 +30,9 @@ var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "
 // set is what a report is made of: scenarios, their cases, and the repeats of each.
 type set struct {
 	scenarios  []*scenario
-	faults     *result.Faults     // nil: none
+	faults     *record.Faults     // nil: none
 	soak       *soak              // nil: none
-	yardsticks *result.Yardsticks // nil: none
+	yardsticks *record.Yardsticks // nil: none
 }
 
 type scenario struct {
@@ -49,9 +51,9 @@ type group struct {
 // repeat is one result folder, its figures recomputed.
 type repeat struct {
 	Path     string // of the folder, from the report on, with slashes
-	Run      result.Run
-	Summary  result.Summary
-	Trace    []result.Sample
+	Run      record.Run
+	Summary  record.Summary
+	Trace    []record.Sample
 	Profiles []profile.Table
 	Flame    []byte // of the CPU profile, an SVG; nil: none
 }
@@ -59,7 +61,7 @@ type repeat struct {
 // readSet reads and recomputes everything under reference. A result without an audit cannot be
 // reported.
 func readSet(reference string) (*set, error) {
-	folders, err := result.Open(reference)
+	folders, err := record.Open(reference)
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +89,12 @@ func readSet(reference string) (*set, error) {
 }
 
 // read adds folders, their figures recomputed.
-func (s *set) read(reference string, folders []result.Folder) error {
+func (s *set) read(reference string, folders []record.Folder) error {
 	for _, f := range folders {
 		if f.Run.Audit == nil {
 			return fmt.Errorf("report: %s was not audited", f.Dir)
 		}
-		raw, err := result.ReadRaw(f.Dir)
+		raw, err := record.ReadRaw(f.Dir)
 		if err != nil {
 			return err
 		}
@@ -102,14 +104,14 @@ func (s *set) read(reference string, folders []result.Folder) error {
 			return fmt.Errorf("report: %w", err)
 		}
 		r.Path = path.Join(referenceDir, filepath.ToSlash(below))
-		if r.Summary, err = raw.Summarize(); err != nil {
+		if r.Summary, err = figures.Summarize(raw); err != nil {
 			return fmt.Errorf("report: %s: %w", f.Dir, err)
 		}
-		r.Run.Validity = raw.Validate(r.Summary)
-		if r.Profiles, err = profile.Read(filepath.Join(f.Dir, result.ProfilesDir), topFunctions); err != nil {
+		r.Run.Validity = judge.Validate(raw, r.Summary)
+		if r.Profiles, err = profile.Read(filepath.Join(f.Dir, record.ProfilesDir), topFunctions); err != nil {
 			return err
 		}
-		if r.Flame, err = profile.Flame(filepath.Join(f.Dir, result.ProfilesDir)); err != nil {
+		if r.Flame, err = profile.Flame(filepath.Join(f.Dir, record.ProfilesDir)); err != nil {
 			return err
 		}
 		s.add(r)
@@ -186,7 +188,7 @@ func (s *set) groups() []*group {
 
 // Label names the group in prose.
 func (g *group) Label() string {
-	return result.Scenario{Name: g.Scenario, Case: g.Case}.Label()
+	return record.Scenario{Name: g.Scenario, Case: g.Case}.Label()
 }
 
 // title names the group at the head of a column.
@@ -196,7 +198,7 @@ func (g *group) title() string { return cmp.Or(g.Case, g.Scenario) }
 func (g *group) first() repeat { return g.Repeats[0] }
 
 // values are a figure's over the repeats; nil if any of them lacks it.
-func (g *group) values(of func(result.Summary) *float64) []float64 {
+func (g *group) values(of func(record.Summary) *float64) []float64 {
 	return g.repeatValues(func(r repeat) *float64 { return of(r.Summary) })
 }
 
@@ -214,7 +216,7 @@ func (g *group) repeatValues(of func(repeat) *float64) []float64 {
 }
 
 // median is a figure over the repeats; ok is false if any of them lacks it.
-func (g *group) median(of func(result.Summary) *float64) (median float64, ok bool) {
+func (g *group) median(of func(record.Summary) *float64) (median float64, ok bool) {
 	if g == nil {
 		return 0, false
 	}
@@ -226,18 +228,18 @@ func (g *group) median(of func(result.Summary) *float64) (median float64, ok boo
 const withheld = "–"
 
 // show writes a figure: its value, or of several repeats the median with the spread.
-func (g *group) show(of func(result.Summary) *float64) string { return showValues(g.values(of)) }
+func (g *group) show(of func(record.Summary) *float64) string { return showValues(g.values(of)) }
 
 func showValues(values []float64) string {
 	median, err := stats.Median(values)
 	if err != nil {
 		return withheld
 	}
-	return spread(result.Spread{Median: median, Min: slices.Min(values), Max: slices.Max(values)})
+	return spread(record.Spread{Median: median, Min: slices.Min(values), Max: slices.Max(values)})
 }
 
 // spread writes a median, and what it is the median of if they differ.
-func spread(s result.Spread) string {
+func spread(s record.Spread) string {
 	if s.Min == s.Max {
 		return chart.Number(s.Median)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // tableCase is the case of a scenario that finds duplicates by INSERT OR IGNORE into one table.
@@ -31,34 +31,34 @@ type shortSection struct {
 // shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
 var shortRows = []row{
 	{"processed / of them stored (unique), events/s", func(g *group) string {
-		return g.middle(processedPerS) + " / " + g.middle(func(s result.Summary) *float64 { return &s.ThroughputStoredPerS })
+		return g.middle(processedPerS) + " / " + g.middle(func(s record.Summary) *float64 { return &s.ThroughputStoredPerS })
 	}},
-	percentilesRow("response time p50 / p90 / p99, ms", func(s result.Summary) result.Percentiles { return s.ResponseTimeMS }),
-	percentilesRow("processing latency p50 / p90 / p99, ms", func(s result.Summary) result.Percentiles { return s.ProcessingLatencyMS }),
-	medianRow("queue depth max, events", func(s result.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
-	medianRow("drained after the last answer, s", func(s result.Summary) *float64 { return &s.DrainS }),
+	percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
+	percentilesRow("processing latency p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
+	medianRow("queue depth max, events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
+	medianRow("drained after the last answer, s", func(s record.Summary) *float64 { return &s.DrainS }),
 	{"duplicates dropped, of those sent (deduplication rate)", func(g *group) string {
-		return fmt.Sprintf("%s of %s (%s)", exact(g.count(dropped)), duplicatesSent(g), g.middle(func(s result.Summary) *float64 { return s.DeduplicationRate }))
+		return fmt.Sprintf("%s of %s (%s)", exact(g.count(dropped)), duplicatesSent(g), g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
 	}},
-	medianRow("fault to ready again, s", func(s result.Summary) *float64 { return s.UnavailableS }),
+	medianRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
 	{"server CPU, µs / bytes written, per stored event", func(g *group) string {
-		return g.middle(func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }) + " / " +
-			g.middle(func(s result.Summary) *float64 { return s.BytesWrittenPerStored })
+		return g.middle(func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }) + " / " +
+			g.middle(func(s record.Summary) *float64 { return s.BytesWrittenPerStored })
 	}},
 	{"lost, of acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }},
 }
 
-func medianRow(name string, of func(result.Summary) *float64) row {
+func medianRow(name string, of func(record.Summary) *float64) row {
 	return row{name, func(g *group) string { return g.middle(of) }}
 }
 
 // percentilesRow is three percentiles in one cell.
-func percentilesRow(name string, of func(result.Summary) result.Percentiles) row {
+func percentilesRow(name string, of func(record.Summary) record.Percentiles) row {
 	return row{name, func(g *group) string {
 		three := []string{
-			g.middle(func(s result.Summary) *float64 { return of(s).P50 }),
-			g.middle(func(s result.Summary) *float64 { return of(s).P90 }),
-			g.middle(func(s result.Summary) *float64 { return of(s).P99 }),
+			g.middle(func(s record.Summary) *float64 { return of(s).P50 }),
+			g.middle(func(s record.Summary) *float64 { return of(s).P90 }),
+			g.middle(func(s record.Summary) *float64 { return of(s).P99 }),
 		}
 		if !slices.ContainsFunc(three, func(text string) bool { return text != withheld }) {
 			return withheld
@@ -68,7 +68,7 @@ func percentilesRow(name string, of func(result.Summary) result.Percentiles) row
 }
 
 // middle is a figure's median without its spread.
-func (g *group) middle(of func(result.Summary) *float64) string {
+func (g *group) middle(of func(record.Summary) *float64) string {
 	median, ok := g.median(of)
 	if !ok {
 		return withheld
@@ -158,7 +158,7 @@ func (s *set) levelsTable() string {
 			taken = exact(lost(k)) + " of " + exact(acknowledged(k))
 		}
 		fmt.Fprintf(&text, "| `%s` | %s | %s | %s | %s | **%s** | %s |\n", ack, promises[ack][1], chart.Number(offered(g)), g.middle(responseP50),
-			g.middle(func(s result.Summary) *float64 { return s.ResponseTimeMS.P90 }), g.middle(responseP99), taken)
+			g.middle(func(s record.Summary) *float64 { return s.ResponseTimeMS.P90 }), g.middle(responseP99), taken)
 	}
 	return text.String()
 }

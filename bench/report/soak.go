@@ -11,8 +11,8 @@ import (
 
 	"sekali/bench/chart"
 	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/record"
-	"sekali/bench/result"
 )
 
 const (
@@ -25,15 +25,15 @@ const (
 
 // soak is a soak with its picture.
 type soak struct {
-	result.Soak
+	record.SoakSummary
 	Picture picture
 }
 
 // readSoak returns the soak of the reference, nil if it has none.
 func readSoak(reference string) (*soak, error) {
-	s, err := result.ReadSoak(filepath.Join(reference, soakDir, soakFile))
+	s, err := record.ReadSoakSummary(filepath.Join(reference, soakDir, soakFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		s, err = result.ReadSoak(filepath.Join(reference, soakFile))
+		s, err = record.ReadSoakSummary(filepath.Join(reference, soakFile))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -49,7 +49,7 @@ func readSoak(reference string) (*soak, error) {
 // one.
 func verifySoak(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, soakDir)
-	committed, err := result.ReadSoak(filepath.Join(dir, soakFile))
+	committed, err := record.ReadSoakSummary(filepath.Join(dir, soakFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -64,23 +64,23 @@ func verifySoak(reference string) (n int, differences []error) {
 	if err != nil {
 		return 0, []error{fmt.Errorf("%s: %w", dir, err)}
 	}
-	file, err := result.HashFile(dir, record.SoakFile)
+	file, err := record.HashFile(dir, record.SoakFile)
 	if err != nil {
 		return 0, []error{err}
 	}
-	recomputed.Files = []result.File{file}
+	recomputed.Files = []record.File{file}
 	return 1, compareJSON(filepath.Join(dir, soakFile), committed, recomputed)
 }
 
 // soakPicture draws every column over time, those of one unit together, with the kills.
-func soakPicture(s result.Soak) ([]byte, error) {
+func soakPicture(s record.SoakSummary) ([]byte, error) {
 	var seconds []float64
 	for _, w := range s.Windows {
 		seconds = append(seconds, w.S)
 	}
 	line := func(column string) chart.Line {
 		l := chart.Line{Name: column, X: seconds}
-		i := slices.Index(result.SoakColumns, column)
+		i := slices.Index(record.SoakColumns, column)
 		for _, w := range s.Windows {
 			l.Y = append(l.Y, w.Values[i])
 		}
@@ -98,10 +98,10 @@ func soakPicture(s result.Soak) ([]byte, error) {
 		spans = append(spans, chart.Span{From: at, To: at + s.RecoveryMS[i]/1000, Fault: true})
 	}
 	return chart.Timeline([]chart.Panel{
-		panel("MB", result.SoakResident, result.SoakHeap, result.SoakWAL, result.SoakBacklog),
-		panel("open", result.SoakDescriptors, result.SoakGoroutines),
-		panel("p50, ms", result.SoakP50),
-		panel("p99, ms", result.SoakP99),
+		panel("MB", record.SoakResident, record.SoakHeap, record.SoakWAL, record.SoakBacklog),
+		panel("open", record.SoakDescriptors, record.SoakGoroutines),
+		panel("p50, ms", record.SoakP50),
+		panel("p99, ms", record.SoakP99),
 	}, spans)
 }
 
@@ -109,7 +109,7 @@ func soakPicture(s result.Soak) ([]byte, error) {
 func (s *soak) Table() string {
 	var b strings.Builder
 	b.WriteString("| | | first | last | at most | |\n|---|---|---:|---:|---:|---|\n")
-	for _, d := range s.Drifts() {
+	for _, d := range judge.Drifts(s.SoakSummary) {
 		verdict := "no trend"
 		if !d.Held() {
 			verdict = "**grows**"
@@ -122,18 +122,21 @@ func (s *soak) Table() string {
 // answer is the soak in one sentence.
 func (s *soak) answer() string {
 	grown := 0
-	for _, d := range s.Drifts() {
+	for _, d := range judge.Drifts(s.SoakSummary) {
 		if !d.Held() {
 			grown++
 		}
 	}
 	trend := "nothing that was watched grew beyond its bound"
-	switch why := s.Invalid(); {
+	switch why := judge.SoakInvalid(s.SoakSummary); {
 	case why != "":
 		trend = "INVALID, since " + why
 	case grown > 0:
-		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(s.Drifts()))
+		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(judge.Drifts(s.SoakSummary)))
 	}
 	return fmt.Sprintf("%.0f min at %s events/s with %d SIGKILLs: lost %s of %s; %s",
 		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Lost), exact(s.Acknowledged), trend)
 }
+
+// Invalid says why the soak shows nothing; "" if it does.
+func (s *soak) Invalid() string { return judge.SoakInvalid(s.SoakSummary) }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // row is one line of a table that has a column for each case.
@@ -14,12 +14,12 @@ type row struct {
 	cell func(*group) string
 }
 
-func figureRow(name string, of func(result.Summary) *float64) row {
+func figureRow(name string, of func(record.Summary) *float64) row {
 	return row{name, func(g *group) string { return g.show(of) }}
 }
 
-func numberRow(name string, of func(result.Summary) float64) row {
-	return figureRow(name, func(s result.Summary) *float64 { v := of(s); return &v })
+func numberRow(name string, of func(record.Summary) float64) row {
+	return figureRow(name, func(s record.Summary) *float64 { v := of(s); return &v })
 }
 
 func countRow(name string, of func(repeat) uint64) row {
@@ -36,26 +36,26 @@ func exact(n uint64) string {
 }
 
 // distributionRows are the percentiles that any of the cases has.
-func distributionRows(name string, of func(result.Summary) result.Percentiles) []row {
+func distributionRows(name string, of func(record.Summary) record.Percentiles) []row {
 	return []row{
-		figureRow(name+" p50, ms", func(s result.Summary) *float64 { return of(s).P50 }),
-		figureRow(name+" p90, ms", func(s result.Summary) *float64 { return of(s).P90 }),
-		figureRow(name+" p99, ms", func(s result.Summary) *float64 { return of(s).P99 }),
-		figureRow(name+" p99.9, ms", func(s result.Summary) *float64 { return of(s).P999 }),
-		figureRow(name+" max, ms", func(s result.Summary) *float64 { return of(s).Max }),
+		figureRow(name+" p50, ms", func(s record.Summary) *float64 { return of(s).P50 }),
+		figureRow(name+" p90, ms", func(s record.Summary) *float64 { return of(s).P90 }),
+		figureRow(name+" p99, ms", func(s record.Summary) *float64 { return of(s).P99 }),
+		figureRow(name+" p99.9, ms", func(s record.Summary) *float64 { return of(s).P999 }),
+		figureRow(name+" max, ms", func(s record.Summary) *float64 { return of(s).Max }),
 	}
 }
 
 var (
-	serviceRows    = distributionRows("service time", func(s result.Summary) result.Percentiles { return s.ServiceTimeMS })
-	responseRows   = distributionRows("response time", func(s result.Summary) result.Percentiles { return s.ResponseTimeMS })
-	processingRows = distributionRows("processing latency", func(s result.Summary) result.Percentiles { return s.ProcessingLatencyMS })
+	serviceRows    = distributionRows("service time", func(s record.Summary) record.Percentiles { return s.ServiceTimeMS })
+	responseRows   = distributionRows("response time", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS })
+	processingRows = distributionRows("processing latency", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS })
 )
 
 // heldRows are what commits waited for the runs of keys, which is to be 50 ms at most.
 var heldRows = []row{
-	figureRow("a commit's wait for the runs of keys p99, ms", func(s result.Summary) *float64 { return s.RunsHeldMS.P99 }),
-	figureRow("a commit's wait for the runs of keys max, ms (target: 50 at most)", func(s result.Summary) *float64 { return s.RunsHeldMS.Max }),
+	figureRow("a commit's wait for the runs of keys p99, ms", func(s record.Summary) *float64 { return s.RunsHeldMS.P99 }),
+	figureRow("a commit's wait for the runs of keys max, ms (target: 50 at most)", func(s record.Summary) *float64 { return s.RunsHeldMS.Max }),
 }
 
 // steady is the scenario whose waits stand beside what the disk itself takes.
@@ -83,16 +83,16 @@ func inSyncs(r repeat, ms *float64) *float64 {
 }
 
 var throughputRows = []row{
-	numberRow("throughput, accepted events/s", func(s result.Summary) float64 { return s.ThroughputAcceptedPerS }),
-	numberRow("throughput, processed events/s", func(s result.Summary) float64 { return s.ThroughputProcessedPerS }),
-	numberRow("throughput, stored (unique) events/s", func(s result.Summary) float64 { return s.ThroughputStoredPerS }),
+	numberRow("throughput, accepted events/s", func(s record.Summary) float64 { return s.ThroughputAcceptedPerS }),
+	numberRow("throughput, processed events/s", func(s record.Summary) float64 { return s.ThroughputProcessedPerS }),
+	numberRow("throughput, stored (unique) events/s", func(s record.Summary) float64 { return s.ThroughputStoredPerS }),
 }
 
 var queueRows = []row{
-	numberRow("queue depth max, events", func(s result.Summary) float64 { return float64(s.QueueDepthMax) }),
-	numberRow("queue depth mean, events", func(s result.Summary) float64 { return s.QueueDepthMean }),
-	numberRow("drained after the last answer, s", func(s result.Summary) float64 { return s.DrainS }),
-	figureRow("longest time without a commit while events waited, ms (to within a sample of 0.1 s)", func(s result.Summary) *float64 { return s.CommitGapMSMax }),
+	numberRow("queue depth max, events", func(s record.Summary) float64 { return float64(s.QueueDepthMax) }),
+	numberRow("queue depth mean, events", func(s record.Summary) float64 { return s.QueueDepthMean }),
+	numberRow("drained after the last answer, s", func(s record.Summary) float64 { return s.DrainS }),
+	figureRow("longest time without a commit while events waited, ms (to within a sample of 0.1 s)", func(s record.Summary) *float64 { return s.CommitGapMSMax }),
 }
 
 var requestRows = []row{
@@ -106,25 +106,25 @@ var requestRows = []row{
 }
 
 var faultRows = []row{
-	figureRow("fault to ready again, s", func(s result.Summary) *float64 { return s.UnavailableS }),
-	figureRow("restart, or the fault's end, to ready, s", func(s result.Summary) *float64 { return s.ReadyAfterS }),
+	figureRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
+	figureRow("restart, or the fault's end, to ready, s", func(s record.Summary) *float64 { return s.ReadyAfterS }),
 }
 
 var deduplicationRows = []row{
-	figureRow("deduplication rate", func(s result.Summary) *float64 { return s.DeduplicationRate }),
+	figureRow("deduplication rate", func(s record.Summary) *float64 { return s.DeduplicationRate }),
 	{"duplicates dropped, of those sent", func(g *group) string { return exact(g.count(dropped)) + " of " + duplicatesSent(g) }},
-	figureRow("deduplication rate, by the stream", func(s result.Summary) *float64 { return s.DeduplicationRateExpected }),
+	figureRow("deduplication rate, by the stream", func(s record.Summary) *float64 { return s.DeduplicationRateExpected }),
 }
 
 var costRows = []row{
-	figureRow("server CPU, µs per stored event", func(s result.Summary) *float64 { return s.ServerCPUUSPerStored }),
-	figureRow("generator CPU, µs per stored event", func(s result.Summary) *float64 { return s.GeneratorCPUUSPerStored }),
-	figureRow("bytes written per stored event", func(s result.Summary) *float64 { return s.BytesWrittenPerStored }),
-	figureRow("syncs per 1000 stored events", func(s result.Summary) *float64 { return s.SyncsPer1000Stored }),
-	figureRow("bytes allocated per stored event", func(s result.Summary) *float64 { return s.AllocatedBytesPerStored }),
-	figureRow("bytes the generator wrote per stored event", func(s result.Summary) *float64 { return s.GeneratorBytesWrittenPerStored }),
-	figureRow("bytes the generator allocated per stored event", func(s result.Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }),
-	figureRow("server resident memory max, MB", func(s result.Summary) *float64 {
+	figureRow("server CPU, µs per stored event", func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }),
+	figureRow("generator CPU, µs per stored event", func(s record.Summary) *float64 { return s.GeneratorCPUUSPerStored }),
+	figureRow("bytes written per stored event", func(s record.Summary) *float64 { return s.BytesWrittenPerStored }),
+	figureRow("syncs per 1000 stored events", func(s record.Summary) *float64 { return s.SyncsPer1000Stored }),
+	figureRow("bytes allocated per stored event", func(s record.Summary) *float64 { return s.AllocatedBytesPerStored }),
+	figureRow("bytes the generator wrote per stored event", func(s record.Summary) *float64 { return s.GeneratorBytesWrittenPerStored }),
+	figureRow("bytes the generator allocated per stored event", func(s record.Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }),
+	figureRow("server resident memory max, MB", func(s record.Summary) *float64 {
 		if s.ServerRSSBytesMax == nil {
 			return nil
 		}
@@ -134,27 +134,27 @@ var costRows = []row{
 }
 
 var generatorRows = []row{
-	figureRow("generator lag p99, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.P99 }),
-	figureRow("generator lag max, ms", func(s result.Summary) *float64 { return s.GeneratorLagMS.Max }),
+	figureRow("generator lag p99, ms", func(s record.Summary) *float64 { return s.GeneratorLagMS.P99 }),
+	figureRow("generator lag max, ms", func(s record.Summary) *float64 { return s.GeneratorLagMS.Max }),
 	{"longest stall of the machine, ms", func(g *group) string {
 		return showValues(g.repeatValues(func(r repeat) *float64 { ms := float64(r.Run.Generator.LongestStallNS) / 1e6; return &ms }))
 	}},
-	figureRow("generator, share of all cores", func(s result.Summary) *float64 { return s.GeneratorCPUShare }),
-	figureRow("generator's ceiling, events/s", func(s result.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
-	figureRow("load, share of the generator's ceiling", func(s result.Summary) *float64 { return s.GeneratorCeilingShare }),
-	figureRow("server, share of all cores", func(s result.Summary) *float64 { return s.ServerCPUShare }),
-	figureRow("others, share of all cores", func(s result.Summary) *float64 { return s.OtherCPUShare }),
+	figureRow("generator, share of all cores", func(s record.Summary) *float64 { return s.GeneratorCPUShare }),
+	figureRow("generator's ceiling, events/s", func(s record.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
+	figureRow("load, share of the generator's ceiling", func(s record.Summary) *float64 { return s.GeneratorCeilingShare }),
+	figureRow("server, share of all cores", func(s record.Summary) *float64 { return s.ServerCPUShare }),
+	figureRow("others, share of all cores", func(s record.Summary) *float64 { return s.OtherCPUShare }),
 	{"Little's law, events: by the trace / by the latencies", little},
 }
 
 // little sets the mean queue depth of the trace beside the one that the latencies come to, or says
 // that nothing held it to them.
 func little(g *group) string {
-	trace := g.show(func(s result.Summary) *float64 { return s.LittleTraceEvents })
+	trace := g.show(func(s record.Summary) *float64 { return s.LittleTraceEvents })
 	if trace == withheld {
 		return "not checked"
 	}
-	return trace + " / " + g.show(func(s result.Summary) *float64 { return s.LittleLatencyEvents })
+	return trace + " / " + g.show(func(s record.Summary) *float64 { return s.LittleLatencyEvents })
 }
 
 var auditRows = []row{

@@ -13,7 +13,9 @@ import (
 	"strings"
 
 	"sekali/bench/audit"
-	"sekali/bench/result"
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 )
 
 // maxDifferences bounds what Verify prints; the rest is counted.
@@ -25,7 +27,7 @@ const maxDifferences = 20
 // would be now. It prints the first differences; same says that there are none. The error is for
 // what could not be compared at all.
 func Verify(root string, w io.Writer) (same bool, err error) {
-	folders, err := result.Open(filepath.Join(root, filepath.FromSlash(referenceDir)))
+	folders, err := record.Open(filepath.Join(root, filepath.FromSlash(referenceDir)))
 	if err != nil {
 		return false, err
 	}
@@ -71,32 +73,32 @@ func Verify(root string, w io.Writer) (same bool, err error) {
 }
 
 // verifyFolder holds a result folder to its raw files.
-func verifyFolder(f result.Folder) []error {
-	differences := result.CheckFiles(f)
-	raw, err := result.ReadRaw(f.Dir)
+func verifyFolder(f record.Folder) []error {
+	differences := record.CheckFiles(f)
+	raw, err := record.ReadRaw(f.Dir)
 	if err != nil {
 		return append(differences, err)
 	}
-	summary, err := raw.Summarize()
+	summary, err := figures.Summarize(raw)
 	if err != nil {
 		return append(differences, fmt.Errorf("%s: %w", f.Dir, err))
 	}
-	name := filepath.Join(f.Dir, result.RunFile)
+	name := filepath.Join(f.Dir, record.RunFile)
 	differences = append(differences, compareJSON(name+": summary", f.Run.Summary, summary)...)
-	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, raw.Validate(summary))...)
-	bench, err := result.BenchText(f.Run)
-	differences = append(differences, verifyDerived(filepath.Join(f.Dir, result.BenchFile), bench, err)...)
+	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, judge.Validate(raw, summary))...)
+	bench, err := figures.BenchText(f.Run)
+	differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.BenchFile), bench, err)...)
 	if hasPage(f.Dir) {
 		text, err := page(f.Dir)
-		differences = append(differences, verifyDerived(filepath.Join(f.Dir, result.PageFile), text, err)...)
+		differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.PageFile), text, err)...)
 	}
 	var audited audit.Report
-	text, err := os.ReadFile(filepath.Join(f.Dir, result.AuditFile))
+	text, err := os.ReadFile(filepath.Join(f.Dir, record.AuditFile))
 	if err == nil {
 		err = json.Unmarshal(text, &audited)
 	}
 	if err != nil {
-		return append(differences, fmt.Errorf("%s: %w", filepath.Join(f.Dir, result.AuditFile), err))
+		return append(differences, fmt.Errorf("%s: %w", filepath.Join(f.Dir, record.AuditFile), err))
 	}
 	if f.Run.Audit == nil {
 		return append(differences, fmt.Errorf("%s: not audited", name))
@@ -121,8 +123,8 @@ func compareJSON[T any](name string, committed, recomputed T) []error {
 	if reflect.DeepEqual(committed, recomputed) {
 		return nil
 	}
-	a, errA := result.MarshalJSON(committed)
-	b, errB := result.MarshalJSON(recomputed)
+	a, errA := record.MarshalJSON(committed)
+	b, errB := record.MarshalJSON(recomputed)
 	if err := errors.Join(errA, errB); err != nil {
 		return []error{fmt.Errorf("%s: %w", name, err)}
 	}

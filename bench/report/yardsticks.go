@@ -9,46 +9,47 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/figures"
+	"sekali/bench/record"
 )
 
 // beside is what `make yardsticks` measured, for the template.
 type beside struct {
-	result.Yardsticks
+	record.Yardsticks
 	Picture picture
 }
 
 // readYardsticks returns the yardsticks of the reference, their figures computed again from the
 // rounds; nil if it has none.
-func readYardsticks(reference string) (*result.Yardsticks, error) {
-	y, err := result.ReadYardsticks(reference)
+func readYardsticks(reference string) (*record.Yardsticks, error) {
+	y, err := record.ReadYardsticks(reference)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil {
-		y, err = y.Summarize()
+		y, err = figures.Yardsticks(y)
 	}
 	return &y, err
 }
 
 // verifyYardsticks compares the figures with what follows from the rounds.
 func verifyYardsticks(reference string) []error {
-	committed, err := result.ReadYardsticks(reference)
+	committed, err := record.ReadYardsticks(reference)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return []error{err}
 	}
-	recomputed, err := committed.Summarize()
+	recomputed, err := figures.Yardsticks(committed)
 	if err != nil {
 		return []error{err}
 	}
-	return compareJSON(filepath.Join(reference, result.YardsticksFile), committed, recomputed)
+	return compareJSON(filepath.Join(reference, record.YardsticksFile), committed, recomputed)
 }
 
 // besideOthers draws the yardsticks; nil stays nil.
-func besideOthers(y *result.Yardsticks) (*beside, error) {
+func besideOthers(y *record.Yardsticks) (*beside, error) {
 	if y == nil {
 		return nil, nil
 	}
@@ -101,8 +102,8 @@ func (b *beside) Table() string {
 }
 
 // ratio is how many times as fast Sekali was; of Sekali itself, and without it, there is none.
-func ratio(s result.Yardstick) string {
-	if s.ID == result.Sekali || s.SekaliRatio == (result.Spread{}) {
+func ratio(s record.Yardstick) string {
+	if s.ID == record.Sekali || s.SekaliRatio == (record.Spread{}) {
 		return withheld
 	}
 	return spread(s.SekaliRatio)
@@ -131,8 +132,8 @@ func (s *set) besideOthers() []answer {
 	for _, s := range y.Systems {
 		switch {
 		case s.Skipped != "":
-		case strings.HasPrefix(s.ID, result.Sekali+"-"): // itself, at something else besides
-		case s.ID == result.Sekali:
+		case strings.HasPrefix(s.ID, record.Sekali+"-"): // itself, at something else besides
+		case s.ID == record.Sekali:
 			known = true
 		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
 			parts = append(parts, fmt.Sprintf("%s × %s", chart.Number(s.SekaliRatio.Median), s.Name))

@@ -7,17 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
 // syntheticYardsticks are Sekali, a system with a server, one within the client and one that is
 // absent.
-func syntheticYardsticks() result.Yardsticks {
-	rounds := func(server bool, seconds ...float64) []result.YardstickRound {
-		var all []result.YardstickRound
+func syntheticYardsticks() record.Yardsticks {
+	rounds := func(server bool, seconds ...float64) []record.YardstickRound {
+		var all []record.YardstickRound
 		for _, s := range seconds {
-			r := result.YardstickRound{Events: 1_000_000, Expected: 800_000, Stored: 800_000, Seconds: s, ClientCPUS: s / 8}
+			r := record.YardstickRound{Events: 1_000_000, Expected: 800_000, Stored: 800_000, Seconds: s, ClientCPUS: s / 8}
 			if server {
 				cpu, memory := s, int64(200_000_000)
 				r.ServerCPUS, r.ServerMemoryBytes = &cpu, &memory
@@ -26,12 +26,12 @@ func syntheticYardsticks() result.Yardsticks {
 		}
 		return all
 	}
-	return result.Yardsticks{
+	return record.Yardsticks{
 		StartedAt:   time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
-		Environment: result.Environment{CPUModel: "synthetic", Cores: 2, Filesystem: "ext4", Fdatasync: result.Fdatasync{P50US: 300}, Commit: "0000000"},
+		Environment: record.Environment{CPUModel: "synthetic", Cores: 2, Filesystem: "ext4", Fdatasync: record.Fdatasync{P50US: 300}, Commit: "0000000"},
 		Stream:      stream.Config{Seed: 1, Duplicates: 0.2}, EventsPerRequest: 500,
-		Systems: []result.Yardstick{
-			{ID: result.Sekali, Name: "Sekali", Version: "1", Durable: "power loss", Dedup: "exact", Includes: "all", Settings: []string{"4 connections"}, Rounds: rounds(true, 4, 5, 4)},
+		Systems: []record.Yardstick{
+			{ID: record.Sekali, Name: "Sekali", Version: "1", Durable: "power loss", Dedup: "exact", Includes: "all", Settings: []string{"4 connections"}, Rounds: rounds(true, 4, 5, 4)},
 			{ID: "table", Name: "A table", Version: "2", Durable: "power loss", Dedup: "none", Includes: "storing", Settings: []string{"large | transactions"}, Rounds: rounds(false, 2, 2, 2)},
 			{ID: "other", Name: "Other", Version: "3", Durable: "nothing", Dedup: "a window", Includes: "all", Settings: []string{"a", "b"}, Rounds: rounds(true, 12, 10, 16)},
 			{ID: "absent", Name: "Absent", Durable: "power loss", Dedup: "exact", Includes: "all", Skipped: "is not installed"},
@@ -41,13 +41,13 @@ func syntheticYardsticks() result.Yardsticks {
 
 func TestYardsticksAreRecomputed(t *testing.T) {
 	dir := root(t)
-	file := filepath.Join(dir, filepath.FromSlash(referenceDir), result.YardsticksFile)
+	file := filepath.Join(dir, filepath.FromSlash(referenceDir), record.YardsticksFile)
 	spoil(t, file, func(text []byte) []byte {
 		return bytes.Replace(text, []byte(`"sekali_ratio": {
         "median": 3`), []byte(`"sekali_ratio": {
         "median": 9`), 1)
 	})
-	if same, out := verify(t, dir); same || !strings.Contains(out, result.YardsticksFile) || strings.Count(out, "\n") != 1 {
+	if same, out := verify(t, dir); same || !strings.Contains(out, record.YardsticksFile) || strings.Count(out, "\n") != 1 {
 		t.Errorf("a ratio that does not follow from the rounds: %v\n%s", same, out)
 	}
 	spoil(t, file, func(text []byte) []byte {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/system/process"
 )
 
@@ -59,8 +59,8 @@ type stats struct {
 	LastSeq          int64           `json:"last_seq"`
 	Ready            bool            `json:"ready"`
 	Version          string          `json:"version"`
-	Store            result.Store    `json:"store"`
-	Histograms       result.Snapshot `json:"histograms"`
+	Store            record.Store    `json:"store"`
+	Histograms       record.Snapshot `json:"histograms"`
 }
 
 func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped + s.Failed }

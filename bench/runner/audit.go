@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"sekali/bench/audit"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )
@@ -70,7 +70,7 @@ func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) i
 
 // Audit holds stored events against the ledger of a result folder. counters may be nil: then they
 // are not checked.
-func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
+func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
 	made, err := stream.New(run.Stream)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
@@ -82,7 +82,7 @@ func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], co
 	checker, err := audit.NewChecker(audit.Sent{
 		Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned,
 		Attempts: func() iter.Seq2[ledger.Attempt, error] {
-			return ledger.ReadFile(filepath.Join(dir, result.RequestsFile))
+			return ledger.ReadFile(filepath.Join(dir, record.RequestsFile))
 		},
 		Promised: promised(run),
 	})
@@ -100,7 +100,7 @@ func Audit(dir string, run result.Run, events iter.Seq2[*audit.Event, error], co
 
 // promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
 // came after.
-func promised(run result.Run) func(ledger.Attempt) bool {
+func promised(run record.Run) func(ledger.Attempt) bool {
 	if run.Aggregator.Ack != "memory" || run.Fault == nil || run.Fault.Kind != "sigkill" {
 		return nil
 	}
@@ -108,17 +108,17 @@ func promised(run result.Run) func(ledger.Attempt) bool {
 }
 
 func writeAudit(dir string, report audit.Report) error {
-	text, err := result.MarshalJSON(report)
+	text, err := record.MarshalJSON(report)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	return os.WriteFile(filepath.Join(dir, result.AuditFile), text, 0o644)
+	return os.WriteFile(filepath.Join(dir, record.AuditFile), text, 0o644)
 }
 
 // AuditFolder audits a finished result folder again, against a file of exported events (NDJSON) or
 // a server's URL.
 func AuditFolder(ctx context.Context, dir, source, token string) (audit.Report, error) {
-	run, err := result.ReadRun(dir)
+	run, err := record.ReadRun(dir)
 	if err != nil {
 		return audit.Report{}, err
 	}

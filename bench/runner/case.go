@@ -12,7 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
@@ -75,7 +76,7 @@ type session struct {
 	aggregator *aggregator
 	stream     *stream.Stream
 	base       stats // before the attack
-	run        result.Run
+	run        record.Run
 	sampler    *sampler
 	histograms histograms
 	profiles   profiles
@@ -83,7 +84,7 @@ type session struct {
 }
 
 // execute runs a job and leaves its result folder behind, whole unless it returns an error.
-func execute(ctx context.Context, config *Config, job job, runDir string, show func(state)) (result.Run, error) {
+func execute(ctx context.Context, config *Config, job job, runDir string, show func(state)) (record.Run, error) {
 	s := &session{config: config, job: job, show: show, dir: filepath.Join(runDir, job.folder()),
 		data: filepath.Join(runDir, dataDir, job.folder())}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
@@ -91,12 +92,12 @@ func execute(ctx context.Context, config *Config, job job, runDir string, show f
 	}
 	run, err := s.execute(ctx)
 	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, result.InterruptedFile), []byte("This result was interrupted and is not whole.\n"), 0o644))
+		err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, record.InterruptedFile), []byte("This result was interrupted and is not whole.\n"), 0o644))
 	}
 	return run, err
 }
 
-func (s *session) execute(outer context.Context) (result.Run, error) {
+func (s *session) execute(outer context.Context) (record.Run, error) {
 	ctx, cancel := context.WithCancelCause(outer)
 	defer s.cleanUp(cancel)
 	if err := s.prepare(); err != nil {
@@ -165,18 +166,18 @@ func (s *session) prepare() error {
 		return err
 	}
 	s.stream = events
-	s.run = result.Run{
-		Format: result.Format,
+	s.run = record.Run{
+		Format: record.Format,
 		ID:     s.config.id,
-		Scenario: result.Scenario{Name: s.job.scenario.Name, Case: s.job.name, Repeat: s.job.repeat,
+		Scenario: record.Scenario{Name: s.job.scenario.Name, Case: s.job.name, Repeat: s.job.repeat,
 			Question: s.job.scenario.Question, Path: s.job.scenario.Path, Text: string(s.job.scenario.Text)},
 		Environment: s.config.environment,
-		Aggregator:  result.Aggregator{Ack: s.job.settings.Aggregator.Ack, External: s.config.external(), Flags: []string{}},
+		Aggregator:  record.Aggregator{Ack: s.job.settings.Aggregator.Ack, External: s.config.external(), Flags: []string{}},
 		Stream:      events.Config(),
 		Load:        loadOf(s.job.settings),
 	}
 	if p := s.job.point; p != nil {
-		s.run.Scenario.Sweep = &result.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
+		s.run.Scenario.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
 	}
 	return nil
 }
@@ -216,7 +217,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 // load attacks the aggregator, breaks it where the scenario says so, and waits until all is
 // committed.
 func (s *session) load(ctx context.Context) error {
-	requests, err := os.Create(filepath.Join(s.dir, result.RequestsFile))
+	requests, err := os.Create(filepath.Join(s.dir, record.RequestsFile))
 	if err != nil {
 		return err
 	}
@@ -247,7 +248,7 @@ func (s *session) load(ctx context.Context) error {
 		measure()
 	}
 	running.Go(func() { s.followPhases(background, assault, measure) })
-	var fault *result.FaultTimes
+	var fault *record.FaultTimes
 	var faultErr error
 	s.breaking.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
 
@@ -277,7 +278,7 @@ func (s *session) load(ctx context.Context) error {
 	if err := s.sampler.write(s.dir, summary.StartedAt, s.run.Phases); err != nil {
 		return err
 	}
-	return result.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
+	return record.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
 }
 
 func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart func(time.Time)) attack.Config {
@@ -298,10 +299,10 @@ func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart f
 	return config
 }
 
-func phaseTimes(planned []scenario.Phase, summary attack.Summary) []result.PhaseTimes {
-	var phases []result.PhaseTimes
+func phaseTimes(planned []scenario.Phase, summary attack.Summary) []record.PhaseTimes {
+	var phases []record.PhaseTimes
 	for i, p := range summary.Phases {
-		phases = append(phases, result.PhaseTimes{Name: p.Name, Rate: float64(planned[i].Rate), Clients: planned[i].Clients,
+		phases = append(phases, record.PhaseTimes{Name: p.Name, Rate: float64(planned[i].Rate), Clients: planned[i].Clients,
 			Measured: p.Measured, StartNS: p.StartNS, EndNS: p.EndNS, Planned: p.Planned})
 	}
 	return phases
@@ -342,14 +343,14 @@ func (s *session) followPhases(ctx context.Context, assault *attack.Attack, meas
 
 // finish writes run.json with the inputs, has the figures computed from the raw files, and judges
 // them.
-func (s *session) finish() (result.Run, error) {
-	if err := result.WriteRun(s.dir, s.run); err != nil {
+func (s *session) finish() (record.Run, error) {
+	if err := record.WriteRun(s.dir, s.run); err != nil {
 		return s.run, err
 	}
-	run, err := result.Finish(s.dir)
+	run, err := judge.Finish(s.dir)
 	if err != nil {
 		return run, err
 	}
 	run.Expectations = expectations(s.job.settings.Expect, *run.Audit, run.Summary)
-	return run, result.WriteRun(s.dir, run)
+	return run, record.WriteRun(s.dir, run)
 }

@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 )
 
 // detailedCases is up to how many cases are printed with all their figures. More of them would push
@@ -30,12 +31,12 @@ const (
 type done struct {
 	job        job
 	conclusion conclusion
-	run        *result.Run // nil: it left no result
+	run        *record.Run // nil: it left no result
 	why        string      // where there is no result
 }
 
-// judge says what a result came to. An expectation that did not hold counts before the figures.
-func judge(run result.Run) conclusion {
+// conclude says what a result came to. An expectation that did not hold counts before the figures.
+func conclude(run record.Run) conclusion {
 	switch {
 	case !run.Held():
 		return failed
@@ -111,7 +112,7 @@ func (c *closing) table() string {
 		for i, d := range c.cases {
 			page := withheld
 			if d.run != nil {
-				page = filepath.Join(d.job.folder(), result.PageFile)
+				page = filepath.Join(d.job.folder(), record.PageFile)
 			}
 			rows[i+1] = append(rows[i+1], page)
 		}
@@ -168,7 +169,7 @@ func (c *closing) printReasons() {
 			continue
 		}
 		for _, reason := range d.run.Validity.Reasons {
-			remedy := result.Remedy(reason)
+			remedy := judge.Remedy(reason)
 			at := slices.IndexFunc(groups, func(g group) bool { return g.remedy == remedy })
 			if at < 0 {
 				groups = append(groups, group{reason, remedy, d.job.label()})

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"sekali/bench/audit"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 )
 
@@ -15,26 +15,26 @@ import (
 func closingOf(out *strings.Builder, colours bool) *closing {
 	jobOf := func(name string) job { return job{scenario: &scenario.Scenario{Name: name}, repeat: 1, repeats: 1} }
 	ms := func(v float64) *float64 { return &v }
-	held := func(lost uint64, reasons ...string) *result.Run {
-		return &result.Run{
-			Summary:  result.Summary{ThroughputProcessedPerS: 473_400, ResponseTimeMS: result.Percentiles{P50: ms(0.8214), P99: ms(2320)}},
+	held := func(lost uint64, reasons ...string) *record.Run {
+		return &record.Run{
+			Summary:  record.Summary{ThroughputProcessedPerS: 473_400, ResponseTimeMS: record.Percentiles{P50: ms(0.8214), P99: ms(2320)}},
 			Audit:    &audit.Report{Lost: lost},
-			Validity: result.Validity{Valid: len(reasons) == 0, Reasons: reasons},
+			Validity: record.Validity{Valid: len(reasons) == 0, Reasons: reasons},
 		}
 	}
 	broken := held(3)
-	broken.Expectations = []result.Expectation{{Name: "lost", Expected: "0", Got: "3"}}
+	broken.Expectations = []record.Expectation{{Name: "lost", Expected: "0", Got: "3"}}
 	c := &closing{w: out, colours: colours, dir: "results/runs/x", pages: true}
 	for _, one := range []struct {
 		name string
-		run  *result.Run
+		run  *record.Run
 	}{
 		{"good", held(0)}, {"control", held(91_607)}, {"bad", broken},
 		{"busy", held(0, "others took 22 % of all cores, the bound is 15 %")},
 		{"busy-too", held(0, "others took 31 % of all cores, the bound is 15 %")},
 		{"still", held(0, "the machine stood still for 400 ms, the bound is 250 ms")},
 	} {
-		c.add(done{job: jobOf(one.name), conclusion: judge(*one.run), run: one.run})
+		c.add(done{job: jobOf(one.name), conclusion: conclude(*one.run), run: one.run})
 	}
 	c.add(done{job: jobOf("disk-full"), conclusion: skipped, why: "needs root"})
 	return c

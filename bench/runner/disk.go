@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/process"
 )
@@ -74,9 +74,9 @@ func (s *session) removeDisk() {
 
 // breakDisk breaks the disk for as long as the fault says, and returns when the aggregator is ready
 // after it.
-func (s *session) breakDisk(ctx context.Context, fault scenario.Fault, startedAt time.Time) (*result.FaultTimes, error) {
+func (s *session) breakDisk(ctx context.Context, fault scenario.Fault, startedAt time.Time) (*record.FaultTimes, error) {
 	since := func() int64 { return int64(time.Since(startedAt)) }
-	times := &result.FaultTimes{Kind: fault.Kind, AtNS: since()}
+	times := &record.FaultTimes{Kind: fault.Kind, AtNS: since()}
 	if fault.Kind == scenario.DiskFull {
 		if err := s.fillDisk(ctx, time.Duration(fault.For)); err != nil {
 			return nil, fmt.Errorf("fault: %w", err)

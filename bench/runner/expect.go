@@ -6,13 +6,13 @@ import (
 	"strconv"
 
 	"sekali/bench/audit"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 )
 
 // expectations holds the audit and the summary to what the scenario claims, and to what must always
 // be: the order of the events, the counters, and that something was measured at all.
-func expectations(expect scenario.Expect, report audit.Report, summary result.Summary) []result.Expectation {
+func expectations(expect scenario.Expect, report audit.Report, summary record.Summary) []record.Expectation {
 	counts := []struct {
 		name string
 		want scenario.Count
@@ -27,9 +27,9 @@ func expectations(expect scenario.Expect, report audit.Report, summary result.Su
 		{"unacknowledged", expect.Unacknowledged, summary.RequestsPlanned - summary.RequestsAcknowledged},
 		{"refused", expect.Refused, summary.Refusals()},
 	}
-	var all []result.Expectation
+	var all []record.Expectation
 	for _, c := range counts {
-		all = append(all, result.Expectation{Name: c.name, Expected: c.want.String(), Got: strconv.FormatUint(c.got, 10), Held: c.want.Allows(c.got)})
+		all = append(all, record.Expectation{Name: c.name, Expected: c.want.String(), Got: strconv.FormatUint(c.got, 10), Held: c.want.Allows(c.got)})
 	}
 	return append(all, deduplication(expect, report), counters(report))
 }
@@ -39,8 +39,8 @@ const duplicateCheck = "duplicate_dropped"
 
 // deduplication is exact if as many duplicates were dropped as the ledger says, or as the attempts
 // of unknown fate allow.
-func deduplication(expect scenario.Expect, report audit.Report) result.Expectation {
-	e := result.Expectation{Name: "deduplication_rate", Expected: expect.DeduplicationRate, Got: "not counted"}
+func deduplication(expect scenario.Expect, report audit.Report) record.Expectation {
+	e := record.Expectation{Name: "deduplication_rate", Expected: expect.DeduplicationRate, Got: "not counted"}
 	at := slices.IndexFunc(report.Checks, func(c audit.Check) bool { return c.Name == duplicateCheck })
 	if at < 0 {
 		return e
@@ -57,8 +57,8 @@ func deduplication(expect scenario.Expect, report audit.Report) result.Expectati
 	return e
 }
 
-func counters(report audit.Report) result.Expectation {
-	e := result.Expectation{Name: "counters", Expected: "agree with the ledger", Got: "agree", Held: len(report.Checks) > 0}
+func counters(report audit.Report) record.Expectation {
+	e := record.Expectation{Name: "counters", Expected: "agree with the ledger", Got: "agree", Held: len(report.Checks) > 0}
 	if !e.Held {
 		e.Got = "not read"
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // histograms takes the aggregator's own histograms at both ends of the measured window. A process
@@ -20,7 +20,7 @@ type histograms struct {
 
 type histogramWindow struct {
 	startedAt, endedAt time.Time
-	start, end         result.Snapshot
+	start, end         record.Snapshot
 }
 
 // open begins the first window.
@@ -82,12 +82,12 @@ func (h *histograms) fail(err error) {
 }
 
 // since returns the windows, with times since the attack's start.
-func (h *histograms) since(startedAt time.Time) result.Histograms {
+func (h *histograms) since(startedAt time.Time) record.Histograms {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := result.Histograms{Windows: []result.HistogramWindow{}}
+	all := record.Histograms{Windows: []record.HistogramWindow{}}
 	for _, w := range h.ended {
-		all.Windows = append(all.Windows, result.HistogramWindow{StartNS: int64(w.startedAt.Sub(startedAt)),
+		all.Windows = append(all.Windows, record.HistogramWindow{StartNS: int64(w.startedAt.Sub(startedAt)),
 			EndNS: int64(w.endedAt.Sub(startedAt)), Start: w.start, End: w.end})
 	}
 	return all

@@ -10,12 +10,13 @@ import (
 	"strconv"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 )
 
 // printRun prints what one case came to: a line, its figures if they are wanted, and what did not
 // hold.
-func printRun(w io.Writer, j job, run result.Run, detailed bool) {
+func printRun(w io.Writer, j job, run record.Run, detailed bool) {
 	fmt.Fprintf(w, "%s (ack=%s)  %s, audit %s\n", j.label(), run.Aggregator.Ack, run.Validity, auditWord(run))
 	if detailed {
 		printFigures(w, run)
@@ -34,7 +35,7 @@ func printRun(w io.Writer, j job, run result.Run, detailed bool) {
 
 // printFigures prints the four metrics of the course report under their names, and what publishers
 // saw.
-func printFigures(w io.Writer, run result.Run) {
+func printFigures(w io.Writer, run record.Run) {
 	s := run.Summary
 	fmt.Fprintf(w, "  throughput          %.0f accepted/s, %.0f processed/s, %.0f stored/s\n",
 		s.ThroughputAcceptedPerS, s.ThroughputProcessedPerS, s.ThroughputStoredPerS)
@@ -57,9 +58,9 @@ func printFigures(w io.Writer, run result.Run) {
 }
 
 // auditWord is the audit in a word, and in figures where it found something.
-func auditWord(run result.Run) string {
+func auditWord(run record.Run) string {
 	a := run.Audit
-	if result.Clean(a) {
+	if judge.Clean(a) {
 		return fmt.Sprintf("clean (%d acknowledged, %d stored)", a.Acknowledged, a.Stored)
 	}
 	var found []string
@@ -80,7 +81,7 @@ func auditWord(run result.Run) string {
 	return "FAILED: " + strings.Join(found, ", ")
 }
 
-func percentiles(p result.Percentiles) string {
+func percentiles(p record.Percentiles) string {
 	return fmt.Sprintf("p50 %s, p99 %s, max %s ms", milliseconds(p.P50), milliseconds(p.P99), milliseconds(p.Max))
 }
 

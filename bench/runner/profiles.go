@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 )
 
@@ -185,10 +185,10 @@ func (s *session) saveProfile(name string, all ...*profile.Profile) error {
 	if err != nil {
 		return fmt.Errorf("profile: %s: %w", name, err)
 	}
-	if err := os.MkdirAll(filepath.Join(s.dir, result.ProfilesDir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.dir, record.ProfilesDir), 0o755); err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
-	file, err := os.Create(filepath.Join(s.dir, result.ProfilesDir, name+".pb.gz"))
+	file, err := os.Create(filepath.Join(s.dir, record.ProfilesDir, name+".pb.gz"))
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/loadgen/stream"
 )
@@ -17,13 +17,13 @@ const profileFlag = "-profile-contention"
 // that its one case. Seed, schedule, payloads, duplicates, the planned moment of the fault and the
 // flags all follow from the text. Since run.json also has what the recording program made of it, a
 // program that makes something else of it refuses.
-func (c *Config) Replay(path string) (result.Run, error) {
+func (c *Config) Replay(path string) (record.Run, error) {
 	dir := path
-	if filepath.Base(path) == result.RunFile {
+	if filepath.Base(path) == record.RunFile {
 		dir = filepath.Dir(path)
 	}
-	run, err := result.ReadRun(dir)
-	refuse := func(format string, args ...any) (result.Run, error) {
+	run, err := record.ReadRun(dir)
+	refuse := func(format string, args ...any) (record.Run, error) {
 		return run, fmt.Errorf("%s cannot be replayed: %s", path, fmt.Sprintf(format, args...))
 	}
 	if err != nil {
@@ -64,18 +64,18 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := result.Run{Stream: events.Config(), Aggregator: result.Aggregator{Ack: s.Aggregator.Ack, Flags: flagsOf(s, profiled)},
+	run := record.Run{Stream: events.Config(), Aggregator: record.Aggregator{Ack: s.Aggregator.Ack, Flags: flagsOf(s, profiled)},
 		Load: loadOf(s)}
 	for _, p := range s.Load.Phases {
-		run.Phases = append(run.Phases, result.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Measured: p.Measured})
+		run.Phases = append(run.Phases, record.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Measured: p.Measured})
 	}
 	if s.Fault.Kind != scenario.NoFault {
-		run.Fault = &result.FaultTimes{Kind: s.Fault.Kind}
+		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind}
 	}
 	return recordedPlan(run), nil
 }
 
-func recordedPlan(run result.Run) []string {
+func recordedPlan(run record.Run) []string {
 	parts := []string{
 		fmt.Sprintf("stream is %+v", run.Stream),
 		fmt.Sprintf("load is %+v", run.Load),
@@ -94,8 +94,8 @@ func recordedPlan(run result.Run) []string {
 }
 
 // loadOf and flagsOf are a case's settings as run.json has them.
-func loadOf(s scenario.Settings) result.Load {
-	return result.Load{EventsPerRequest: s.Load.EventsPerRequest, Encoding: s.Load.Encoding, Compression: s.Load.Compression}
+func loadOf(s scenario.Settings) record.Load {
+	return record.Load{EventsPerRequest: s.Load.EventsPerRequest, Encoding: s.Load.Encoding, Compression: s.Load.Compression}
 }
 
 func flagsOf(s scenario.Settings, profiled bool) []string {

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/system/memoryserver"
 	"sekali/loadgen/ledger"
 )
@@ -73,7 +73,7 @@ func (o outcome) sent(t *testing.T) map[string]string {
 // its start.
 func (o outcome) planned(t *testing.T) []string {
 	t.Helper()
-	file, err := os.Open(filepath.Join(o.dir, o.index.Results[0].Dir, result.RequestsFile))
+	file, err := os.Open(filepath.Join(o.dir, o.index.Results[0].Dir, record.RequestsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +110,8 @@ func TestReplay(t *testing.T) {
 		t.Fatalf("%d requests, %d planned:\n%s", len(want), len(wantPlanned), first.output)
 	}
 	// Alone: nothing else of the folder, and no scenario file.
-	alone := filepath.Join(t.TempDir(), result.RunFile)
-	recorded, err := os.ReadFile(filepath.Join(first.dir, first.index.Results[0].Dir, result.RunFile))
+	alone := filepath.Join(t.TempDir(), record.RunFile)
+	recorded, err := os.ReadFile(filepath.Join(first.dir, first.index.Results[0].Dir, record.RunFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,32 +156,32 @@ func TestReplayRefuses(t *testing.T) {
 	program := Config{Aggregator: os.Args[0]}
 	for name, test := range map[string]struct {
 		config Config
-		change func(*result.Run)
+		change func(*record.Run)
 		says   string // "": not refused
 	}{
-		"control":        {program, func(*result.Run) {}, ""},
-		"profiled":       {program, func(r *result.Run) { r.Aggregator.Flags = append(r.Aggregator.Flags, profileFlag) }, ""},
-		"external":       {program, func(r *result.Run) { r.Aggregator.External = true }, "a server that was running already"},
-		"onto a server":  {Config{Aggregator: server.URL}, func(*result.Run) {}, "-aggregator must be a program"},
-		"other seed":     {program, func(r *result.Run) { r.Stream.Seed++ }, "its stream is {Seed:2"},
-		"other default":  {program, func(r *result.Run) { r.Stream.PayloadBytes = 151 }, "PayloadBytes:151"},
-		"other load":     {program, func(r *result.Run) { r.Load.EventsPerRequest = 21 }, "its load is {EventsPerRequest:21"},
-		"other ack":      {program, func(r *result.Run) { r.Aggregator.Ack = "store" }, "its ack level is store"},
-		"other flags":    {program, func(r *result.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
-		"other rate":     {program, func(r *result.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
-		"other fault":    {program, func(r *result.Run) { r.Fault = &result.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
-		"no such case":   {program, func(r *result.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
-		"other name":     {program, func(r *result.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
-		"unreadable now": {program, func(r *result.Run) { r.Scenario.Text += "weather: fine\n" }, "run.json: scenario:10:1: unknown field"},
+		"control":        {program, func(*record.Run) {}, ""},
+		"profiled":       {program, func(r *record.Run) { r.Aggregator.Flags = append(r.Aggregator.Flags, profileFlag) }, ""},
+		"external":       {program, func(r *record.Run) { r.Aggregator.External = true }, "a server that was running already"},
+		"onto a server":  {Config{Aggregator: server.URL}, func(*record.Run) {}, "-aggregator must be a program"},
+		"other seed":     {program, func(r *record.Run) { r.Stream.Seed++ }, "its stream is {Seed:2"},
+		"other default":  {program, func(r *record.Run) { r.Stream.PayloadBytes = 151 }, "PayloadBytes:151"},
+		"other load":     {program, func(r *record.Run) { r.Load.EventsPerRequest = 21 }, "its load is {EventsPerRequest:21"},
+		"other ack":      {program, func(r *record.Run) { r.Aggregator.Ack = "store" }, "its ack level is store"},
+		"other flags":    {program, func(r *record.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
+		"other rate":     {program, func(r *record.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
+		"other fault":    {program, func(r *record.Run) { r.Fault = &record.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
+		"no such case":   {program, func(r *record.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
+		"other name":     {program, func(r *record.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
+		"unreadable now": {program, func(r *record.Run) { r.Scenario.Text += "weather: fine\n" }, "run.json: scenario:10:1: unknown field"},
 	} {
 		run := good
 		run.Phases = slices.Clone(good.Phases)
 		test.change(&run)
 		dir := t.TempDir()
-		if err := result.WriteRun(dir, run); err != nil {
+		if err := record.WriteRun(dir, run); err != nil {
 			t.Fatal(err)
 		}
-		_, err := test.config.Replay(filepath.Join(dir, result.RunFile))
+		_, err := test.config.Replay(filepath.Join(dir, record.RunFile))
 		if test.says == "" {
 			if err != nil || test.config.Profile != (name == "profiled") {
 				t.Errorf("%s: %v", name, err)
@@ -193,7 +193,7 @@ func TestReplayRefuses(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{"another version": `{"format": 2}`, "not JSON": "{", "an unknown field": `{"format": 1, "moon": "full"}`} {
-		path := filepath.Join(t.TempDir(), result.RunFile)
+		path := filepath.Join(t.TempDir(), record.RunFile)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/machine"
 )
@@ -64,7 +65,7 @@ type Config struct {
 	Finished func(dir string) error
 
 	id          string
-	environment result.Environment
+	environment record.Environment
 }
 
 // IsURL says that an aggregator is a running server and not a program.
@@ -90,7 +91,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 	if !config.external() {
 		machine.AddProgram(&config.environment, config.Aggregator)
 	}
-	index := result.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []result.Entry{}}
+	index := record.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []record.Entry{}}
 	end := closing{w: stdout, colours: wantsColour(stdout), dir: dir, pages: config.Finished != nil}
 	config.runJobs(ctx, dir, &index, &end, stdout, stderr)
 	index.FinishedAt = time.Now()
@@ -98,7 +99,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 }
 
 // runJobs runs one case after the other, until ctx ends.
-func (c *Config) runJobs(ctx context.Context, dir string, index *result.Index, end *closing, stdout, stderr io.Writer) {
+func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, end *closing, stdout, stderr io.Writer) {
 	jobs := c.jobs()
 	detailed := c.Verbose || len(jobs) <= detailedCases
 	lines := newProgress(stderr)
@@ -130,22 +131,22 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *result.Index, e
 			continue
 		}
 		printRun(stdout, job, run, detailed)
-		end.add(done{job: job, conclusion: judge(run), run: &run})
+		end.add(done{job: job, conclusion: conclude(run), run: &run})
 		index.Environment = run.Environment // with the disk's and the store's part
-		index.Results = append(index.Results, result.Entry{Dir: job.folder(), Scenario: job.scenario.Name, Case: job.name, Repeat: job.repeat,
-			Valid: run.Validity.Valid, Held: run.Held(), Clean: result.Clean(run.Audit)})
+		index.Results = append(index.Results, record.Entry{Dir: job.folder(), Scenario: job.scenario.Name, Case: job.name, Repeat: job.repeat,
+			Valid: run.Validity.Valid, Held: run.Held(), Clean: judge.Clean(run.Audit)})
 	}
 }
 
 // end writes the index and the link to the newest run, and says how it all came out.
-func (c *Config) end(ctx context.Context, dir string, index result.Index, closing *closing, stdout, stderr io.Writer) int {
-	err := result.WriteIndex(dir, index)
+func (c *Config) end(ctx context.Context, dir string, index record.Index, closing *closing, stdout, stderr io.Writer) int {
+	err := record.WriteIndex(dir, index)
 	if !c.KeepData {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
 	}
 	closing.print()
 	if ctx.Err() != nil {
-		err = errors.Join(err, os.WriteFile(filepath.Join(dir, result.InterruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, record.InterruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
 		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
 	} else {
 		err = errors.Join(err, c.linkLatest(dir))

@@ -17,7 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/memoryserver"
 )
@@ -120,7 +121,7 @@ type outcome struct {
 	exit   int
 	dir    string
 	output string
-	index  result.Index
+	index  record.Index
 }
 
 func runBench(t *testing.T, ctx context.Context, config Config) outcome {
@@ -132,26 +133,26 @@ func runBench(t *testing.T, ctx context.Context, config Config) outcome {
 	o := outcome{exit: exit, dir: dir, output: stdout.String() + stderr.String()}
 	if dir != "" {
 		var err error
-		if o.index, err = result.ReadIndex(dir); err != nil {
+		if o.index, err = record.ReadIndex(dir); err != nil {
 			t.Fatal(err, o.output)
 		}
 	}
 	return o
 }
 
-func (o outcome) run(t *testing.T, at int) result.Run {
+func (o outcome) run(t *testing.T, at int) record.Run {
 	t.Helper()
 	if len(o.index.Results) <= at {
 		t.Fatalf("no result %d:\n%s", at, o.output)
 	}
-	run, err := result.ReadRun(filepath.Join(o.dir, o.index.Results[at].Dir))
+	run, err := record.ReadRun(filepath.Join(o.dir, o.index.Results[at].Dir))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return run
 }
 
-func expectation(t *testing.T, run result.Run, name string) result.Expectation {
+func expectation(t *testing.T, run record.Run, name string) record.Expectation {
 	t.Helper()
 	for _, e := range run.Expectations {
 		if e.Name == name {
@@ -159,7 +160,7 @@ func expectation(t *testing.T, run result.Run, name string) result.Expectation {
 		}
 	}
 	t.Fatalf("no expectation %s in %+v", name, run.Expectations)
-	return result.Expectation{}
+	return record.Expectation{}
 }
 
 // TestMutants runs the whole lab against servers that make one mistake each.
@@ -186,8 +187,8 @@ func TestMutants(t *testing.T) {
 			// Forget needs the repeat of one of the first events to come: a short history makes it likely.
 			o := runBench(t, context.Background(), Config{Scenarios: parse(t, strings.Replace(short, "duplicates: 0.2", "duplicates: 0.6", 1)), Aggregator: server.URL})
 			run := o.run(t, 0)
-			if run.Held() != (test.failed == "") || result.Clean(run.Audit) != (test.failed == "") {
-				t.Errorf("held %v, clean %v:\n%s", run.Held(), result.Clean(run.Audit), o.output)
+			if run.Held() != (test.failed == "") || judge.Clean(run.Audit) != (test.failed == "") {
+				t.Errorf("held %v, clean %v:\n%s", run.Held(), judge.Clean(run.Audit), o.output)
 			}
 			if test.failed == "" {
 				return
@@ -219,7 +220,7 @@ func TestProcessIsRunAndMeasured(t *testing.T) {
 	if run.Audit.Database == nil || run.Audit.Database.Events != 1600 {
 		t.Errorf("database: %+v", run.Audit.Database)
 	}
-	for _, name := range append(result.RawFiles, result.RunFile, result.BenchFile, logFile) {
+	for _, name := range append(record.RawFiles, record.RunFile, record.BenchFile, logFile) {
 		if _, err := os.Stat(filepath.Join(o.dir, o.index.Results[0].Dir, name)); err != nil {
 			t.Error(err)
 		}
@@ -329,7 +330,7 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("exit %d:\n%s", o.exit, o.output)
 	}
 	for _, marked := range []string{o.dir, filepath.Join(o.dir, "short-1")} {
-		if _, err := os.Stat(filepath.Join(marked, result.InterruptedFile)); err != nil {
+		if _, err := os.Stat(filepath.Join(marked, record.InterruptedFile)); err != nil {
 			t.Error(err)
 		}
 	}

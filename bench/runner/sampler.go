@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/system/process"
 )
 
@@ -85,13 +85,13 @@ func (s *sampler) last() sample {
 
 // write writes trace.csv.gz, with times since startedAt and the phases that the attack went
 // through.
-func (s *sampler) write(dir string, startedAt time.Time, phases []result.PhaseTimes) error {
-	file, err := os.Create(filepath.Join(dir, result.TraceFile))
+func (s *sampler) write(dir string, startedAt time.Time, phases []record.PhaseTimes) error {
+	file, err := os.Create(filepath.Join(dir, record.TraceFile))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	trace := result.NewTraceWriter(file)
+	trace := record.NewTraceWriter(file)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, taken := range s.samples {
@@ -105,8 +105,8 @@ func (s *sampler) write(dir string, startedAt time.Time, phases []result.PhaseTi
 	return file.Close()
 }
 
-func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Sample {
-	row := result.Sample{
+func (s sample) row(startedAt time.Time, phases []record.PhaseTimes) record.Sample {
+	row := record.Sample{
 		TNS:              int64(s.askedAt.Sub(startedAt)),
 		Ready:            s.stats.Ready,
 		Received:         s.stats.Received,
@@ -138,7 +138,7 @@ func (s sample) row(startedAt time.Time, phases []result.PhaseTimes) result.Samp
 
 // phaseAt is the phase that had begun last, -1 before the first and after the last one's last
 // answer.
-func phaseAt(phases []result.PhaseTimes, t int64) int {
+func phaseAt(phases []record.PhaseTimes, t int64) int {
 	at := -1
 	for i, p := range phases {
 		if p.Planned > 0 && t >= p.StartNS {

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/loadgen/attack"
 )
@@ -17,7 +17,7 @@ const lastLook = 60 * time.Millisecond
 
 // breakIt does what the scenario's fault says, at its moment, and returns when the aggregator is
 // ready again; nil where nothing is to be broken.
-func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*result.FaultTimes, error) {
+func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*record.FaultTimes, error) {
 	fault := s.job.settings.Fault
 	if fault.Kind == scenario.NoFault {
 		return nil, nil
@@ -47,7 +47,7 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*resul
 		signal = syscall.SIGKILL
 	}
 	since := func() int64 { return int64(time.Since(startedAt)) }
-	times := &result.FaultTimes{Kind: fault.Kind, AtNS: since()}
+	times := &record.FaultTimes{Kind: fault.Kind, AtNS: since()}
 	if err := s.aggregator.end(ctx, signal); err != nil {
 		return nil, fmt.Errorf("fault: %w", err)
 	}

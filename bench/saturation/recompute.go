@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // Recompute makes the record of a folder's search again: each probe from its raw files, and each
@@ -63,7 +65,7 @@ func (a Answer) again(dir string, o objective.Objective, r *Record) (Answer, err
 // reread computes a probe from its raw files, which have to be those of the probe that the search
 // asks for.
 func reread(dir, below string, o objective.Objective, r *Record, name string, rate float64) (Probe, error) {
-	raw, err := result.ReadRaw(filepath.Join(dir, filepath.FromSlash(below)))
+	raw, err := record.ReadRaw(filepath.Join(dir, filepath.FromSlash(below)))
 	if err != nil {
 		return Probe{}, err
 	}
@@ -76,9 +78,9 @@ func reread(dir, below string, o objective.Objective, r *Record, name string, ra
 			return Probe{}, fmt.Errorf("%s ran at %s requests/s, the search asks for %s", below, decimal(phase.Rate), decimal(rate))
 		}
 	}
-	s, err := raw.Summarize()
+	s, err := figures.Summarize(raw)
 	if err != nil {
 		return Probe{}, fmt.Errorf("%s: %w", below, err)
 	}
-	return newProbe("", rate, o, s, raw.Validate(s), below), nil
+	return newProbe("", rate, o, s, judge.Validate(raw, s), below), nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 const (
@@ -113,7 +113,7 @@ func (p Probe) Outcome() Outcome {
 }
 
 // newProbe holds a result to an objective.
-func newProbe(kind Kind, rate float64, o objective.Objective, s result.Summary, v result.Validity, dir string) Probe {
+func newProbe(kind Kind, rate float64, o objective.Objective, s record.Summary, v record.Validity, dir string) Probe {
 	p := Probe{Kind: kind, RequestsPerS: rate, Figures: o.Figures(s), Failed: o.Failed(s), Invalid: v.Reasons, Dir: dir}
 	p.Met = len(p.Failed) == 0
 	return p
@@ -163,7 +163,7 @@ func (r *Record) compare() {
 // Write writes search.json into a folder.
 func (r *Record) Write(dir string) error {
 	r.Format = format
-	text, err := result.MarshalJSON(r)
+	text, err := record.MarshalJSON(r)
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}

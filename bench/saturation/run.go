@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
@@ -160,7 +160,7 @@ func (s *session) probe(ctx context.Context, kind Kind, n int, rate float64) (Pr
 	if err != nil {
 		return Probe{}, err
 	}
-	folders, err := result.Open(dir)
+	folders, err := record.Open(dir)
 	if err != nil {
 		return Probe{}, err
 	}

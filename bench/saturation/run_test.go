@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sekali/bench/judge/objective"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/saturation/saturationtest"
 	"sekali/bench/scenario"
@@ -82,8 +82,8 @@ func TestRun(t *testing.T) {
 // TestRunEnds: however it ends, search.json says why, has what was probed by then, and no rate that
 // was not confirmed.
 func TestRunEnds(t *testing.T) {
-	spoiled := func(from int) func(int, *result.Run) {
-		return func(probe int, run *result.Run) { run.Environment.Race = probe >= from }
+	spoiled := func(from int) func(int, *record.Run) {
+		return func(probe int, run *record.Run) { run.Environment.Race = probe >= from }
 	}
 	third := func(probe int, _ *scenario.Scenario) int { return map[bool]int{true: runner.ExitFailed}[probe == 3] }
 	curve := func(_ int, s *scenario.Scenario) int { return map[bool]int{true: runner.ExitFailed}[len(s.Cases) > 1] }
@@ -168,7 +168,7 @@ func interrupting(model *saturationtest.Aggregator, cancel func(), at int) func(
 func TestInvalidCurve(t *testing.T) {
 	config := settings(t, 1)
 	config.Curve = true
-	model := saturationtest.Aggregator{Capacity: steady(40), Spoil: func(_ int, run *result.Run) { run.Environment.Race = run.Scenario.Sweep != nil }}
+	model := saturationtest.Aggregator{Capacity: steady(40), Spoil: func(_ int, run *record.Run) { run.Environment.Race = run.Scenario.Sweep != nil }}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
 	record, exit := Run(t.Context(), config, &stdout, &stderr)
@@ -226,7 +226,7 @@ func TestAgree(t *testing.T) {
 		if r.Agree != nil {
 			got = fmt.Sprint(*r.Agree)
 		}
-		text, err := result.MarshalJSON(r)
+		text, err := record.MarshalJSON(r)
 		if err != nil || got != test.want || strings.Contains(string(text), `"agree"`) != (test.want != "") {
 			t.Errorf("%v of %d: %q, %v\n%s", test.rates, test.repeat, got, err, text)
 		}

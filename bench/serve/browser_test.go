@@ -22,8 +22,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sekali/bench/chromiumtest"
+	"sekali/bench/labtest/resulttest"
 	"sekali/bench/report"
-	"sekali/bench/result/resulttest"
 )
 
 const (

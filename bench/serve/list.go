@@ -12,7 +12,7 @@ import (
 
 	"sekali/bench/chart"
 	"sekali/bench/experiment/ab"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/saturation"
 )
 
@@ -51,7 +51,7 @@ type row struct {
 // Link is where a row's name leads: its page, or its files.
 func (r row) Link() string {
 	if r.Page {
-		return path.Join(r.Path, result.PageFile)
+		return path.Join(r.Path, record.PageFile)
 	}
 	return r.Path + "/"
 }
@@ -120,7 +120,7 @@ func (h *Handler) find() (there, error) {
 			return nil
 		}
 		switch entry.Name() {
-		case result.IndexFile:
+		case record.IndexFile:
 			names = append(names, path.Dir(name))
 		case saturation.SearchFile, ab.File:
 			sessions = append(sessions, path.Dir(name))
@@ -195,7 +195,7 @@ func (h *Handler) session(dir string) *session {
 // read reads a run whose path the walk has found.
 func (h *Handler) read(name string) run {
 	one := run{Path: name}
-	index, err := result.ReadIndex(filepath.Join(h.dir, filepath.FromSlash(name)))
+	index, err := record.ReadIndex(filepath.Join(h.dir, filepath.FromSlash(name)))
 	if err != nil {
 		one.Problem = err.Error()
 		return one
@@ -207,13 +207,13 @@ func (h *Handler) read(name string) run {
 	}
 	for _, entry := range index.Results {
 		if !local(entry.Dir) {
-			one.Problem = fmt.Sprintf("%q is not the name of a folder beside %s", entry.Dir, result.IndexFile)
+			one.Problem = fmt.Sprintf("%q is not the name of a folder beside %s", entry.Dir, record.IndexFile)
 			one.Rows = nil
 			return one
 		}
 		one.Rows = append(one.Rows, h.row(one, entry))
 	}
-	one.Interrupted = h.exists(name, result.InterruptedFile)
+	one.Interrupted = h.exists(name, record.InterruptedFile)
 	curves, err := fs.Glob(h.root.FS(), path.Join(name, "*.svg"))
 	for _, curve := range curves {
 		one.Curves = append(one.Curves, path.Base(curve))
@@ -230,9 +230,9 @@ func (h *Handler) exists(parts ...string) bool {
 }
 
 // row takes the figures out of a result's run.json, and why it is INVALID or what did not hold.
-func (h *Handler) row(of run, entry result.Entry) row {
+func (h *Handler) row(of run, entry record.Entry) row {
 	r := row{Path: path.Join(of.Path, entry.Dir), Dir: entry.Dir, Started: of.Started, Commit: of.Commit,
-		Label: result.Scenario{Name: entry.Scenario, Case: entry.Case}.Label(), scenario: entry.Scenario, environmentOfRun: of.Environment}
+		Label: record.Scenario{Name: entry.Scenario, Case: entry.Case}.Label(), scenario: entry.Scenario, environmentOfRun: of.Environment}
 	switch {
 	case !entry.Held:
 		r.Verdict = "FAILED"
@@ -241,13 +241,13 @@ func (h *Handler) row(of run, entry result.Entry) row {
 	default:
 		r.Verdict = "VALID"
 	}
-	r.Page, r.Trace = h.exists(r.Path, result.PageFile), h.exists(r.Path, result.TraceFile)
+	r.Page, r.Trace = h.exists(r.Path, record.PageFile), h.exists(r.Path, record.TraceFile)
 	// A link that leads out of the folder is refused by the root.
-	if !h.exists(r.Path, result.RunFile) {
+	if !h.exists(r.Path, record.RunFile) {
 		r.Reason = "not readable"
 		return r
 	}
-	one, err := result.ReadRun(filepath.Join(h.dir, filepath.FromSlash(r.Path)))
+	one, err := record.ReadRun(filepath.Join(h.dir, filepath.FromSlash(r.Path)))
 	if err != nil {
 		r.Reason = "not readable"
 		return r

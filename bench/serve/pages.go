@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	comparison "sekali/bench/compare"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 const (
@@ -84,8 +84,8 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		http.NotFound(w, r)
-	case info.IsDir() && folder && !r.URL.Query().Has("list") && h.exists(name, result.PageFile):
-		http.Redirect(w, r, fileURL(path.Join(name, result.PageFile)), http.StatusFound)
+	case info.IsDir() && folder && !r.URL.Query().Has("list") && h.exists(name, record.PageFile):
+		http.Redirect(w, r, fileURL(path.Join(name, record.PageFile)), http.StatusFound)
 	case info.IsDir() && folder:
 		h.folder(w, name)
 	case info.IsDir():

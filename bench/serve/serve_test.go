@@ -17,9 +17,9 @@ import (
 	"go.uber.org/goleak"
 
 	"sekali/bench/experiment/ab"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 	"sekali/bench/report"
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
 	"sekali/bench/saturation"
 )
 
@@ -34,8 +34,8 @@ func results(t *testing.T) string {
 	outside := t.TempDir()
 	dir := filepath.Join(outside, "results")
 	runDir := filepath.Join(dir, "runs", "20261123-064110")
-	index := result.Index{ID: "20261123-064110", StartedAt: time.Date(2026, 11, 23, 6, 41, 10, 0, time.UTC),
-		Environment: result.Environment{CPUModel: "synthetic <cpu>", Cores: 2}}
+	index := record.Index{ID: "20261123-064110", StartedAt: time.Date(2026, 11, 23, 6, 41, 10, 0, time.UTC),
+		Environment: record.Environment{CPUModel: "synthetic <cpu>", Cores: 2}}
 	for i, model := range []resulttest.Model{
 		{Scenario: "burst", Repeat: 1, Ack: "journal", Rate: 100, Measured: 2 * time.Second, EventsPerS: 4000, Seed: 1},
 		{Scenario: "kill", Case: "journal", Repeat: 1, Ack: "journal", Rate: 100, Measured: 4 * time.Second, EventsPerS: 4000, Seed: 2,
@@ -53,9 +53,9 @@ func results(t *testing.T) string {
 		if err := report.WritePage(filepath.Join(runDir, name)); err != nil {
 			t.Fatal(err)
 		}
-		index.Results = append(index.Results, result.Entry{Dir: name, Scenario: model.Scenario, Case: model.Case, Repeat: 1, Valid: i == 0, Held: true, Clean: true})
+		index.Results = append(index.Results, record.Entry{Dir: name, Scenario: model.Scenario, Case: model.Case, Repeat: 1, Valid: i == 0, Held: true, Clean: true})
 	}
-	if err := result.WriteIndex(runDir, index); err != nil {
+	if err := record.WriteIndex(runDir, index); err != nil {
 		t.Fatal(err)
 	}
 	// A probe of a search has no page.
@@ -65,8 +65,8 @@ func results(t *testing.T) string {
 		Ack: "journal", Rate: 50, Measured: time.Second, EventsPerS: 4000, Seed: 3}); err != nil {
 		t.Fatal(err)
 	}
-	if err := result.WriteIndex(probes, result.Index{ID: "20261122-064110", StartedAt: time.Date(2026, 11, 22, 6, 41, 10, 0, time.UTC),
-		Results: []result.Entry{{Dir: "saturation-probe-01-1", Scenario: "saturation", Case: "probe-01", Repeat: 1, Valid: true, Held: true, Clean: true}}}); err != nil {
+	if err := record.WriteIndex(probes, record.Index{ID: "20261122-064110", StartedAt: time.Date(2026, 11, 22, 6, 41, 10, 0, time.UTC),
+		Results: []record.Entry{{Dir: "saturation-probe-01-1", Scenario: "saturation", Case: "probe-01", Repeat: 1, Valid: true, Held: true, Clean: true}}}); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
@@ -149,8 +149,8 @@ func TestListLinksToWhatIsThere(t *testing.T) {
 func TestFilesAreServedApart(t *testing.T) {
 	h := newHandler(t, results(t))
 	for name, contentType := range map[string]string{
-		result.PageFile: "text/html; charset=utf-8", result.RunFile: "application/json", result.BenchFile: "text/plain; charset=utf-8",
-		result.RequestsFile: "application/octet-stream", "aggregator.log": "text/plain; charset=utf-8", "../burst.svg": "image/svg+xml",
+		record.PageFile: "text/html; charset=utf-8", record.RunFile: "application/json", record.BenchFile: "text/plain; charset=utf-8",
+		record.RequestsFile: "application/octet-stream", "aggregator.log": "text/plain; charset=utf-8", "../burst.svg": "image/svg+xml",
 	} {
 		path := filepath.Join(burst, name)
 		answer := get(h, "/files/"+path)
@@ -225,14 +225,14 @@ func TestForeignIndex(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, "runs", name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "runs", name, result.IndexFile), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "runs", name, record.IndexFile), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "runs", "e"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(filepath.Join(dir, filepath.FromSlash(aRun), result.IndexFile), filepath.Join(dir, "runs", "e", result.IndexFile)); err != nil {
+	if err := os.Symlink(filepath.Join(dir, filepath.FromSlash(aRun), record.IndexFile), filepath.Join(dir, "runs", "e", record.IndexFile)); err != nil {
 		t.Fatal(err)
 	}
 	text := get(newHandler(t, dir), "/").Body.String()
@@ -310,8 +310,8 @@ func TestSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := errors.Join(
-		result.WriteIndex(run, result.Index{ID: "20261124-064111", StartedAt: time.Date(2026, 11, 24, 6, 41, 11, 0, time.UTC),
-			Results: []result.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1, Valid: true, Held: true}}}),
+		record.WriteIndex(run, record.Index{ID: "20261124-064111", StartedAt: time.Date(2026, 11, 24, 6, 41, 11, 0, time.UTC),
+			Results: []record.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1, Valid: true, Held: true}}}),
 		os.WriteFile(filepath.Join(sitting, ab.File), []byte(`{"format":1,"scenarios":["noise"],"a":{"given":"main~5"},"b":{"given":"."},"pairs":20,"verdict":"worse"}`), 0o644),
 		os.WriteFile(filepath.Join(dir, "runs", "saturate-20261122-064110", saturation.SearchFile),
 			[]byte(`{"format":1,"objective":"p99<50ms","repeat":1,"events_per_request":10,"searches":[{"requests_per_s":700,"events_per_s":7000}]}`), 0o644))
@@ -372,7 +372,7 @@ func TestListHasFigures(t *testing.T) {
 	if strings.Contains(before, "interrupted") {
 		t.Error("a whole run is called interrupted")
 	}
-	mark := filepath.Join(dir, "runs", "20261123-064110", result.InterruptedFile)
+	mark := filepath.Join(dir, "runs", "20261123-064110", record.InterruptedFile)
 	if err := os.WriteFile(mark, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +416,7 @@ func TestRunUntilItIsInterrupted(t *testing.T) {
 // TestInterruptedRun: a run that was ended early says so, and only that one.
 func TestInterruptedRun(t *testing.T) {
 	dir := results(t)
-	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), result.InterruptedFile), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), record.InterruptedFile), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if text := get(newHandler(t, dir), "/").Body.String(); strings.Count(text, "interrupted:") != 1 {

@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"sekali/bench/chart"
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // mostTrend bounds the runs of a trend, the newest of them: more do not fit into a picture.
@@ -98,7 +98,7 @@ func (h *Handler) spark(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	file, err := h.root.Open(path.Join(name, result.TraceFile))
+	file, err := h.root.Open(path.Join(name, record.TraceFile))
 	if err != nil {
 		http.NotFound(w, r)
 		return
@@ -116,7 +116,7 @@ func (h *Handler) spark(w http.ResponseWriter, r *http.Request) {
 // readDepths reads the queue depth of each sample; NaN where the aggregator did not answer.
 func readDepths(file *os.File) ([]float64, error) {
 	var depths []float64
-	for sample, err := range result.ReadTrace(file) {
+	for sample, err := range record.ReadTrace(file) {
 		if err != nil {
 			return nil, err
 		}

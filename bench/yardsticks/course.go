@@ -8,7 +8,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -16,7 +16,7 @@ import (
 // insert it, commit.
 func courseYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "course-report", Name: "the course report's design in Go", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+		Yardstick: record.Yardstick{ID: "course-report", Name: "the course report's design in Go", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: inProcess, Settings: []string{"one event a transaction", "journal_mode=DELETE", "synchronous=FULL"}},
 		connections: 1, events: 3000, version: sqliteVersion,
 		make: func() system { return &courseReport{} },

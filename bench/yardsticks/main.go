@@ -16,7 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/figures"
+	"sekali/bench/record"
 	"sekali/bench/system/machine"
 	"sekali/loadgen/stream"
 )
@@ -94,7 +95,7 @@ type config struct {
 
 // run measures, and writes the figures if every round stored what it had to.
 func run(ctx context.Context, c config, stdout io.Writer) error {
-	report := result.Yardsticks{StartedAt: time.Now().UTC(), Environment: machine.Read(version), EventsPerRequest: c.eventsPerRequest}
+	report := record.Yardsticks{StartedAt: time.Now().UTC(), Environment: machine.Read(version), EventsPerRequest: c.eventsPerRequest}
 	work, err := os.MkdirTemp(c.work, "sekali-yardsticks-")
 	if err != nil {
 		return err
@@ -118,22 +119,22 @@ func run(ctx context.Context, c config, stdout io.Writer) error {
 	if report.Systems, err = m.rounds(ctx); err != nil {
 		return err
 	}
-	if report, err = report.Summarize(); err != nil {
+	if report, err = figures.Yardsticks(report); err != nil {
 		return err
 	}
 	out := filepath.Join(c.out, report.StartedAt.Format("20060102-150405"))
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	if err := result.WriteYardsticks(out, report); err != nil {
+	if err := record.WriteYardsticks(out, report); err != nil {
 		return err
 	}
 	printTable(stdout, report)
-	fmt.Fprintf(stdout, "\n%s\n", filepath.Join(out, result.YardsticksFile))
+	fmt.Fprintf(stdout, "\n%s\n", filepath.Join(out, record.YardsticksFile))
 	return nil
 }
 
-func printTable(w io.Writer, y result.Yardsticks) {
+func printTable(w io.Writer, y record.Yardsticks) {
 	fmt.Fprintf(w, "\n%-18s %12s %22s %10s\n", "system", "events/s", "smallest to largest", "Sekali is")
 	for _, s := range y.Systems {
 		if s.Skipped != "" {

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -31,11 +31,11 @@ type measurement struct {
 
 // rounds measures all systems, interleaved: a drift of the machine meets all of them. Each round
 // begins with the next one.
-func (m *measurement) rounds(ctx context.Context) ([]result.Yardstick, error) {
+func (m *measurement) rounds(ctx context.Context) ([]record.Yardstick, error) {
 	// The events take a few hundred MB that every collection would look through again.
 	debug.SetGCPercent(400)
 	m.generate()
-	results := make([]result.Yardstick, len(m.systems))
+	results := make([]record.Yardstick, len(m.systems))
 	for i, y := range m.systems {
 		results[i] = y.Yardstick
 		var err error
@@ -75,7 +75,7 @@ func (m *measurement) generate() {
 }
 
 // fill starts a system on an empty folder, gives it the events, and counts what it has stored.
-func (m *measurement) fill(ctx context.Context, y yardstick) (r result.YardstickRound, err error) {
+func (m *measurement) fill(ctx context.Context, y yardstick) (r record.YardstickRound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	dir, err := os.MkdirTemp(m.dir, y.ID+"-")
@@ -100,7 +100,7 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r result.Yardstick
 	// the clock runs.
 	debug.FreeOSMemory()
 	syscall.Sync()
-	r = result.YardstickRound{Events: len(events), Expected: y.expected(m.stream, len(events))}
+	r = record.YardstickRound{Events: len(events), Expected: y.expected(m.stream, len(events))}
 	if err := clock(ctx, y.connections, s, requests, &r); err != nil {
 		return r, err
 	}
@@ -114,7 +114,7 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r result.Yardstick
 }
 
 // clock measures from the first request to the last event stored.
-func clock(ctx context.Context, connections int, s system, requests []any, r *result.YardstickRound) error {
+func clock(ctx context.Context, connections int, s system, requests []any, r *record.YardstickRound) error {
 	client, err := clientCPU()
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -70,7 +70,7 @@ func TestRoundsThatProveNothingFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var stopped atomic.Int64
 			m := measurementOf(t, yardstick{
-				Yardstick: result.Yardstick{ID: "counter"}, connections: 3, appendOnly: true,
+				Yardstick: record.Yardstick{ID: "counter"}, connections: 3, appendOnly: true,
 				version: func(context.Context) (string, error) { return "1", nil },
 				make:    func() system { return &counter{lose: c.lose, refuse: c.refuse, stopped: &stopped} },
 			})

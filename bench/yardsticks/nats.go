@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -30,7 +30,7 @@ const (
 
 func natsYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "nats", Name: "NATS JetStream", Durable: "SIGKILL; a power loss takes up to 2 minutes (sync_interval)", Dedup: "exact within a window of 1 h, its ids in memory",
+		Yardstick: record.Yardstick{ID: "nats", Name: "NATS JetStream", Durable: "SIGKILL; a power loss takes up to 2 minutes (sync_interval)", Dedup: "exact within a window of 1 h, its ids in memory",
 			Includes: overNATS, Settings: natsSettings()},
 		connections: natsConnections, version: natsVersion,
 		make: func() system { return &jetStream{} },
@@ -39,7 +39,7 @@ func natsYardstick() yardstick {
 
 func natsSyncYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "nats-sync-always", Name: "NATS JetStream, every message synced", Durable: "SIGKILL, power loss", Dedup: "exact within a window of 1 h, its ids in memory",
+		Yardstick: record.Yardstick{ID: "nats-sync-always", Name: "NATS JetStream, every message synced", Durable: "SIGKILL, power loss", Dedup: "exact within a window of 1 h, its ids in memory",
 			Includes: overNATS, Settings: append(natsSettings(), "sync_interval: always")},
 		connections: natsConnections, events: 10_000, version: natsVersion,
 		make: func() system { return &jetStream{syncAlways: true} },

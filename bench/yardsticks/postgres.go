@@ -18,7 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -36,7 +36,7 @@ const (
 
 func postgresYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "postgresql", Name: "PostgreSQL", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+		Yardstick: record.Yardstick{ID: "postgresql", Name: "PostgreSQL", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: overSocket, Settings: append([]string{fmt.Sprintf("%d connections, a Unix socket", postgresConnections), "a request is one prepared INSERT … SELECT FROM unnest … ON CONFLICT DO NOTHING, its keys in order, its arrays in the binary format",
 				"locale C"}, postgresSettings...)},
 		connections: postgresConnections,

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"syscall"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -34,7 +34,7 @@ return new`
 
 func redisYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "redis", Name: "Redis", Durable: "SIGKILL, power loss", Dedup: "exact, for ever, all of it in memory",
+		Yardstick: record.Yardstick{ID: "redis", Name: "Redis", Durable: "SIGKILL, power loss", Dedup: "exact, for ever, all of it in memory",
 			Includes: overSocket, Settings: []string{fmt.Sprintf("%d connections, a Unix socket", redisConnections), "a request is one call of a script, SADD and XADD for each event",
 				"appendonly yes", "appendfsync always", `save ""`, "auto-aof-rewrite-percentage 0", "io-threads 2"}},
 		connections: redisConnections,

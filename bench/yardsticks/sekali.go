@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -30,7 +30,7 @@ const (
 // sekaliYardstick is the aggregator as it is used: a process, over HTTP, at its default settings.
 func sekaliYardstick(binary string) yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: result.Sekali, Name: "Sekali", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+		Yardstick: record.Yardstick{ID: record.Sekali, Name: "Sekali", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: overHTTP + ", until the last event is committed", Settings: []string{"ack=journal", fmt.Sprintf("%d connections", sekaliConnections)}},
 		connections: sekaliConnections,
 		version:     func(ctx context.Context) (string, error) { return aggregatorVersion(ctx, binary) },
@@ -65,7 +65,7 @@ func aggregatorVersion(ctx context.Context, binary string) (string, error) {
 type stats struct {
 	QueueDepth int          `json:"queue_depth"`
 	Version    string       `json:"version"`
-	Store      result.Store `json:"store"`
+	Store      record.Store `json:"store"`
 }
 
 func (a *aggregator) start(ctx context.Context, dir string) error {

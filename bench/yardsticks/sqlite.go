@@ -10,7 +10,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -34,7 +34,7 @@ const receivedAt = "2026-01-01T00:00:00.000000000Z"
 
 func sqliteAppendYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "sqlite-append", Name: "SQLite, append alone", Durable: "SIGKILL, power loss", Dedup: "none: repeats are stored",
+		Yardstick: record.Yardstick{ID: "sqlite-append", Name: "SQLite, append alone", Durable: "SIGKILL, power loss", Dedup: "none: repeats are stored",
 			Includes: inProcess, Settings: sqliteSettings()},
 		connections: 1, appendOnly: true, version: sqliteVersion,
 		make: func() system { return &sqliteStore{} },
@@ -43,7 +43,7 @@ func sqliteAppendYardstick() yardstick {
 
 func sqliteDedupYardstick() yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "sqlite-btree", Name: "SQLite with a B-tree of keys", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
+		Yardstick: record.Yardstick{ID: "sqlite-btree", Name: "SQLite with a B-tree of keys", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: inProcess, Settings: append(sqliteSettings(), "INSERT OR IGNORE of the keys in their order")},
 		connections: 1, version: sqliteVersion,
 		make: func() system { return &sqliteStore{dedup: true} },

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -30,7 +30,7 @@ type system interface {
 
 // yardstick is a system that can be measured, and what has to be said of its figures.
 type yardstick struct {
-	result.Yardstick // without its rounds
+	record.Yardstick // without its rounds
 
 	connections int  // that append at once
 	events      int  // of a round at most, for the slow ones; 0: as many as asked for

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )
 
@@ -20,7 +20,7 @@ const victoriaConnections = 8
 
 func victoriaYardstick(binary string) yardstick {
 	return yardstick{
-		Yardstick: result.Yardstick{ID: "victorialogs", Name: "VictoriaLogs", Durable: "a graceful stop; SIGKILL and power loss take up to 5 s", Dedup: "none: repeats are stored",
+		Yardstick: record.Yardstick{ID: "victorialogs", Name: "VictoriaLogs", Durable: "a graceful stop; SIGKILL and power loss take up to 5 s", Dedup: "none: repeats are stored",
 			Includes: overHTTP + "; not what is still in memory then", Settings: []string{fmt.Sprintf("%d connections", victoriaConnections), "a request is one jsonline insert", "_stream_fields=topic", "_time_field=timestamp", "retentionPeriod=100y"}},
 		connections: victoriaConnections, appendOnly: true,
 		version: func(context.Context) (string, error) {

@@ -8,7 +8,8 @@ import (
 	"os"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 )
 
@@ -35,13 +36,13 @@ func audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "bench audit: %v\n", err)
 		return runner.ExitFailed
 	}
-	text, err := result.MarshalJSON(report)
+	text, err := record.MarshalJSON(report)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench audit: %v\n", err)
 		return runner.ExitFailed
 	}
 	stdout.Write(text)
-	if !result.Clean(&report) {
+	if !judge.Clean(&report) {
 		return runner.ExitFailed
 	}
 	return runner.ExitHeld

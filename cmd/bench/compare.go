@@ -7,7 +7,7 @@ import (
 	"io"
 
 	comparison "sekali/bench/compare"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 )
 
@@ -21,7 +21,7 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	for _, path := range flags.Args() {
-		if _, err := result.Open(path); err != nil {
+		if _, err := record.Open(path); err != nil {
 			fmt.Fprintf(stderr, "bench compare: %v\n", err)
 			return runner.ExitUsage
 		}

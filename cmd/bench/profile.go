@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 
 	"sekali/bench/profile"
-	"sekali/bench/result"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 )
 
@@ -20,11 +20,11 @@ func profileRun(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	if dir == "" || ctx.Err() != nil {
 		return exit
 	}
-	folders, err := result.Open(dir)
+	folders, err := record.Open(dir)
 	for _, folder := range folders {
 		fmt.Fprintf(stdout, "\n== %s\n", folder.Run.Scenario.Label())
 		if err == nil {
-			err = profile.Print(stdout, filepath.Join(folder.Dir, result.ProfilesDir), topFunctions,
+			err = profile.Print(stdout, filepath.Join(folder.Dir, record.ProfilesDir), topFunctions,
 				profile.Costs{CPUUS: folder.Run.Summary.ServerCPUUSPerStored, AllocatedBytes: folder.Run.Summary.AllocatedBytesPerStored})
 		}
 	}

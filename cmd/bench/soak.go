@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"sekali/bench/experiment/soak"
+	"sekali/bench/judge"
+	"sekali/bench/pages/terminal"
 	"sekali/bench/runner"
 )
 
@@ -56,5 +58,5 @@ func soakInto(ctx context.Context, config soak.Config, out string, stdout io.Wri
 	if err != nil {
 		return false, err
 	}
-	return found.Held(), found.WriteTable(stdout)
+	return judge.SoakHeld(found), terminal.Soak(stdout, found)
 }

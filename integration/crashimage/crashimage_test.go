@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/pages/terminal"
+	"sekali/bench/record"
 	"sekali/bench/system/process"
 )
 
@@ -37,7 +39,7 @@ func times(few, many int) int {
 // writes runs and copies the WAL.
 var program string
 
-var recorded []result.Fault
+var recorded []record.FaultSummary
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -69,12 +71,12 @@ func writeTable() error {
 	if faultsDir == "" || len(recorded) == 0 {
 		return nil
 	}
-	f := result.Faults{Date: time.Now().UTC().Format(time.RFC3339), Machine: "crash images of recorded runs", Commit: "unknown", Faults: recorded}
+	f := record.Faults{Date: time.Now().UTC().Format(time.RFC3339), Machine: "crash images of recorded runs", Commit: "unknown", Faults: recorded}
 	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		f.Commit = string(bytes.TrimSpace(out))
 	}
 	var table bytes.Buffer
-	if err := f.WriteTable(&table); err != nil {
+	if err := terminal.Faults(&table, f); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(f, "", " ")
@@ -208,7 +210,7 @@ func publish(ctx context.Context, client *http.Client, url string, request int) 
 }
 
 // try makes images of the trace, cut behind the Op from, and audits each.
-func (r *recorder) try(t *testing.T, f *result.Fault, images, from int, rules Rules) {
+func (r *recorder) try(t *testing.T, f *record.FaultSummary, images, from int, rules Rules) {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	for n := range images {
@@ -240,7 +242,7 @@ func (r *recorder) try(t *testing.T, f *result.Fault, images, from int, rules Ru
 }
 
 // audit adds to f what an image has lost, and returns how much.
-func audit(t *testing.T, dir string, acknowledged []int, f *result.Fault, which string) (lost int) {
+func audit(t *testing.T, dir string, acknowledged []int, f *record.FaultSummary, which string) (lost int) {
 	t.Helper()
 	have, err := recoverImage(dir)
 	f.Acknowledged += len(acknowledged) * eventsPerRequest
@@ -272,10 +274,10 @@ func audit(t *testing.T, dir string, acknowledged []int, f *result.Fault, which 
 	return lost
 }
 
-func record(t *testing.T, f result.Fault) {
+func note(t *testing.T, f record.FaultSummary) {
 	t.Helper()
 	recorded = append(recorded, f)
-	if !f.Held() {
+	if !judge.FaultHeld(f) {
 		t.Errorf("%s: promised: %s; %+v", f.Fault, f.Promise, f)
 	}
 }
@@ -295,20 +297,20 @@ func TestFaultImagePowerCut(t *testing.T) {
 		rules          Rules
 		images         int
 	}{
-		{"image: power cut", result.NothingLost, Rules{}, times(20, 400)},
-		{"image: power cut, fdatasync ignored", result.SomethingLost, Rules{NoDataSync: true}, times(10, 50)},
-		{"image: power cut, folders' syncs ignored", result.SomethingLost, Rules{NoFolderSync: true}, times(10, 50)},
+		{"image: power cut", record.NothingLost, Rules{}, times(20, 400)},
+		{"image: power cut, fdatasync ignored", record.SomethingLost, Rules{NoDataSync: true}, times(10, 50)},
+		{"image: power cut, folders' syncs ignored", record.SomethingLost, Rules{NoFolderSync: true}, times(10, 50)},
 	} {
-		f := result.Fault{Fault: of.fault, Promise: of.promise}
+		f := record.FaultSummary{Fault: of.fault, Promise: of.promise}
 		r.try(t, &f, of.images, 0, of.rules)
-		record(t, f)
+		note(t, f)
 	}
 }
 
 // TestFaultImageKillThenPowerCut: a kill before a sync leaves what only memory has. The next start
 // builds on it, and then the power is cut.
 func TestFaultImageKillThenPowerCut(t *testing.T) {
-	f := result.Fault{Fault: "image: killed before a sync, then power cut", Promise: result.NothingLost}
+	f := record.FaultSummary{Fault: "image: killed before a sync, then power cut", Promise: record.NothingLost}
 	for n := range times(2, 10) {
 		r := newRecorder(t)
 		// Half of them die at the entry of any sync. The others are killed while a slow sync of the WAL
@@ -325,13 +327,13 @@ func TestFaultImageKillThenPowerCut(t *testing.T) {
 		}
 		r.try(t, &f, times(20, 50), from, Rules{})
 	}
-	record(t, f)
+	note(t, f)
 }
 
 // TestFaultImageFailedSyncThenPowerCut: some syncs fail, and Linux counts what they lost as clean.
 // The aggregator goes on, also after a kill, and then the power is cut.
 func TestFaultImageFailedSyncThenPowerCut(t *testing.T) {
-	f := result.Fault{Fault: "image: failed syncs, then power cut", Promise: result.NothingLost}
+	f := record.FaultSummary{Fault: "image: failed syncs, then power cut", Promise: record.NothingLost}
 	failed := 0
 	for range times(2, 10) {
 		r := newRecorder(t)
@@ -352,5 +354,5 @@ func TestFaultImageFailedSyncThenPowerCut(t *testing.T) {
 	if failed == 0 {
 		t.Error("no sync failed")
 	}
-	record(t, f)
+	note(t, f)
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"sekali/bench/compare"
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
@@ -84,14 +84,14 @@ func write(dir string, at time.Time, rate float64, held bool) error {
 	if err := resulttest.Write(one, resulttest.Model{Scenario: "noise", Ack: "store", Rate: 60, Measured: time.Second, EventsPerS: rate, Seed: 1}); err != nil {
 		return err
 	}
-	run, err := result.ReadRun(one)
+	run, err := record.ReadRun(one)
 	if err != nil {
 		return err
 	}
 	run.StartedAt = at
 	run.Expectations[0].Held = held
-	return errors.Join(result.WriteRun(one, run),
-		result.WriteIndex(dir, result.Index{Format: result.Format, Results: []result.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1}}}))
+	return errors.Join(record.WriteRun(one, run),
+		record.WriteIndex(dir, record.Index{Format: record.Format, Results: []record.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1}}}))
 }
 
 // TestRevisions: a side may be a revision, whose aggregator is built, while what is not committed
@@ -178,9 +178,9 @@ func TestDisturbedPairsAreSetAside(t *testing.T) {
 				held := name != "lost events" || runs != 5
 				runs++
 				err := errors.Join(
-					result.WriteIndex(dir, result.Index{Format: result.Format, Results: []result.Entry{{Dir: "noise-1"}}}),
-					result.WriteRun(filepath.Join(dir, "noise-1"), result.Run{Format: result.Format, Validity: result.Validity{Valid: reasons == nil, Reasons: reasons},
-						Expectations: []result.Expectation{{Name: "lost", Held: held}}}))
+					record.WriteIndex(dir, record.Index{Format: record.Format, Results: []record.Entry{{Dir: "noise-1"}}}),
+					record.WriteRun(filepath.Join(dir, "noise-1"), record.Run{Format: record.Format, Validity: record.Validity{Valid: reasons == nil, Reasons: reasons},
+						Expectations: []record.Expectation{{Name: "lost", Held: held}}}))
 				if err != nil {
 					t.Fatal(err)
 				}

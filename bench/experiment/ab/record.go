@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 const (
@@ -40,7 +40,7 @@ type Side struct {
 }
 
 func (r *Record) write(dir string) error {
-	text, err := result.MarshalJSON(r)
+	text, err := record.MarshalJSON(r)
 	if err != nil {
 		return fmt.Errorf("ab: %w", err)
 	}

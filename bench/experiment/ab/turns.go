@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 )
 
@@ -21,7 +22,7 @@ func (s *sitting) turns(ctx context.Context, pairs int) error {
 		if err != nil {
 			return err
 		}
-		missing, broken, disturbed, err := judge(dirs, s.cases)
+		missing, broken, disturbed, err := evidenceOf(dirs, s.cases)
 		if err != nil {
 			return err
 		}
@@ -67,25 +68,25 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 // to measure on.
 func mostSetAside(pairs int) int { return max(2, pairs/4) }
 
-// judge counts the results that a pair lacks, and says what the machine did to one of its runs. It
-// says nothing of the machine where a run lacks a result, broke an expectation or is INVALID for
-// any other reason: that may be a program's doing, and is not set aside.
-func judge(dirs [2]string, cases int) (missing int, broken bool, disturbed string, err error) {
+// evidenceOf counts the results that a pair lacks, and says what the machine did to one of its
+// runs. It says nothing of the machine where a run lacks a result, broke an expectation or is
+// INVALID for any other reason: that may be a program's doing, and is not set aside.
+func evidenceOf(dirs [2]string, cases int) (missing int, broken bool, disturbed string, err error) {
 	for _, dir := range dirs {
-		index, err := result.ReadIndex(dir)
+		index, err := record.ReadIndex(dir)
 		if err != nil {
 			return 0, false, "", err
 		}
 		missing += cases - len(index.Results)
 		for _, entry := range index.Results {
-			run, err := result.ReadRun(filepath.Join(dir, entry.Dir))
+			run, err := record.ReadRun(filepath.Join(dir, entry.Dir))
 			if err != nil {
 				return 0, false, "", err
 			}
-			if run.Validity.Disturbed() {
+			if judge.Disturbed(run.Validity) {
 				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Reasons, "; "), filepath.Join(dir, entry.Dir))
 			}
-			broken = broken || !run.Held() || !run.Validity.Valid && !run.Validity.Disturbed()
+			broken = broken || !run.Held() || !run.Validity.Valid && !judge.Disturbed(run.Validity)
 		}
 	}
 	if missing > 0 || broken {

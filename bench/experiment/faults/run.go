@@ -12,8 +12,9 @@ import (
 
 	"sekali/bench/experiment"
 	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/pages/terminal"
 	"sekali/bench/record"
-	"sekali/bench/result"
 )
 
 // The files of a run of faults, beside the records: the figures, and the same for people.
@@ -29,7 +30,7 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return false, fmt.Errorf("faults: %w", err)
 	}
-	found := result.Faults{Faults: []result.Fault{}, Files: []result.File{}}
+	found := record.Faults{Faults: []record.FaultSummary{}, Files: []record.File{}}
 	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
 	held = true
 	var failed []error
@@ -48,11 +49,11 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 			continue
 		}
 		found.Faults, found.Files = append(found.Faults, row), append(found.Files, file)
-		held = held && (row.Skipped != "" || row.Held())
+		held = held && (row.Skipped != "" || judge.FaultHeld(row))
 		fmt.Fprintf(progress, "%-44s %5d times %9d acknowledged %6d lost  %3.0f s %s\n", kind.Name, row.Times, row.Acknowledged, row.Lost,
 			time.Since(began).Seconds(), row.Skipped)
 	}
-	if err := result.WriteFaults(filepath.Join(dir, FiguresFile), found); err != nil {
+	if err := record.WriteFaults(filepath.Join(dir, FiguresFile), found); err != nil {
 		return false, err
 	}
 	if err := writeTable(filepath.Join(dir, TableFile), found); err != nil {
@@ -62,7 +63,7 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 }
 
 // runInto tries one kind, writes its record, and returns what is computed from that.
-func runInto(ctx context.Context, config Config, kind Kind, dir string) (row result.Fault, file result.File, err error) {
+func runInto(ctx context.Context, config Config, kind Kind, dir string) (row record.FaultSummary, file record.File, err error) {
 	left, err := Run(ctx, config, kind)
 	if err != nil {
 		return row, file, err
@@ -71,19 +72,19 @@ func runInto(ctx context.Context, config Config, kind Kind, dir string) (row res
 	if err != nil {
 		return row, file, err
 	}
-	if file, err = result.HashFile(dir, name); err != nil {
+	if file, err = record.HashFile(dir, name); err != nil {
 		return row, file, err
 	}
 	row, err = figures.Fault(left)
 	return row, file, err
 }
 
-func writeTable(path string, found result.Faults) error {
+func writeTable(path string, found record.Faults) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("faults: %w", err)
 	}
-	if err := errors.Join(found.WriteTable(file), file.Close()); err != nil {
+	if err := errors.Join(terminal.Faults(file, found), file.Close()); err != nil {
 		return fmt.Errorf("faults: %w", err)
 	}
 	return nil

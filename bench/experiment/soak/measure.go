@@ -15,7 +15,6 @@ import (
 
 	"sekali/bench/audit"
 	"sekali/bench/record"
-	"sekali/bench/result"
 	"sekali/bench/system/process"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
@@ -28,12 +27,12 @@ var measured = []struct {
 	unit           float64
 	less           string
 }{
-	{result.SoakResident, "process_resident_memory_bytes", 1e6, ""},
-	{result.SoakHeap, "sekali_heap_live_bytes", 1e6, ""},
-	{result.SoakDescriptors, "process_open_fds", 1, "sekali_connections"},
-	{result.SoakGoroutines, "go_goroutines", 1, "sekali_connections"},
-	{result.SoakWAL, "sekali_wal_bytes", 1e6, ""},
-	{result.SoakBacklog, "sekali_backlog_bytes", 1e6, ""},
+	{record.SoakResident, "process_resident_memory_bytes", 1e6, ""},
+	{record.SoakHeap, "sekali_heap_live_bytes", 1e6, ""},
+	{record.SoakDescriptors, "process_open_fds", 1, "sekali_connections"},
+	{record.SoakGoroutines, "go_goroutines", 1, "sekali_connections"},
+	{record.SoakWAL, "sekali_wal_bytes", 1e6, ""},
+	{record.SoakBacklog, "sekali_backlog_bytes", 1e6, ""},
 }
 
 func metricNames() (names []string) {

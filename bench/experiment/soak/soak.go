@@ -17,8 +17,8 @@ import (
 
 	"sekali/bench/experiment"
 	"sekali/bench/figures"
+	"sekali/bench/pages/terminal"
 	"sekali/bench/record"
-	"sekali/bench/result"
 	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
@@ -111,30 +111,30 @@ func Run(ctx context.Context, config Config) (record.Soak, error) {
 }
 
 // Write writes the record, the figures that follow from it, and their table into dir.
-func Write(dir string, left record.Soak) (result.Soak, error) {
+func Write(dir string, left record.Soak) (record.SoakSummary, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return result.Soak{}, fmt.Errorf("soak: %w", err)
+		return record.SoakSummary{}, fmt.Errorf("soak: %w", err)
 	}
 	if err := record.WriteSoak(filepath.Join(dir, record.SoakFile), left); err != nil {
-		return result.Soak{}, err
+		return record.SoakSummary{}, err
 	}
 	found, err := figures.Soak(left)
 	if err != nil {
 		return found, err
 	}
-	file, err := result.HashFile(dir, record.SoakFile)
+	file, err := record.HashFile(dir, record.SoakFile)
 	if err != nil {
 		return found, err
 	}
-	found.Files = []result.File{file}
-	if err := result.WriteSoak(filepath.Join(dir, FiguresFile), found); err != nil {
+	found.Files = []record.File{file}
+	if err := record.WriteSoakSummary(filepath.Join(dir, FiguresFile), found); err != nil {
 		return found, err
 	}
 	table, err := os.Create(filepath.Join(dir, TableFile))
 	if err != nil {
 		return found, fmt.Errorf("soak: %w", err)
 	}
-	return found, errors.Join(found.WriteTable(table), table.Close())
+	return found, errors.Join(terminal.Soak(table, found), table.Close())
 }
 
 // maxBroken bounds what is noted of promises that were not kept.

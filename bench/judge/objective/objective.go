@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // Objective is met by a summary that meets every term.
@@ -50,7 +50,7 @@ func (e *Error) Error() string {
 // metric is a figure that a term may bound. It is not known of a summary that has no sample of it.
 type metric struct {
 	name, unit string
-	value      func(result.Summary) (value float64, known bool)
+	value      func(record.Summary) (value float64, known bool)
 }
 
 // factors are the units that a bound may have, in the metric's own.
@@ -64,28 +64,28 @@ var factors = map[string]map[string]float64{
 // The percentiles are of the response time: from the moment at which a request was due to its
 // acknowledgement.
 var metrics = []metric{
-	{"p50", "ms", percentile(func(p result.Percentiles) *float64 { return p.P50 })},
-	{"p90", "ms", percentile(func(p result.Percentiles) *float64 { return p.P90 })},
-	{"p99", "ms", percentile(func(p result.Percentiles) *float64 { return p.P99 })},
-	{"p999", "ms", percentile(func(p result.Percentiles) *float64 { return p.P999 })},
+	{"p50", "ms", percentile(func(p record.Percentiles) *float64 { return p.P50 })},
+	{"p90", "ms", percentile(func(p record.Percentiles) *float64 { return p.P90 })},
+	{"p99", "ms", percentile(func(p record.Percentiles) *float64 { return p.P99 })},
+	{"p999", "ms", percentile(func(p record.Percentiles) *float64 { return p.P999 })},
 	// Attempts that were answered 503, whether a retry got through or not: the word has the same
 	// meaning in a scenario's expectations.
-	{"refused", "", always(func(s result.Summary) float64 { return float64(s.Refusals()) })},
-	{"unknown", "", always(func(s result.Summary) float64 { return float64(s.RequestsUnknown) })},
-	{"backlog", "s", always(func(s result.Summary) float64 { return s.DrainS })},
+	{"refused", "", always(func(s record.Summary) float64 { return float64(s.Refusals()) })},
+	{"unknown", "", always(func(s record.Summary) float64 { return float64(s.RequestsUnknown) })},
+	{"backlog", "s", always(func(s record.Summary) float64 { return s.DrainS })},
 	// What is left over when the load ends, as a share of the load's time: of a rate that cannot be
 	// sustained a share remains however long it lasts.
-	{"leftover", "%", func(s result.Summary) (float64, bool) { return 100 * s.DrainS / s.MeasuredS, s.MeasuredS > 0 }},
+	{"leftover", "%", func(s record.Summary) (float64, bool) { return 100 * s.DrainS / s.MeasuredS, s.MeasuredS > 0 }},
 }
 
-func always(of func(result.Summary) float64) func(result.Summary) (float64, bool) {
-	return func(s result.Summary) (float64, bool) { return of(s), true }
+func always(of func(record.Summary) float64) func(record.Summary) (float64, bool) {
+	return func(s record.Summary) (float64, bool) { return of(s), true }
 }
 
 // percentile takes one that is withheld for want of samples to be the longest of them all, which
 // can only be stricter.
-func percentile(of func(result.Percentiles) *float64) func(result.Summary) (float64, bool) {
-	return func(s result.Summary) (float64, bool) {
+func percentile(of func(record.Percentiles) *float64) func(record.Summary) (float64, bool) {
+	return func(s record.Summary) (float64, bool) {
 		v := of(s.ResponseTimeMS)
 		if v == nil {
 			v = s.ResponseTimeMS.Max
@@ -179,7 +179,7 @@ func (o Objective) Metrics() (names, units []string) {
 
 // Figures are the figures that the objective bounds, by metric and in its unit, with six
 // significant digits; one that is not known is left out.
-func (o Objective) Figures(s result.Summary) map[string]float64 {
+func (o Objective) Figures(s record.Summary) map[string]float64 {
 	figures := map[string]float64{}
 	for _, t := range o {
 		if value, known := t.metric.value(s); known {
@@ -192,7 +192,7 @@ func (o Objective) Figures(s result.Summary) map[string]float64 {
 
 // Failed are the terms that a summary does not meet, each with its figure. A figure that is not
 // known meets nothing.
-func (o Objective) Failed(s result.Summary) []string {
+func (o Objective) Failed(s record.Summary) []string {
 	failed := []string{}
 	for _, t := range o {
 		value, known := t.metric.value(s)

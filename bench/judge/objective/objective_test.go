@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 func ms(v float64) *float64 { return &v }
 
 func TestFailed(t *testing.T) {
-	s := result.Summary{MeasuredS: 10, DrainS: 1.5, ResponseTimeMS: result.Percentiles{P50: ms(4), P90: ms(20), Max: ms(60)}}
+	s := record.Summary{MeasuredS: 10, DrainS: 1.5, ResponseTimeMS: record.Percentiles{P50: ms(4), P90: ms(20), Max: ms(60)}}
 	for text, want := range map[string]string{
 		"p50<5ms":                 "",
 		"p50<4ms":                 "p50 is 4 ms, not p50<4ms",
@@ -47,7 +47,7 @@ func TestNothingMeasuredMeetsNothing(t *testing.T) {
 	}
 	want := []string{"p50 has no sample, so not p50<1s", "p99 has no sample, so not p99<50ms", "p999 has no sample, so not p999<1s",
 		"leftover has no sample, so not leftover<10%"}
-	if got := o.Failed(result.Summary{}); !slices.Equal(got, want) {
+	if got := o.Failed(record.Summary{}); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }
@@ -57,7 +57,7 @@ func TestFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := o.Figures(result.Summary{MeasuredS: 3, DrainS: 1, ResponseTimeMS: result.Percentiles{P50: ms(4)}})
+	got := o.Figures(record.Summary{MeasuredS: 3, DrainS: 1, ResponseTimeMS: record.Percentiles{P50: ms(4)}})
 	if want := map[string]float64{"leftover": 33.3333, "backlog": 1, "p50": 4, "refused": 0}; !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -69,7 +69,7 @@ func TestFigures(t *testing.T) {
 // TestRefusedCountsAttempts: a request whose three attempts were all refused is three refusals, not
 // four.
 func TestRefusedCountsAttempts(t *testing.T) {
-	s := result.Summary{RequestsRefused: 1, Retries: 2, ErrorsByCause: map[string]uint64{"503 queue_full": 2, "503 disk_failing": 1, "0 reset": 7}}
+	s := record.Summary{RequestsRefused: 1, Retries: 2, ErrorsByCause: map[string]uint64{"503 queue_full": 2, "503 disk_failing": 1, "0 reset": 7}}
 	o, err := Parse("refused=0")
 	if err != nil {
 		t.Fatal(err)

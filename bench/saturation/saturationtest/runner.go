@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"sekali/bench/result"
-	"sekali/bench/result/resulttest"
+	"sekali/bench/judge"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
@@ -31,7 +32,7 @@ load:
 // Aggregator is a model. Its methods are not for concurrent use.
 type Aggregator struct {
 	Capacity func(probe int) float64 // requests a second, of probe number n of all, from 1
-	Spoil    func(probe int, run *result.Run)
+	Spoil    func(probe int, run *record.Run)
 	Exit     func(probe int, s *scenario.Scenario) int // of what else goes wrong; nil: nothing
 
 	probes int
@@ -47,7 +48,7 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 	}
 	id := fmt.Sprintf("synthetic-%02d", a.probes)
 	dir = filepath.Join(config.Out, "runs", id)
-	index := result.Index{ID: id}
+	index := record.Index{ID: id}
 	for _, s := range config.Scenarios {
 		for _, one := range s.Cases {
 			entry, err := a.write(dir, s.Name, one)
@@ -61,15 +62,15 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 			index.Results = append(index.Results, entry)
 		}
 	}
-	if err := result.WriteIndex(dir, index); err != nil {
+	if err := record.WriteIndex(dir, index); err != nil {
 		fmt.Fprintf(stdout, "FAILED %v\n", err)
 		return dir, runner.ExitFailed
 	}
 	return dir, exit
 }
 
-func (a *Aggregator) write(dir, name string, one scenario.Case) (result.Entry, error) {
-	entry := result.Entry{Dir: fmt.Sprintf("%s-%s-1", name, one.Name), Scenario: name, Case: one.Name, Repeat: 1}
+func (a *Aggregator) write(dir, name string, one scenario.Case) (record.Entry, error) {
+	entry := record.Entry{Dir: fmt.Sprintf("%s-%s-1", name, one.Name), Scenario: name, Case: one.Name, Repeat: 1}
 	folder := filepath.Join(dir, entry.Dir)
 	measured := one.Settings.Load.Phases[len(one.Settings.Load.Phases)-1]
 	model := resulttest.Model{Scenario: name, Case: one.Name, Repeat: 1, Ack: "store", Rate: float64(measured.Rate),
@@ -77,22 +78,22 @@ func (a *Aggregator) write(dir, name string, one scenario.Case) (result.Entry, e
 	if err := resulttest.Write(folder, model); err != nil {
 		return entry, err
 	}
-	run, err := result.ReadRun(folder)
+	run, err := record.ReadRun(folder)
 	if err != nil {
 		return entry, err
 	}
 	if p := one.Point; p != nil {
-		run.Scenario.Sweep = &result.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
+		run.Scenario.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
 	}
 	if a.Spoil != nil {
 		a.Spoil(a.probes, &run)
 	}
-	if err := result.WriteRun(folder, run); err != nil {
+	if err := record.WriteRun(folder, run); err != nil {
 		return entry, err
 	}
-	if run, err = result.Finish(folder); err != nil {
+	if run, err = judge.Finish(folder); err != nil {
 		return entry, err
 	}
-	entry.Valid, entry.Held, entry.Clean = run.Validity.Valid, run.Held(), result.Clean(run.Audit)
+	entry.Valid, entry.Held, entry.Clean = run.Validity.Valid, run.Held(), judge.Clean(run.Audit)
 	return entry, os.WriteFile(filepath.Join(folder, "aggregator.log"), nil, 0o644)
 }

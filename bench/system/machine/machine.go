@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 const (
@@ -30,8 +30,8 @@ const (
 
 // Read returns what does not depend on the data folder. version is what the build was told, as git
 // describes it; the toolchain's own stamp, where there is one, is preferred.
-func Read(version string) result.Environment {
-	e := result.Environment{
+func Read(version string) record.Environment {
+	e := record.Environment{
 		CPUModel:    cpuModel(),
 		Cores:       runtime.NumCPU(),
 		MemoryBytes: memory(),
@@ -57,7 +57,7 @@ func Read(version string) result.Environment {
 
 // AddProgram adds what the toolchain stamped into the program under test, which need not be of the
 // same build as this one. What has no stamps adds nothing.
-func AddProgram(e *result.Environment, path string) {
+func AddProgram(e *record.Environment, path string) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
 		return
@@ -127,8 +127,8 @@ func Filesystem(dir string) string {
 }
 
 // ProbeDisk appends and syncs small writes in dir, one after the other.
-func ProbeDisk(dir string) (result.Fdatasync, error) {
-	var probe result.Fdatasync
+func ProbeDisk(dir string) (record.Fdatasync, error) {
+	var probe record.Fdatasync
 	file, err := os.CreateTemp(dir, "fdatasync-")
 	if err != nil {
 		return probe, fmt.Errorf("disk probe: %w", err)
@@ -149,5 +149,5 @@ func ProbeDisk(dir string) (result.Fdatasync, error) {
 	}
 	slices.Sort(took)
 	rank := func(share float64) float64 { return took[int(math.Ceil(share*float64(len(took))))-1] }
-	return result.Fdatasync{P50US: rank(0.5), P99US: rank(0.99), Count: len(took)}, nil
+	return record.Fdatasync{P50US: rank(0.5), P99US: rank(0.99), Count: len(took)}, nil
 }

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sekali/bench/result"
+	"sekali/bench/record"
 )
 
 // A program of a changed tree, or with the race detector, is known by its stamps; one without is
@@ -36,7 +36,7 @@ func TestAddProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	of := func(program string) (e result.Environment) {
+	of := func(program string) (e record.Environment) {
 		AddProgram(&e, filepath.Join(dir, program))
 		return e
 	}

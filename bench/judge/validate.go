@@ -1,0 +1,264 @@
+package judge
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"sekali/bench/figures"
+	"sekali/bench/record"
+	"sekali/loadgen/ledger"
+)
+
+// The bounds beyond which the generator or the machine, not the aggregator, set the figure. All
+// were chosen on 2 cores that generator and aggregator share; none is derived.
+const (
+	// maxLagMS bounds the 99th percentile of planned → sent: two time slices of a busy machine are
+	// under 50 ms.
+	maxLagMS = 50
+	// maxGeneratorShare bounds the generator's part of all cores: beyond it little is left for the
+	// aggregator.
+	maxGeneratorShare = 0.75
+	// maxOtherShare bounds what neither generator nor aggregator took of all cores: three tenths of
+	// a core of two. The kernel's work for them (its threads that write to the disk, interrupts) is
+	// in it, and so is what an idle desktop does beside, some hundredths of a core; a compiler,
+	// another test or another guest of the hypervisor is beyond it.
+	maxOtherShare = 0.15
+	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the
+	// generator may have set it.
+	maxCeilingShare = 0.8
+	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
+	maxStallNS = int64(250 * time.Millisecond)
+	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample
+	// every 100 ms.
+	maxTraceGapNS = int64(time.Second)
+	// maxLittleError is how far the mean of the queue trace may be from what the processing
+	// latencies say, as a share of the larger, beside three standard errors of the trace's own mean
+	// and one request: samples that keep step with the requests always see the same moment of them.
+	maxLittleError = 0.2
+)
+
+// How reasons begin. The first two lie in the machine as a rule; the CPU time of others includes
+// what the kernel does for the server, a few hundredths of a core.
+const (
+	othersTook    = "others took"
+	stoodStill    = "the machine stood still"
+	onTmpfs       = "the data folder is on tmpfs"
+	dirtyTree     = "the tree has changes"
+	withRace      = "built with the race detector"
+	wasLate       = "the generator was late"
+	generatorTook = "the generator took"
+	setTheRate    = "the generator, not the aggregator, set the rate"
+)
+
+// remedies say what can be done about a reason, by how it begins.
+var remedies = []struct{ reason, remedy string }{
+	{othersTook, "close what else runs (a browser, a compiler, an update), and run the case again"},
+	{stoodStill, "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again"},
+	{onTmpfs, "write to a disk: -out <folder on a disk>"},
+	{dirtyTree, "commit the changes, `make build`, and run again: figures need a commit that they belong to"},
+	{withRace, "build without -race: `make build`"},
+	{wasLate, "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario"},
+	{generatorTook, "run it on a machine with more cores, which generator and aggregator share"},
+	{setTheRate, "the aggregator may take more than this: run it on a machine with more cores"},
+}
+
+// Remedy says what somebody who wants a VALID run can do about a reason for it not being one.
+func Remedy(reason string) string {
+	for _, r := range remedies {
+		if strings.HasPrefix(reason, r.reason) {
+			return r.remedy
+		}
+	}
+	return "run the case again; if it stays, what the aggregator says of itself and what was sent do not agree: " +
+		"keep the result folder and report it"
+}
+
+// OfAggregator reports that a reason is about what the aggregator said or did, and not about the
+// machine, the generator or the build.
+func OfAggregator(reason string) bool {
+	return !slices.ContainsFunc(remedies, func(r struct{ reason, remedy string }) bool { return strings.HasPrefix(reason, r.reason) })
+}
+
+// Disturbed reports that the run is INVALID for nothing but what lies in the machine.
+func Disturbed(v record.Validity) bool {
+	ofMachine := func(reason string) bool {
+		return strings.HasPrefix(reason, othersTook) || strings.HasPrefix(reason, stoodStill)
+	}
+	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(reason string) bool { return !ofMachine(reason) })
+}
+
+// Validate says whether the figures in s are the aggregator's.
+func Validate(r *record.Raw, s record.Summary) record.Validity {
+	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), traceReasons(r), littleReasons(r, s))
+	if reasons == nil {
+		reasons = []string{}
+	}
+	return record.Validity{Valid: len(reasons) == 0, Reasons: reasons}
+}
+
+func environmentReasons(e record.Environment) []string {
+	var reasons []string
+	if e.Filesystem == "tmpfs" && !e.TmpfsIsAllowed {
+		reasons = append(reasons, onTmpfs+", where a sync costs nothing")
+	}
+	if e.Dirty {
+		reasons = append(reasons, dirtyTree+" that are not committed")
+	}
+	if e.Race {
+		reasons = append(reasons, withRace)
+	}
+	return reasons
+}
+
+func generatorReasons(r *record.Raw, s record.Summary) []string {
+	var reasons []string
+	// Where there are too few requests for a percentile, the next coarser one has to do; a single
+	// late one among few is as long as the machine may stand still.
+	lag, of, bound := s.GeneratorLagMS.P99, "99th percentile", float64(maxLagMS)
+	if lag == nil {
+		lag, of = s.GeneratorLagMS.P90, "90th percentile"
+	}
+	if lag == nil {
+		lag, of, bound = s.GeneratorLagMS.Max, "longest", float64(maxStallNS)/1e6
+	}
+	if lag != nil && *lag > bound {
+		reasons = append(reasons, fmt.Sprintf(wasLate+": %s of planned to sent is %.4g ms, the bound is %.0f ms", of, *lag, bound))
+	}
+	var planned, sent uint64
+	for _, p := range r.Run.Phases {
+		planned += p.Planned
+	}
+	for _, q := range r.Requests {
+		if q.Attempts > 0 {
+			sent++
+		}
+	}
+	if sent != planned {
+		reasons = append(reasons, fmt.Sprintf("%d of %d planned requests were never sent", planned-sent, planned))
+	}
+	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
+		reasons = append(reasons, fmt.Sprintf(generatorTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+	}
+	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
+		reasons = append(reasons, fmt.Sprintf(othersTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
+	}
+	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
+		reasons = append(reasons, fmt.Sprintf(setTheRate+": %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
+			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
+	}
+	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
+		reasons = append(reasons, fmt.Sprintf(stoodStill+" for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
+	}
+	return reasons
+}
+
+// traceReasons hold the trace to itself and to the ledger.
+func traceReasons(r *record.Raw) []string {
+	answered := r.Answered()
+	if len(answered) < 2 || answered[0].TNS > 0 {
+		return []string{"the queue trace does not begin before the load"}
+	}
+	var reasons []string
+	if r.Run.DrainedNS == 0 {
+		reasons = append(reasons, "the queue was not seen empty at the end")
+	}
+	var wrong, fell int
+	for i, s := range answered {
+		if s.Received != s.Committed()+s.QueueDepth {
+			wrong++
+		}
+		if i > 0 && s.Committed() < answered[i-1].Committed() {
+			fell++
+		}
+	}
+	if wrong > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the queue depth is not received - committed", wrong, len(answered)))
+	}
+	if fell > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the number of committed events fell", fell, len(answered)))
+	}
+	if gap := longestGapNS(r, answered); gap > maxTraceGapNS {
+		reasons = append(reasons, fmt.Sprintf("the queue trace has a gap of %d ms, the bound is %d ms", gap/1e6, maxTraceGapNS/1e6))
+	}
+	if n := outsideLedger(r, answered); n > 0 {
+		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the received events are not those that the ledger had sent by then", n, len(answered)))
+	}
+	return reasons
+}
+
+// longestGapNS leaves out the time from the fault until the aggregator was ready again.
+func longestGapNS(r *record.Raw, answered []record.Sample) int64 {
+	var longest int64
+	for i := 1; i < len(answered); i++ {
+		from, to := answered[i-1].TNS, answered[i].TNS
+		if f := r.Run.Fault; f != nil && from <= f.ReadyNS && to >= f.AtNS {
+			continue
+		}
+		longest = max(longest, to-from)
+	}
+	return longest
+}
+
+// outsideLedger counts the samples whose received events are fewer than had been acknowledged when
+// the sample was asked for, or more than had been sent when it was answered.
+func outsideLedger(r *record.Raw, answered []record.Sample) int {
+	var acknowledged, sent []event
+	perRequest := uint64(r.Run.Load.EventsPerRequest)
+	for _, a := range r.Attempts {
+		if a.Attempt == 0 || a.Outcome() == ledger.Refused {
+			continue
+		}
+		if a.Outcome() == ledger.Acknowledged {
+			acknowledged = append(acknowledged, event{a.DoneNS, uint64(a.Accepted)})
+		}
+		sent = append(sent, event{a.SentNS, perRequest})
+	}
+	low, high := running(acknowledged), running(sent)
+	base, outside := answered[0].Received, 0
+	for _, s := range answered {
+		received := max(base, s.Received) - base
+		// A kill takes from ack=memory what it had acknowledged: the audit's matter, not the
+		// trace's.
+		lossy := r.Run.Aggregator.Ack == "memory" && r.Run.Fault != nil && s.TNS >= r.Run.Fault.AtNS
+		if received < low(s.TNS) && !lossy || received > high(s.AnsweredNS) {
+			outside++
+		}
+	}
+	return outside
+}
+
+// event is so many events at one moment.
+type event struct {
+	atNS  int64
+	count uint64
+}
+
+// running returns how many events there were up to and at a moment. It is asked for moments that
+// rise.
+func running(events []event) func(atNS int64) uint64 {
+	slices.SortFunc(events, func(a, b event) int { return int(a.atNS - b.atNS) })
+	var next int
+	var sum uint64
+	return func(atNS int64) uint64 {
+		for ; next < len(events) && events[next].atNS <= atNS; next++ {
+			sum += events[next].count
+		}
+		return sum
+	}
+}
+
+// littleReasons hold the queue trace to the processing latencies.
+func littleReasons(r *record.Raw, s record.Summary) []string {
+	if s.LittleTraceEvents == nil {
+		return nil
+	}
+	depth, waits := *s.LittleTraceEvents, *s.LittleLatencyEvents
+	allowed := maxLittleError*max(depth, waits) + 3*figures.StandardError(r.Answered(), r.Histograms.Windows[0]) + float64(r.Run.Load.EventsPerRequest)
+	if math.Abs(depth-waits) <= allowed {
+		return nil
+	}
+	return []string{fmt.Sprintf("Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
+}

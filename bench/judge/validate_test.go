@@ -1,0 +1,152 @@
+package judge_test
+
+import (
+	"strings"
+	"testing"
+
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
+	"sekali/loadgen/ledger"
+)
+
+// Each way in which a run's figures are not the aggregator's makes it INVALID, and for that reason
+// alone.
+func TestValidity(t *testing.T) {
+	const second = int64(1e9)
+	for _, test := range []struct {
+		name, reason string
+		spoil        func(t *testing.T, dir string)
+	}{
+		{"as measured", "", func(*testing.T, string) {}},
+		{"late generator", "the generator was late", func(t *testing.T, dir string) {
+			resulttest.RewriteRequests(t, dir, func(a *ledger.Attempt) {
+				if a.Request%5 == 0 {
+					a.PlannedNS -= 60e6
+				}
+			})
+		}},
+		{"request not sent", "1 of 1051 planned requests were never sent", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Phases[1].Planned++ })
+			resulttest.RewriteRequests(t, dir, func(*ledger.Attempt) {},
+				ledger.Attempt{Request: 1050, Phase: 1, PlannedNS: 4 * second, Cause: ledger.CauseNotSent})
+		}},
+		{"request unknown to the ledger", "1 of 1051 planned requests were never sent", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Phases[1].Planned++ })
+		}},
+		{"generator saturated", "the generator took", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) { s.GeneratorCPUNS = s.TNS * 16 / 10 })
+		}},
+		{"another process", "others took 20 % of all cores, the bound is 15 %", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) { s.MachineCPUNS = resulttest.Others(s, 0.2) })
+		}},
+		{"a quiet machine", "", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) { s.MachineCPUNS = resulttest.Others(s, 0.1) })
+		}},
+		{"generator at its ceiling", "the generator, not the aggregator, set the rate: 83 %", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Generator.CeilingRequests, r.Generator.CeilingNS = uint64(r.Phases[1].Rate*12/10*0.3), 300e6
+			})
+		}},
+		{"generator under its ceiling", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Generator.CeilingRequests, r.Generator.CeilingNS = uint64(r.Phases[1].Rate*2), 1e9
+			})
+		}},
+		{"machine stalled", "the machine stood still for 400 ms", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Generator = record.Generator{Stalls: 1, LongestStallNS: 400e6} })
+		}},
+		{"wrong depth", "in 1 of", func(t *testing.T, dir string) {
+			done := false
+			resulttest.Rewrite(t, dir, func(s *record.Sample) {
+				if s.TNS > second && !done {
+					s.QueueDepth, done = s.QueueDepth+1, true
+				}
+			})
+		}},
+		{"a dead letter", "", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) {
+				if s.TNS > second && s.UniqueProcessed > 0 {
+					s.UniqueProcessed, s.Failed = s.UniqueProcessed-1, 1
+				}
+			})
+		}},
+		{"received before sent", "not those that the ledger had sent", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) {
+				if s.TNS > 0 {
+					s.Received, s.UniqueProcessed = s.Received+1000, s.UniqueProcessed+1000
+				}
+			})
+		}},
+		{"acknowledged and not received", "not those that the ledger had sent", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) {
+				if s.TNS > 3*second {
+					s.Received, s.UniqueProcessed = s.Received-1, s.UniqueProcessed-1
+				}
+			})
+		}},
+		{"trace with a gap", "the queue trace has a gap", func(t *testing.T, dir string) {
+			resulttest.Rewrite(t, dir, func(s *record.Sample) {
+				if s.TNS > second && s.TNS < 2*second+second/10 {
+					s.AnsweredNS = 0
+				}
+			})
+		}},
+		{"latencies too long for the queue", "Little's law", func(t *testing.T, dir string) {
+			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] *= 2 })
+		}},
+		{"latencies too short for the queue", "Little's law", func(t *testing.T, dir string) {
+			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] = (bucket[0] + 1) / 2 })
+		}},
+		{"latencies too long, with a fault of the disk", "Little's law", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Fault = &record.FaultTimes{Kind: "slow-disk", AtNS: second, ReadyNS: 2 * second}
+			})
+			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] *= 2 })
+		}},
+		{"never drained", "not seen empty", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.DrainedNS = 0 })
+		}},
+		{"tmpfs", "tmpfs", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Filesystem = "tmpfs" })
+		}},
+		{"tmpfs on purpose", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Filesystem, r.Environment.TmpfsIsAllowed = "tmpfs", true })
+		}},
+		{"dirty tree", "not committed", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Dirty = true })
+		}},
+		{"race build", "race detector", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Race = true })
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := resulttest.Folder(t, resulttest.Burst)
+			test.spoil(t, dir)
+			v := validity(t, dir)
+			if test.reason == "" {
+				if !v.Valid {
+					t.Errorf("%v", v)
+				}
+				return
+			}
+			if v.Valid || len(v.Reasons) != 1 || !strings.Contains(v.Reasons[0], test.reason) {
+				t.Errorf("%v, expected %q alone", v, test.reason)
+			}
+		})
+	}
+}
+
+func validity(t *testing.T, dir string) record.Validity {
+	t.Helper()
+	raw, err := record.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := figures.Summarize(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return judge.Validate(raw, s)
+}

@@ -1,0 +1,35 @@
+package record
+
+// Environment is the machine and the build. What could not be read is empty or zero.
+type Environment struct {
+	CPUModel       string    `json:"cpu_model"`
+	Cores          int       `json:"cores"`
+	MemoryBytes    int64     `json:"memory_bytes"`
+	OS             string    `json:"os"` // as in linux/amd64
+	Kernel         string    `json:"kernel"`
+	Filesystem     string    `json:"filesystem"` // of the data folder: ext4, xfs, tmpfs, …
+	Fdatasync      Fdatasync `json:"fdatasync"`
+	GoVersion      string    `json:"go_version"`
+	Store          Store     `json:"store"`
+	Commit         string    `json:"commit"`
+	Dirty          bool      `json:"dirty"`            // the tree of the lab or of the aggregator had uncommitted changes
+	Race           bool      `json:"race"`             // the lab or the aggregator was built with the race detector
+	TmpfsIsAllowed bool      `json:"tmpfs_is_allowed"` // the scenario says so
+}
+
+// Fdatasync is what 4 KB appended and synced cost on the data folder's disk just before the run.
+type Fdatasync struct {
+	P50US float64 `json:"p50_us"`
+	P99US float64 `json:"p99_us"`
+	Count int     `json:"count"`
+}
+
+// Store is what the aggregator reads back from its database.
+type Store struct {
+	Dedup         string `json:"dedup"`
+	Layout        string `json:"layout"`
+	SQLiteVersion string `json:"sqlite_version"`
+	JournalMode   string `json:"journal_mode"`
+	Synchronous   string `json:"synchronous"`
+	PageSize      int    `json:"page_size"`
+}

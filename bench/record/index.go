@@ -1,0 +1,24 @@
+package record
+
+import "time"
+
+// Index is index.json: the results of one run, in the order in which they ran.
+type Index struct {
+	Format      int         `json:"format"`
+	ID          string      `json:"id"` // name of the run's folder when it was written
+	StartedAt   time.Time   `json:"started_at"`
+	FinishedAt  time.Time   `json:"finished_at"`
+	Environment Environment `json:"environment"`
+	Results     []Entry     `json:"results"`
+}
+
+// Entry is one result folder and its verdict.
+type Entry struct {
+	Dir      string `json:"dir"` // beside index.json
+	Scenario string `json:"scenario"`
+	Case     string `json:"case"`
+	Repeat   int    `json:"repeat"`
+	Valid    bool   `json:"valid"`
+	Held     bool   `json:"held"`  // every expectation
+	Clean    bool   `json:"clean"` // the audit
+}

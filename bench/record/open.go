@@ -1,0 +1,108 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Folder is a result folder and what its run.json says.
+type Folder struct {
+	Dir string // as reached from the path given to Open
+	Run Run
+}
+
+// Open finds the results under a path: that of a result folder, of a run's folder (with
+// index.json), or of a folder of runs. They come in the order in which they ran.
+func Open(path string) ([]Folder, error) {
+	switch {
+	case exists(filepath.Join(path, RunFile)):
+		return openAll(path, []string{"."})
+	case exists(filepath.Join(path, IndexFile)):
+		return openRun(path)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	var all []Folder
+	for _, entry := range entries {
+		dir := filepath.Join(path, entry.Name())
+		if !entry.IsDir() || !exists(filepath.Join(dir, IndexFile)) {
+			continue
+		}
+		folders, err := openRun(dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, folders...)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("record: %s holds neither %s nor %s, nor runs", path, RunFile, IndexFile)
+	}
+	return all, nil
+}
+
+func openRun(path string) ([]Folder, error) {
+	index, err := ReadIndex(path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range index.Results {
+		// The file may come from anywhere; it names folders beside itself and nothing else.
+		if entry.Dir != filepath.Base(entry.Dir) || !filepath.IsLocal(entry.Dir) {
+			return nil, fmt.Errorf("%s: %q is not the name of a folder beside it", filepath.Join(path, IndexFile), entry.Dir)
+		}
+		names = append(names, entry.Dir)
+	}
+	return openAll(path, names)
+}
+
+func openAll(path string, names []string) ([]Folder, error) {
+	var folders []Folder
+	for _, name := range names {
+		dir := filepath.Join(path, name)
+		run, err := ReadRun(dir)
+		if err != nil {
+			return nil, err
+		}
+		folders = append(folders, Folder{dir, run})
+	}
+	return folders, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// CheckFiles compares a folder's raw files with the hashes that its run.json has, and names each
+// that differs.
+func CheckFiles(f Folder) []error {
+	now, err := HashFiles(f.Dir)
+	if err != nil {
+		return []error{err}
+	}
+	found := map[string]File{}
+	for _, file := range now {
+		found[file.Name] = file
+	}
+	var differ []error
+	for _, want := range f.Run.Files {
+		if got, ok := found[want.Name]; !ok {
+			differ = append(differ, fmt.Errorf("%s: missing", filepath.Join(f.Dir, want.Name)))
+		} else if got != want {
+			differ = append(differ, fmt.Errorf("%s: SHA-256 is %s, in %s it is %s", filepath.Join(f.Dir, want.Name), got.SHA256, RunFile, want.SHA256))
+		}
+		delete(found, want.Name)
+	}
+	for _, file := range now {
+		if _, unnamed := found[file.Name]; unnamed {
+			differ = append(differ, fmt.Errorf("%s: not in %s", filepath.Join(f.Dir, file.Name), RunFile))
+		}
+	}
+	return differ
+}

@@ -1,0 +1,164 @@
+package record
+
+import (
+	"strings"
+	"time"
+
+	"sekali/bench/audit"
+	"sekali/loadgen/stream"
+)
+
+// The files of a result folder. The raw ones have their SHA-256 in run.json, and so have profiles.
+const (
+	RunFile        = "run.json"
+	RequestsFile   = "requests.csv.gz" // raw: the ledger, one row an attempt
+	TraceFile      = "trace.csv.gz"    // raw: one row a sample
+	HistogramsFile = "histograms.json" // raw: the aggregator's own histograms
+	AuditFile      = "audit.json"      // raw: as in run.json, for who wants it alone
+	BenchFile      = "bench.txt"       // derived: the Go benchmark format
+	PageFile       = "report.html"     // derived: opens offline
+	ProfilesDir    = "profiles"        // only if asked for
+	IndexFile      = "index.json"      // of the folder that holds the result folders of one run
+
+	InterruptedFile = "INTERRUPTED" // marks a folder whose run was ended early
+)
+
+// RawFiles are the files that every figure follows from, but for what profiles say.
+var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile}
+
+// Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are
+// nanoseconds since the attack's start, unless they are durations.
+type Run struct {
+	Format      int         `json:"format"`
+	ID          string      `json:"id"` // name of the run that this result belongs to, as 20261231-235959
+	Scenario    Scenario    `json:"scenario"`
+	StartedAt   time.Time   `json:"started_at"` // the attack's start
+	Environment Environment `json:"environment"`
+	Aggregator  Aggregator  `json:"aggregator"`
+
+	// The inputs of the summary, together with the raw files.
+	Stream    stream.Config `json:"stream"`
+	Load      Load          `json:"load"`
+	Phases    []PhaseTimes  `json:"phases"`     // in order; a ledger row's phase is the index
+	Fault     *FaultTimes   `json:"fault"`      // null: none
+	DrainedNS int64         `json:"drained_ns"` // the queue was first seen empty after the last answer
+	Generator Generator     `json:"generator"`
+
+	// What follows from them.
+	Summary      Summary       `json:"summary"`
+	Validity     Validity      `json:"validity"`
+	Audit        *audit.Report `json:"audit"` // null: not audited; such a run cannot enter REPORT.md
+	Expectations []Expectation `json:"expectations"`
+	Files        []File        `json:"files"` // the raw ones, and profiles
+}
+
+// Scenario is the question, verbatim.
+type Scenario struct {
+	Name     string `json:"name"`
+	Case     string `json:"case"`   // "": the only one
+	Repeat   int    `json:"repeat"` // from 1
+	Question string `json:"question"`
+	Path     string `json:"path"`
+	Text     string `json:"text"`            // the whole file
+	Sweep    *Sweep `json:"sweep,omitempty"` // the case's place on a curve
+}
+
+// Sweep is a parameter that the cases of a scenario differ in.
+type Sweep struct {
+	Parameter string `json:"parameter"` // as in the scenario: load.events_per_request
+	Value     string `json:"value"`     // a number, or a name
+	Curve     string `json:"curve"`     // which of several the case is of; "" where there is one
+}
+
+// Label is the scenario with its case, as tables name it.
+func (s Scenario) Label() string {
+	if s.Case == "" {
+		return s.Name
+	}
+	return s.Name + "/" + s.Case
+}
+
+// Aggregator is the system under test.
+type Aggregator struct {
+	Flags    []string `json:"flags"` // as they were given
+	Ack      string   `json:"ack"`   // memory, journal or store: what the requests asked for
+	Version  string   `json:"version"`
+	External bool     `json:"external"` // it was running already: its process was not measured
+}
+
+// Load is how the events were sent.
+type Load struct {
+	EventsPerRequest int    `json:"events_per_request"`
+	Encoding         string `json:"encoding"`    // json or ndjson
+	Compression      string `json:"compression"` // none, gzip or zstd
+}
+
+// PhaseTimes is one stretch of the load.
+type PhaseTimes struct {
+	Name     string  `json:"name"`
+	Rate     float64 `json:"rate_per_s"` // requests a second; 0: closed loop
+	Clients  int     `json:"clients"`    // closed loop
+	Measured bool    `json:"measured"`
+	StartNS  int64   `json:"start_ns"` // first planned request
+	EndNS    int64   `json:"end_ns"`   // last answer
+	Planned  uint64  `json:"planned"`  // requests
+}
+
+// FaultTimes is what was done to the aggregator.
+type FaultTimes struct {
+	Kind        string `json:"kind"`         // as the scenario names it
+	AtNS        int64  `json:"at_ns"`        // the signal, or the disk broke
+	ExitedNS    int64  `json:"exited_ns"`    // the process had ended; 0: a broken disk ends none
+	RestartedNS int64  `json:"restarted_ns"` // the next one was started, or the disk was well again
+	ReadyNS     int64  `json:"ready_ns"`     // and the aggregator said that it was ready
+}
+
+// Generator is what the generator saw of itself.
+type Generator struct {
+	Stalls         int   `json:"stalls"`           // beats that came late by more than the stall limit
+	LongestStallNS int64 `json:"longest_stall_ns"` // 0: none came late
+
+	// What it reached before the case, with the case's bodies and clients, against a server that
+	// only answers.
+	CeilingRequests uint64 `json:"ceiling_requests,omitempty"` // acknowledged; 0: not measured
+	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
+}
+
+// Validity says whether the figures are the aggregator's. Reasons are whole sentences without a
+// full stop.
+type Validity struct {
+	Valid   bool     `json:"valid"`
+	Reasons []string `json:"reasons"`
+}
+
+func (v Validity) String() string {
+	if v.Valid {
+		return "VALID"
+	}
+	return "INVALID: " + strings.Join(v.Reasons, "; ")
+}
+
+// Expectation is one claim of the scenario and what became of it.
+type Expectation struct {
+	Name     string `json:"name"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
+	Held     bool   `json:"held"`
+}
+
+// File is a raw file as it was when the summary was computed.
+type File struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hex
+}
+
+// Held says that every expectation held.
+func (r Run) Held() bool {
+	for _, e := range r.Expectations {
+		if !e.Held {
+			return false
+		}
+	}
+	return true
+}
