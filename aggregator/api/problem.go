@@ -62,6 +62,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 		code = "backlog_full"
 	case errors.Is(err, pipeline.ErrDiskFull):
 		code = "disk_full"
+	case errors.Is(err, pipeline.ErrLocked):
+		code = "database_locked"
 	case errors.Is(err, pipeline.ErrShuttingDown):
 		code = "shutting_down"
 	case errors.Is(err, pipeline.ErrDiskFailing):

@@ -100,6 +100,9 @@ func (p *Pipeline) Warnings() (warnings []string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.locked != nil {
+		warnings = append(warnings, "database_locked: nothing is committed, and only ack=journal is taken: "+p.locked.Error())
+	}
 	if fault := store.AheadOf(p.state.LastReceivedAt, time.Now()); fault != "" {
 		warnings = append(warnings, fault)
 	}

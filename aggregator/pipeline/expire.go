@@ -45,6 +45,8 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 	stage.Events.Enter()
 	state, expired, err := w.apply.Expire(w.state, w.clock.now().Add(-w.cfg.Retention).UTC().Format(receivedLayout), blocks)
 	switch {
+	case errors.Is(err, store.ErrLocked): // there is a next time
+		return false, nil
 	case errors.Is(err, store.ErrDamaged):
 		w.cannotExpire = true
 		w.log.Error("nothing expires any more: stop, and run `aggregator check`", "error", err)

@@ -56,9 +56,8 @@ func ParseLevel(s string) (Level, error) {
 	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
 }
 
-// Why a request is refused whole. Of the first five nothing has been taken. After
-// ErrDiskFailing it is open whether the request's events will be stored. ErrTooLarge
-// alone is for ever.
+// Why a request is refused whole. Nothing of it has been taken, but after ErrDiskFailing it is open
+// whether the request's events will be stored. ErrTooLarge alone is for ever.
 var (
 	ErrTooLarge     = errors.New("the request is larger than what may wait")
 	ErrQueueFull    = errors.New("the queue is full")
@@ -66,6 +65,7 @@ var (
 	ErrDiskFull     = errors.New("the disk is nearly full")
 	ErrShuttingDown = errors.New("shutting down")
 	ErrDiskFailing  = errors.New("the disk is failing")
+	ErrLocked       = errors.New("the database is locked")
 )
 
 // itemBytes is what a queue entry costs beside its data; charging it to the queue's
@@ -125,6 +125,7 @@ type Pipeline struct {
 	uncopied       int64       // pages of the WAL that the database does not have
 	journalFailing error
 	storeFailing   error
+	locked         error // why nothing is committed now, while the disk is well
 	gone           error // what the data folder's absence is known by
 	closed         bool
 	committerDone  bool // nothing more will come from the journal
@@ -164,8 +165,8 @@ type Outcome struct {
 }
 
 // Publish takes the accepted events of a request and returns when they are as safe as
-// the level asks; the Outcome is filled at the Store level. On an error, one of the
-// six above, the whole request is refused. The request's data belongs to the
+// the level asks; the Outcome is filled at the Store level. On an error, one of
+// those above, the whole request is refused. The request's data belongs to the
 // pipeline from here on.
 func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 	if r.Events == 0 {
@@ -231,6 +232,8 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 		return p.failing()
 	case r.Events == 0:
 		return nil
+	case p.locked != nil && level != Journal: // it would wait in memory, and be lost with the process
+		return fmt.Errorf("%w: %w", ErrLocked, p.locked)
 	case r.Events > p.cfg.QueueEvents, size > p.cfg.QueueBytes, level == Journal && size > p.cfg.BacklogBytes:
 		return fmt.Errorf("%w: %d events (%d bytes)", ErrTooLarge, r.Events, size)
 	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:

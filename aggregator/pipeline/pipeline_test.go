@@ -378,9 +378,9 @@ func TestWhatDoesNotFitIsRefusedWhole(t *testing.T) {
 	}
 }
 
-// TestALockedStoreHeals: somebody holds the database; the batch waits, publishers are
-// refused, and all of it ends when the lock does.
-func TestALockedStoreHeals(t *testing.T) {
+// TestALockedStoreIsWaitedFor: somebody holds the database; the batch waits, only the journal takes
+// more, and all of it is stored when the lock has ended. No commit has failed.
+func TestALockedStoreIsWaitedFor(t *testing.T) {
 	r := newRig(t, roomy)
 	defer r.remove()
 	r.start()
@@ -391,6 +391,7 @@ func TestALockedStoreHeals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer db.Close()
 	db.SetMaxOpenConns(1)
 	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
@@ -399,30 +400,27 @@ func TestALockedStoreHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(20 * time.Second)
-	for r.p.Counters().Failing == nil {
+	for !errors.Is(r.p.Ready(Store), ErrLocked) {
 		if time.Now().After(deadline) {
-			t.Fatal("never failing")
+			t.Fatal("never locked")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if _, err := r.p.Publish(Journal, request(t, "t", 1, 3)); !errors.Is(err, ErrDiskFailing) {
-		t.Fatalf("while failing: %v", err)
+	if _, err := r.p.Publish(Memory, request(t, "t", 1, 3)); !errors.Is(err, ErrLocked) {
+		t.Fatalf("at memory, while locked: %v", err)
+	}
+	if _, err := r.p.Publish(Journal, request(t, "t", 1, 3)); err != nil {
+		t.Fatalf("at journal, while locked: %v", err)
 	}
 	if _, err := db.Exec("ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
 	c := r.drain()
-	if c.UniqueProcessed != 2 || c.DuplicateDropped != 1 || c.FailedCommits == 0 {
+	if c.UniqueProcessed != 3 || c.DuplicateDropped != 1 || c.FailedCommits != 0 || c.Failing != nil {
 		t.Fatalf("%+v", c)
 	}
-	for r.p.Counters().Failing != nil {
-		if time.Now().After(deadline) {
-			t.Fatal("never healed")
-		}
-		time.Sleep(time.Millisecond)
+	if err := r.p.Ready(Store); err != nil {
+		t.Errorf("after the lock: %v", err)
 	}
 	r.stop()
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -97,7 +98,9 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		}
 		if n := len(w.batch.Rows); n > 0 {
 			w.quiet = 0
-			if err := w.commit(ctx); err != nil {
+			if err := w.commit(ctx); errors.Is(err, store.ErrLocked) {
+				return w.leave()
+			} else if err != nil {
 				return err
 			}
 			// As much expires as comes, and a little more.
@@ -352,8 +355,11 @@ func (w *writer) position(parts []part) (at journal.Position, applied int) {
 // returned an error may have happened all the same: the reopened store tells.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
 	out, err := w.apply.Apply(w.state, batch)
-	if err == nil {
-		return out, nil
+	if errors.Is(err, store.ErrLocked) {
+		out, err = w.awaitLock(ctx, batch, err)
+	}
+	if err == nil || errors.Is(err, store.ErrLocked) {
+		return out, err
 	}
 	w.log.Error("store failing", "error", err)
 	w.storeFails(err)
@@ -389,6 +395,28 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	}
 	w.setStoreFailing(nil)
 	return out, nil
+}
+
+// awaitLock applies the batch once the database's write lock is free, or has another error. It gives
+// up with ErrLocked when ctx ends. It needs no pause: SQLite waits before it says that it is
+// locked.
+func (w *writer) awaitLock(ctx context.Context, batch store.Batch, locked error) (out store.Outcome, err error) {
+	w.log.Warn("nothing is committed while the database is locked", "error", locked)
+	w.setLocked(locked)
+	defer w.setLocked(nil)
+	for err = locked; errors.Is(err, store.ErrLocked) && ctx.Err() == nil; {
+		out, err = w.apply.Apply(w.state, batch)
+	}
+	if err == nil {
+		w.log.Info("the database's lock is free again")
+	}
+	return out, err
+}
+
+func (w *writer) setLocked(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.locked = err
 }
 
 // reopen opens the store anew. A copy beside the writer has to end first: only the first connection

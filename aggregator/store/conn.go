@@ -192,6 +192,10 @@ func (c *conn) run(sql string, args ...int64) error {
 // them rolls back.
 func (c *conn) transaction(body func() error) error {
 	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+		var e *sqliteError
+		if errors.As(err, &e) && e.code&0xff == sqlite3.SQLITE_BUSY {
+			return fmt.Errorf("%w: %w", ErrLocked, err)
+		}
 		return fmt.Errorf("begin: %w", err)
 	}
 	err := body()

@@ -439,6 +439,10 @@ func (s *Store) Close() error {
 	return errors.Join(append(errs, s.closeWriter())...)
 }
 
+// ErrLocked means that another process holds the database's write lock. Nothing was begun: the same
+// may be tried again as it is.
+var ErrLocked = errors.New("another process holds the database's write lock")
+
 // IsFull reports an error that means no room on the disk.
 func IsFull(err error) bool {
 	var e *sqliteError
