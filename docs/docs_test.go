@@ -231,22 +231,6 @@ func checkLine(bin, makefile string, help map[string]string, line string) error 
 	return nil
 }
 
-// TestLinksOfThePages: every link within the repository leads to something that is there.
-func TestLinksOfThePages(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
-	for _, page := range append(pages(t), "../ARCHITECTURE.md", "../CHANGELOG.md") {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
-				t.Errorf("%s: %v", page, err)
-			}
-		}
-	}
-}
-
 // TestPagesAreShort: what a reader opens first is not longer than people read.
 func TestPagesAreShort(t *testing.T) {
 	for page, most := range map[string]int{"../README.md": 120, "../ARCHITECTURE.md": 200, "../REPORT.md": 200} {
