@@ -117,7 +117,7 @@ func (w *writer) checkpointAt() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// A long WAL takes its length twice more: in its file, and in the database.
-	if w.counters.QueueDepth > calmEvents && w.free-w.keptFree() > 2*checkpointPages*store.PageBytes {
+	if w.counters.QueueDepth > calmEvents && w.freeBytes-w.keptFree() > 2*checkpointPages*store.PageBytes {
 		return checkpointPages
 	}
 	return calmCheckpointPages

@@ -50,7 +50,7 @@ func startClock(c *clock, lastReceived string) *clock {
 	c.at, c.atSince = c.wall(), c.passed()
 	last, err := time.Parse(receivedLayout, lastReceived)
 	if gap := c.at.Sub(last); err == nil && gap > longGap {
-		c.rest(fmt.Sprintf("the last commit was %v ago", gap.Round(time.Second)))
+		c.rest(c.atSince, fmt.Sprintf("the last commit was %v ago", gap.Round(time.Second)))()
 	}
 	return c
 }
@@ -68,29 +68,39 @@ var processStart = time.Now()
 
 // now returns the time for events that come in. It has no monotonic reading.
 func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	wall, passed := c.wall(), c.passed()
+	c.mu.Lock()
+	now, note := c.judge(wall, passed)
+	c.mu.Unlock()
+	if note != nil { // once a jump: publishers wait for mu
+		note()
+	}
+	return now
+}
+
+// judge says what the time is, and what there is to log of it. mu is held.
+func (c *clock) judge(wall time.Time, passed time.Duration) (now time.Time, note func()) {
 	expected := c.at.Round(0).Add(passed - c.atSince)
 	off := wall.Round(0).Sub(expected)
-	switch {
+	switch jump := c.jump; {
 	case off.Abs() <= clockJump:
 		if c.jump != 0 {
-			c.log.Info("the clock is back", "jump", c.jump.String())
+			note = func() { c.log.Info("the clock is back", "jump", jump.String()) }
 			c.jump = 0
 		}
 	case c.jump == 0 || (off-c.jump).Abs() > clockJump:
 		c.jump, c.jumped = off, passed
-		c.rest(fmt.Sprintf("the clock jumped by %v", off.Round(time.Second)))
-		return expected
+		return expected, c.rest(passed, fmt.Sprintf("the clock jumped by %v", off.Round(time.Second)))
 	case passed-c.jumped < clockTrusted:
-		return expected
+		return expected, nil
 	default:
-		c.log.Warn("the clock's jump has lasted: events are stamped with the new time", "jump", c.jump.String())
+		note = func() {
+			c.log.Warn("the clock's jump has lasted: events are stamped with the new time", "jump", jump.String())
+		}
 		c.jump = 0
 	}
 	c.at, c.atSince = wall, passed
-	return wall.Round(0)
+	return wall.Round(0), note
 }
 
 // Warnings are what does not keep the pipeline from taking events, and what a person should know.
@@ -109,18 +119,19 @@ func (p *Pipeline) Warnings() (warnings []string) {
 	return warnings
 }
 
-// rest puts expiry off. mu is held, or c is new.
-func (c *clock) rest(why string) {
-	c.rests, c.why = c.passed()+expiryRests, why
-	c.log.Warn("nothing expires for a while", "why", why, "for", expiryRests.String())
+// rest puts expiry off, and returns what logs that. mu is held, or c is new.
+func (c *clock) rest(passed time.Duration, why string) (note func()) {
+	c.rests, c.why = passed+expiryRests, why
+	return func() { c.log.Warn("nothing expires for a while", "why", why, "for", expiryRests.String()) }
 }
 
 // resting says why nothing expires now; "" if it may.
 func (c *clock) resting() string {
 	c.now()
+	passed := c.passed()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.passed() < c.rests {
+	if passed < c.rests {
 		return c.why
 	}
 	return ""

@@ -36,7 +36,7 @@ type group struct {
 
 // join admits a request and adds it to the group that the committer takes next.
 func (p *Pipeline) join(r *event.Request) (*group, error) {
-	p.mu.Lock()
+	p.lockFresh(waitingBytes(r))
 	defer p.mu.Unlock()
 	if err := p.refusal(Journal, r); err != nil {
 		return nil, err
@@ -144,11 +144,12 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 
 // fitJournal tells the journal how much room its disk has, once the publishers have their answer.
 func (p *Pipeline) fitJournal() {
+	free := p.askFree()
 	p.mu.Lock()
-	p.lookForRoom()
-	free := p.free
+	p.refreshFree(free)
+	bytes := p.freeBytes
 	p.mu.Unlock()
-	p.journal.Fit(free)
+	p.journal.Fit(bytes)
 }
 
 // settle ends the charge of a group's requests. The caller holds mu.

@@ -112,16 +112,18 @@ type Pipeline struct {
 	queueReady   chan struct{} // a token when the queue gained an item
 	closing      chan struct{} // closed when no more is admitted
 
-	mu             sync.Mutex // guards all below
-	pending        []*group   // what the committer writes next
-	pendingEvents  int        // admitted and not yet in the queue, the group being written included
+	// mu is the admission lock: every publisher takes it. Under it nothing is asked of the system, and
+	// nothing is logged. It guards all below.
+	mu             sync.Mutex
+	pending        []*group // what the committer writes next
+	pendingEvents  int      // admitted and not yet in the queue, the group being written included
 	pendingBytes   int64
 	queue          queue
 	counters       Counters    // but for those in its State, which Counters fills in
-	state          store.State // as committed
+	state          store.State // as committed; the writer alone changes it, and reads it without mu
 	rejected       int64       // counted, not yet committed
-	free           int64       // bytes that the disk has, as of the latest group or commit, or refusal
-	looked         time.Time   // when that was asked
+	freeBytes      int64       // of the disk …
+	freeAsked      time.Time   // … when it was asked
 	uncopied       int64       // pages of the WAL that the database does not have
 	journalFailing error
 	storeFailing   error
@@ -143,7 +145,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		closing:      make(chan struct{}),
 	}
 	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
-	p.lookForRoom()
+	p.refreshFree(p.askFree())
 	if wal, err := s.WAL(); err == nil { // else the first commit says
 		p.uncopied = wal.Pages - wal.Copied
 	}
@@ -170,7 +172,7 @@ type Outcome struct {
 // pipeline from here on.
 func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 	if r.Events == 0 {
-		p.mu.Lock()
+		p.lockFresh(waitingBytes(r))
 		defer p.mu.Unlock()
 		if err := p.refusal(level, r); err != nil {
 			return Outcome{}, err
@@ -200,13 +202,14 @@ func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 
 // put enqueues a request that is not journaled.
 func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
-	p.mu.Lock()
+	now := p.clock.now() // the writer lifts it where another overtakes this one before the queue
+	p.lockFresh(waitingBytes(r))
 	defer p.mu.Unlock()
 	if err := p.refusal(level, r); err != nil {
 		return err
 	}
 	p.countRejected(r)
-	p.enqueue(&item{data: r.Data, events: r.Events, acceptedAt: time.Now(), stamp: p.clock.now(), waiter: w})
+	p.enqueue(&item{data: r.Data, events: r.Events, acceptedAt: time.Now(), stamp: now, waiter: w})
 	return nil
 }
 
@@ -221,9 +224,12 @@ func (p *Pipeline) enqueue(i *item) {
 	wake(p.queueReady)
 }
 
+// waitingBytes is what a request is charged while it waits.
+func waitingBytes(r *event.Request) int64 { return int64(len(r.Data)) + itemBytes }
+
 // refusal says why a request cannot be admitted now. The caller holds mu.
 func (p *Pipeline) refusal(level Level, r *event.Request) error {
-	size := int64(len(r.Data)) + itemBytes
+	size := waitingBytes(r)
 	c := &p.counters
 	switch {
 	case p.closed:
@@ -263,7 +269,7 @@ func (p *Pipeline) countRejected(r *event.Request) {
 
 // Counters returns all counters as of one moment.
 func (p *Pipeline) Counters() Counters {
-	p.mu.Lock()
+	p.lockFresh(readyBytes)
 	defer p.mu.Unlock()
 	c := p.counters
 	c.State = p.state
@@ -282,7 +288,7 @@ func (p *Pipeline) Counters() Counters {
 // Ready says why an event could not be taken now at the level, however small it is; nil if it
 // could.
 func (p *Pipeline) Ready(level Level) error {
-	p.mu.Lock()
+	p.lockFresh(readyBytes)
 	defer p.mu.Unlock()
 	if err := p.refusal(level, &event.Request{Events: 1}); err != nil {
 		return err

@@ -33,14 +33,26 @@ const (
 // never be removed, and what waits in memory would be lost at a stop. Somebody would have to make
 // room. mu is held.
 func (p *Pipeline) noRoom(bytes int64) error {
-	kept := p.keptFree() + (RoomPerByte+1)*bytes
-	if p.free < kept || time.Since(p.looked) > freshFree { // there may be some again, or less
-		p.lookForRoom()
-	}
-	if p.free < kept {
-		return fmt.Errorf("%w: %d bytes are free, %d are kept for what waits", ErrDiskFull, p.free, kept)
+	if kept := p.wanted(bytes); p.freeBytes < kept {
+		return fmt.Errorf("%w: %d bytes are free, %d are kept for what waits", ErrDiskFull, p.freeBytes, kept)
 	}
 	return nil
+}
+
+// wanted is what must be free for so many bytes more to be taken. mu is held.
+func (p *Pipeline) wanted(bytes int64) int64 { return p.keptFree() + (RoomPerByte+1)*bytes }
+
+// lockFresh locks mu, once what is known of the disk is good enough to say whether so many bytes can
+// be taken. The disk is asked before, while nobody waits.
+func (p *Pipeline) lockFresh(bytes int64) {
+	p.mu.Lock()
+	if p.freeBytes >= p.wanted(bytes) && time.Since(p.freeAsked) <= freshFree {
+		return
+	}
+	p.mu.Unlock() // there may be some again, or less
+	free := p.askFree()
+	p.mu.Lock()
+	p.refreshFree(free)
 }
 
 // keptFree is what the disk must have left for all that was taken: for each byte that waits, in
@@ -51,22 +63,37 @@ func (p *Pipeline) keptFree() int64 {
 	return RoomPerByte*waits + p.pendingBytes + p.uncopied*store.PageBytes + RoomLeast
 }
 
-// lookForRoom asks the disk. Where that fails, what it said before stands: a disk that cannot be
-// asked fails its writes too. mu is held.
-func (p *Pipeline) lookForRoom() {
-	free, err := p.journal.Free()
+// free is what the disk said.
+type free struct {
+	bytes int64
+	asked time.Time // zero: it could not be asked
+}
+
+// askFree asks the disk. mu is not held.
+func (p *Pipeline) askFree() free {
+	asked := time.Now()
+	bytes, err := p.journal.Free()
 	if err != nil {
 		p.log.Warn("how much room the disk has is not known", "error", err)
-		return
+		return free{}
 	}
-	p.free, p.looked = free, time.Now()
+	return free{bytes, asked}
+}
+
+// refreshFree notes what the disk said, unless it has been asked again since. Where it could not be
+// asked, what it said before stands: such a disk fails its writes too. mu is held.
+func (p *Pipeline) refreshFree(f free) {
+	if f.asked.After(p.freeAsked) {
+		p.freeBytes, p.freeAsked = f.bytes, f.asked
+	}
 }
 
 // giveBackWAL takes the WAL's file from the disk while nothing waits: at once where room is wanted,
 // else when it has been quiet for long and the file is long, as after a reader that held it.
 func (w *writer) giveBackWAL(ctx context.Context) error {
+	free := w.askFree()
 	w.mu.Lock()
-	w.lookForRoom()
+	w.refreshFree(free)
 	wanted := w.noRoom(readyBytes) != nil
 	w.mu.Unlock()
 	_, bytes := w.store.Sizes()
@@ -101,10 +128,11 @@ func (w *writer) truncateWAL() error {
 
 // setWAL notes how long the WAL is, and how much of it is yet to be copied.
 func (w *writer) setWAL(wal store.WAL) {
+	free := w.askFree()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counters.WALPages, w.uncopied = wal.Pages, wal.Pages-wal.Copied
-	w.lookForRoom()
+	w.refreshFree(free)
 }
 
 // isFull reports that all of err, if it is joined of several, means a full disk.

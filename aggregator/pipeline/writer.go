@@ -134,12 +134,13 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 // next start; those that were only in memory are lost, which is an error.
 func (p *Pipeline) leave() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := p.queue.memoryEvents; n > 0 {
-		return fmt.Errorf("out of time: %d events that waited in memory are lost", n)
+	lost, backlog := p.queue.memoryEvents, p.counters.BacklogBytes
+	p.mu.Unlock()
+	if lost > 0 {
+		return fmt.Errorf("out of time: %d events that waited in memory are lost", lost)
 	}
-	if p.counters.BacklogBytes > 0 {
-		p.log.Warn("out of time: the journal's backlog is left to the next start", "backlog_bytes", p.counters.BacklogBytes)
+	if backlog > 0 {
+		p.log.Warn("out of time: the journal's backlog is left to the next start", "backlog_bytes", backlog)
 	}
 	return nil
 }
@@ -438,11 +439,12 @@ func (w *writer) storeFails(err error) {
 
 // committed moves the counters and the queue, at one moment, and answers who waits.
 func (w *writer) committed(out store.Outcome, now time.Time) {
+	free := w.askFree()
 	w.mu.Lock()
 	c := &w.counters
 	w.rejected -= w.batch.Rejected
 	w.state = out.State
-	w.lookForRoom()
+	w.refreshFree(free)
 	for _, part := range w.batch.parts {
 		i := part.item
 		i.applied = part.to
