@@ -125,18 +125,11 @@ func (w *writer) checkpointAt() int64 {
 
 // checkpointFailed opens the store anew: nothing is lost by a checkpoint that fails, but the
 // connection is not trusted.
-func (w *writer) checkpointFailed(ctx context.Context, err error) error {
-	w.storeFails(err)
-	err = w.persist(ctx, "checkpoint", func() error {
-		if _, err := w.reopen(); err != nil {
-			return err
-		}
+func (w *writer) checkpointFailed(ctx context.Context, failed error) error {
+	_, err := w.recoverStore(ctx, "checkpoint", failed, w.state, func() (store.State, error) {
 		_, err := w.store.Checkpoint()
-		return err
+		return w.state, err
 	})
-	if err == nil {
-		w.setStoreFailing(nil)
-	}
 	return err
 }
 

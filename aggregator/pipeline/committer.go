@@ -2,27 +2,17 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"syscall"
 	"time"
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/stage"
-	"sekali/aggregator/store"
 )
 
 const (
 	// groupBytes closes a group: a fdatasync of 1 MB takes some five times as long
 	// as one of 4 KB, so several MB in one flush gain little more and delay all.
 	groupBytes = 4 << 20
-
-	// A failing disk is tried again after retryFirst, then twice as long each time up
-	// to retryMost; after diskAttempts in a row the process gives up (about four
-	// minutes), unless the disk is full: that heals by itself when there is room.
-	retryFirst   = 100 * time.Millisecond
-	retryMost    = 2 * time.Second
-	diskAttempts = 120
 )
 
 // group is the requests that one fdatasync will make durable.
@@ -171,7 +161,7 @@ func (p *Pipeline) failPending(err error) {
 // repairJournal tries until the journal can be appended to again. Meanwhile nothing is
 // admitted.
 func (p *Pipeline) repairJournal(ctx context.Context) error {
-	return p.persist(ctx, "journal", func() error {
+	return p.retryDisk(ctx, "journal", func() error {
 		err := p.journal.Repair()
 		p.mu.Lock()
 		p.journalFailing = err
@@ -179,31 +169,3 @@ func (p *Pipeline) repairJournal(ctx context.Context) error {
 		return err
 	})
 }
-
-// persist calls try until it succeeds, with growing pauses. It gives up when ctx ends,
-// or after diskAttempts failures that are not just a full disk.
-func (p *Pipeline) persist(ctx context.Context, what string, try func() error) error {
-	pause := retryFirst
-	for attempt := 1; ; attempt++ {
-		err := try()
-		if err == nil {
-			p.log.Info(what+" works again", "attempts", attempt)
-			return nil
-		}
-		if diskFull(err) {
-			attempt--
-		}
-		if attempt >= diskAttempts {
-			return fmt.Errorf("%s: given up after %d attempts: %w", what, attempt, err)
-		}
-		p.log.Warn(what+" still failing", "attempt", attempt, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w, while failing: %w", what, ctx.Err(), err)
-		}
-		pause = min(2*pause, retryMost)
-	}
-}
-
-func diskFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || store.IsFull(err) }

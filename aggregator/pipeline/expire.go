@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
@@ -52,7 +51,8 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 		w.log.Error("nothing expires any more: stop, and run `aggregator check`", "error", err)
 		return false, nil
 	case err != nil:
-		if state, err = w.expireFailed(ctx, state, err); err != nil {
+		nothing := func() (store.State, error) { return w.state, nil } // the next tick tries again
+		if state, err = w.recoverStore(ctx, "store", err, state, nothing); err != nil {
 			return false, err
 		}
 	case expired == 0:
@@ -62,23 +62,4 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 	w.state = state
 	w.mu.Unlock()
 	return expired == blocks, w.checkpoint(ctx)
-}
-
-// expireFailed opens the store anew, which says whether the transaction was committed all the same.
-func (w *writer) expireFailed(ctx context.Context, before store.State, failed error) (state store.State, err error) {
-	w.log.Error("store failing", "error", failed)
-	w.storeFails(failed)
-	err = w.persist(ctx, "store", func() error {
-		if state, err = w.store.Reopen(); err != nil {
-			return err
-		}
-		if state.Commits != before.Commits && state.Commits != before.Commits+1 {
-			return fmt.Errorf("the store is at commit %d, want %d: another process writes to it", state.Commits, before.Commits)
-		}
-		return nil
-	})
-	if err == nil {
-		w.setStoreFailing(nil)
-	}
-	return state, err
 }

@@ -134,15 +134,3 @@ func (w *writer) setWAL(wal store.WAL) {
 	w.counters.WALPages, w.uncopied = wal.Pages, wal.Pages-wal.Copied
 	w.refreshFree(free)
 }
-
-// isFull reports that all of err, if it is joined of several, means a full disk.
-func isFull(errs ...error) bool {
-	found := false
-	for _, err := range errs {
-		if err != nil && !diskFull(err) {
-			return false
-		}
-		found = found || err != nil
-	}
-	return found
-}

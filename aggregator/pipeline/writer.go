@@ -352,8 +352,7 @@ func (w *writer) position(parts []part) (at journal.Position, applied int) {
 	return at, applied
 }
 
-// applyUntilDone applies the batch, again and again if the disk fails. A COMMIT that
-// returned an error may have happened all the same: the reopened store tells.
+// applyUntilDone applies the batch, again and again if the disk fails.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
 	out, err := w.apply.Apply(w.state, batch)
 	if errors.Is(err, store.ErrLocked) {
@@ -362,40 +361,12 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	if err == nil || errors.Is(err, store.ErrLocked) {
 		return out, err
 	}
-	w.log.Error("store failing", "error", err)
-	w.storeFails(err)
-	tried, failed := out, err
-	err = w.persist(ctx, "store", func() (err error) {
-		defer func() {
-			if err != nil {
-				w.storeFails(err)
-			}
-		}()
-		state, err := w.reopen()
-		if err != nil {
-			return err
-		}
-		if state == tried.State && state.Commits == w.state.Commits+1 {
-			out = tried
-			return nil
-		}
-		if state != w.state {
-			return fmt.Errorf("the store is at commit %d, want %d: another process writes to it", state.Commits, w.state.Commits)
-		}
-		if diskFull(failed) { // the WAL may have what is wanted
-			if err := w.truncateWAL(); err != nil {
-				return err
-			}
-		}
+	_, err = w.recoverStore(ctx, "store", err, out.State, func() (store.State, error) {
+		var err error
 		out, err = w.apply.Apply(w.state, batch)
-		tried = out
-		return err
+		return out.State, err
 	})
-	if err != nil {
-		return store.Outcome{}, err
-	}
-	w.setStoreFailing(nil)
-	return out, nil
+	return out, err
 }
 
 // awaitLock applies the batch once the database's write lock is free, or has another error. It gives
@@ -418,23 +389,6 @@ func (w *writer) setLocked(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.locked = err
-}
-
-// reopen opens the store anew. A copy beside the writer has to end first: only the first connection
-// begins at the WAL's beginning.
-func (w *writer) reopen() (store.State, error) {
-	if err := w.copied(); err != nil {
-		w.log.Warn("the WAL was not copied", "error", err)
-	}
-	w.copies = 0
-	return w.store.Reopen()
-}
-
-func (w *writer) storeFails(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.storeFailing = err
-	w.counters.FailedCommits++
 }
 
 // committed moves the counters and the queue, at one moment, and answers who waits.
@@ -486,12 +440,6 @@ func failedOf(failed map[int]bool, first, n int) (of []bool) {
 		}
 	}
 	return of
-}
-
-func (w *writer) setStoreFailing(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.storeFailing = err
 }
 
 // flushCounters commits what only the counters know: refused events since the last

@@ -80,7 +80,7 @@ func NewApplier(s *Store) *Applier { return &Applier{store: s} }
 func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	c := a.store.writer
 	if c == nil {
-		return Outcome{}, fmt.Errorf("store: closed after a failure")
+		return Outcome{State: state}, fmt.Errorf("store: closed after a failure")
 	}
 	a.stored = append(a.stored[:0], make([]bool, len(b.Rows))...)
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}

@@ -14,7 +14,8 @@ import (
 // blocks; fewer than asked for: no more have expired. LayoutBlocks only.
 //
 // ErrDamaged means a block that cannot be read; nothing was changed. After another error the caller
-// reopens the store, as with Apply.
+// reopens the store, as with Apply: if its state is the one that came with the error, the blocks
+// have expired all the same.
 func (a *Applier) Expire(state State, before string, blocks int) (_ State, expired int, err error) {
 	c := a.store.writer
 	if c == nil {
@@ -49,7 +50,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 		return err
 	})
 	if err != nil {
-		return state, 0, fmt.Errorf("store: expire: %w", err)
+		return after, 0, fmt.Errorf("store: expire: %w", err)
 	}
 	return after, expired, nil
 }
