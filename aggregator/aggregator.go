@@ -22,8 +22,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -41,23 +39,8 @@ const (
 	// drainBudget is how long the queue may take to be committed after that. What is
 	// in the journal and not committed then is committed after the next start.
 	drainBudget = 15 * time.Second
-	// heapBeyondQueue is, beside the queue's bytes, where the collector stops letting the heap grow to
-	// twice what is used and works as hard as it takes: 128 MiB of bodies, each with the copy it is
-	// decoded to, and of pages; a batch, and readers of the largest events; and a third more. Without
-	// it a flood of bodies of 16 MiB took the process to 1312 MiB.
-	heapBeyondQueue = 960 << 20
-	// limitEvery is how often that limit is raised by what the runs take by now: 1.7 GB with 1 000
-	// million keys.
-	limitEvery = time.Second
-	// heapGrowth is by how much of what is used, in per cent, the heap grows before it is collected.
-	// Most of what is used are the runs' filters, which hold no pointers: growth to 20 million events
-	// took 283 MB at most with 50 and 341 with Go's own 100, for the same CPU time an event (2.85 µs;
-	// one run each).
-	heapGrowth = 50
-	// minProcs is how many goroutines run at one time at least, whatever the machine has: the writer
-	// and the merges of runs take a processor for 10 ms each before Go's scheduler takes it away, and
-	// with two there would be none for a publisher meanwhile.
-	minProcs = 4
+	// memoryEvery is how often it is looked how much memory deduplication takes.
+	memoryEvery = time.Second
 )
 
 // ErrConfig is wrapped by errors that a person mends in the configuration.
@@ -73,37 +56,21 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	tune(cfg)
-	a := &instance{cfg: cfg, log: log, failed: make(chan error, 6)} // one for each goroutine of work and the listeners
+	a := &instance{cfg: cfg, log: log, failed: make(chan error, failures)}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.open(); err != nil {
+	if err := a.open(secrets); err != nil {
 		return err
 	}
-	if err := a.listen(secrets); err != nil {
-		return err
-	}
-	return a.work(ctx, secrets.certificates)
+	err = a.serve(ctx, secrets.certificates)
+	return errors.Join(err, a.stop())
 }
 
-// tune sets what the whole process has, where the environment does not.
-func tune(cfg Config) {
-	if cfg.ProfileContention {
-		runtime.SetMutexProfileFraction(10)
-		runtime.SetBlockProfileRate(int(10 * time.Microsecond))
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(max(minProcs, runtime.GOMAXPROCS(0)))
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(heapGrowth)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(heapBeyondQueue + cfg.QueueBytes)
-	}
-}
+// failures is how many can be told of at once: one of each goroutine that serve starts, and of the
+// two listeners beside the public one.
+const failures = 6
 
-// instance is an aggregator from its data folder to its listeners. One goroutine calls open,
-// listen, work and close, in this order.
+// instance is an aggregator from its data folder to its listeners. One goroutine calls open, serve,
+// stop and close, in this order, and has all fields to itself; others send to failed.
 type instance struct {
 	cfg     Config
 	log     *slog.Logger
@@ -118,6 +85,9 @@ type instance struct {
 	metrics  *http.Server
 
 	adminAddress, metricsAddress string
+
+	abort              context.CancelFunc // ends the goroutines of serve, whatever waits
+	committed, written chan struct{}      // closed when the committer and the writer have ended
 }
 
 // close closes what is open, the last opened first.
@@ -128,8 +98,16 @@ func (a *instance) close() (err error) {
 	return err
 }
 
-// open takes the data folder: one process, one database, one journal.
-func (a *instance) open() error {
+// open takes the data folder and the addresses. Those of -admin and -metrics serve from now on.
+func (a *instance) open(secrets secrets) error {
+	if err := a.openFolder(); err != nil {
+		return err
+	}
+	return a.listen(secrets)
+}
+
+// openFolder takes the data folder: one process, one database, one journal.
+func (a *instance) openFolder() error {
 	unlock, err := lock(a.cfg.Data)
 	if err != nil {
 		return err
@@ -175,7 +153,7 @@ func (a *instance) open() error {
 	return nil
 }
 
-// listen opens the listeners. Those of -admin and -metrics serve from now on.
+// listen opens the listeners.
 func (a *instance) listen(secrets secrets) (err error) {
 	if a.ln, err = net.Listen("tcp", a.cfg.Listen); err != nil {
 		return err
@@ -193,18 +171,17 @@ func (a *instance) listen(secrets secrets) (err error) {
 	return nil
 }
 
-// work serves until a signal or a failure. Then it refuses what comes, answers what is here, and
-// commits what was accepted.
-func (a *instance) work(ctx context.Context, certificates []tls.Certificate) (err error) {
-	work, abort := context.WithCancel(context.Background())
-	defer abort()
-	committed, written := make(chan struct{}), make(chan struct{})
-	if os.Getenv("GOMEMLIMIT") == "" {
-		go limitMemory(work, heapBeyondQueue+a.cfg.QueueBytes, a.store)
-	}
+// serve takes events until ctx ends, or until something has failed for good.
+func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) error {
+	var work context.Context
+	work, a.abort = context.WithCancel(context.Background())
+	a.committed, a.written = make(chan struct{}), make(chan struct{})
 	go run(a.pipeline.RunWatch, work, make(chan struct{}), a.failed)
-	go run(a.pipeline.RunCommitter, work, committed, a.failed)
-	go run(a.pipeline.RunWriter, work, written, a.failed)
+	go run(a.pipeline.RunCommitter, work, a.committed, a.failed)
+	go run(a.pipeline.RunWriter, work, a.written, a.failed)
+	if a.cfg.DedupMemory != nil {
+		go a.watchMemory(work)
+	}
 	go func() {
 		if err := a.public.Serve(a.ln, certificates); err != nil {
 			a.failed <- err
@@ -219,16 +196,23 @@ func (a *instance) work(ctx context.Context, certificates []tls.Certificate) (er
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping")
-	case err = <-a.failed:
+		return nil
+	case err := <-a.failed:
 		a.log.Error("cannot go on", "error", err)
-		abort()
+		a.abort()
+		return err
 	}
+}
+
+// stop refuses what comes, answers what is here, and commits what was accepted.
+func (a *instance) stop() error {
+	defer a.abort()
 	a.pipeline.Close()
-	err = errors.Join(err, a.public.Shutdown(serverBudget))
-	budget := time.AfterFunc(drainBudget, abort)
+	err := a.public.Shutdown(serverBudget)
+	budget := time.AfterFunc(drainBudget, a.abort)
 	defer budget.Stop()
-	<-committed
-	<-written
+	<-a.committed
+	<-a.written
 	err = errors.Join(err, a.admin.Close(), a.metrics.Close())
 	for len(a.failed) > 0 {
 		err = errors.Join(err, <-a.failed)
@@ -237,6 +221,23 @@ func (a *instance) work(ctx context.Context, certificates []tls.Certificate) (er
 	a.log.Info("stopped", "received", c.Received, "unique_processed", c.UniqueProcessed,
 		"duplicate_dropped", c.DuplicateDropped, "queue_depth", c.QueueDepth)
 	return err
+}
+
+// watchMemory tells DedupMemory whenever it has changed, until ctx ends.
+func (a *instance) watchMemory(ctx context.Context) {
+	ticker := time.NewTicker(memoryEvery)
+	defer ticker.Stop()
+	for told := int64(-1); ; {
+		if now := a.store.DedupBytes(); now != told {
+			a.cfg.DedupMemory(now)
+			told = now
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // serveAdmin serves at an address and returns the real one; of "" it does nothing.
@@ -254,24 +255,6 @@ func serveAdmin(server *http.Server, address string, failed chan<- error) (strin
 		}
 	}()
 	return ln.Addr().String(), nil
-}
-
-// limitMemory keeps the collector's limit at so many bytes beside what deduplication takes, until
-// ctx ends.
-func limitMemory(ctx context.Context, bytes int64, s *store.Store) {
-	ticker := time.NewTicker(limitEvery)
-	defer ticker.Stop()
-	for limit := bytes; ; {
-		if now := bytes + s.DedupBytes(); now != limit { // setting it stops the world
-			debug.SetMemoryLimit(now)
-			limit = now
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func run(part func(context.Context) error, ctx context.Context, done chan<- struct{}, failed chan<- error) {

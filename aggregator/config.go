@@ -16,24 +16,27 @@ import (
 // Config is the aggregator's configuration; DefaultConfig has the defaults, and
 // docs/reference/flags.md the meaning of each.
 type Config struct {
-	Listen, Admin     string // Admin "" turns the admin listener off
-	Data              string
-	Ack               string // memory, journal, store
-	QueueEvents       int
-	QueueBytes        int64
-	BacklogBytes      int64
-	Dedup             string // table or runs; "": as the data folder was made, runs for a new one
-	Layout            string // rows or blocks; "": as the data folder was made, blocks for a new one
-	BatchEvents       int
-	Retention         time.Duration // 0: events stay
-	MaxBodyBytes      int
-	Metrics           string // address of /metrics alone; empty: none
-	TokenFile         string
-	HMACSecretFile    string // of signed webhooks to /ingest
-	TLSCert, TLSKey   string
-	Insecure          bool // listen beyond loopback with neither token nor TLS
-	ProfileContention bool // mutex and block profiles; they cost
-	Version           string
+	Listen, Admin   string // Admin "" turns the admin listener off
+	Data            string
+	Ack             string // memory, journal, store
+	QueueEvents     int
+	QueueBytes      int64
+	BacklogBytes    int64
+	Dedup           string // table or runs; "": as the data folder was made, runs for a new one
+	Layout          string // rows or blocks; "": as the data folder was made, blocks for a new one
+	BatchEvents     int
+	Retention       time.Duration // 0: events stay
+	MaxBodyBytes    int
+	Metrics         string // address of /metrics alone; empty: none
+	TokenFile       string
+	HMACSecretFile  string // of signed webhooks to /ingest
+	TLSCert, TLSKey string
+	Insecure        bool // listen beyond loopback with neither token nor TLS
+	Version         string
+
+	// DedupMemory is told how many bytes of memory deduplication takes, whenever that has changed;
+	// nil: nobody is.
+	DedupMemory func(bytes int64)
 }
 
 // DefaultConfig returns the defaults.

@@ -68,7 +68,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := aggregator.DefaultConfig()
 	cfg.Version = version
 	var level slog.Level
-	flags := serveFlags(&cfg, &level)
+	contention := false
+	flags := serveFlags(&cfg, &level, &contention)
 	origins, err := settings.Parse(flags, args, os.LookupEnv)
 	if err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -86,6 +87,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, name := range unknown(flags, os.Environ()) {
 		log.Warn("an environment variable is no flag of the aggregator's", "name", name)
 	}
+	cfg.DedupMemory = tune(cfg.QueueBytes, contention)
 	if err := aggregator.Run(ctx, cfg, log); err != nil {
 		if errors.Is(err, aggregator.ErrConfig) {
 			err = origins.Explain(err)
@@ -99,8 +101,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// serveFlags are the flags that change cfg and the log's level.
-func serveFlags(cfg *aggregator.Config, level *slog.Level) *flag.FlagSet {
+// serveFlags are the flags that change cfg, the log's level, and whether contention is profiled.
+func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *flag.FlagSet {
 	flags := flag.NewFlagSet("aggregator", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	settings.Declare(flags)
@@ -122,7 +124,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level) *flag.FlagSet {
 	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate `file`")
 	flags.StringVar(&cfg.TLSKey, "tls-key", "", "key `file`")
 	flags.BoolVar(&cfg.Insecure, "insecure", false, "allow a non-loopback address with neither token nor TLS")
-	flags.BoolVar(&cfg.ProfileContention, "profile-contention", false, "take mutex and block profiles")
+	flags.BoolVar(contention, "profile-contention", false, "take mutex and block profiles")
 	flags.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn, error")
 	return flags
 }
