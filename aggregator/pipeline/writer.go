@@ -369,8 +369,8 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	return out, err
 }
 
-// awaitLock applies the batch once the database's write lock is free, or has another error. It gives
-// up with ErrLocked when ctx ends. It needs no pause: SQLite waits before it says that it is
+// awaitLock applies the batch once the database's write lock is free, or has another error. When
+// ctx ends, it gives up with ErrLocked. It needs no pause: SQLite waits before it says that it is
 // locked.
 func (w *writer) awaitLock(ctx context.Context, batch store.Batch, locked error) (out store.Outcome, err error) {
 	w.log.Warn("nothing is committed while the database is locked", "error", locked)
