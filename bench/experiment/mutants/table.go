@@ -11,7 +11,8 @@ import (
 	"regexp"
 	"strings"
 
-	"sekali/bench/result"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
@@ -116,7 +117,7 @@ func (c Config) try(ctx context.Context, m mutant, program string) (string, erro
 	case exit == runner.ExitUsage:
 		return "", errors.New(said.String())
 	}
-	folders, err := result.Open(dir)
+	folders, err := record.Open(dir)
 	if err != nil || len(folders) == 0 {
 		// It came to no result: then the lab has said why.
 		_, why, _ := strings.Cut(said.String(), "FAILED ")
@@ -127,7 +128,7 @@ func (c Config) try(ctx context.Context, m mutant, program string) (string, erro
 }
 
 // verdict is the first thing that a run's record says of the aggregator, and not of the machine.
-func verdict(run result.Run) string {
+func verdict(run record.Run) string {
 	if run.Audit != nil && len(run.Audit.Findings) > 0 {
 		return run.Audit.Findings[0]
 	}
@@ -142,7 +143,7 @@ func verdict(run result.Run) string {
 		}
 	}
 	for _, reason := range run.Validity.Reasons {
-		if result.OfAggregator(reason) {
+		if judge.OfAggregator(reason) {
 			return "INVALID: " + reason
 		}
 	}
