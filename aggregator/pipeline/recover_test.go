@@ -16,8 +16,9 @@ import (
 	"sekali/aggregator/store"
 )
 
-// TestRetryDiskGivesUp: a disk that fails is tried for about four minutes, and then the process ends
-// with the reason. A full one is waited for: each time that there is no room counts for nothing.
+// TestRetryDiskGivesUp: a disk that fails is tried for about four minutes, and then the process
+// ends with the reason. A full one is waited for: each time that there is no room counts for
+// nothing.
 func TestRetryDiskGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &Pipeline{log: slog.New(slog.DiscardHandler)}

@@ -42,8 +42,8 @@ func (p *Pipeline) noRoom(bytes int64) error {
 // wanted is what must be free for so many bytes more to be taken. mu is held.
 func (p *Pipeline) wanted(bytes int64) int64 { return p.keptFree() + (RoomPerByte+1)*bytes }
 
-// lockFresh locks mu, once what is known of the disk is good enough to say whether so many bytes can
-// be taken. The disk is asked before, while nobody waits.
+// lockFresh locks mu, once what is known of the disk is good enough to say whether so many bytes
+// can be taken. The disk is asked before, while nobody waits.
 func (p *Pipeline) lockFresh(bytes int64) {
 	p.mu.Lock()
 	if p.freeBytes >= p.wanted(bytes) && time.Since(p.freeAsked) <= freshFree {
