@@ -126,3 +126,27 @@ func TestDesignNamesWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestDecisionsHaveOneForm: each record says its context, the decision, what was rejected and the
+// evidence, in this order, and is on the list.
+func TestDecisionsHaveOneForm(t *testing.T) {
+	list := prose(t, "docs/design/decisions.md")
+	for _, page := range markdown(t) {
+		if !strings.HasPrefix(page, "docs/design/decisions/") {
+			continue
+		}
+		text, at := prose(t, page), 0
+		for _, part := range []string{"**Context.**", "**Decision.**", "**Rejected.**", "**Evidence.**"} {
+			found := strings.Index(text[at:], "\n"+part)
+			if found < 0 {
+				t.Errorf("%s: no %s behind what comes before it", page, part)
+				break
+			}
+			at += found
+		}
+		title, _, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
+		if !strings.Contains(list, "["+title+"](decisions/"+filepath.Base(page)+")") {
+			t.Errorf("docs/design/decisions.md does not list %q", title)
+		}
+	}
+}
