@@ -46,6 +46,63 @@ func TestProductDrawsNothing(t *testing.T) {
 	}
 }
 
+// layers are the rooms of the lab and what each may import of the others: record has the files,
+// figures computes from them, judge says what they are worth, and all else stands on these.
+var layers = []struct {
+	room string
+	may  []string
+}{
+	{"sekali/bench/record", []string{"sekali/bench/audit"}},
+	{"sekali/bench/audit", nil},
+	{"sekali/bench/figures", []string{"sekali/bench/record", "sekali/bench/audit"}},
+	{"sekali/bench/judge", []string{"sekali/bench/figures", "sekali/bench/record", "sekali/bench/audit"}},
+	{"sekali/bench/system", []string{"sekali/bench/record", "sekali/bench/audit"}},
+	{"sekali/bench/pages", []string{"sekali/bench/judge", "sekali/bench/figures", "sekali/bench/record", "sekali/bench/audit"}},
+}
+
+// Each room imports, directly or not, only those below it.
+func TestLayers(t *testing.T) {
+	for _, layer := range layers {
+		for _, pkg := range dependencies(t, "./"+strings.TrimPrefix(layer.room, "sekali/")+"/...") {
+			below := within(pkg, layer.room)
+			for _, room := range layer.may {
+				below = below || within(pkg, room)
+			}
+			if strings.HasPrefix(pkg, "sekali/bench/") && !below {
+				t.Errorf("%s depends on %s", layer.room, pkg)
+			}
+		}
+	}
+}
+
+// The product is built without the lab and without the generator of its load.
+func TestAggregatorNeverImportsTheLab(t *testing.T) {
+	ours := 0
+	for _, pkg := range dependencies(t, "./aggregator/...", "./cmd/aggregator/...") {
+		if within(pkg, "sekali/aggregator") {
+			ours++
+		}
+		if within(pkg, "sekali/bench") || within(pkg, "sekali/loadgen") {
+			t.Errorf("the aggregator depends on %s", pkg)
+		}
+	}
+	if ours == 0 {
+		t.Error("no package of the aggregator is listed: the test looks in the wrong place")
+	}
+}
+
+// The generator knows neither who measures with it nor what it is sent to.
+func TestGeneratorNeverImportsTheLab(t *testing.T) {
+	for _, pkg := range dependencies(t, "./loadgen/...", "./cmd/loadgen/...") {
+		if within(pkg, "sekali/bench") {
+			t.Errorf("the generator depends on %s", pkg)
+		}
+	}
+}
+
+// within reports that a package is root or below it.
+func within(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
 // dependencies lists what the packages of this repository depend on, themselves included.
 func dependencies(t *testing.T, args ...string) []string {
 	t.Helper()
