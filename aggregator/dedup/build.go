@@ -24,7 +24,7 @@ type builder struct {
 	run      Run
 	file     *os.File
 	filter   filter
-	fences   []uint64
+	sparse   []uint64
 	block    []byte
 	count    int
 	out      []byte // what is not yet written
@@ -54,7 +54,7 @@ func (b *builder) add(e entry) error {
 		b.block = appendEntry(b.block, e, b.run.First)
 	}
 	if b.count == 0 {
-		b.fences = append(b.fences, e.hash)
+		b.sparse = append(b.sparse, e.hash)
 	}
 	b.count++
 	b.run.Keys++
@@ -91,22 +91,22 @@ func (b *builder) flush() error {
 // finish writes all that is left and opens the run.
 func (b *builder) finish() (*run, error) {
 	for {
-		if r, err := b.finishOn(); r != nil || err != nil {
+		if r, err := b.finishStep(); r != nil || err != nil {
 			return r, err
 		}
 	}
 }
 
-// finishOn writes the index a piece at a time, for that of 16 million keys is 26 MB; then the
+// finishStep writes the index a piece at a time, for that of 16 million keys is 26 MB; then the
 // trailer. It makes the file and its name durable, and returns the run when it is whole.
-func (b *builder) finishOn() (*run, error) {
+func (b *builder) finishStep() (*run, error) {
 	if b.index == nil {
 		if b.count > 0 {
 			if err := b.endBlock(); err != nil {
 				return nil, err
 			}
 		}
-		b.index = [][]uint64{b.filter, b.fences}
+		b.index = [][]uint64{b.filter, b.sparse}
 	}
 	for i, words := range b.index {
 		if len(words) > 0 {
@@ -118,7 +118,7 @@ func (b *builder) finishOn() (*run, error) {
 		}
 	}
 	trailer := make([]byte, 0, trailerBytes)
-	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.fences)), int64(len(b.filter)), int64(b.sum)} {
+	for _, n := range []int64{b.run.First, b.run.Last, b.run.Keys, int64(len(b.sparse)), int64(len(b.filter)), int64(b.sum)} {
 		trailer = binary.LittleEndian.AppendUint64(trailer, uint64(n))
 	}
 	trailer = binary.LittleEndian.AppendUint32(trailer, crc32.Checksum(trailer, castagnoli))
@@ -130,7 +130,7 @@ func (b *builder) finishOn() (*run, error) {
 	if err := errors.Join(disk.Sync(b.file), disk.SyncDir(b.dir)); err != nil {
 		return nil, err
 	}
-	return newRun(b.dir, b.run, b.file, b.filter, b.fences), nil
+	return newRun(b.dir, b.run, b.file, b.filter, b.sparse), nil
 }
 
 // abandon removes what was written.
@@ -139,11 +139,11 @@ func (b *builder) abandon() {
 	os.Remove(filepath.Join(b.dir, b.run.File))
 }
 
-// left is what was written, to be removed in pieces.
-func (b *builder) left() *gone {
-	g := &gone{path: filepath.Join(b.dir, b.run.File), file: b.file}
+// obsolete is what was written, to be removed in pieces.
+func (b *builder) obsolete() *obsolete {
+	g := &obsolete{path: filepath.Join(b.dir, b.run.File), file: b.file}
 	if info, err := b.file.Stat(); err == nil { // else at once
-		g.left = info.Size()
+		g.remaining = info.Size()
 	}
 	return g
 }

@@ -102,7 +102,7 @@ func TestIndexAgainstAMap(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		bits := rapid.IntRange(1, 20).Draw(t, "bits of the hash")
-		d := &database{dir: dir, config: Config{NewestKeys: rapid.IntRange(1, 40).Draw(t, "newest"), hash: func(k []byte) uint64 {
+		d := &database{dir: dir, config: Config{MemtableKeys: rapid.IntRange(1, 40).Draw(t, "newest"), hash: func(k []byte) uint64 {
 			h := uint64(14695981039346656037)
 			for _, c := range k {
 				h = (h ^ uint64(c)) * 1099511628211
@@ -202,13 +202,13 @@ func TestBlocksAreFull(t *testing.T) {
 		func(n int) string { return fmt.Sprintf("%0255d", n) },
 		func(n int) string { return strings.Repeat("x", n%250) + fmt.Sprint(n) },
 	} {
-		table := newTable(1, 1000, 0)
+		table := newMemtable(1, 1000, 0)
 		for n := range 1000 {
 			k := appendKey(nil, strings.Repeat("t", 1+n%255), id(n))
 			table.add(x.hash(k), k, 1+int64(n)*1e15, 0)
 		}
 		table.last = 1e18
-		r, err := x.writeTable(table)
+		r, err := x.writeMemtable(table)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,16 +241,16 @@ func TestBlocksAreFull(t *testing.T) {
 // may grow for that, which would hold the writer up; and one that has become a run is the next one.
 func TestTablesAreUsedAgain(t *testing.T) {
 	const keys, batch = 4096, 4096 / 5
-	d := &database{dir: t.TempDir(), config: Config{NewestKeys: keys, Secret: make([]byte, SecretBytes)}}
+	d := &database{dir: t.TempDir(), config: Config{MemtableKeys: keys, Secret: make([]byte, SecretBytes)}}
 	x, err := d.open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	slots, entries := len(x.newest.slots), cap(x.newest.entries)
-	tables := map[*table]bool{}
+	slots, entries := len(x.memtable.slots), cap(x.memtable.entries)
+	tables := map[*memtable]bool{}
 	for range 20 * keys / batch {
-		filled, ids := x.newest, make([]event, batch)
+		filled, ids := x.memtable, make([]event, batch)
 		for i := range ids {
 			ids[i] = event{"t", identity(int(d.last) + i), 0}
 		}
@@ -276,13 +276,13 @@ func TestTablesAreUsedAgain(t *testing.T) {
 func (x *Index) pending() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return len(x.frozen) > 0
+	return len(x.immutable) > 0
 }
 
 // TestDamagedBlockIsMadeAgain: a block that is not what was written is never taken for an answer,
 // neither by a look-up nor by a merge.
 func TestDamagedBlockIsMadeAgain(t *testing.T) {
-	d := &database{dir: t.TempDir(), config: Config{NewestKeys: 500, Secret: make([]byte, SecretBytes)}}
+	d := &database{dir: t.TempDir(), config: Config{MemtableKeys: 500, Secret: make([]byte, SecretBytes)}}
 	x, err := d.open()
 	if err != nil {
 		t.Fatal(err)

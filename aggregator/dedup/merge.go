@@ -42,14 +42,14 @@ func newMerge(dir, file string, inputs []*run) (*merge, error) {
 	var keys int64
 	blocks := 0
 	for _, r := range inputs {
-		keys, blocks = keys+r.Keys, blocks+len(r.fences)
+		keys, blocks = keys+r.Keys, blocks+len(r.sparse)
 	}
 	named := Run{File: file, First: inputs[0].First, Last: inputs[len(inputs)-1].Last}
 	out, err := newBuilder(dir, named, keys)
 	if err != nil {
 		return nil, err
 	}
-	out.fences = make([]uint64, 0, blocks+blocks/16) // distances in seq may take a byte more
+	out.sparse = make([]uint64, 0, blocks+blocks/16) // distances in seq may take a byte more
 	m := &merge{inputs: inputs, out: out, slice: min(mergeSlice, keys/fanIn+1)}
 	for _, r := range inputs {
 		c := newCursor(r)
@@ -69,7 +69,7 @@ func newMerge(dir, file string, inputs []*run) (*merge, error) {
 // step moves a slice of entries or a piece of the index, and returns the run when it is whole.
 func (m *merge) step() (*run, error) {
 	if len(m.cursors) == 0 {
-		return m.out.finishOn()
+		return m.out.finishStep()
 	}
 	for n := int64(0); n < m.slice && len(m.cursors) > 0; n++ {
 		c := m.cursors[0]

@@ -45,7 +45,7 @@ type run struct {
 	path   string
 	file   *os.File
 	filter filter
-	fences []uint64 // the first hash of each block
+	sparse []uint64 // the first hash of each block
 
 	merging bool // guarded by the index's mu
 
@@ -102,8 +102,8 @@ func openRun(dir string, named Run) (_ *run, err error) {
 	return newRun(dir, named, f, filter(readWords(raw[:8*words])), readWords(raw[8*words:])), nil
 }
 
-func newRun(dir string, named Run, f *os.File, filter filter, fences []uint64) *run {
-	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, fences: fences, block: make([]byte, blockBytes), blockAt: -1}
+func newRun(dir string, named Run, f *os.File, filter filter, sparse []uint64) *run {
+	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, sparse: sparse, block: make([]byte, blockBytes), blockAt: -1}
 }
 
 // runBytes is the size of a file of so many blocks with a filter of so many words.
@@ -111,7 +111,7 @@ func runBytes(blocks, words int64) int64 {
 	return blocks*blockBytes + 8*(words+blocks) + int64(trailerBytes)
 }
 
-func (r *run) size() int64 { return runBytes(int64(len(r.fences)), int64(len(r.filter))) }
+func (r *run) size() int64 { return runBytes(int64(len(r.sparse)), int64(len(r.filter))) }
 
 func readWords(raw []byte) []uint64 {
 	words := make([]uint64, len(raw)/8)
@@ -151,8 +151,8 @@ func (r *run) openBlock(i int, buf []byte) (entries []byte, count int, err error
 func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err error) {
 	// The last block that begins below the hash, and those behind it that begin with it: equal hashes
 	// may cross blocks.
-	at := max(0, sort.Search(len(r.fences), func(i int) bool { return r.fences[i] >= hash })-1)
-	for ; at < len(r.fences) && r.fences[at] <= hash; at++ {
+	at := max(0, sort.Search(len(r.sparse), func(i int) bool { return r.sparse[i] >= hash })-1)
+	for ; at < len(r.sparse) && r.sparse[at] <= hash; at++ {
 		if r.blockAt != at {
 			r.blockAt = -1
 			if _, err := r.file.ReadAt(r.block, int64(at)*blockBytes); err != nil {
@@ -184,14 +184,14 @@ func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err
 // cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's
 // look-ups.
 type cursor struct {
-	run   *run
-	buf   []byte // several blocks
-	next  int    // the block to read after those in buf
-	blk   int    // the block within buf that data is of
-	have  int    // blocks in buf
-	data  []byte
-	left  int // entries in data
-	entry entry
+	run       *run
+	buf       []byte // several blocks
+	next      int    // the block to read after those in buf
+	blk       int    // the block within buf that data is of
+	have      int    // blocks in buf
+	data      []byte
+	remaining int // entries in data
+	entry     entry
 }
 
 // cursorBlocks is what a cursor reads at once: 256 KiB, so that a merge of eight holds 2 MiB.
@@ -201,9 +201,9 @@ func newCursor(r *run) *cursor { return &cursor{run: r, buf: make([]byte, cursor
 
 // advance moves to the next entry; ok is false behind the last.
 func (c *cursor) advance() (ok bool, err error) {
-	for c.left == 0 {
+	for c.remaining == 0 {
 		if c.blk == c.have {
-			n := min(cursorBlocks, len(c.run.fences)-c.next)
+			n := min(cursorBlocks, len(c.run.sparse)-c.next)
 			if n == 0 {
 				return false, nil
 			}
@@ -213,7 +213,7 @@ func (c *cursor) advance() (ok bool, err error) {
 			c.next, c.have, c.blk = c.next+n, n, 0
 		}
 		at := c.next - c.have + c.blk
-		if c.data, c.left, err = c.run.openBlock(at, c.buf[c.blk*blockBytes:(c.blk+1)*blockBytes]); err != nil {
+		if c.data, c.remaining, err = c.run.openBlock(at, c.buf[c.blk*blockBytes:(c.blk+1)*blockBytes]); err != nil {
 			return false, err
 		}
 		c.blk++
@@ -222,6 +222,6 @@ func (c *cursor) advance() (ok bool, err error) {
 	if !ok {
 		return false, &damage{c.run, c.next - c.have + c.blk - 1}
 	}
-	c.entry, c.data, c.left = e, rest, c.left-1
+	c.entry, c.data, c.remaining = e, rest, c.remaining-1
 	return true, nil
 }

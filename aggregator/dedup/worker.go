@@ -30,7 +30,7 @@ const (
 	removePause = 10 * time.Millisecond
 )
 
-// work writes frozen tables and merges runs until the index is closed. What is smaller goes first,
+// work writes immutable memtables and merges runs until the index is closed. What is smaller goes first,
 // so that a large merge never lets many small runs gather.
 func (x *Index) work() {
 	defer close(x.done)
@@ -65,18 +65,18 @@ func (x *Index) next(merges map[int]*merge) (job func() error) {
 			return !at.After(now)
 		}
 		// Before tables: a full disk may want the room for them.
-		if len(x.gone) > 0 && due(x.removed.Add(removePause)) {
-			g := x.gone[0]
+		if len(x.obsolete) > 0 && due(x.removed.Add(removePause)) {
+			g := x.obsolete[0]
 			return func() error { x.remove(g); return nil }
 		}
 		if x.unwritten > 0 {
-			t := x.frozen[len(x.frozen)-x.unwritten]
+			t := x.immutable[len(x.immutable)-x.unwritten]
 			return func() error { return x.write(t) }
 		}
 		if due(x.mergesAt) {
 			for level := range x.levels() {
 				if m := merges[level]; m == nil && x.neighbours(level) != nil || m != nil && due(x.mergeDue(m)) {
-					return func() error { return x.mergeOn(merges, level) }
+					return func() error { return x.mergeStep(merges, level) }
 				}
 			}
 		}
@@ -125,17 +125,17 @@ func (x *Index) report(err error) {
 	}
 }
 
-// gone is a run's file that is not on the list any more, and that nobody reads.
-type gone struct {
-	path string
-	file *os.File // nil: not open
-	left int64    // bytes
+// obsolete is a run's file that is not on the list any more, and that nobody reads.
+type obsolete struct {
+	path      string
+	file      *os.File // nil: not open
+	remaining int64    // bytes
 }
 
-// remove goes on to remove the first of the files that are gone.
-func (x *Index) remove(g *gone) {
+// remove goes on to remove the first of the obsolete files.
+func (x *Index) remove(g *obsolete) {
 	crash.Here(crash.RunsReplaced)
-	if g.left -= removeBytes; g.left > 0 && os.Truncate(g.path, g.left) == nil {
+	if g.remaining -= removeBytes; g.remaining > 0 && os.Truncate(g.path, g.remaining) == nil {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.removed = time.Now()
@@ -144,20 +144,20 @@ func (x *Index) remove(g *gone) {
 	g.end()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.removed, x.gone = time.Now(), x.gone[1:]
+	x.removed, x.obsolete = time.Now(), x.obsolete[1:]
 }
 
 // end removes what is left of a file, or the next start does; a damaged one may be gone.
-func (g *gone) end() {
+func (g *obsolete) end() {
 	if g.file != nil {
 		_ = g.file.Close() // it was only read
 	}
 	_ = os.Remove(g.path)
 }
 
-// write makes a frozen table a run.
-func (x *Index) write(t *table) error {
-	r, err := x.writeTable(t)
+// write makes a immutable memtable a run.
+func (x *Index) write(t *memtable) error {
+	r, err := x.writeMemtable(t)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (x *Index) write(t *table) error {
 	return nil
 }
 
-func (x *Index) writeTable(t *table) (*run, error) {
+func (x *Index) writeMemtable(t *memtable) (*run, error) {
 	b, err := newBuilder(x.dir, Run{File: newFile(), First: t.first, Last: t.last}, int64(len(t.entries)))
 	if err != nil {
 		return nil, err
@@ -186,8 +186,8 @@ func (x *Index) writeTable(t *table) (*run, error) {
 	return r, nil
 }
 
-// mergeOn begins a level's merge or takes it a step further.
-func (x *Index) mergeOn(merges map[int]*merge, level int) error {
+// mergeStep begins a level's merge or takes it a step further.
+func (x *Index) mergeStep(merges map[int]*merge, level int) error {
 	m := merges[level]
 	if m == nil {
 		x.mu.Lock()
@@ -237,7 +237,7 @@ func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if m != nil && !full {
-		x.gone = append(x.gone, m.out.left())
+		x.obsolete = append(x.obsolete, m.out.obsolete())
 	}
 	for _, r := range inputs {
 		r.merging = false
@@ -253,7 +253,7 @@ func (x *Index) mergeFailed(m *merge, inputs []*run, err error) error {
 // level is a run's: 0 below fanIn tables, and one more for each eightfold.
 func (x *Index) level(r *run) int {
 	level := 0
-	for n := r.Keys / int64(x.newestKeys); n >= fanIn; n /= fanIn {
+	for n := r.Keys / int64(x.memtableKeys); n >= fanIn; n /= fanIn {
 		level++
 	}
 	return level

@@ -48,7 +48,7 @@ func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	d := &database{dir: dir, config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+	d := &database{dir: dir, config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 	x, err := d.open()
 	if err != nil {
 		return false, err
@@ -99,7 +99,7 @@ func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
 // go on; tables are written meanwhile.
 func TestFailedMergesArePutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		d := &database{dir: t.TempDir(), config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 		x, err := d.open()
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestFailedMergesArePutOff(t *testing.T) {
 // TestFailedMergeIsCutDown: what it has written goes in pieces, but at once where the disk is full.
 func TestFailedMergeIsCutDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		d := &database{dir: t.TempDir(), config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 		x, err := d.open()
 		if err != nil {
 			t.Fatal(err)
@@ -187,7 +187,7 @@ func sizeOf(path string) int64 {
 // for want of their room.
 func TestRoomBeforeTables(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &database{dir: filepath.Join(t.TempDir(), "dedup"), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		d := &database{dir: filepath.Join(t.TempDir(), "dedup"), config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 		x, err := d.open()
 		if err != nil {
 			t.Fatal(err)
@@ -212,7 +212,7 @@ func TestRoomBeforeTables(t *testing.T) {
 		if x.failing == nil {
 			t.Error("the table was written")
 		}
-		x.gone = append(x.gone, &gone{path: path, left: 3 * removeBytes})
+		x.obsolete = append(x.obsolete, &obsolete{path: path, remaining: 3 * removeBytes})
 		x.mu.Unlock()
 		time.Sleep(time.Minute)
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
@@ -237,13 +237,13 @@ func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 		// Fifteen runs of the second level, as they may lie beside each other, each with some tables more
 		// than a power of fanIn and a part of one.
 		const runs, keys = 2*fanIn - 1, fanIn*fanIn*fewNewest + 5*fewNewest + fewNewest/2
-		d := &database{dir: t.TempDir(), config: Config{NewestKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
-		x := &Index{dir: d.dir, newestKeys: fewNewest}
+		d := &database{dir: t.TempDir(), config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
+		x := &Index{dir: d.dir, memtableKeys: fewNewest}
 		if err := x.setHash(d.config); err != nil {
 			t.Fatal(err)
 		}
 		for i := range runs {
-			table := newTable(d.last+1, keys, 0)
+			table := newMemtable(d.last+1, keys, 0)
 			for range keys {
 				d.last++
 				e := event{"t", fmt.Sprint(d.last), 0}
@@ -252,7 +252,7 @@ func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 				table.add(x.hash(k), k, d.last, 0)
 			}
 			table.last = d.last
-			r, err := x.writeTable(table)
+			r, err := x.writeMemtable(table)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -101,7 +101,7 @@ func openRuns(c *conn, l layout, dir string, last int64, newestKeys int) (*runsD
 	if err != nil {
 		return nil, err
 	}
-	config.NewestKeys = newestKeys
+	config.MemtableKeys = newestKeys
 	index, err := dedup.Open(config)
 	if err != nil {
 		return nil, err

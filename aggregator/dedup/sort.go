@@ -56,3 +56,32 @@ func byRank(a, b ranked) int {
 	}
 	return cmp.Compare(a.at, b.at)
 }
+
+// memtableSorter sorts tables, one at a time; what it needs is kept from one to the next.
+type memtableSorter struct {
+	keys   []ranked
+	sorter sorter
+}
+
+// A table is sorted in 1 << sortPartBits parts, by the hash's first bits, so that an eighth of its
+// order is kept, 1 MB, and not all.
+const sortPartBits = 3
+
+// each calls f for the entries of a table as a run has them, until it fails: by hash, and equal
+// ones by seq, which rises among them in the table as well.
+func (s *memtableSorter) each(t *memtable, f func(entry) error) error {
+	for part := range uint64(1 << sortPartBits) {
+		s.keys = s.keys[:0]
+		for i := range t.entries {
+			if hash := t.entries[i].hash; hash>>(64-sortPartBits) == part {
+				s.keys = append(s.keys, ranked{hash << sortPartBits, uint32(i)}) // the rest, so that the sorter sees all of its range
+			}
+		}
+		for _, k := range s.sorter.sort(s.keys) {
+			if err := f(t.entry(k.at)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
