@@ -30,8 +30,8 @@ const (
 	removePause = 10 * time.Millisecond
 )
 
-// work writes immutable memtables and merges runs until the index is closed. What is smaller goes first,
-// so that a large merge never lets many small runs gather.
+// work writes immutable memtables and merges runs until the index is closed. What is smaller goes
+// first, so that a large merge never lets many small runs gather.
 func (x *Index) work() {
 	defer close(x.done)
 	stage.Runs.Enter()

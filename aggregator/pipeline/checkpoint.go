@@ -10,9 +10,9 @@ import (
 	"sekali/aggregator/store"
 )
 
-// The WAL lengths at which copying it into the database begins: 256 MB while more waits than
-// calmEvents, since a page that many batches rewrite is copied once, and the database synced once;
-// else 4 MB, since the journal's syncs wait behind a copy.
+// The WAL lengths at which checkpointing it into the database begins: 256 MB while more waits than
+// calmEvents, since a page that many batches rewrite is written once, and the database synced once;
+// else 4 MB, since the journal's syncs wait behind it.
 // docs/design/decisions/10-large-transactions.md has what both cost. The price of a long WAL is
 // disk, and reading that much again after a crash.
 const (
@@ -23,12 +23,12 @@ const (
 	calmEvents = 5_000
 )
 
-// A long WAL is copied beside the writer, which goes on with it meanwhile; what it has added is
-// copied next, until the rest is short and the writer copies it itself: only between two commits
-// can the copy reach the end, from where the next commit begins the WAL anew.
+// A long WAL is checkpointed beside the writer, which goes on with it meanwhile; what it has added
+// is next, until the rest is short and the writer does it itself: only between two commits can a
+// checkpoint reach the end, from where the next commit begins the WAL anew.
 const (
-	finishPages  = 4 * calmCheckpointPages // 16 MB
-	copiesBeside = 3
+	finishPages = 4 * calmCheckpointPages // 16 MB
+	mostBeside  = 3
 )
 
 // walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that
@@ -44,48 +44,48 @@ const walPause = 100 * time.Millisecond
 // checkpoint runs after the answers went out.
 func (w *writer) checkpoint(ctx context.Context) error {
 	stage.Checkpoint.Enter()
-	wal, err := w.copyWAL()
+	wal, err := w.checkpointDue()
 	if err != nil {
 		return w.checkpointFailed(ctx, err)
 	}
 	w.setWAL(wal)
-	if wal.Pages >= walPages && wal.Copied < wal.Pages {
+	if wal.Pages >= walPages && wal.Checkpointed < wal.Pages {
 		return w.waitForWAL(ctx)
 	}
 	return nil
 }
 
-// copyWAL begins what copying is due, and returns the WAL as it is then.
-func (w *writer) copyWAL() (store.WAL, error) {
+// checkpointDue begins what checkpointing is due, and returns the WAL as it is then.
+func (w *writer) checkpointDue() (store.WAL, error) {
 	wal, err := w.store.WAL()
 	if err != nil {
 		return wal, err
 	}
-	if w.copying != nil {
-		if len(w.copying) == 0 && wal.Pages < walPages {
+	if w.beside != nil {
+		if len(w.beside) == 0 && wal.Pages < walPages {
 			return wal, nil
 		}
-		if err := w.copied(); err != nil {
+		if err := w.awaitCheckpoint(); err != nil {
 			return wal, err
 		}
 		if wal, err = w.store.WAL(); err != nil {
 			return wal, err
 		}
 	}
-	switch rest := wal.Pages - wal.Copied; {
-	case w.copies == 0 && rest < w.checkpointAt():
+	switch rest := wal.Pages - wal.Checkpointed; {
+	case w.checkpointsBeside == 0 && rest < w.checkpointAt():
 		return wal, nil
-	case w.copies < copiesBeside && rest > finishPages:
-		w.copies++
-		w.copying = make(chan error, 1)
+	case w.checkpointsBeside < mostBeside && rest > finishPages:
+		w.checkpointsBeside++
+		w.beside = make(chan error, 1)
 		go func() {
 			stage.Checkpoint.Enter()
-			w.copying <- w.copyNow(w.store.CheckpointBeside)
+			w.beside <- w.checkpointNow(w.store.CheckpointBeside)
 		}()
 		return wal, nil
 	default:
-		w.copies = 0
-		err := w.copyNow(func() (err error) {
+		w.checkpointsBeside = 0
+		err := w.checkpointNow(func() (err error) {
 			wal, err = w.store.Checkpoint()
 			return err
 		})
@@ -93,7 +93,7 @@ func (w *writer) copyWAL() (store.WAL, error) {
 	}
 }
 
-func (w *writer) copyNow(checkpoint func() error) error {
+func (w *writer) checkpointNow(checkpoint func() error) error {
 	crash.Here(crash.Checkpoint)
 	err := checkpoint()
 	crash.Here(crash.Checkpointed)
@@ -103,16 +103,16 @@ func (w *writer) copyNow(checkpoint func() error) error {
 	return err
 }
 
-// copied waits for the copy that is under way.
-func (w *writer) copied() (err error) {
-	if w.copying != nil {
-		err = <-w.copying
-		w.copying = nil
+// awaitCheckpoint waits for the checkpoint that is under way.
+func (w *writer) awaitCheckpoint() (err error) {
+	if w.beside != nil {
+		err = <-w.beside
+		w.beside = nil
 	}
 	return err
 }
 
-// checkpointAt is the length of the WAL, in pages, at which it is copied now.
+// checkpointAt is the length of the WAL, in pages, at which a checkpoint is due.
 func (w *writer) checkpointAt() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,7 +133,8 @@ func (w *writer) checkpointFailed(ctx context.Context, failed error) error {
 	return err
 }
 
-// waitForWAL holds the writer up until the WAL is copied, so that the next commit begins it anew.
+// waitForWAL holds the writer up until the WAL is checkpointed, so that the next commit begins it
+// anew.
 func (w *writer) waitForWAL(ctx context.Context) error {
 	w.log.Error(ErrWALHeld.Error(), "pages", walPages)
 	w.setStoreFailing(ErrWALHeld)
@@ -147,7 +148,7 @@ func (w *writer) waitForWAL(ctx context.Context) error {
 		if err != nil {
 			return w.checkpointFailed(ctx, err)
 		}
-		if wal.Copied == wal.Pages {
+		if wal.Checkpointed == wal.Pages {
 			w.log.Info("the WAL is given back")
 			w.setStoreFailing(nil)
 			return nil

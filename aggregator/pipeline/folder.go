@@ -23,7 +23,7 @@ func (p *Pipeline) inPlace() error {
 	err := p.cfg.Intact()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gone = err
+	p.absent = err
 	return err
 }
 

@@ -114,23 +114,23 @@ type Pipeline struct {
 
 	// mu is the admission lock: every publisher takes it. Under it nothing is asked of the system, and
 	// nothing is logged. It guards all below.
-	mu             sync.Mutex
-	pending        []*group // what the committer writes next
-	pendingEvents  int      // admitted and not yet in the queue, the group being written included
-	pendingBytes   int64
-	queue          queue
-	counters       Counters    // but for those in its State, which Counters fills in
-	state          store.State // as committed; the writer alone changes it, and reads it without mu
-	rejected       int64       // counted, not yet committed
-	freeBytes      int64       // of the disk …
-	freeAsked      time.Time   // … when it was asked
-	uncopied       int64       // pages of the WAL that the database does not have
-	journalFailing error
-	storeFailing   error
-	locked         error // why nothing is committed now, while the disk is well
-	gone           error // what the data folder's absence is known by
-	closed         bool
-	committerDone  bool // nothing more will come from the journal
+	mu              sync.Mutex
+	pending         []*group // what the committer writes next
+	pendingEvents   int      // admitted and not yet in the queue, the group being written included
+	pendingBytes    int64
+	queue           queue
+	counters        Counters    // but for those in its State, which Counters fills in
+	state           store.State // as committed; the writer alone changes it, and reads it without mu
+	rejected        int64       // counted, not yet committed
+	freeBytes       int64       // of the disk …
+	freeAsked       time.Time   // … when it was asked
+	notCheckpointed int64       // pages of the WAL that the database does not have
+	journalFailing  error
+	storeFailing    error
+	locked          error // why nothing is committed now, while the disk is well
+	absent          error // what the data folder's absence is known by
+	closed          bool
+	committerDone   bool // nothing more will come from the journal
 }
 
 // New returns a pipeline that goes on from state: backlog is what the journal holds
@@ -147,7 +147,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
 	p.refreshFree(p.askFree())
 	if wal, err := s.WAL(); err == nil { // else the first commit says
-		p.uncopied = wal.Pages - wal.Copied
+		p.notCheckpointed = wal.Pages - wal.Checkpointed
 	}
 	for i, frame := range backlog {
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
@@ -253,14 +253,14 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 // failing is what the disk says, as an ErrDiskFailing, or as an ErrDiskFull if it says no more than
 // that. mu is held.
 func (p *Pipeline) failing() error {
-	if p.journalFailing == nil && p.storeFailing == nil && p.gone == nil {
+	if p.journalFailing == nil && p.storeFailing == nil && p.absent == nil {
 		return nil
 	}
 	kind := ErrDiskFailing
-	if p.gone == nil && isFull(p.journalFailing, p.storeFailing) {
+	if p.absent == nil && isFull(p.journalFailing, p.storeFailing) {
 		kind = ErrDiskFull
 	}
-	return fmt.Errorf("%w: %w", kind, errors.Join(p.gone, p.journalFailing, p.storeFailing))
+	return fmt.Errorf("%w: %w", kind, errors.Join(p.absent, p.journalFailing, p.storeFailing))
 }
 
 func (p *Pipeline) countRejected(r *event.Request) {

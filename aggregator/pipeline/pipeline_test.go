@@ -273,7 +273,7 @@ func TestBacklogIsReplayed(t *testing.T) {
 	}
 	w := newWriter(r.p)
 	// Seven events: one frame and two of the next.
-	if err := errors.Join(w.takeBatch(), w.commit(t.Context()), w.prepared()); err != nil {
+	if err := errors.Join(w.takeBatch(), w.commit(t.Context()), w.awaitNext()); err != nil {
 		t.Fatal(err)
 	}
 	if c := r.p.Counters(); c.UniqueProcessed+c.DuplicateDropped != 7 || c.QueueDepth != 18 {

@@ -98,13 +98,13 @@ func (w *writer) recoverStore(ctx context.Context, what string, failed error, tr
 	return state, err
 }
 
-// reopen opens the store anew. A copy beside the writer has to end first: only the first connection
-// begins at the WAL's beginning.
+// reopen opens the store anew. A checkpoint beside the writer has to end first: only the first
+// connection begins at the WAL's beginning.
 func (w *writer) reopen() (store.State, error) {
-	if err := w.copied(); err != nil {
-		w.log.Warn("the WAL was not copied", "error", err)
+	if err := w.awaitCheckpoint(); err != nil {
+		w.log.Warn("the checkpoint beside the writer failed", "error", err)
 	}
-	w.copies = 0
+	w.checkpointsBeside = 0
 	return w.store.Reopen()
 }
 

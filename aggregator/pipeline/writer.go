@@ -4,14 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
-	"unsafe"
 
-	"sekali/aggregator/crash"
-	"sekali/aggregator/event"
-	"sekali/aggregator/journal"
-	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
 
@@ -30,20 +24,8 @@ const flushInterval = time.Second
 // receivedLayout has a fixed width, so that text order is time order.
 const receivedLayout = "2006-01-02T15:04:05.000000000Z"
 
-// part is what a batch takes of one item.
-type part struct {
-	item     *item
-	from, to int // of its events
-}
-
-// batch is what one transaction applies.
-type batch struct {
-	store.Batch
-	parts  []part
-	frames []byte // of the journal, as the rows were read from them
-}
-
-// writer is the state of RunWriter; nobody else has it.
+// writer is the state of RunWriter's goroutine. next is another's, which reads it, while preparing
+// is not nil.
 type writer struct {
 	*Pipeline
 	batch, next *batch
@@ -51,8 +33,8 @@ type writer struct {
 
 	committing time.Time // when the last batch was begun
 
-	copies  int        // of the WAL, begun beside the writer since it was last copied to its end
-	copying chan error // the result of the one under way; nil: none is
+	checkpointsBeside int        // begun since the WAL was last checkpointed to its end
+	beside            chan error // the result of the one under way; nil: none is
 
 	cannotExpire bool // a block is damaged
 
@@ -63,17 +45,13 @@ func newWriter(p *Pipeline) *writer {
 	return &writer{Pipeline: p, batch: &batch{Batch: p.store.NewBatch()}, next: &batch{Batch: p.store.NewBatch()}}
 }
 
-// BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on
-// what waits: a batch of 50 000 usual events has 12 MB. One item is taken whatever it has.
-const BatchBytes = 32 << 20
-
 // RunWriter commits batch after batch until the pipeline is closed and empty, or
 // until ctx ends. It returns an error when the store's disk has failed for good.
 func (p *Pipeline) RunWriter(ctx context.Context) error {
 	w := newWriter(p)
 	defer w.abandon()
-	defer w.copied()
-	defer w.prepared()
+	defer w.awaitCheckpoint()
+	defer w.awaitNext()
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
 	if err := w.giveBackWAL(ctx); err != nil {
@@ -163,75 +141,6 @@ func (w *writer) pause() time.Duration {
 	return commitEvery - time.Since(w.committing)
 }
 
-// takeBatch makes batch the next one to commit; it has no rows if nothing waits.
-func (w *writer) takeBatch() error {
-	if w.preparing != nil {
-		err := w.prepared()
-		w.batch, w.next = w.next, w.batch
-		return err
-	}
-	w.choose(w.batch, nil)
-	return w.read(w.batch, w.state.LastReceivedAt)
-}
-
-// prepareNext reads the next batch beside the commit of this one, if there is a full one: less
-// would gain company meanwhile.
-func (w *writer) prepareNext() {
-	if !w.choose(w.next, w.batch.parts) {
-		return
-	}
-	last := w.batch.Rows[len(w.batch.Rows)-1].ReceivedAt
-	w.preparing = make(chan error, 1)
-	go func() { w.preparing <- w.read(w.next, last) }()
-}
-
-// prepared waits for the next batch to be read.
-func (w *writer) prepared() (err error) {
-	if w.preparing != nil {
-		err = <-w.preparing
-		w.preparing = nil
-	}
-	return err
-}
-
-// choose says what b applies, behind the parts that are being applied: whole items in order up to
-// BatchBytes, and the beginning of one that has too many events. A request at the store level is
-// never cut, since one transaction has to answer it. It returns whether more would not have fit.
-func (w *writer) choose(b *batch, behind []part) (full bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b.parts = b.parts[:0]
-	waiting, from := w.queue.waiting(), 0
-	if n := len(behind); n > 0 {
-		waiting = waiting[n-1:]
-		if from = behind[n-1].to; from == waiting[0].events {
-			waiting, from = waiting[1:], 0
-		}
-	} else if len(waiting) > 0 {
-		from = waiting[0].applied
-	}
-	room, bytes := w.cfg.BatchEvents, int64(0)
-	for _, i := range waiting {
-		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
-			return true
-		}
-		to := i.events
-		if to-from > room {
-			if i.waiter == nil {
-				to = from + room
-			} else if len(b.parts) > 0 {
-				return true
-			}
-		}
-		b.parts = append(b.parts, part{i, from, to})
-		if room -= to - from; room <= 0 {
-			return true
-		}
-		from = 0
-	}
-	return false
-}
-
 // commit applies the batch in one transaction, and tells those
 // who wait. It tries until it succeeds; the batch is kept meanwhile.
 func (w *writer) commit(ctx context.Context) error {
@@ -272,86 +181,6 @@ func (w *writer) commit(ctx context.Context) error {
 	return w.checkpoint(ctx)
 }
 
-// read fills the batch's rows with the events of all its parts; the event before them was received
-// at last.
-func (w *writer) read(b *batch, last string) error {
-	stage.Read.Enter()
-	frames := 0
-	for _, part := range b.parts {
-		frames += int(part.item.frame.Bytes)
-	}
-	b.Rows, b.frames = b.Rows[:0], slices.Grow(b.frames[:0], frames)
-	for _, part := range b.parts {
-		// Two levels wait different times before the queue; its order is the truth.
-		last = max(last, part.item.receivedAt().UTC().Format(receivedLayout))
-		if err := w.readPart(b, part, last); err != nil {
-			return err
-		}
-	}
-	stage.Dedup.Enter()
-	b.Prepare()
-	return nil
-}
-
-// readPart appends a part's events to the rows. An item that several batches share is read by each
-// of them.
-func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
-	i, data := part.item, part.item.data
-	if !i.inMemory() {
-		from := len(b.frames)
-		b.frames = b.frames[:from+int(i.frame.Bytes)]
-		if data, err = w.journal.Read(i.frame, b.frames[from:from:len(b.frames)]); err != nil {
-			return err
-		}
-	}
-	// Nobody writes to data until recycle: events may point into it.
-	rest := unsafe.String(unsafe.SliceData(data), len(data))
-	for n := range part.to {
-		var e event.Event
-		if e, rest, err = event.Next(rest); err != nil {
-			return fmt.Errorf("writer: %w", err)
-		}
-		if n >= part.from {
-			b.Rows = append(b.Rows, store.Row{Event: e, ReceivedAt: receivedAt})
-		}
-	}
-	if left := i.events - part.to; (left == 0) != (rest == "") {
-		return fmt.Errorf("writer: %d bytes are left where %d events are", len(rest), left)
-	}
-	return nil
-}
-
-// recycle ends the batch: nothing points any more into what it was read from. An idle writer holds
-// no row of it.
-func (b *batch) recycle() {
-	clear(b.Rows)
-	if cap(b.frames) > BatchBytes {
-		b.frames = nil
-	}
-	for _, part := range b.parts {
-		// A publisher at the store level may still read its own.
-		if i := part.item; part.to == i.events && i.inMemory() && i.waiter == nil {
-			event.Recycle(i.data)
-		}
-	}
-}
-
-// position is the journal position once the parts are applied.
-func (w *writer) position(parts []part) (at journal.Position, applied int) {
-	at, applied = w.state.Journal, w.state.JournalApplied
-	for _, part := range parts {
-		i := part.item
-		switch {
-		case i.inMemory():
-		case part.to == i.events:
-			at, applied = i.frame.End(), 0
-		default:
-			at, applied = i.frame.Start, part.to
-		}
-	}
-	return at, applied
-}
-
 // applyUntilDone applies the batch, again and again if the disk fails.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
 	out, err := w.apply.Apply(w.state, batch)
@@ -389,57 +218,6 @@ func (w *writer) setLocked(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.locked = err
-}
-
-// committed moves the counters and the queue, at one moment, and answers who waits.
-func (w *writer) committed(out store.Outcome, now time.Time) {
-	free := w.askFree()
-	w.mu.Lock()
-	c := &w.counters
-	w.rejected -= w.batch.Rejected
-	w.state = out.State
-	w.refreshFree(free)
-	for _, part := range w.batch.parts {
-		i := part.item
-		i.applied = part.to
-		c.QueueDepth -= int64(part.to - part.from)
-		if i.applied == i.events {
-			w.queue.pop()
-			c.QueueBytes -= i.memoryBytes()
-			c.BacklogBytes -= i.frame.Bytes
-		}
-	}
-	w.mu.Unlock()
-	w.watches.tell(len(w.batch.Rows), func(i int) string { return w.batch.Rows[i].Topic }, out.Stored)
-
-	crash.Here(crash.WriterAnswer)
-	if n := len(out.Failed); n > 0 {
-		w.log.Error("the database refused events: see GET /dead-letters", "events", n)
-	}
-	seqs, stored := out.Seqs, out.Stored
-	row := 0 // of the part's first event
-	for _, part := range w.batch.parts {
-		n := part.to - part.from
-		w.Timings.Processing.Record(now.Sub(part.item.acceptedAt), int64(n))
-		if waiter := part.item.waiter; waiter != nil {
-			waiter.outcome = Outcome{Stored: slices.Clone(stored[:n]), Seqs: slices.Clone(seqs[:n]), Failed: failedOf(out.Failed, row, n)}
-			close(waiter.done)
-		}
-		seqs, stored, row = seqs[n:], stored[n:], row+n
-	}
-}
-
-// failedOf is, for each of n rows from the row first on, whether it failed; nil if none did.
-func failedOf(failed map[int]bool, first, n int) (of []bool) {
-	for i := range n {
-		if failed[first+i] {
-			if of == nil {
-				of = make([]bool, n)
-			}
-			of[i] = true
-		}
-	}
-	return of
 }
 
 // flushCounters commits what only the counters know: refused events since the last

@@ -23,9 +23,9 @@ const (
 var (
 	// ErrReopening means that the store is being opened anew, and cannot be read meanwhile.
 	ErrReopening = errors.New("the database is being opened anew")
-	// ErrHeldOpen means that a failed copy of the WAL cannot be begun anew: only the first who opens
+	// ErrHeldOpen means that a failed checkpoint cannot be begun anew: only the first who opens
 	// the database begins at the WAL's beginning, and somebody else has it open.
-	ErrHeldOpen = errors.New("a copy of the WAL has failed, and another process has the database open: it must close it")
+	ErrHeldOpen = errors.New("a checkpoint has failed, and another process has the database open: it must close it")
 )
 
 // settle makes durable what the opening has found: it writes the WAL again, as it is, and syncs it
@@ -37,7 +37,7 @@ func (s *Store) settle(c *conn) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.copyFailed.Load() && wal.Copied > 0 {
+	if s.checkpointFailed.Load() && wal.Checkpointed > 0 {
 		return ErrHeldOpen
 	}
 	if wal.Pages > 0 {
@@ -84,8 +84,8 @@ func (s *Store) keep() error {
 	return nil
 }
 
-// forget closes all connections but the writer's, once those who read have ended. A copy of the WAL
-// that failed may have been counted as copied in part: the first who opens the database begins it
+// forget closes all connections but the writer's, once those who read have ended. A checkpoint
+// that failed may have been counted as done in part: the first who opens the database begins it
 // anew.
 func (s *Store) forget() error {
 	if !s.shut {
@@ -103,7 +103,7 @@ func (s *Store) forget() error {
 
 // remember ends forget.
 func (s *Store) remember() {
-	s.copyFailed.Store(false)
+	s.checkpointFailed.Store(false)
 	if s.shut {
 		s.Pool.SetMaxIdleConns(readers)
 		s.shut = false
@@ -120,10 +120,10 @@ func (s *Store) read(f func(*sql.DB) error) error {
 	return f(s.Pool)
 }
 
-// copied notes what became of a copy of the WAL. One that has filled the disk has lost nothing.
-func (s *Store) copied(err error) error {
+// noteCheckpoint notes what became of a checkpoint. One that has filled the disk has lost nothing.
+func (s *Store) noteCheckpoint(err error) error {
 	if err != nil && !IsFull(err) {
-		s.copyFailed.Store(true)
+		s.checkpointFailed.Store(true)
 	}
 	return err
 }

@@ -21,7 +21,7 @@ func TestReopenAfterFailedCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if wal, err := s.Checkpoint(); err != nil || wal.Copied == 0 {
+	if wal, err := s.Checkpoint(); err != nil || wal.Checkpointed == 0 {
 		t.Fatal(wal, err)
 	}
 	other, err := sql.Open("sqlite", dsn(filepath.Join(dir, File), "mode=ro")) // it cannot copy the WAL when it is closed
@@ -33,7 +33,7 @@ func TestReopenAfterFailedCopy(t *testing.T) {
 	if err := other.QueryRow("SELECT count(*) FROM state").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.copied(errors.New("fsync: EIO"))
+	_ = s.noteCheckpoint(errors.New("fsync: EIO"))
 	if _, err := s.Reopen(); !errors.Is(err, ErrHeldOpen) {
 		t.Fatalf("opened beside another: %v", err)
 	}
@@ -48,7 +48,7 @@ func TestReopenAfterFailedCopy(t *testing.T) {
 	if err != nil || again != out.State {
 		t.Fatalf("%+v, %v; want %+v", again, err, out.State)
 	}
-	if wal, err := s.WAL(); err != nil || wal.Copied != 0 || wal.Pages == 0 {
+	if wal, err := s.WAL(); err != nil || wal.Checkpointed != 0 || wal.Pages == 0 {
 		t.Errorf("%+v %v: it does not begin at the WAL's beginning", wal, err)
 	}
 	if _, _, n, err := s.Events(t.Context(), nil, page, JSON); err != nil || n != 1 {

@@ -59,10 +59,10 @@ type Store struct {
 	Pool   *sql.DB
 	Info   Info
 
-	keeper     *conn        // see keep; owned by the writer
-	copyFailed atomic.Bool  // the WAL has to be copied from its beginning
-	shut       bool         // the writer holds reading
-	reading    sync.RWMutex // held by those who use Pool
+	keeper           *conn        // see keep; owned by the writer
+	checkpointFailed atomic.Bool  // the next must begin at the WAL's beginning
+	shut             bool         // the writer holds reading
+	reading          sync.RWMutex // held by those who use Pool
 }
 
 // Info is what the database says about itself, read back after opening.
@@ -114,7 +114,7 @@ func dsn(path string, query ...string) string {
 // says which batches are in the database, durably; after a COMMIT that failed, it is the
 // only thing that does. No CheckpointBeside may be under way.
 func (s *Store) Reopen() (State, error) {
-	if s.copyFailed.Load() {
+	if s.checkpointFailed.Load() {
 		if err := s.forget(); err != nil {
 			return State{}, err
 		}
@@ -137,7 +137,7 @@ func (s *Store) openWriter(c *conn) (State, error) {
 	if c.readOnly() {
 		return State{}, errReadOnly
 	}
-	if err := c.leaveWAL(true); err != nil { // until Close: a copy at the end of a failed life would not be settled
+	if err := c.leaveWAL(true); err != nil { // until Close: a checkpoint at the end of a failed life would not be settled
 		return State{}, err
 	}
 	info := Info{}
@@ -324,18 +324,18 @@ func readDesign(c *conn, d *Design) error {
 
 // WAL is the state of the write-ahead log, in pages.
 type WAL struct {
-	Pages  int64 // in the log
-	Copied int64 // of them, those the database has too
+	Pages        int64 // in the log
+	Checkpointed int64 // of them, those the database has too
 }
 
 // WAL returns the state of the write-ahead log.
 func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
 
-// Checkpoint copies the WAL into the database as far as no reader holds it back.
-// When all is copied, the next commit begins the WAL anew.
+// Checkpoint writes the WAL into the database as far as no reader holds it back.
+// When all of it is there, the next commit begins the WAL anew.
 func (s *Store) Checkpoint() (WAL, error) {
 	wal, err := s.writer.checkpoint("PASSIVE")
-	return wal, s.copied(err)
+	return wal, s.noteCheckpoint(err)
 }
 
 // TruncateWAL is Checkpoint, and takes the WAL's file from the disk, unless somebody reads from it
@@ -349,17 +349,17 @@ func (s *Store) TruncateWAL() (WAL, error) {
 	if again := s.writer.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
 		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", again))
 	}
-	return wal, s.copied(err)
+	return wal, s.noteCheckpoint(err)
 }
 
-// CheckpointBeside copies what is committed when it begins, on a connection of its own, and may be
-// called beside the writer.
+// CheckpointBeside checkpoints what is committed when it begins, on a connection of its own, and
+// may be called beside the writer.
 func (s *Store) CheckpointBeside() (err error) {
 	c, err := openConn(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
-	defer func() { err = s.copied(errors.Join(err, c.close())) }()
+	defer func() { err = s.noteCheckpoint(errors.Join(err, c.close())) }()
 	if err := c.exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
@@ -370,7 +370,7 @@ func (s *Store) CheckpointBeside() (err error) {
 func (c *conn) checkpoint(mode string) (WAL, error) {
 	var busy int64
 	var w WAL
-	if err := c.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Copied); err != nil {
+	if err := c.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Checkpointed); err != nil {
 		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
 	}
 	return w, nil
@@ -421,9 +421,9 @@ func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
 func (s *Store) DedupBytes() int64 { return s.memory.Load() }
 
 // Abandon makes Close leave the WAL as it is, and its file: the folder is no longer the store's.
-func (s *Store) Abandon() { s.copyFailed.Store(true) }
+func (s *Store) Abandon() { s.checkpointFailed.Store(true) }
 
-// Close closes all connections; the last one checkpoints the WAL, unless a copy of it has failed.
+// Close closes all connections; the last one checkpoints the WAL, unless a checkpoint has failed.
 func (s *Store) Close() error {
 	var errs []error
 	if s.Pool != nil {
@@ -433,7 +433,7 @@ func (s *Store) Close() error {
 		errs = append(errs, s.keeper.close())
 		s.keeper = nil
 	}
-	if s.writer != nil && !s.copyFailed.Load() {
+	if s.writer != nil && !s.checkpointFailed.Load() {
 		errs = append(errs, s.writer.leaveWAL(false))
 	}
 	return errors.Join(append(errs, s.closeWriter())...)

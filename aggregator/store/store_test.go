@@ -209,11 +209,11 @@ func TestCheckpointBeside(t *testing.T) {
 	}
 	// Of one round nothing may be copied: a transaction that begins together with the copy may keep
 	// what is older than it needs.
-	if wal, err = s.WAL(); err != nil || wal.Copied == 0 {
+	if wal, err = s.WAL(); err != nil || wal.Checkpointed == 0 {
 		t.Fatalf("%+v, %v: nothing was copied", wal, err)
 	}
 	long := wal.Pages
-	if wal, err = s.Checkpoint(); err != nil || wal.Copied != wal.Pages {
+	if wal, err = s.Checkpoint(); err != nil || wal.Checkpointed != wal.Pages {
 		t.Fatalf("%+v, %v", wal, err)
 	}
 	commit()

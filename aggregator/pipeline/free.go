@@ -10,7 +10,7 @@ import (
 
 const (
 	// RoomPerByte is what a byte that waits takes until it is settled, beside the journal: 1.15 in
-	// the database, as much in the WAL until that is copied, and its key in a run, twice while runs
+	// the database, as much in the WAL until a checkpoint, and its key in a run, twice while runs
 	// are merged (figures of a backlog of 42 000 events of 231 bytes).
 	RoomPerByte = 3
 	// RoomLeast stays free whatever waits: a WAL of calmCheckpointPages, which a checkpoint needs
@@ -24,7 +24,7 @@ const (
 	// quietTicks is how many ticks of flushInterval without an event make a long WAL file shrink.
 	// Later commits have to lengthen it again, so a short rest is none.
 	quietTicks = 5
-	// quietWALBytes is a file that is left alone: the writer copies so much after a commit.
+	// quietWALBytes is a file that is left alone: the writer checkpoints so much after a commit.
 	quietWALBytes = finishPages * store.PageBytes
 )
 
@@ -60,7 +60,7 @@ func (p *Pipeline) lockFresh(bytes int64) {
 // database does not have. mu is held.
 func (p *Pipeline) keptFree() int64 {
 	waits := p.counters.BacklogBytes + p.counters.QueueBytes + p.pendingBytes
-	return RoomPerByte*waits + p.pendingBytes + p.uncopied*store.PageBytes + RoomLeast
+	return RoomPerByte*waits + p.pendingBytes + p.notCheckpointed*store.PageBytes + RoomLeast
 }
 
 // free is what the disk said.
@@ -98,11 +98,11 @@ func (w *writer) giveBackWAL(ctx context.Context) error {
 	w.mu.Unlock()
 	_, bytes := w.store.Sizes()
 	long := w.quiet >= quietTicks && bytes > quietWALBytes
-	copying := w.copying != nil && len(w.copying) == 0
-	if bytes == 0 || copying || !wanted && !long {
+	checkpointing := w.beside != nil && len(w.beside) == 0
+	if bytes == 0 || checkpointing || !wanted && !long {
 		return nil
 	}
-	err := w.copied()
+	err := w.awaitCheckpoint()
 	if err == nil {
 		err = w.truncateWAL()
 	}
@@ -112,25 +112,25 @@ func (w *writer) giveBackWAL(ctx context.Context) error {
 	return w.checkpointFailed(ctx, err)
 }
 
-// truncateWAL copies the WAL and takes its file from the disk. A reader that has a snapshot
+// truncateWAL checkpoints the WAL and takes its file from the disk. A reader that has a snapshot
 // prevents it; there is a next time.
 func (w *writer) truncateWAL() error {
-	return w.copyNow(func() error {
+	return w.checkpointNow(func() error {
 		wal, err := w.store.TruncateWAL()
 		if err != nil {
 			return err
 		}
-		w.copies = 0
+		w.checkpointsBeside = 0
 		w.setWAL(wal)
 		return nil
 	})
 }
 
-// setWAL notes how long the WAL is, and how much of it is yet to be copied.
+// setWAL notes how long the WAL is, and how much of it is yet to be checkpointed.
 func (w *writer) setWAL(wal store.WAL) {
 	free := w.askFree()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.counters.WALPages, w.uncopied = wal.Pages, wal.Pages-wal.Copied
+	w.counters.WALPages, w.notCheckpointed = wal.Pages, wal.Pages-wal.Checkpointed
 	w.refreshFree(free)
 }
