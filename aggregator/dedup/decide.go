@@ -91,7 +91,8 @@ func (x *Index) search(r *run) error {
 	return nil
 }
 
-// awaitWorker waits until not too many tables wait to be written, and returns what is to be searched.
+// awaitWorker waits until not too many tables wait to be written, and returns what is to be
+// searched.
 func (x *Index) awaitWorker() (runs []*run, immutable []*memtable, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

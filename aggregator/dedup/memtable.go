@@ -1,7 +1,7 @@
 package dedup
 
-// memtable is the keys of a range of seq in memory, found by hash. The writer grows it
-// until it is immutable; then it is only read. It has no pointers that the garbage collector would follow.
+// memtable is the keys of a range of seq in memory, found by hash. The writer grows it until it is
+// immutable; then it is only read. It has no pointers that the garbage collector would follow.
 type memtable struct {
 	first, last int64 // the range of seq it covers; last is set when it is immutable
 	entries     []place
@@ -18,8 +18,8 @@ type place struct {
 	at      uint32 // to where the next one's begins
 }
 
-// newMemtable makes a table for so many keys, of so many bytes together, and the rest of a batch; it
-// grows beyond.
+// newMemtable makes a table for so many keys, of so many bytes together, and the rest of a batch;
+// it grows beyond.
 func newMemtable(first int64, keys, keyBytes int) *memtable {
 	capacity, bits := keys+keys/4, uint(4)
 	for fill(1<<bits) < capacity {

@@ -106,8 +106,8 @@ func (x *Index) setHash(c Config) error {
 	return nil
 }
 
-// writeOldest writes the oldest immutable memtable, if there are more than may wait for the worker, which
-// is not there yet.
+// writeOldest writes the oldest immutable memtable, if there are more than may wait for the
+// worker, which is not there yet.
 func (x *Index) writeOldest() error {
 	if len(x.immutable) <= maxUnwritten {
 		return nil
@@ -122,8 +122,8 @@ func (x *Index) writeOldest() error {
 	return nil
 }
 
-// obsoleteFiles returns the files that are not on the list: of merges that a crash ended, or that the list
-// has left behind. They may be large, and nobody waits for their end.
+// obsoleteFiles returns the files that are not on the list: of merges that a crash ended, or that
+// the list has left behind. They may be large, and nobody waits for their end.
 func obsoleteFiles(dir string, listed []Run) (files []*obsolete, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
