@@ -159,7 +159,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 		return err
 	}
 	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
-	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Token: secrets.token, HMACSecret: secrets.hmac,
+	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Token: secrets.token, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
 		Version: a.cfg.Version}, a.pipeline, a.store, a.log)
 	a.admin, a.metrics = newAdmin(a.pipeline, a.store, a.public, true), newAdmin(a.pipeline, a.store, a.public, false)
 	if a.adminAddress, err = serveAdmin(a.admin, a.cfg.Admin, a.failed); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type Config struct {
 	MaxBodyBytes    int
 	Metrics         string // address of /metrics alone; empty: none
 	TokenFile       string
+	CORSOrigin      string // the origin whose pages may read; "": none
 	HMACSecretFile  string // of signed webhooks to /ingest
 	TLSCert, TLSKey string
 	Insecure        bool // listen beyond loopback with neither token nor TLS
@@ -108,6 +110,9 @@ func (c Config) check() error {
 	if c.Data == "" {
 		return errors.New("-data is empty")
 	}
+	if err := checkOrigin(c.CORSOrigin); err != nil {
+		return err
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("-tls-cert and -tls-key go together")
 	}
@@ -138,6 +143,15 @@ func (c Config) checkRetention(layout store.Layout) error {
 		return fmt.Errorf("-retention=%v: events in the layout %s cannot expire", c.Retention, layout)
 	}
 	return nil
+}
+
+// checkOrigin wants an origin as browsers send it, so that it can be compared.
+func checkOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	if origin == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && origin == u.Scheme+"://"+strings.ToLower(u.Host) && u.Host != "" {
+		return nil
+	}
+	return fmt.Errorf("-cors-origin=%q, want an origin such as https://dashboard.example, without a path", origin)
 }
 
 // checkAddress refuses an address that others could reach unless that is wanted.

@@ -51,7 +51,7 @@ func rest(queue int64, took time.Duration) time.Duration {
 
 // events answers one page as JSON, or all of them as NDJSON.
 func (a *Server) events(ctx *fasthttp.RequestCtx) {
-	values, err := query(ctx, "topic", "after", "limit")
+	values, err := query(ctx, "topic", "after", "since", "until", "limit")
 	kind, export := prefersNDJSON(ctx)
 	var page store.Page
 	if err == nil {
@@ -62,6 +62,10 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+		return
+	}
+	if page, err = a.skip(page); err != nil {
+		a.unreadable(ctx, err)
 		return
 	}
 	if export {
@@ -81,6 +85,13 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 	head, tail := `{"events":[`, `],"next_after":`+next+"}"
 	ctx.SetContentType("application/json")
 	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p.release}, len(head)+len(p.data)+len(tail))
+}
+
+// skip moves the page to where its time begins.
+func (a *Server) skip(page store.Page) (store.Page, error) {
+	c, cancel := context.WithTimeout(context.Background(), readBudget)
+	defer cancel()
+	return a.store.Skip(c, page)
 }
 
 // unreadable answers a read that the store refused, or that found no free connection or no room for

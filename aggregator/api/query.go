@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -45,7 +46,17 @@ func parseSeq(text string) (int64, error) {
 	return int64(seq), nil
 }
 
-// parsePage checks topic, after and limit. An export has no limit unless one is given.
+// parseTime reads an RFC 3339 time with an offset, and returns it as received_at is stored.
+func parseTime(text string) (string, error) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.UTC().Year() < 0 || t.UTC().Year() > 9999 {
+		return "", fmt.Errorf("%.40q, want an RFC 3339 time such as 2026-11-23T06:41:10Z (in a URL + is %%2B)", text)
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000000Z"), nil
+}
+
+// parsePage checks topic, after, since, until and limit. An export has no limit unless one is
+// given.
 func parsePage(values map[string]string, export bool) (store.Page, error) {
 	page := store.Page{Limit: defaultLimit}
 	var err error
@@ -58,6 +69,13 @@ func parsePage(values map[string]string, export bool) (store.Page, error) {
 	if v, ok := values["after"]; ok {
 		if page.After, err = parseSeq(v); err != nil {
 			return page, fmt.Errorf("after=%w", err)
+		}
+	}
+	for name, bound := range map[string]*string{"since": &page.Since, "until": &page.Until} {
+		if v, ok := values[name]; ok {
+			if *bound, err = parseTime(v); err != nil {
+				return page, fmt.Errorf("%s=%w", name, err)
+			}
 		}
 	}
 	if export {

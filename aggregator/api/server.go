@@ -47,6 +47,7 @@ type Config struct {
 	Ack          pipeline.Level // for requests that name none
 	MaxBodyBytes int            // after decompression too
 	Token        string         // "" lets everybody in
+	CORSOrigin   string         // whose pages may read; "": none
 	HMACSecret   string         // of signed webhooks; "": none is let in by its signature
 	Version      string
 }
@@ -102,6 +103,7 @@ type route struct {
 	method  string
 	also    string // another method that is served; "": none
 	public  bool   // needs no token
+	shared  bool   // pages of -cors-origin may read it
 	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
 	handle  func(*Server, *fasthttp.RequestCtx)
 	problem problemWriter // nil: as RFC 9457
@@ -109,10 +111,10 @@ type route struct {
 
 var routes = map[string]route{
 	"/publish":       {method: fasthttp.MethodPost, handle: (*Server).publish},
-	"/events":        {method: fasthttp.MethodGet, handle: (*Server).events},
-	"/dead-letters":  {method: fasthttp.MethodGet, handle: (*Server).deadLetters},
-	"/events/stream": {method: fasthttp.MethodGet, handle: (*Server).stream},
-	"/stats":         {method: fasthttp.MethodGet, handle: (*Server).stats},
+	"/events":        {method: fasthttp.MethodGet, shared: true, handle: (*Server).events},
+	"/dead-letters":  {method: fasthttp.MethodGet, shared: true, handle: (*Server).deadLetters},
+	"/events/stream": {method: fasthttp.MethodGet, shared: true, handle: (*Server).stream},
+	"/stats":         {method: fasthttp.MethodGet, shared: true, handle: (*Server).stats},
 	"/livez":         {method: fasthttp.MethodGet, public: true, handle: (*Server).livez},
 	"/readyz":        {method: fasthttp.MethodGet, public: true, handle: (*Server).readyz},
 }
@@ -156,7 +158,7 @@ func whereTo(path string) string {
 func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 	host := string(ctx.Request.Header.Host())
 	foreignHost, foreignOrigin := "", ""
-	if a.cfg.Token == "" {
+	if a.cfg.Token == "" && !a.shares(ctx) {
 		foreignOrigin = CheckOrigin(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)), host)
 		if a.loopback {
 			foreignHost = CheckHost(host)
@@ -187,6 +189,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	}
 	switch {
 	case a.refused(ctx):
+	case a.preflight(ctx):
 	case !ok:
 		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path())))
 	case method != r.method && method != r.also && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):

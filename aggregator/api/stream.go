@@ -28,7 +28,8 @@ const (
 )
 
 // stream sends committed events as they come, as server-sent events: those after Last-Event-ID,
-// which a browser sends when it connects anew, else after the parameter, else from now on.
+// which a browser sends when it connects anew, else after the parameter, else from since on, else
+// from now on.
 func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	page, err := a.streamPage(ctx)
 	if err != nil {
@@ -36,6 +37,10 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+		return
+	}
+	if page, err = a.skip(page); err != nil {
+		a.unreadable(ctx, err)
 		return
 	}
 	ctx.SetContentType("text/event-stream")
@@ -59,7 +64,7 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 
 // streamPage is where a stream begins.
 func (a *Server) streamPage(ctx *fasthttp.RequestCtx) (store.Page, error) {
-	values, err := query(ctx, "topic", "after")
+	values, err := query(ctx, "topic", "after", "since")
 	if err != nil {
 		return store.Page{}, err
 	}
@@ -68,7 +73,7 @@ func (a *Server) streamPage(ctx *fasthttp.RequestCtx) (store.Page, error) {
 		return page, err
 	}
 	page.Limit = pageEvents
-	if _, given := values["after"]; !given {
+	if _, given := values["after"]; !given && page.Since == "" {
 		page.After = a.pipeline.Counters().LastSeq
 	}
 	if id := string(ctx.Request.Header.Peek(lastEventID)); id != "" {

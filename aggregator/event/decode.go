@@ -24,6 +24,9 @@ const (
 
 var fieldNames = [fieldCount]string{"topic", "event_id", "timestamp", "source", "payload"}
 
+// passedOver are the names that an export adds to what was published: it can be published as it is.
+var passedOver = map[string]bool{"seq": true, "received_at": true}
+
 // ErrTooMany is returned for a request of more than MaxEventsPerRequest events.
 var ErrTooMany = fmt.Errorf("more than %d events in one request", MaxEventsPerRequest)
 
@@ -268,6 +271,13 @@ func (d *decoder) membersFrom(r *Request, name jsontext.Value) error {
 			if name, err = d.json.ReadValue(); err != nil {
 				return noEOF(err)
 			}
+		}
+		if passedOver[string(unquoted(name))] {
+			if _, err := d.json.ReadValue(); err != nil {
+				return noEOF(err)
+			}
+			name = nil
+			continue
 		}
 		field := d.field(name)
 		if code == "" {

@@ -105,6 +105,22 @@ func TestRejectionNamesItsEvent(t *testing.T) {
 	}
 }
 
+// TestAnExportIsReadAgain: what an export adds to an event is passed over, whatever it is.
+func TestAnExportIsReadAgain(t *testing.T) {
+	want, err := ParseJSON([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []string{`"seq":7,`, `"received_at":"2026-11-23T06:41:10.000000000Z",`, `"seq":{"a":[1]},"received_at":null,"seq":1,`} {
+		line := "{" + more + good[1:]
+		for _, parse := range []func([]byte) (*Request, error){ParseJSON, ParseNDJSON} {
+			if got, err := parse([]byte(line)); err != nil || got.Events != 1 || string(got.Data) != string(want.Data) {
+				t.Errorf("%s: %+v, %v", line, got, err)
+			}
+		}
+	}
+}
+
 // TestStringsThatAreNoText: half an emoji, or a byte that is not UTF-8, spoils its event alone, in
 // every shape of a body.
 func TestStringsThatAreNoText(t *testing.T) {

@@ -168,7 +168,10 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 			return err
 		}
 		err := eachEvent(storedBlock{first, view(directory), view(data), sum}, func(seq int64, r Row) bool {
-			if seq > page.After && (page.Topic == "" || page.Topic == r.Topic) {
+			switch {
+			case page.Until != "" && r.ReceivedAt >= page.Until:
+				more = false
+			case seq > page.After && r.ReceivedAt >= page.Since && (page.Topic == "" || page.Topic == r.Topic):
 				more = each(seq, r)
 			}
 			return more
@@ -179,6 +182,15 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 	}
 	return rows.Err()
 }
+
+// nearest is the beginning of a block, whose data begins with a received_at.
+func (*blocksLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (first int64, receivedAt string, err error) {
+	err = db.QueryRowContext(ctx, selectNearestBlock, seq).Scan(&first, &receivedAt)
+	return first, receivedAt, err
+}
+
+const selectNearestBlock = `SELECT first_seq, CAST(substr(data, 1, 30) AS TEXT) FROM blocks
+	WHERE first_seq <= ? AND first_seq > (SELECT expired_seq FROM state) ORDER BY first_seq DESC LIMIT 1`
 
 const selectIdentities = `SELECT first_seq, directory, data, checksum FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`

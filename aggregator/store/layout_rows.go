@@ -55,12 +55,12 @@ func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refu
 }
 
 const (
-	selectEvents  = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2"
-	selectByTopic = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events INDEXED BY events_by_topic WHERE topic = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2"
+	selectEvents  = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events WHERE seq > ?1 ORDER BY seq"
+	selectByTopic = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events INDEXED BY events_by_topic WHERE topic = ?2 AND seq > ?1 ORDER BY seq"
 )
 
 func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
-	query, args := selectEvents, []any{page.After, page.Limit}
+	query, args := selectEvents, []any{page.After}
 	if page.Topic != "" {
 		query, args = selectByTopic, append(args, page.Topic)
 	}
@@ -78,9 +78,21 @@ func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(se
 		var r Row
 		r.Topic, r.ID, r.Timestamp, r.Source = view(topic), view(id), view(timestamp), view(source)
 		r.Payload, r.ReceivedAt = view(payload), view(receivedAt)
-		more = each(seq, r)
+		if page.Until != "" && r.ReceivedAt >= page.Until {
+			return nil
+		}
+		if r.ReceivedAt >= page.Since {
+			more = each(seq, r)
+		}
 	}
 	return rows.Err()
+}
+
+const selectNearest = "SELECT seq, received_at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+
+func (*rowsLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (stored int64, receivedAt string, err error) {
+	err = db.QueryRowContext(ctx, selectNearest, seq).Scan(&stored, &receivedAt)
+	return stored, receivedAt, err
 }
 
 // view is the text in b, for as long as b stays as it is.

@@ -74,14 +74,20 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 		page := Page{
 			Topic: rapid.SampledFrom([]string{"", "töpic0", "töpic3", "none"}).Draw(t, "page topic"),
 			After: rapid.Int64Range(-1, state.LastSeq+1).Draw(t, "after"), Limit: rapid.IntRange(1, 500).Draw(t, "limit"),
+			Since: drawTime(t, "since"), Until: drawTime(t, "until"),
 		}
 		var want, got []listed
 		for _, l := range all {
-			if l.seq > page.After && (page.Topic == "" || page.Topic == l.row.Topic) && len(want) < page.Limit {
+			in := l.row.ReceivedAt >= page.Since && (page.Until == "" || l.row.ReceivedAt < page.Until)
+			if in && l.seq > page.After && (page.Topic == "" || page.Topic == l.row.Topic) && len(want) < page.Limit {
 				want = append(want, l)
 			}
 		}
-		err := s.layout.page(t.Context(), s.Pool, page, func(seq int64, r Row) bool {
+		skipped, err := s.Skip(t.Context(), page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.layout.page(t.Context(), s.Pool, skipped, func(seq int64, r Row) bool {
 			for _, text := range []*string{&r.Topic, &r.ID, &r.Timestamp, &r.Source, &r.Payload, &r.ReceivedAt} {
 				*text = strings.Clone(*text)
 			}
@@ -93,6 +99,15 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 		}
 	}
 	viewIsTheList(t, s, all)
+}
+
+// drawTime is no bound, or one of before, within or after what is stored.
+func drawTime(t *rapid.T, name string) string {
+	if rapid.Bool().Draw(t, name+" is given") {
+		return ""
+	}
+	at := time.Unix(rapid.Int64Range(-1, 3).Draw(t, name+", s"), rapid.Int64Range(0, 20).Draw(t, name+", ns"))
+	return at.UTC().Format("2006-01-02T15:04:05.000000000Z")
 }
 
 func viewIsTheList(t *rapid.T, s *Store, all []listed) {

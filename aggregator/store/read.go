@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -15,6 +16,10 @@ type Page struct {
 	After int64  // the first event has a greater seq
 	Limit int    // events, at most
 	Bytes int    // the page ends with the event that takes it to as many, so that it has one event at least
+
+	// Since <= received_at < Until, as received_at is stored; "" is no bound. What comes before Since
+	// is read and left out: Skip moves After there.
+	Since, Until string
 }
 
 // Full reports whether a page of n events and of so many bytes ended at a bound: there may be more.
@@ -63,7 +68,9 @@ func appendEvent(dst []byte, seq int64, r Row, format Format, first bool) []byte
 	dst = appendMember(dst, `,"event_id":`, r.ID)
 	dst = appendMember(dst, `,"timestamp":`, r.Timestamp)
 	dst = appendMember(dst, `,"source":`, r.Source)
-	dst = appendPayload(append(dst, `,"payload":`...), r.Payload, format)
+	if r.Payload != "" || format == JSON { // a line can be published again: without a payload as with null are two events
+		dst = appendPayload(append(dst, `,"payload":`...), r.Payload, format)
+	}
 	dst = appendMember(dst, `,"received_at":`, r.ReceivedAt)
 	dst = append(dst, '}')
 	switch format {
@@ -98,6 +105,49 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 		}
 	}
 	return dst
+}
+
+// Skip moves After to where the events of Since begin, or, where neighbours are read together,
+// shortly before.
+func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
+	if page.Since == "" {
+		return page, nil
+	}
+	last, err := s.LastSeq(ctx)
+	if err != nil {
+		return page, err
+	}
+	begin, err := beginning(page.Since, last, func(seq int64) (int64, string, error) {
+		return s.layout.nearest(ctx, s.Pool, seq)
+	})
+	if err != nil {
+		return page, fmt.Errorf("store: skip: %w", err)
+	}
+	page.After = max(page.After, begin)
+	return page, nil
+}
+
+// beginning returns the highest number, last at most, that look returns and whose time is before
+// receivedAt; 0 if there is none. received_at never falls as seq rises, so that each look halves
+// what is left: 21 looks among a million numbers. look returns a number, seq at most, and its time,
+// or sql.ErrNoRows.
+func beginning(receivedAt string, last int64, look func(seq int64) (int64, string, error)) (int64, error) {
+	low, found := int64(0), int64(0)
+	for low < last {
+		middle := low + (last-low+1)/2
+		seq, at, err := look(middle)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			low = middle
+		case err == nil && at < receivedAt:
+			low, found = middle, seq
+		case err != nil:
+			return 0, err
+		default:
+			last = seq - 1
+		}
+	}
+	return found, nil
 }
 
 // LastSeq returns the highest number that is used, stored or not.

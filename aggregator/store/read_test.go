@@ -1,0 +1,168 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sekali/aggregator/event"
+)
+
+// TestATimeIsFoundByHalves: where a time begins among a million numbers takes 21 looks at most.
+func TestATimeIsFoundByHalves(t *testing.T) {
+	const numbers, gap = 1_000_000, 7 // every 7th is stored
+	at := func(seq int64) string { return fmt.Sprintf("%012d", seq) }
+	for _, since := range []int64{0, 1, 6, 7, 8, 14, 499_999, numbers - 1, numbers, numbers + 1} {
+		looks := 0
+		got, err := beginning(at(since), numbers, func(seq int64) (int64, string, error) {
+			looks++
+			if seq < gap {
+				return 0, "", sql.ErrNoRows
+			}
+			seq -= seq % gap
+			return seq, at(seq), nil
+		})
+		want := (since - 1) / gap * gap // the last stored before
+		want = max(0, min(want, numbers/gap*gap))
+		if got != want || err != nil || looks > 21 {
+			t.Errorf("since %d: %d after %d looks, %v; want %d", since, got, looks, err, want)
+		}
+	}
+}
+
+// manyBlocks is a store of blocks that are full and a second apart, with an event of the topic rare
+// in the first, the middle and the last.
+func manyBlocks(t *testing.T, layout Layout, blocks int) *Store {
+	t.Helper()
+	s, state, err := Open(t.TempDir(), Design{Layout: layout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	var rows []Row
+	for i := range blocks * blockEvents {
+		e := event.Event{Topic: "often", ID: fmt.Sprint(i), Timestamp: "2026-11-23T06:41:10Z", Payload: "1"}
+		if b := i / blockEvents; i%blockEvents == 5 && (b == 0 || b == blocks/2 || b == blocks-1) {
+			e.Topic = "rare"
+		}
+		rows = append(rows, Row{Event: e, ReceivedAt: time.Unix(int64(i/blockEvents), int64(i%blockEvents)).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+	}
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: rows}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestReadersReadOnlyTheirBlocks: every block but those that a page is of is damaged, and a damaged
+// block that is read is an error.
+func TestReadersReadOnlyTheirBlocks(t *testing.T) {
+	const blocks = 200
+	second := func(s, ns int64) string {
+		return time.Unix(s, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
+	}
+	for _, c := range []struct {
+		name   string
+		page   Page
+		intact []int
+		events int
+	}{
+		{"since and until", Page{Since: second(150, 100), Until: second(151, 10)}, []int{150, 151}, 28 + 10},
+		{"a second's beginning", Page{Since: second(20, 0), Until: second(21, 0)}, []int{19, 20, 21}, 128},
+		{"the end", Page{Since: second(199, 127)}, []int{199}, 1},
+		{"a topic", Page{Topic: "rare"}, []int{0, 100, 199}, 3},
+		{"a topic since", Page{Topic: "rare", Since: second(1, 0)}, []int{0, 100, 199}, 2},
+		{"nothing yet", Page{Since: second(1000, 0)}, []int{199}, 0},
+	} {
+		s := manyBlocks(t, LayoutBlocks, blocks)
+		first := make([]string, len(c.intact))
+		for i, b := range c.intact {
+			first[i] = fmt.Sprint(1 + b*blockEvents)
+		}
+		shell, err := openConn(s.path)
+		if err == nil {
+			err = errors.Join(shell.exec("UPDATE blocks SET checksum = checksum + 1 WHERE first_seq NOT IN ("+strings.Join(first, ",")+")"), shell.close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.page.Limit, c.page.Bytes = 1000, 1<<20
+		page, err := s.Skip(t.Context(), c.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, n, err := s.Events(t.Context(), nil, page, NDJSON); n != c.events || err != nil {
+			t.Errorf("%s: %d events, want %d; %v", c.name, n, c.events, err)
+		}
+		if _, _, _, err := s.Events(t.Context(), nil, Page{Limit: 1000 * blocks, Bytes: 1 << 30}, NDJSON); !errors.Is(err, ErrDamaged) {
+			t.Errorf("all: %v, want ErrDamaged", err)
+		}
+	}
+}
+
+var sqlBlock = regexp.MustCompile("(?s)```sql\n(.*?)```")
+
+// TestSQLByTopicReadsOnlyItsBlocks: the queries that docs/howto/read.md gives read no table from
+// end to end, and find what the view finds.
+func TestSQLByTopicReadsOnlyItsBlocks(t *testing.T) {
+	page, err := os.ReadFile("../../docs/howto/read.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queries := sqlBlock.FindAllStringSubmatch(string(page), -1)
+	if len(queries) != 2 {
+		t.Fatalf("%d queries in the page, want one for each layout", len(queries))
+	}
+	for i, layout := range []Layout{LayoutBlocks, LayoutRows} {
+		s := manyBlocks(t, layout, 20)
+		query := strings.ReplaceAll(strings.TrimRight(queries[i][1], ";\n"), "'orders'", "'rare'")
+		plan := column(t, s, 4, "EXPLAIN QUERY PLAN "+query)
+		if bad := regexp.MustCompile(`SCAN (blocks|t|e|events)\b|TEMP B-TREE`).FindString(plan); bad != "" {
+			t.Errorf("%s: %q in the plan:\n%s", layout, bad, plan)
+		}
+		all := "SCAN events"
+		if layout == LayoutBlocks {
+			all = "SEARCH blocks USING INTEGER PRIMARY KEY (rowid>?)" // every one that has not expired
+		}
+		if plan := column(t, s, 4, "EXPLAIN QUERY PLAN SELECT * FROM events WHERE source = 'x'"); !strings.Contains(plan, all) {
+			t.Errorf("%s: a query that reads everything has the plan\n%s", layout, plan)
+		}
+		got, want := column(t, s, 1, query), column(t, s, 1, "SELECT * FROM events WHERE topic = 'rare' ORDER BY seq")
+		if got != want || strings.Count(got, "\n") != 3 {
+			t.Errorf("%s: %q, want %q", layout, got, want)
+		}
+	}
+}
+
+// column is the nth column of the answer, a line each.
+func column(t *testing.T, s *Store, n int, query string) string {
+	t.Helper()
+	rows, err := s.Pool.Query(query)
+	if err != nil {
+		t.Fatalf("%v: %s", err, query)
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for rows.Next() {
+		values := make([]any, len(names))
+		for i := range values {
+			values[i] = new(any)
+		}
+		if err := rows.Scan(values...); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&all, *values[n-1].(*any))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
+}
