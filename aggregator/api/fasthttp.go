@@ -21,7 +21,7 @@ import (
 func (a *Server) newHTTP() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:                       a.handle,
-		ErrorHandler:                  a.badRequest,
+		ErrorHandler:                  a.unreadRequest,
 		HeaderReceived:                a.headers,
 		ExpectHandler:                 a.expect,
 		StreamRequestBody:             true,               // handlers read bodies, against the budget
@@ -62,6 +62,12 @@ func bodyStream(ctx *fasthttp.RequestCtx) io.Reader {
 
 // expect answers a client that asks by Expect: 100-continue whether to send its body.
 func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
+	begun := time.Now()
+	defer func() {
+		if status != fasthttp.StatusContinue { // else handle counts the request
+			a.observe(ctx, begun)
+		}
+	}()
 	if _, ok := a.route(ctx); !ok {
 		return ctx.Response.StatusCode()
 	}
@@ -74,6 +80,12 @@ func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 		return fasthttp.StatusContinue
 	}
 	return ctx.Response.StatusCode()
+}
+
+// unreadRequest answers what never reaches a handler.
+func (a *Server) unreadRequest(ctx *fasthttp.RequestCtx, err error) {
+	defer a.observe(ctx, time.Now())
+	a.badRequest(ctx, err)
 }
 
 // badRequest answers what fasthttp could not read as a request.

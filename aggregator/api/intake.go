@@ -43,6 +43,7 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 		refuse(ctx, err)
 		return
 	}
+	a.countRejections(r)
 	in.answer(r, out, room)
 }
 

@@ -26,6 +26,7 @@ type problemKey struct{}
 func problem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(status)
+	ctx.SetUserValue(codeKey{}, code)
 	if status == fasthttp.StatusServiceUnavailable {
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}

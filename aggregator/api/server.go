@@ -67,6 +67,7 @@ type Server struct {
 	bodies         budget
 	pages          budget
 	conns          connections
+	metrics        answerMetrics
 	token          atomic.Pointer[credential]
 	tokenMu        sync.Mutex   // held while token is replaced
 	rejectedLogged atomic.Int64 // when a refused body was last logged, ns since 1970
@@ -80,7 +81,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
-		conns: connections{open: map[net.Conn]*connection{}},
+		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
 	}
 	a.SetToken(cfg.Token)
 	a.http = a.newHTTP()
@@ -121,6 +122,7 @@ var routes = map[string]route{
 
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	stage.HTTP.Enter() // the goroutine keeps the label, reads and writes of its connection included
+	defer a.observe(ctx, time.Now())
 	defer a.recovered(ctx)
 	r, ok := a.route(ctx)
 	if !ok {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -80,4 +81,17 @@ func TestEachCounterCanContradict(t *testing.T) {
 		t.Errorf("%d stored and %d dropped, want 5 and 2", c.UniqueProcessed, c.DuplicateDropped)
 	}
 	r.stop()
+}
+
+// TestCumulative: what a scrape tells of a histogram is what was recorded.
+func TestCumulative(t *testing.T) {
+	h := newHistogram()
+	h.RecordValue(5, 2)
+	h.RecordValue(10, 1)
+	h.RecordValue(700, 3)
+	h.RecordValue(2_000_000, 1)
+	atMost, count, sum := h.Cumulative([]int64{1, 10, 500, 1000, 3_000_000})
+	if want := []uint64{0, 3, 3, 6, 7}; !slices.Equal(atMost, want) || count != 7 || sum != 2_002_120 {
+		t.Errorf("%v, %d, %d", atMost, count, sum)
+	}
 }

@@ -27,6 +27,7 @@ func newTimings() Timings {
 type Histogram struct {
 	mu  sync.Mutex
 	hdr *hdrhistogram.Histogram
+	sum int64
 }
 
 func newHistogram() *Histogram {
@@ -40,7 +41,9 @@ func (h *Histogram) Record(d time.Duration, n int64) { h.RecordValue(d.Microseco
 func (h *Histogram) RecordValue(value, n int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_ = h.hdr.RecordValues(min(max(value, 1), longest), n) // in range, so it cannot fail
+	value = min(max(value, 1), longest)
+	_ = h.hdr.RecordValues(value, n) // in range, so it cannot fail
+	h.sum += value * n
 }
 
 // Buckets returns the non-empty buckets, [value, count], ascending.
@@ -56,12 +59,21 @@ func (h *Histogram) Buckets() [][2]int64 {
 	return buckets
 }
 
-// Quantiles returns the values at the given quantiles, 0 to 1, and the count.
-func (h *Histogram) Quantiles(quantiles ...float64) (values []int64, count int64) {
+// Cumulative returns how many values are at most each of the bounds, which ascend, to three
+// significant digits; and how many there are, and their sum.
+func (h *Histogram) Cumulative(bounds []int64) (atMost []uint64, count, sum int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, q := range quantiles {
-		values = append(values, h.hdr.ValueAtPercentile(100*q))
+	atMost = make([]uint64, len(bounds))
+	at, below := 0, int64(0)
+	for _, bar := range h.hdr.Distribution() {
+		for ; at < len(bounds) && bar.From > bounds[at]; at++ {
+			atMost[at] = uint64(below)
+		}
+		below += bar.Count
 	}
-	return values, h.hdr.TotalCount()
+	for ; at < len(bounds); at++ {
+		atMost[at] = uint64(below)
+	}
+	return atMost, below, h.sum
 }

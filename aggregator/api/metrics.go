@@ -1,0 +1,84 @@
+package api
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+)
+
+// answerMetrics count answers; a request is looked at once, when its handler has returned.
+type answerMetrics struct {
+	durations *prometheus.HistogramVec
+	refused   *prometheus.CounterVec
+	rejected  *prometheus.CounterVec
+}
+
+func newAnswerMetrics() answerMetrics {
+	return answerMetrics{
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sekali_http_request_duration_seconds",
+			Help:    "From a request's headers to its answer's; a body that is streamed comes later.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+		}, []string{"endpoint", "code"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sekali_refused_requests_total", Help: "Requests that were answered with an error, by its code.",
+		}, []string{"reason"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sekali_event_rejections_total", Help: "Events that were not valid, by code, since the start.",
+		}, []string{"reason"}),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (a *Server) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(a, to) }
+
+// Collect implements prometheus.Collector.
+func (a *Server) Collect(to chan<- prometheus.Metric) {
+	a.metrics.durations.Collect(to)
+	a.metrics.refused.Collect(to)
+	a.metrics.rejected.Collect(to)
+}
+
+// codeKey is under which a request keeps the code of the error that it was answered with.
+type codeKey struct{}
+
+// observe counts an answer.
+func (a *Server) observe(ctx *fasthttp.RequestCtx, begun time.Time) {
+	if code, ok := ctx.UserValue(codeKey{}).(string); ok {
+		a.metrics.refused.WithLabelValues(code).Inc()
+	}
+	a.metrics.durations.WithLabelValues(endpoint(string(ctx.Path())), strconv.Itoa(ctx.Response.StatusCode())).Observe(time.Since(begun).Seconds())
+}
+
+// countRejections counts what is wrong with a request's events, once it is certain that the request
+// will not be sent again for another reason.
+func (a *Server) countRejections(r *event.Request) {
+	for _, rejection := range r.Rejections {
+		a.metrics.rejected.WithLabelValues(string(rejection.Code)).Inc()
+	}
+}
+
+// endpoint is the path as it is labelled: without names in it, so that there are few.
+func endpoint(path string) string {
+	if _, ok := routes[path]; ok {
+		return path
+	}
+	if _, ok := senderRoutes[path]; ok {
+		return path
+	}
+	if _, ok := findRoute(path); !ok {
+		return "none"
+	}
+	switch {
+	case strings.HasPrefix(path, "/ingest/"):
+		return "/ingest/{topic}"
+	case strings.HasSuffix(path, "/_bulk"):
+		return "/_bulk"
+	}
+	return "elasticsearch"
+}
