@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,11 @@ import (
 	"sekali/aggregator/event"
 	"sekali/aggregator/pipeline"
 )
+
+// update writes the code's values into the table: go test ./aggregator/api -run Limits -update
+var update = flag.Bool("update", false, "write the limits of the code into docs/reference/limits.md")
+
+const limitsPage = "../../docs/reference/limits.md"
 
 // written is how docs/reference/limits.md writes a limit.
 func written(limit any) string {
@@ -43,7 +49,7 @@ func written(limit any) string {
 
 // TestDocumentedLimits: the table of limits has the code's values, every one of them and no other.
 func TestDocumentedLimits(t *testing.T) {
-	limits, err := os.ReadFile("../../docs/reference/limits.md")
+	limits, err := os.ReadFile(limitsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +83,18 @@ func TestDocumentedLimits(t *testing.T) {
 	} {
 		want[name] = written(flags[flag]) + " (`" + flag + "`)"
 	}
-	if !maps.Equal(rows, want) {
+	if *update {
+		text := string(limits)
+		for name, value := range want {
+			text = strings.Replace(text, "| "+name+" | "+rows[name]+" |", "| "+name+" | "+value+" |", 1)
+		}
+		if err := os.WriteFile(limitsPage, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if !maps.Equal(rows, want) {
 		for name := range want {
 			if rows[name] != want[name] {
-				t.Errorf("%s: limits.md has %q, the code %q", name, rows[name], want[name])
+				t.Errorf("%s: limits.md has %q, the code %q: -update writes it", name, rows[name], want[name])
 			}
 		}
 		for name := range rows {
