@@ -18,6 +18,8 @@ type Series struct {
 type BarPanel struct {
 	Label  string
 	Series []Series
+	// Kinds: each group has a value in one series, which says of what kind its only bar is.
+	Kinds bool
 }
 
 // Bars draws panels of bars below each other, one group a name, and writes each value above its
@@ -29,13 +31,20 @@ func Bars(groups []string, panels []BarPanel) ([]byte, error) {
 		p.NominalX(groups...)
 		p.X.Tick.LineStyle.Width = 0
 		p.Add(horizontalGrid())
-		highest, wide := 0., 0.8*(width-60)/vg.Length(len(groups)*max(1, len(panel.Series)))
+		bars := max(1, len(panel.Series)) // of a group
+		if panel.Kinds {
+			bars = 1
+		}
+		highest, wide := 0., 0.8*(width-60)/vg.Length(len(groups)*bars)
 		wide = min(wide, 46)
 		for j, series := range panel.Series {
-			offset := (vg.Length(j) - vg.Length(len(panel.Series)-1)/2) * (wide + 2)
-			p.Add(&barPlotter{values: series.Values, width: wide, offset: offset, style: p.Legend.TextStyle, series: j})
+			var offset vg.Length
+			if !panel.Kinds {
+				offset = (vg.Length(j) - vg.Length(bars-1)/2) * (wide + 2)
+			}
+			p.Add(&barPlotter{values: series.Values, width: wide, offset: offset, style: p.Legend.TextStyle, series: j, kinds: panel.Kinds})
 			if len(panel.Series) > 1 {
-				p.Legend.Add(series.Name, swatch(j))
+				p.Legend.Add(legendName(series.Name), swatch(j))
 			}
 			for _, v := range series.Values {
 				if !math.IsNaN(v) {
@@ -67,6 +76,7 @@ type barPlotter struct {
 	width, offset vg.Length
 	style         draw.TextStyle
 	series        int
+	kinds         bool // a group without a value has one of another kind
 }
 
 func (b *barPlotter) Plot(c draw.Canvas, p *plot.Plot) {
@@ -75,6 +85,9 @@ func (b *barPlotter) Plot(c draw.Canvas, p *plot.Plot) {
 	text.Font.Size, text.XAlign, text.YAlign = smallSize, draw.XCenter, draw.YBottom
 	for i, v := range b.values {
 		centre := toX(float64(i)) + b.offset
+		if math.IsNaN(v) && b.kinds {
+			continue
+		}
 		if math.IsNaN(v) {
 			c.FillText(text, vg.Point{X: centre, Y: toY(0) + 2}, "–")
 			continue

@@ -66,10 +66,13 @@ func newPlot(yLabel string) *plot.Plot {
 	setSans(&p.Legend.TextStyle.Font)
 	p.Legend.Top = true
 	p.Legend.ThumbnailWidth = 22
-	p.Legend.Padding = 6 // also for fonts that are wider than expected
+	p.Legend.Padding = 6
 	p.X.Tick.Marker, p.Y.Tick.Marker = roundTicks{12}, roundTicks{5}
 	return p
 }
+
+// legendName is a name with room behind it, where a font that is wider than ours may end.
+func legendName(name string) string { return name + strings.Repeat(" ", 1+len(name)/4) }
 
 func setSans(f *font.Font) { f.Typeface, f.Variant = "Liberation", "Sans" }
 

@@ -137,7 +137,7 @@ func addLine(p *plot.Plot, i int, line Line, legend bool) error {
 		part = append(part, plotter.XY{X: line.X[k], Y: line.Y[k]})
 	}
 	if legend {
-		p.Legend.Add(line.Name, &plotter.Line{LineStyle: style})
+		p.Legend.Add(legendName(line.Name), &plotter.Line{LineStyle: style})
 	}
 	return flush()
 }
@@ -174,7 +174,7 @@ func (s *spanPlotter) draw(c draw.Canvas, p *plot.Plot, span Span) {
 		c.FillPolygon(measuredFill, rectangle(left, right, c.Min.Y, c.Max.Y))
 	}
 	c.StrokeLine2(line, left, c.Min.Y, left, c.Max.Y)
-	if !s.named {
+	if !s.named || !span.Fault && !s.hasRoom(c, p, span) {
 		return
 	}
 	text := p.Title.TextStyle
@@ -190,6 +190,26 @@ func (s *spanPlotter) draw(c draw.Canvas, p *plot.Plot, span Span) {
 	}
 	c.FillText(text, at, span.Name)
 }
+
+// hasRoom says that no measured phase, nor one before it, has its name where that of this phase
+// would stand.
+func (s *spanPlotter) hasRoom(c draw.Canvas, p *plot.Plot, span Span) bool {
+	toX, _ := p.Transforms(&c)
+	text := p.Title.TextStyle
+	text.Font.Size = smallSize
+	end := func(of Span) vg.Length { return toX(of.From) + nameRoom*text.Width(of.Name) }
+	for _, other := range s.spans {
+		before := other.From < span.From && (other.Measured || !span.Measured && s.hasRoom(c, p, other))
+		after := other.From > span.From && other.Measured && !span.Measured
+		if !other.Fault && (before && end(other) > toX(span.From) || after && end(span) > toX(other.From)) {
+			return false
+		}
+	}
+	return true
+}
+
+// nameRoom is how much wider than its text a name may come out, in a font that is not ours.
+const nameRoom = 1.3
 
 func rectangle(left, right, bottom, top vg.Length) []vg.Point {
 	return []vg.Point{{X: left, Y: bottom}, {X: right, Y: bottom}, {X: right, Y: top}, {X: left, Y: top}}

@@ -1,11 +1,14 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sekali/bench/chart"
@@ -53,15 +56,27 @@ func besideOthers(y *record.Yardsticks) (*beside, error) {
 	if y == nil {
 		return nil, nil
 	}
-	var ids []string
-	var rates []float64
-	for _, s := range y.Systems {
-		if s.Skipped == "" {
-			// A word a line: ten names side by side have no room for more.
-			ids, rates = append(ids, strings.ReplaceAll(s.ID, "-", "\n")), append(rates, s.EventsPerS.Median)
+	var shown []record.Yardstick
+	for _, system := range y.Systems {
+		if system.Skipped == "" {
+			shown = append(shown, system)
 		}
 	}
-	svg, err := chart.Bars(ids, []chart.BarPanel{{Label: "events/s", Series: []chart.Series{{Values: rates}}}})
+	ours := y.Systems[0]
+	slices.SortStableFunc(shown, func(a, b record.Yardstick) int { return cmp.Compare(b.EventsPerS.Median, a.EventsPerS.Median) })
+	var ids []string
+	same := chart.Series{Name: "promises what Sekali promises"}
+	less := chart.Series{Name: "promises less"}
+	for _, system := range shown {
+		// A word a line: ten names side by side have no room for more.
+		ids = append(ids, strings.ReplaceAll(system.ID, "-", "\n"))
+		has, hasNot := &same.Values, &less.Values
+		if system.Durable != ours.Durable || system.Dedup != ours.Dedup {
+			has, hasNot = hasNot, has
+		}
+		*has, *hasNot = append(*has, system.EventsPerS.Median), append(*hasNot, math.NaN())
+	}
+	svg, err := chart.Bars(ids, []chart.BarPanel{{Label: "events/s", Series: []chart.Series{same, less}, Kinds: true}})
 	return &beside{*y, picture{Path: path.Join(picturesDir, "yardsticks.svg"), Alt: "Events per second of Sekali and of other systems", svg: svg}}, err
 }
 
