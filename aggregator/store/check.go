@@ -4,15 +4,125 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dchest/siphash"
 
 	"sekali/aggregator/dedup"
 )
+
+// check is a query that counts what must not be.
+type check struct{ what, query string }
+
+// checks are what must hold in every database.
+var checks = []check{
+	{"events that unique_processed does not count", "SELECT abs((SELECT count(*) FROM identities) - (SELECT unique_processed FROM state))"},
+	{"events that expired does not count", "SELECT abs((SELECT count(*) FROM identities) - (SELECT count(*) FROM events) - (SELECT expired FROM state))"},
+	{"events that topics does not count", "SELECT abs((SELECT count(*) FROM events) - (SELECT coalesce(sum(events), 0) FROM topics))"},
+	{"numbers used that are neither stored nor a duplicate's nor a dead letter's", "SELECT abs(last_seq - unique_processed - duplicate_dropped - failed) FROM state"},
+	{"dead letters that failed does not count", "SELECT abs((SELECT coalesce(sum(attempts), 0) FROM dead_letters) - (SELECT failed FROM state))"},
+	{"conflicts beyond the duplicates", "SELECT max(0, conflicts - duplicate_dropped) FROM state"},
+	{"events beyond last_seq", "SELECT count(*) FROM events WHERE seq > (SELECT last_seq FROM state)"},
+}
+
+// tableChecks are what must hold of dedup_store where it is a table.
+var tableChecks = []check{
+	{"events that dedup_store does not know by their seq", `SELECT count(*) FROM identities e LEFT JOIN dedup_store d
+		ON d.topic = e.topic AND d.event_id = e.event_id WHERE d.seq IS NOT e.seq`},
+	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM identities))"},
+}
+
+// Check examines the database in dir and returns its state and every fault it finds.
+func Check(ctx context.Context, dir string) (state State, faults []string, err error) {
+	db, err := openReadOnly(dir)
+	if err != nil {
+		return State{}, nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if faults, err = integrity(ctx, db); err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
+	design, err := designOf(dir)
+	if err != nil {
+		return State{}, nil, fmt.Errorf("store: check: %w", err)
+	}
+	events := newLayout(design.Layout)
+	all := slices.Concat(checks, events.checks())
+	if design.Dedup == DedupTable {
+		all = append(all, tableChecks...)
+	}
+	for _, c := range all {
+		var n int64
+		if err := db.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %s: %w", c.what, err)
+		}
+		if n != 0 {
+			faults = append(faults, fmt.Sprintf("%d %s", n, c.what))
+		}
+	}
+	if err := db.QueryRowContext(ctx, selectState).Scan(state.fields()...); err != nil {
+		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
+	}
+	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {
+		faults = append(faults, fault)
+	}
+	for _, read := range []func() (string, error){
+		func() (string, error) { return checkTimes(ctx, db, events) },
+		func() (string, error) { return checkIdentities(dir, events, state.UniqueProcessed) },
+	} {
+		fault, err := read()
+		if errors.Is(err, ErrDamaged) {
+			fault, err = err.Error(), nil
+		}
+		if err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %w", err)
+		}
+		if fault != "" && !slices.Contains(faults, fault) {
+			faults = append(faults, fault)
+		}
+	}
+	if design.Dedup == DedupRuns {
+		more, err := checkRuns(events, dir, state.LastSeq)
+		if err != nil {
+			return State{}, nil, fmt.Errorf("store: check: %w", err)
+		}
+		faults = append(faults, more...)
+	}
+	return state, faults, nil
+}
+
+// integrity is what SQLite itself finds wrong.
+func integrity(ctx context.Context, db *sql.DB) (faults []string, err error) {
+	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		if line != "ok" {
+			faults = append(faults, "integrity_check: "+line)
+		}
+	}
+	return faults, errors.Join(rows.Err(), rows.Close())
+}
+
+// designOf reads how the database in dir was made.
+func designOf(dir string) (d Design, err error) {
+	c, err := openConnReadOnly(dir)
+	if err != nil {
+		return d, err
+	}
+	return d, errors.Join(readDesign(c, &d), c.close())
+}
 
 // checkTimes reads the events that have not expired, and counts those that were received before
 // their predecessor.

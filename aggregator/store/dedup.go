@@ -96,12 +96,12 @@ func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config,
 	return config, nil
 }
 
-func openRuns(c *conn, l layout, dir string, last int64, newestKeys int) (*runsDedup, error) {
+func openRuns(c *conn, l layout, dir string, last int64, memtableKeys int) (*runsDedup, error) {
 	config, err := runsConfig(c, l, dir, last)
 	if err != nil {
 		return nil, err
 	}
-	config.MemtableKeys = newestKeys
+	config.MemtableKeys = memtableKeys
 	index, err := dedup.Open(config)
 	if err != nil {
 		return nil, err

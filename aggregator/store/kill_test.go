@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 func applyForEver(dir string) error {
-	s, state, err := open(&Store{path: filepath.Join(dir, File), newest: killNewest})
+	s, state, err := open(&Store{path: filepath.Join(dir, File), memtableKeys: killNewest})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, state, err := open(&Store{path: filepath.Join(dir, File), newest: killNewest})
+	s, state, err := open(&Store{path: filepath.Join(dir, File), memtableKeys: killNewest})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,3 +56,15 @@ func columns(c *conn) (map[string]bool, error) {
 	})
 	return found, err
 }
+
+// views are what a person reads in the sqlite3 shell where the tables have another shape.
+func views(d Design) string {
+	sql := blocksViews
+	if d.Layout == LayoutRows {
+		sql = rowsViews
+	}
+	if d.Dedup != DedupTable {
+		sql += runsViews
+	}
+	return sql
+}

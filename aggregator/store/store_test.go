@@ -76,7 +76,7 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 	}
 	defer os.RemoveAll(dir)
 	reopen := func() (*Store, State, error) {
-		return open(&Store{path: filepath.Join(dir, File), asked: design, newest: newest})
+		return open(&Store{path: filepath.Join(dir, File), asked: design, memtableKeys: newest})
 	}
 	s, state, err := reopen()
 	if err != nil {

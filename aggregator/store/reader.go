@@ -168,3 +168,33 @@ func (s *Store) Seq(topic, id string) (seq int64, err error) {
 	}
 	return seq, nil
 }
+
+// Topic is one line of /stats.
+type Topic struct {
+	Name   string `json:"name"`
+	Events int64  `json:"events"`
+}
+
+// Topics returns up to limit topics by name.
+func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
+	topics := []Topic{}
+	err := s.read(func(db *sql.DB) error {
+		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var t Topic
+			if err := rows.Scan(&t.Name, &t.Events); err != nil {
+				return err
+			}
+			topics = append(topics, t)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: topics: %w", err)
+	}
+	return topics, nil
+}

@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"sekali/aggregator/disk"
+)
+
+// ErrReadOnlyWAL means a folder that cannot be written, whose WAL holds commits: SQLite reads a WAL
+// only where it may write beside it.
+var ErrReadOnlyWAL = errors.New("holds commits, and its folder cannot be written: copy the folder to where it can be, and use the copy")
+
+// Stopped reports whether the database in dir has to be opened as a file that nobody writes: its
+// folder cannot be written, and no aggregator has left anything beside it. The caller has to see to
+// it that none starts meanwhile.
+func Stopped(dir string) (bool, error) {
+	if unix.Access(dir, unix.W_OK) == nil {
+		return false, nil
+	}
+	wal, empty := filepath.Join(dir, File+"-wal"), false
+	switch info, err := os.Stat(wal); {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return false, err
+	default:
+		empty = info.Size() == 0 // as beside an aggregator that has copied all of it
+	}
+	switch _, err := os.Stat(filepath.Join(dir, File+"-shm")); {
+	case errors.Is(err, fs.ErrNotExist) && !empty:
+		return false, fmt.Errorf("%s %w", wal, ErrReadOnlyWAL)
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	default: // SQLite reads a WAL by it
+		return false, err
+	}
+}
+
+// readOnly is the URI of the database in dir for those who change nothing; an aggregator may be
+// running on it.
+func readOnly(dir string, query ...string) (string, error) {
+	path := filepath.Join(dir, File)
+	if _, err := os.Stat(path); err != nil {
+		return "", err
+	}
+	if err := belongs(path); err != nil {
+		return "", err
+	}
+	stopped, err := Stopped(dir)
+	if err != nil {
+		return "", err
+	}
+	query = append(query, "mode=ro")
+	if stopped { // SQLite makes no files beside it then, and takes no locks
+		query = append(query, "immutable=1")
+	}
+	return dsn(path, query...), nil
+}
+
+// openReadOnly opens the database in dir as it is. What does not fit where it is sorted stays in
+// memory: an image has no /tmp.
+func openReadOnly(dir string) (*sql.DB, error) {
+	uri, err := readOnly(dir, "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db, err := sql.Open("sqlite", uri)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db.SetMaxOpenConns(1)
+	return db, nil
+}
+
+// openConnReadOnly is openReadOnly on SQLite's own interface.
+func openConnReadOnly(dir string) (*conn, error) {
+	uri, err := readOnly(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := openConn(uri)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.exec("PRAGMA temp_store=MEMORY"); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// Backup writes a copy of what is committed in dir's database to the new file to, also
+// while an aggregator runs there. What only its journal holds is not in the copy. While it
+// runs, the WAL cannot be given back.
+func Backup(ctx context.Context, dir, to string) (err error) {
+	db, err := openReadOnly(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // VACUUM INTO takes an empty file
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
+	}
+	if err := makeDurable(to); err != nil {
+		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
+	}
+	return nil
+}
+
+// makeDurable makes a file and its name durable: a copy counts once it would survive a power loss.
+func makeDurable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), disk.SyncDir(filepath.Dir(path)))
+}

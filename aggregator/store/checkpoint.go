@@ -1,0 +1,60 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// WAL is the state of the write-ahead log, in pages.
+type WAL struct {
+	Pages        int64 // in the log
+	Checkpointed int64 // of them, those the database has too
+}
+
+// WAL returns the state of the write-ahead log.
+func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
+
+// Checkpoint writes the WAL into the database as far as no reader holds it back.
+// When all of it is there, the next commit begins the WAL anew.
+func (s *Store) Checkpoint() (WAL, error) {
+	wal, err := s.writer.checkpoint("PASSIVE")
+	return wal, s.noteCheckpoint(err)
+}
+
+// TruncateWAL is Checkpoint, and takes the WAL's file from the disk, unless somebody reads from it
+// just now.
+func (s *Store) TruncateWAL() (WAL, error) {
+	// Nobody is waited for: the writer has others to serve.
+	if err := s.writer.exec("PRAGMA busy_timeout=0"); err != nil {
+		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
+	}
+	wal, err := s.writer.checkpoint("TRUNCATE")
+	if again := s.writer.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
+		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", again))
+	}
+	return wal, s.noteCheckpoint(err)
+}
+
+// CheckpointBeside checkpoints what is committed when it begins, on a connection of its own, and
+// may be called beside the writer.
+func (s *Store) CheckpointBeside() (err error) {
+	c, err := openConn(dsn(s.path, "mode=rw"))
+	if err != nil {
+		return fmt.Errorf("store: checkpoint: %w", err)
+	}
+	defer func() { err = s.noteCheckpoint(errors.Join(err, c.close())) }()
+	if err := c.exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
+		return fmt.Errorf("store: checkpoint: %w", err)
+	}
+	_, err = c.checkpoint("PASSIVE")
+	return err
+}
+
+func (c *conn) checkpoint(mode string) (WAL, error) {
+	var busy int64
+	var w WAL
+	if err := c.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Checkpointed); err != nil {
+		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
+	}
+	return w, nil
+}
