@@ -184,7 +184,9 @@ func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 
 // route finds what serves a request, or answers why nothing does.
 func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
-	r, ok = findRoute(string(ctx.Path()))
+	if r, ok = findRoute(string(ctx.Path())); asksForPage(ctx) {
+		r = dashboardRoute
+	}
 	method := string(ctx.Method())
 	if r.problem != nil {
 		ctx.SetUserValue(problemKey{}, r.problem)
