@@ -118,6 +118,7 @@ var routes = map[string]route{
 	"/stats":         {method: fasthttp.MethodGet, shared: true, handle: (*Server).stats},
 	"/livez":         {method: fasthttp.MethodGet, public: true, handle: (*Server).livez},
 	"/readyz":        {method: fasthttp.MethodGet, public: true, handle: (*Server).readyz},
+	"/openapi.json":  {method: fasthttp.MethodGet, public: true, handle: (*Server).openapi},
 }
 
 func (a *Server) handle(ctx *fasthttp.RequestCtx) {
@@ -151,7 +152,7 @@ func whereTo(path string) string {
 			return "there is " + without + ", without the slash at its end"
 		}
 	}
-	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /livez and /readyz; for other senders " +
+	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /openapi.json, /livez and /readyz; for other senders " +
 		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector and /loki/api/v1/push"
 }
 
