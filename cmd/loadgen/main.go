@@ -13,15 +13,17 @@ import (
 	"syscall"
 
 	"sekali/loadgen/publisher"
+	"sekali/loadgen/reader"
 )
 
 // version is set by the build.
 var version = "development"
 
 const usage = `Usage: loadgen publish [flags]   publishes events, or the lines of a log
+       loadgen follow [flags]    prints events as they are committed
        loadgen --version
 
-loadgen publish -h lists the flags.
+loadgen publish -h and loadgen follow -h list the flags.
 `
 
 func main() {
@@ -56,6 +58,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch command {
 	case "publish":
 		return publish(ctx, args[1:], stdout, stderr)
+	case "follow":
+		return follow(ctx, args[1:], stdout, stderr)
 	case "h", "help", "-help":
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -63,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "loadgen", version)
 		return 0
 	}
-	fmt.Fprintln(stderr, "usage: loadgen publish [flags]; loadgen publish -h lists them")
+	fmt.Fprintln(stderr, "usage: loadgen publish [flags] or loadgen follow [flags]; -h behind them lists the flags")
 	return 2
 }
 
@@ -75,11 +79,27 @@ func publish(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		err = publisher.Run(ctx, cfg, stdout, stderr)
 	}
+	return exitCode(err, stderr)
+}
+
+func follow(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg, err := reader.ParseFlags(args, os.LookupEnv, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err == nil {
+		err = reader.Run(ctx, cfg, stdout, stderr)
+	}
+	return exitCode(err, stderr)
+}
+
+// exitCode says in one line what went wrong, if anything did.
+func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintln(stderr, "loadgen:", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if errors.Is(err, publisher.ErrConfig) {
+	if errors.Is(err, publisher.ErrConfig) || errors.Is(err, reader.ErrConfig) {
 		return 2
 	}
 	return 1
