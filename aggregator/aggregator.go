@@ -190,6 +190,9 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	}()
 	a.log.Info("listening", "addr", a.ln.Addr().String(), "admin", a.adminAddress, "metrics", a.metricsAddress, "data", a.cfg.Data,
 		"ack", a.cfg.Ack, "backlog_events", a.pipeline.Counters().QueueDepth, "version", a.cfg.Version)
+	if err := notify("READY=1"); err != nil {
+		a.log.Warn("systemd was not told", "error", err)
+	}
 	if a.cfg.TokenFile != "" {
 		stop := onHangup(func() { reloadToken(a.cfg, a.public, a.log) })
 		defer stop()
@@ -197,6 +200,7 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping")
+		_ = notify("STOPPING=1") // that it ends says as much
 		return nil
 	case err := <-a.failed:
 		a.log.Error("cannot go on", "error", err)
