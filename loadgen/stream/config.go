@@ -43,6 +43,7 @@ type Config struct {
 	Topic        string  `json:"topic,omitempty" yaml:"topic"`       // one topic of this name instead
 	PayloadBytes int     `json:"payload_bytes" yaml:"payload_bytes"` // exact size of the payload's JSON text; default 150
 	IDs          string  `json:"ids" yaml:"ids"`                     // "uuid4" (default) or "time"
+	Shape        string  `json:"shape,omitempty" yaml:"shape"`       // "": plain; "mixed": hostile, which sets ids, sizes and times itself
 }
 
 // filled returns c with its defaults in place, or the first thing wrong with it.
@@ -81,6 +82,10 @@ func (c Config) filled() (Config, error) {
 		return c, errors.New("stream: topic names one topic, and topics asks for more")
 	case c.PayloadBytes < MinPayloadBytes || c.PayloadBytes > MaxPayloadBytes:
 		return c, fmt.Errorf("stream: payload_bytes %d is not within %d to %d", c.PayloadBytes, MinPayloadBytes, MaxPayloadBytes)
+	case c.Shape != "" && c.Shape != ShapeMixed:
+		return c, fmt.Errorf("stream: shape %q is not %q", c.Shape, ShapeMixed)
+	case c.Shape == ShapeMixed && c.Topics < 2:
+		return c, errors.New("stream: shape mixed needs 2 topics at least")
 	case c.IDs != IDsUUID4 && c.IDs != IDsTime:
 		return c, fmt.Errorf("stream: ids %q is neither %q nor %q", c.IDs, IDsUUID4, IDsTime)
 	}

@@ -27,11 +27,17 @@ var (
 
 // AppendEvent appends the JSON object of the n-th event.
 func (s *Stream) AppendEvent(dst []byte, n uint64) []byte {
+	if s.config.Shape == ShapeMixed {
+		return s.appendMixed(dst, s.Original(n), s.Variant(n))
+	}
 	return s.AppendOriginal(dst, s.Original(n))
 }
 
 // AppendOriginal appends the JSON object of an original.
 func (s *Stream) AppendOriginal(dst []byte, original uint64) []byte {
+	if s.config.Shape == ShapeMixed {
+		return s.appendMixed(dst, original, false)
+	}
 	fields := mix(s.keys.fields, original)
 	dst = append(dst, `{"topic":"`...)
 	dst = append(dst, s.topic(fields)...)
@@ -48,6 +54,9 @@ func (s *Stream) AppendOriginal(dst []byte, original uint64) []byte {
 
 // Event is an original as the aggregator must give it back.
 func (s *Stream) Event(original uint64) Event {
+	if s.config.Shape == ShapeMixed {
+		return s.mixedEvent(original)
+	}
 	fields := mix(s.keys.fields, original)
 	return Event{
 		Topic:     s.topic(fields),

@@ -32,7 +32,7 @@ type Stream struct {
 }
 
 // keys are the seeds of the independent draws, all derived from Config.Seed.
-type keys struct{ repeat, idHigh, idLow, fields uint64 }
+type keys struct{ repeat, idHigh, idLow, fields, variant uint64 }
 
 // Event is what must come back from the aggregator, byte for byte.
 type Event struct {
@@ -52,10 +52,11 @@ func New(c Config) (*Stream, error) {
 		recent:          uint64(c.RecentEvents),
 		topics:          c.topicNames(),
 		keys: keys{
-			repeat: mix(c.Seed, 1),
-			idHigh: mix(c.Seed, 2),
-			idLow:  mix(c.Seed, 3),
-			fields: mix(c.Seed, 4),
+			repeat:  mix(c.Seed, 1),
+			idHigh:  mix(c.Seed, 2),
+			idLow:   mix(c.Seed, 3),
+			fields:  mix(c.Seed, 4),
+			variant: mix(c.Seed, 5),
 		},
 	}, nil
 }
