@@ -27,6 +27,11 @@ type Sent struct {
 	// ack=memory before a SIGKILL did not: such events are still reported as lost, but the counters
 	// cannot be held to them.
 	Promised func(ledger.Attempt) bool
+	// StartedAt is the zero of the ledger's times. The zero time: they are not held against what is
+	// stored.
+	StartedAt time.Time
+	// Answers says that acknowledgements tell how many duplicates they had (ack=store).
+	Answers bool
 }
 
 // Checker takes the stored events one by one; it keeps three bits for each original of the stream.
@@ -45,6 +50,10 @@ type Checker struct {
 	certain      bitset // of those, the ones whose acknowledgement was a promise
 	possible     bitset // originals that an attempt of unknown fate carried
 	stored       bitset
+	variants     map[uint64]bool // originals that are stored as a conflicting repeat has them
+	timing       *timing         // nil: times are not looked at
+	topics       map[string]uint64
+	answered     uint64 // duplicates that acknowledgements told of
 
 	report   Report
 	lastSeq  int64
@@ -55,7 +64,8 @@ type Checker struct {
 func NewChecker(sent Sent) (*Checker, error) {
 	originals := sent.Stream.Originals(sent.Requests * sent.EventsPerRequest)
 	c := &Checker{sent: sent, originals: originals, acknowledged: newBitset(originals), certain: newBitset(originals),
-		possible: newBitset(originals), stored: newBitset(originals), lastSeq: -1}
+		possible: newBitset(originals), stored: newBitset(originals), lastSeq: -1,
+		timing: newTiming(sent.StartedAt, originals), topics: map[string]uint64{}, variants: map[uint64]bool{}}
 	for attempt, err := range sent.Attempts() {
 		if err != nil {
 			return nil, fmt.Errorf("audit: ledger: %w", err)
@@ -65,6 +75,9 @@ func NewChecker(sent Sent) (*Checker, error) {
 		}
 		fate := c.fate(attempt)
 		for original := range c.events(attempt) {
+			if c.timing != nil && fate != refused {
+				c.timing.carry(original, attempt, fate == certain)
+			}
 			switch fate {
 			case certain:
 				c.certain.set(original)
@@ -123,8 +136,9 @@ func (c *Checker) events(a ledger.Attempt) iter.Seq[uint64] {
 // Add takes the next stored event, in the order in which /events gave it.
 func (c *Checker) Add(e *Event) {
 	c.report.Stored++
-	c.checkOrder(e)
-	original, known := stream.OriginalOf(e.Payload)
+	received := c.checkOrder(e)
+	c.topics[string(e.Topic)]++
+	original, known := c.sent.Stream.OriginalOf(e.Topic, e.EventID, e.Payload)
 	if !known || original >= c.originals {
 		c.unexpected(e, "was never sent")
 		return
@@ -140,11 +154,19 @@ func (c *Checker) Add(e *Event) {
 		return
 	}
 	c.stored.set(original)
+	// A repeat that says something else may have come first.
+	if string(e.Payload) == c.sent.Stream.VariantPayload(original) {
+		c.variants[original], want.Payload = true, string(e.Payload)
+	}
 	switch {
 	case !c.acknowledged.has(original) && !c.possible.has(original):
 		c.unexpected(e, "was only in requests that were refused or not sent")
 	case string(e.Timestamp) != want.Timestamp || string(e.Source) != want.Source || string(e.Payload) != want.Payload:
 		c.unexpected(e, "came back changed")
+	case c.timing != nil:
+		if wrong := c.timing.check(original, received); wrong != "" {
+			c.find("timing", e, wrong)
+		}
 	}
 }
 
@@ -184,8 +206,8 @@ func (c *Checker) Of(which func(ledger.Attempt) bool) (acknowledged, lost uint64
 	return count(chosen), count(chosen, c.stored), nil
 }
 
-// checkOrder holds seq to rise, and received_at not to fall where seq rises.
-func (c *Checker) checkOrder(e *Event) {
+// checkOrder holds seq to rise, and received_at not to fall where seq rises. It returns the latter.
+func (c *Checker) checkOrder(e *Event) time.Time {
 	if e.Seq <= c.lastSeq {
 		c.report.OutOfOrder++
 		c.find("out_of_order", e, fmt.Sprintf("follows seq %d", c.lastSeq))
@@ -202,6 +224,7 @@ func (c *Checker) checkOrder(e *Event) {
 	default:
 		c.lastTime = received
 	}
+	return received
 }
 
 func (c *Checker) unexpected(e *Event, why string) {
@@ -229,8 +252,53 @@ func (c *Checker) Finish(counters *Counters) (Report, error) {
 	if counters != nil {
 		c.report.Counters = counters
 		c.report.Checks = bounds.check(*counters, c.report.Stored)
+		if c.sent.Answers {
+			c.report.Checks = append(c.report.Checks, within("duplicates_by_answers", counters.DuplicateDropped,
+				c.answered, c.answered+bounds.UnknownEvents))
+		}
+		c.report.Checks = append(c.report.Checks, c.checkTopics(counters.Topics)...)
+	}
+	if c.timing != nil {
+		c.report.Checks = append(c.report.Checks, c.timing.checks()...)
 	}
 	return c.report, nil
+}
+
+// conflicts counts the events of an attempt that say something else than what is stored.
+func (c *Checker) conflicts(a ledger.Attempt) (n uint64) {
+	if c.sent.Stream.Config().Shape == "" {
+		return 0
+	}
+	event := a.Request * c.sent.EventsPerRequest
+	for original := range c.events(a) {
+		if c.sent.Stream.Variant(event) != c.variants[original] {
+			n++
+		}
+		event++
+	}
+	return n
+}
+
+// maxTopics is how many topics /stats lists.
+const maxTopics = 1000
+
+// checkTopics holds the list of /stats to what is stored. nil: it is not checked.
+func (c *Checker) checkTopics(told map[string]uint64) []Check {
+	if told == nil || len(c.topics) > maxTopics {
+		return nil
+	}
+	var wrong uint64
+	for topic, events := range c.topics {
+		if told[topic] != events {
+			wrong++
+		}
+	}
+	for topic := range told {
+		if _, stored := c.topics[topic]; !stored {
+			wrong++
+		}
+	}
+	return []Check{within("topics_miscounted", wrong, 0, 0)}
 }
 
 func (c *Checker) describeLost() {
@@ -263,6 +331,12 @@ func (c *Checker) bounds() (Bounds, error) {
 		fate := c.fate(a)
 		if fate == refused {
 			continue
+		}
+		c.answered += uint64(a.Duplicates)
+		conflicts := c.conflicts(a)
+		b.ConflictsMax += conflicts
+		if fate == certain {
+			b.ConflictsMin += conflicts
 		}
 		var present uint64
 		for original := range c.events(a) {

@@ -39,6 +39,8 @@ type Bounds struct {
 	ReceivedMax        uint64 `json:"received_max"`
 	DuplicatesMin      uint64 `json:"duplicates_min"`
 	DuplicatesMax      uint64 `json:"duplicates_max"`
+	ConflictsMin       uint64 `json:"conflicts_min,omitempty"` // duplicates that say something else
+	ConflictsMax       uint64 `json:"conflicts_max,omitempty"`
 }
 
 // Counters are those of /stats, counted since the attack's start.
@@ -49,6 +51,9 @@ type Counters struct {
 	Failed           uint64 `json:"failed,omitempty"` // dead letters: acknowledged, they are also lost
 	Rejected         uint64 `json:"rejected"`
 	QueueDepth       uint64 `json:"queue_depth"`
+	Conflicts        uint64 `json:"conflicts,omitempty"`
+
+	Topics map[string]uint64 `json:"-"` // events by topic; nil: not checked
 }
 
 // Check is one comparison of a counter with the ledger.
@@ -78,6 +83,12 @@ func (r Report) FailedChecks() []Check {
 	return failed
 }
 
+// AddChecks takes checks that were made of more than the ledger.
+func (r *Report) AddChecks(checks ...Check) { r.Checks = append(r.Checks, checks...) }
+
+// None is the check that something was found no times.
+func None(name string, found uint64) Check { return within(name, found, 0, 0) }
+
 func within(name string, got, low, high uint64) Check {
 	return Check{Name: name, Held: low <= got && got <= high, Got: got, Min: low, Max: high}
 }
@@ -90,6 +101,7 @@ func (b Bounds) check(c Counters, stored uint64) []Check {
 		within("received", c.Received, sum, sum),
 		within("queue_depth", c.QueueDepth, 0, 0),
 		within("received_by_ledger", c.Received, b.ReceivedMin, b.ReceivedMax),
+		within("conflicts", c.Conflicts, b.ConflictsMin, b.ConflictsMax),
 		within("duplicate_dropped", c.DuplicateDropped, b.DuplicatesMin, b.DuplicatesMax),
 	}
 }

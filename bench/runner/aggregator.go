@@ -61,6 +61,14 @@ type stats struct {
 	Version          string          `json:"version"`
 	Store            record.Store    `json:"store"`
 	Histograms       record.Snapshot `json:"histograms"`
+	Conflicts        uint64          `json:"conflicts"`
+	Topics           []topic         `json:"topics"`
+}
+
+// topic is a row of the list in /stats.
+type topic struct {
+	Name   string `json:"name"`
+	Events uint64 `json:"events"`
 }
 
 func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped + s.Failed }

@@ -33,14 +33,28 @@ func (s *session) audit(ctx context.Context) error {
 		Failed:           final.Failed - s.base.Failed,
 		Rejected:         final.Rejected - s.base.Rejected,
 		QueueDepth:       final.QueueDepth,
+		Conflicts:        final.Conflicts - s.base.Conflicts,
 	}
+	if len(s.base.Topics) == 0 && final.Topics != nil { // what an earlier run has left is not of the ledger
+		counters.Topics = map[string]uint64{}
+		for _, t := range final.Topics {
+			counters.Topics[t.Name] = t.Events
+		}
+	}
+	reference := audit.NewReference(s.base.LastSeq)
 	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
-	report, err := Audit(s.dir, s.run, s.counted(events, counters.UniqueProcessed), counters)
+	report, err := Audit(s.dir, s.run, s.counted(reference.Tee(events), counters.UniqueProcessed), counters)
 	if err != nil {
 		return err
 	}
+	report.AddChecks(s.watch.checks(reference)...)
+	reading, err := s.checkReading(ctx, reference)
+	if err != nil {
+		return err
+	}
+	report.AddChecks(reading...)
 	if !s.aggregator.external() {
-		if err := s.aggregator.end(ctx, syscall.SIGTERM); err != nil {
+		if err := s.endLast(ctx); err != nil {
 			return err
 		}
 		database, err := audit.InspectDatabase(ctx, s.data)
@@ -48,10 +62,18 @@ func (s *session) audit(ctx context.Context) error {
 			return err
 		}
 		report.AddDatabase(database, final.UniqueProcessed)
+		same, err := s.checkDisk(ctx, reference)
+		if err != nil {
+			return err
+		}
+		report.AddChecks(same)
 	}
 	s.run.Audit = &report
 	return writeAudit(s.dir, report)
 }
+
+// endLast stops the process gracefully.
+func (s *session) endLast(ctx context.Context) error { return s.aggregator.end(ctx, syscall.SIGTERM) }
 
 // counted shows how far the audit has come.
 func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) iter.Seq2[*audit.Event, error] {
@@ -84,7 +106,7 @@ func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], co
 		Attempts: func() iter.Seq2[ledger.Attempt, error] {
 			return ledger.ReadFile(filepath.Join(dir, record.RequestsFile))
 		},
-		Promised: promised(run),
+		Promised: promised(run), StartedAt: run.StartedAt, Answers: run.Aggregator.Ack == "store",
 	})
 	if err != nil {
 		return audit.Report{}, err

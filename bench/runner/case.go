@@ -78,6 +78,7 @@ type session struct {
 	base       stats // before the attack
 	run        record.Run
 	sampler    *sampler
+	watch      watch // from outside, while the load lasts
 	histograms histograms
 	profiles   profiles
 	breaking   sync.WaitGroup // the fault, and the restart after it
@@ -242,6 +243,7 @@ func (s *session) load(ctx context.Context) error {
 	halt := sync.OnceFunc(func() { stop(); running.Wait() })
 	defer halt()
 	running.Go(func() { s.sampler.run(background) })
+	running.Go(func() { s.watch.run(background, s.aggregator, s.base) })
 	running.Go(func() { s.run.Generator.Stalls, s.run.Generator.LongestStallNS = watchStalls(background) })
 	measure := func() { s.histograms.open(ctx, s.aggregator); s.profiles.begin(ctx, s) }
 	if s.firstMeasured() == 0 {

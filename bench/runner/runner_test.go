@@ -54,11 +54,14 @@ func serve(behaviour string) error {
 		return err
 	}
 	log := filepath.Join(data, "requests.log")
-	if behaviour == "forgets" {
-		// Answers before it keeps anything: the control of kill.
-		log = filepath.Join(data, fmt.Sprintf("requests-%d.log", os.Getpid()))
-	}
+	_, err := os.Stat(log)
+	forgets := behaviour == "forgets" && err != nil
 	server, err := memoryserver.Open(log)
+	if err == nil && forgets {
+		// The control of kill: its first life answers, and all of it waits until it is gone.
+		server = memoryserver.New()
+		server.Waits = true
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Answer struct {
 	Accepted   *int         `json:"accepted"`
 	Rejected   int          `json:"rejected"`
 	Duplicates *int         `json:"duplicates"` // nil: this ack level cannot know yet
+	Stored     *int         `json:"stored"`     // beside Duplicates
 	Errors     []EventError `json:"errors"`
 
 	Code   string `json:"code"`   // of a problem document
@@ -50,11 +51,11 @@ func parseAnswer(response *http.Response, body []byte) Answer {
 }
 
 // judge fills in what the answer says. An acknowledgement counts only if it is
-// whole and speaks of as many events as were sent.
-func (a *Answer) judge(to *ledger.Attempt, status, events int) {
+// whole, speaks of as many events as were sent, and is of the level asked for.
+func (a *Answer) judge(to *ledger.Attempt, status, events int, ack string) {
 	to.Status = status
 	if status >= 200 && status < 300 {
-		if !a.valid || a.Accepted == nil || *a.Accepted < 0 || a.Rejected < 0 || *a.Accepted+a.Rejected != events {
+		if !a.isOf(ack, status) || !a.valid || a.Accepted == nil || *a.Accepted < 0 || a.Rejected < 0 || *a.Accepted+a.Rejected != events {
 			to.Cause = ledger.CauseBadAnswer
 			return
 		}
@@ -68,6 +69,19 @@ func (a *Answer) judge(to *ledger.Attempt, status, events int) {
 		to.Duplicates = *a.Duplicates
 	}
 	to.Rejected = a.Rejected
+}
+
+// isOf says that the answer is one of the level that was asked for. "" is the
+// server's own level, of which nothing is known.
+func (a *Answer) isOf(ack string, status int) bool {
+	switch ack {
+	case "":
+		return true
+	case "store":
+		return status == http.StatusOK && a.Ack == ack && a.Accepted != nil && a.Stored != nil && a.Duplicates != nil &&
+			*a.Stored >= 0 && *a.Duplicates >= 0 && *a.Stored+*a.Duplicates == *a.Accepted
+	}
+	return status == http.StatusAccepted && a.Ack == ack
 }
 
 // parseRetryAfter reads seconds or an HTTP date; 0 if it is neither.

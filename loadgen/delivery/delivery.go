@@ -104,7 +104,7 @@ func (s *Sender) attempt(ctx context.Context, r Request, n int, bodies *bodies) 
 		return a, Answer{}
 	}
 	answer := parseAnswer(response, body)
-	answer.judge(&a, response.StatusCode, r.Events)
+	answer.judge(&a, response.StatusCode, r.Events, r.URL.Query().Get("ack"))
 	return a, answer
 }
 

@@ -78,7 +78,7 @@ func (a *aggregator) take(w http.ResponseWriter, body []byte, ack string) {
 	}
 	answer := map[string]any{"ack": ack, "accepted": accepted, "rejected": len(problems), "errors": problems}
 	if ack == "store" {
-		answer["duplicates"] = duplicates
+		answer["duplicates"], answer["stored"] = duplicates, accepted-duplicates
 	} else if accepted > 0 {
 		w.WriteHeader(http.StatusAccepted)
 	}

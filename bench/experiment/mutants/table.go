@@ -22,7 +22,7 @@ var loads = map[string]string{
 	"":        "stream: {seed: 1, duplicates: 0.2}\n" + requests,
 	"store":   "stream: {seed: 2, duplicates: 0.2}\naggregator: {ack: store}\n" + requests,
 	"restart": "stream: {seed: 3, duplicates: 0.2}\nfault: {kind: sigterm, at: 900ms}\n" + requests,
-	"mixed":   "stream: {seed: 4, duplicates: 0.2}\n" + requests,
+	"mixed":   "stream: {seed: 4, duplicates: 0.2, shape: mixed}\n" + requests,
 	// Small transactions, so that events wait.
 	"queue": "stream: {seed: 5, duplicates: 0.2}\naggregator: {batch_events: 10}\n" + strings.Replace(requests, "request: 20", "request: 200", 1),
 }

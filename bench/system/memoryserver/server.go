@@ -35,6 +35,8 @@ type Server struct {
 	Mutants Mutants
 	// BreakExportEvery cuts the connection of an export after so many events; 0 never.
 	BreakExportEvery int
+	// Waits keeps everything in the queue: it is acknowledged and not shown.
+	Waits bool
 
 	mu         sync.Mutex
 	log        *os.File // nil: nothing survives
@@ -71,6 +73,14 @@ func Open(path string) (*Server, error) {
 	}
 	decoder := jsontext.NewDecoder(bufio.NewReader(file))
 	for {
+		at, err := decoder.ReadValue()
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		receivedAt := strings.Trim(string(at), `"`)
 		request, err := decoder.ReadValue()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			break
@@ -78,7 +88,7 @@ func Open(path string) (*Server, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, _, err := s.take(request); err != nil {
+		if _, _, err := s.take(request, receivedAt); err != nil {
 			return nil, err
 		}
 	}
@@ -89,13 +99,19 @@ func Open(path string) (*Server, error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.Waits && r.URL.Path == "/stats" {
+		s.statsOf(w, &Server{started: s.started}, s.received)
+		return
+	}
 	switch r.URL.Path {
 	case "/publish":
 		s.publish(w, r)
 	case "/events":
 		s.export(w, r)
 	case "/stats":
-		s.stats(w)
+		s.statsOf(w, s, 0)
+	case "/events/stream":
+		s.stream(w, r)
 	case "/readyz", "/livez":
 	default:
 		http.NotFound(w, r)
@@ -104,14 +120,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
+	receivedAt := time.Now().UTC().Format(time.RFC3339Nano)
 	if err == nil && s.log != nil {
-		_, err = s.log.Write(append(body, '\n'))
+		_, err = fmt.Fprintf(s.log, "%q %s\n", receivedAt, body)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	accepted, duplicates, err := s.take(body)
+	accepted, duplicates, err := s.take(body, receivedAt)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -127,7 +144,7 @@ func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 }
 
 // take stores the events of a JSON array.
-func (s *Server) take(body []byte) (accepted, duplicates int, err error) {
+func (s *Server) take(body []byte, receivedAt string) (accepted, duplicates int, err error) {
 	var batch []stored
 	if err := json.Unmarshal(body, &batch); err != nil {
 		return 0, 0, err
@@ -144,8 +161,8 @@ func (s *Server) take(body []byte) (accepted, duplicates int, err error) {
 			continue
 		}
 		s.unique++
-		event.Seq = uint64(len(s.events)) + 1
-		event.ReceivedAt = time.Now().UTC().Format(time.RFC3339Nano)
+		event.Seq = s.received // a duplicate uses up a number
+		event.ReceivedAt = receivedAt
 		s.seqs[key] = event.Seq
 		s.store(event, key)
 	}
@@ -170,7 +187,58 @@ func (s *Server) store(event stored, key [2]string) {
 	}
 }
 
+// topics is the list of /stats.
+func (s *Server) topics() string {
+	counts := map[string]int{}
+	for _, e := range s.events {
+		counts[e.Topic]++
+	}
+	var list []string
+	for name, n := range counts {
+		list = append(list, fmt.Sprintf(`{"name":%q,"events":%d}`, name, n))
+	}
+	return "[" + strings.Join(list, ",") + "]"
+}
+
+// page answers with JSON.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	after, _ := strconv.ParseUint(query.Get("after"), 10, 64)
+	limit, _ := strconv.Atoi(query.Get("limit"))
+	page := struct {
+		Events []stored `json:"events"`
+		Next   *uint64  `json:"next_after"`
+	}{Events: []stored{}}
+	for _, e := range s.events {
+		if e.Seq <= after || query.Has("topic") && e.Topic != query.Get("topic") {
+			continue
+		}
+		if len(page.Events) == limit {
+			page.Next = &page.Events[limit-1].Seq
+			break
+		}
+		page.Events = append(page.Events, e)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.MarshalWrite(w, page) // a reader that has gone
+}
+
+// stream gives what there is, and ends.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
+	after, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	for _, e := range s.events {
+		if e.Seq > after {
+			text, _ := json.Marshal(e) // of strings and numbers
+			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", e.Seq, text)
+		}
+	}
+}
+
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	if !strings.Contains(r.Header.Get("Accept"), "ndjson") {
+		s.page(w, r)
+		return
+	}
 	after, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	given := 0
@@ -191,15 +259,16 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) stats(w http.ResponseWriter) {
+// statsOf answers with what is of shown, while more events wait.
+func (s *Server) statsOf(w http.ResponseWriter, shown *Server, wait uint64) {
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"received":%d,"unique_processed":%d,"duplicate_dropped":%d,"rejected":0,"queue_depth":0,"queue_bytes":0,`+
-		`"topics":[],"uptime_seconds":%.3f,"started_at":%q,"version":"memory","ack":"journal","ready":true,"last_seq":%d,"commits":%d,`+
+	fmt.Fprintf(w, `{"received":%d,"unique_processed":%d,"duplicate_dropped":%d,"rejected":0,"queue_depth":%d,"queue_bytes":0,`+
+		`"topics":%s,"uptime_seconds":%.3f,"started_at":%q,"version":"memory","ack":"journal","ready":true,"last_seq":%d,"commits":%d,`+
 		`"journal_syncs":0,"journal_bytes":0,"backlog_bytes":0,"failed_commits":0,"allocated_bytes":0,`+
 		`"store":{"dedup":"map","sqlite_version":"","journal_mode":"","synchronous":"","page_size":0,"db_bytes":0,"wal_bytes":0},`+
 		`"histograms":{"processing_latency_us":[[100,%d]],"commit_us":[],"journal_sync_us":[],"batch_events":[]}}`,
-		s.received, s.unique, s.duplicates, time.Since(s.started).Seconds(), s.started.UTC().Format(time.RFC3339Nano),
-		len(s.events), s.received, s.received)
+		shown.received+wait, shown.unique, shown.duplicates, wait, shown.topics(), time.Since(s.started).Seconds(),
+		s.started.UTC().Format(time.RFC3339Nano), shown.received, shown.received, shown.received)
 }
 
 // Stored is the number of events that an export gives.
