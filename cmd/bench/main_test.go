@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"sekali/bench/experiment/mutants"
 	"sekali/bench/system/memoryserver"
 	"sekali/bench/system/nullserver"
 )
@@ -89,7 +90,7 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 	for name := range commands {
-		if name == nullserver.Command { // not for people
+		if name == nullserver.Command || name == mutants.Command || name == mutants.ProxyCommand { // not for people
 			continue
 		}
 		if exit, stdout, stderr := call(name, "-h"); exit != 0 || !strings.Contains(stdout+stderr, "usage: bench "+name) {
