@@ -17,7 +17,7 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom fuzz compose-test yardsticks bench-micro
+.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom fuzz compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,7 @@ lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
 	$(GO_TOOL) staticcheck ./...
 	go mod verify
 	go mod tidy -diff
+	cd integration/senders && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
 	cd bench/yardsticks && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
 
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
@@ -113,3 +114,6 @@ fuzz: ## each fuzz target for FUZZ_TIME (20s)
 
 compose-test: ## docker-compose.yml for real: needs a Docker engine
 	SEKALI_COMPOSE_TEST=1 go test -count=1 -v -timeout 30m ./compose
+
+senders-test: ## other programs' senders, answers lost and the aggregator killed: results/senders/senders.json
+	cd integration/senders && SEKALI_SENDERS_RECORD=$(CURDIR)/results/senders/senders.json go test -count=1 -timeout 10m ./...

@@ -1,0 +1,94 @@
+// Package senders_test runs other programs' senders, as their makers publish them, against a real
+// aggregator: answers are lost, the aggregator is killed, and every event must be stored once.
+package senders_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary is the aggregator under test, built once by TestMain and only read afterwards.
+var binary string
+
+// recordVariable names the file that the trials' record is written to; unset: none is.
+const recordVariable = "SEKALI_SENDERS_RECORD"
+
+// outcome is what became of one sender's events.
+type outcome struct {
+	Sender      string `json:"sender"`
+	Version     string `json:"version"`
+	Protocol    string `json:"protocol"`
+	Sent        int    `json:"sent"`
+	Stored      int    `json:"stored"`
+	Duplicates  int    `json:"duplicates_dropped"`
+	Lost        int    `json:"lost"`
+	Kills       int    `json:"kills"`
+	AnswersLost int    `json:"answers_lost"`
+	Restarts    int    `json:"sender_restarts"`
+}
+
+// record is the file that the trials leave behind.
+type record struct {
+	Commit   string    `json:"commit"`
+	Date     string    `json:"date"`
+	Outcomes []outcome `json:"senders"`
+}
+
+var (
+	outcomesMu sync.Mutex
+	outcomes   []outcome
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sekali-senders-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "aggregator")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/aggregator")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+		return 1
+	}
+	code := m.Run()
+	if err := writeRecord(os.Getenv(recordVariable)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// writeRecord writes what the trials came to, by sender.
+func writeRecord(file string) error {
+	if file == "" || len(outcomes) == 0 {
+		return nil
+	}
+	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	if err != nil {
+		return fmt.Errorf("git rev-parse: %w", err)
+	}
+	slices.SortFunc(outcomes, func(a, b outcome) int { return strings.Compare(a.Sender, b.Sender) })
+	r := record{Commit: strings.TrimSpace(string(commit)), Date: time.Now().UTC().Format(time.DateOnly), Outcomes: outcomes}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
