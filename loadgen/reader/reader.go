@@ -93,7 +93,7 @@ type reader struct {
 // Run prints events to stdout until ctx ends, which is no error. What it could not know to be
 // printed when it was killed it prints again: the position is saved behind the events.
 func Run(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
-	r := &reader{cfg: cfg, out: bufio.NewWriterSize(stdout, 64<<10), at: cfg.After, saved: -1}
+	r := &reader{cfg: cfg, out: bufio.NewWriterSize(stdout, 64<<10), at: cfg.After, saved: cfg.After}
 	if err := r.load(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
