@@ -142,6 +142,7 @@ func TestWarnings(t *testing.T) {
 		"durability": {func(r *record.Run) { r.Environment.Store.Synchronous = "off" }, "the durability differs"},
 		"Go version": {func(r *record.Run) { r.Environment.GoVersion = "go1.27" }, "the Go version differs: go1.26 and go1.27"},
 		"invalid":    {func(r *record.Run) { r.Environment.Dirty = true }, "B is INVALID"},
+		"sync time":  {func(r *record.Run) { r.Environment.Fdatasync.P50US *= 2.5 }, "the disk took"},
 		"unaudited":  {func(r *record.Run) { r.Audit = nil }, "B was not audited"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,6 +183,41 @@ func TestBrokenExpectationIsWorse(t *testing.T) {
 	change(t, filepath.Join(a, "burst-1"), broken)
 	if v, out := compare(t, a, b); v != NotEnough || !strings.Contains(out, "WARNING: neither side holds") {
 		t.Errorf("broken on both sides is %v", v)
+	}
+}
+
+// The environment of every repeat is looked at, not that of the first alone.
+func TestEveryRepeatsEnvironment(t *testing.T) {
+	for _, of := range []string{"A", "B"} {
+		a, b := side(t, 3, overload), side(t, 3, overload)
+		dir := map[string]string{"A": a, "B": b}[of]
+		change(t, filepath.Join(dir, "burst-3"), func(r *record.Run) { r.Aggregator.Ack, r.Environment.Cores = "memory", 64 })
+		v, out := compare(t, a, b)
+		if v != NotEnough || !strings.Contains(out, "WARNING: the durability differs") || !strings.Contains(out, "WARNING: the number of cores differs") {
+			t.Errorf("%s: %v\n%s", of, v, out)
+		}
+	}
+}
+
+// What was refused in an INVALID run is no evidence against B; what the audit found is.
+func TestRefusedInAnInvalidRun(t *testing.T) {
+	for name, want := range map[string]Verdict{"refused": NotEnough, "lost": Worse} {
+		a, b := side(t, 1, overload), side(t, 1, overload)
+		change(t, filepath.Join(b, "burst-1"), func(r *record.Run) {
+			r.Environment.Dirty = true
+			r.Expectations = append(r.Expectations, record.Expectation{Name: name, Expected: "0", Got: "3"})
+		})
+		if v, out := compare(t, a, b); v != want {
+			t.Errorf("%s: %v\n%s", name, v, out)
+		}
+	}
+}
+
+func TestChanceIsNeverNothing(t *testing.T) {
+	for p, want := range map[float64]string{0: "<0.001", 0.0004: "<0.001", 0.001: "0.001", 0.05: "0.050"} {
+		if got := chance(p); got != want {
+			t.Errorf("%v is printed as %q", p, got)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/figures"
+	"sekali/bench/record"
 )
 
 const (
@@ -217,8 +218,15 @@ func (p *pair) verdict() Verdict {
 	return verdict
 }
 
-// broken says that B does not hold what A holds.
-func (p *pair) broken() bool { return p.a.held() && !p.b.held() }
+// broken says that B does not hold what A holds. What a publisher was refused, or not answered,
+// counts in VALID runs only: elsewhere the machine may have done it.
+func (p *pair) broken() bool {
+	return p.a.held() && slices.ContainsFunc(p.b.folders, func(f record.Folder) bool {
+		return slices.ContainsFunc(f.Run.Expectations, func(e record.Expectation) bool {
+			return !e.Held && (f.Run.Validity.Valid || e.Name != "refused" && e.Name != "unacknowledged")
+		})
+	})
+}
 
 // held says that every repeat was as expected. What an audit must find is an expectation: a loss
 // may be one.

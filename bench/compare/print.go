@@ -60,7 +60,7 @@ func (p *pair) printDeciders(w io.Writer, d design) error {
 		if m.missing != "" {
 			continue
 		}
-		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%.3f\t%s\t\n", m.Name, spread(m.a), spread(m.b), ratio(m.point), m.interval(), m.p, m.judgement())
+		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Name, spread(m.a), spread(m.b), ratio(m.point), m.interval(), chance(m.p), m.judgement())
 	}
 	if err := columns.Flush(); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (p *pair) printOthers(w io.Writer) error {
 	columns := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(columns, "not deciding\tA\tB\tdifference\tp, not corrected\t\n")
 	for _, m := range p.others {
-		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%.3f\t\n", m.Name, spread(m.a), spread(m.b), percent(m.change()), m.p)
+		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t\n", m.Name, spread(m.a), spread(m.b), percent(m.change()), chance(m.p))
 	}
 	return columns.Flush()
 }
@@ -145,4 +145,12 @@ func percent(part float64) string {
 // part writes a part without a sign, and whole per cents without a decimal.
 func part(x float64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", 100*x), ".0") + " %"
+}
+
+// chance is a p-value, which is never 0.
+func chance(p float64) string {
+	if p < 0.001 {
+		return "<0.001"
+	}
+	return fmt.Sprintf("%.3f", p)
 }

@@ -23,10 +23,17 @@ func (p *pair) warnings() []string {
 			warnings = append(warnings, fmt.Sprintf("the text of the scenario differs between the repeats of one side: %s", f.Dir))
 		}
 	}
-	for _, d := range differences(a, b) {
-		if d.a != d.b {
-			warnings = append(warnings, fmt.Sprintf("the %s differs: %s and %s", d.name, d.a, d.b))
+	told := map[string]bool{} // by name: of twenty repeats one says it
+	for _, f := range slices.Concat(p.b.folders, p.a.folders[1:]) {
+		for _, d := range differences(a, f.Run) {
+			if d.a != d.b && !told[d.name] {
+				told[d.name] = true
+				warnings = append(warnings, fmt.Sprintf("the %s differs: %s and %s (%s)", d.name, d.a, d.b, f.Dir))
+			}
 		}
+	}
+	if a, b := p.a.syncTime(), p.b.syncTime(); min(a, b) > 0 && max(a, b) > maxSyncFactor*min(a, b) {
+		warnings = append(warnings, fmt.Sprintf("the disk took %.4g µs to sync for A and %.4g µs for B, more than a factor of %d", a, b, maxSyncFactor))
 	}
 	if a, b := p.a.profiled(), p.b.profiled(); a != b {
 		warnings = append(warnings, fmt.Sprintf("%s was run with profiles, which take time, and the other side without", map[bool]string{true: "A", false: "B"}[a]))
@@ -48,6 +55,24 @@ func (p *pair) warnings() []string {
 		}
 	}
 	return warnings
+}
+
+// maxSyncFactor is how far apart the disk's own sync times may be: the disk is another one then, or
+// shared with somebody.
+const maxSyncFactor = 2
+
+// syncTime is the median over the repeats; 0: none was measured.
+func (g group) syncTime() float64 {
+	var took []float64
+	for _, f := range g.folders {
+		if us := f.Run.Environment.Fdatasync.P50US; us > 0 {
+			took = append(took, us)
+		}
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	return median(took)
 }
 
 // property is something of both sides that must be equal.
