@@ -17,7 +17,7 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom fuzz compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release fuzz compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,18 @@ sbom: build ## bin/*.cdx.json: what each binary consists of (CycloneDX)
 	for program in aggregator loadgen bench; do \
 		$(GO_TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp -output bin/$$program.cdx.json bin/$$program || exit 1; \
 	done
+
+# SHA256SUMS covers the archives and the SBOMs; each archive has the programs and what runs them as a service.
+PLATFORMS := linux/amd64 linux/arm64
+release: ## bin/release: static programs for linux, amd64 and arm64, with checksums and SBOMs
+	rm -rf bin/release && mkdir -p bin/release
+	set -e; for platform in $(PLATFORMS); do \
+		name=sekali-$(VERSION)-$$(echo $$platform | tr / -); dir=bin/release/$$name; \
+		mkdir $$dir; GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$dir/ ./cmd/aggregator ./cmd/loadgen; \
+		$(GO_TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp -output $$dir.cdx.json $$dir/aggregator; \
+		cp -r LICENSE README.md ops $$dir/; tar -C bin/release -czf $$dir.tar.gz $$name; rm -r $$dir; \
+	done
+	cd bin/release && sha256sum * > SHA256SUMS
 
 faults: build ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
