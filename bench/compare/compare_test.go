@@ -191,10 +191,19 @@ func TestEveryRepeatsEnvironment(t *testing.T) {
 	for _, of := range []string{"A", "B"} {
 		a, b := side(t, 3, overload), side(t, 3, overload)
 		dir := map[string]string{"A": a, "B": b}[of]
-		change(t, filepath.Join(dir, "burst-3"), func(r *record.Run) { r.Aggregator.Ack, r.Environment.Cores = "memory", 64 })
+		for _, one := range []string{a, b} {
+			for _, repeat := range []string{"burst-1", "burst-2", "burst-3"} {
+				change(t, filepath.Join(one, repeat), func(r *record.Run) { r.Environment.Affinity, r.Environment.CPUQuota = "0-1", "max 100000" })
+			}
+		}
+		change(t, filepath.Join(dir, "burst-3"), func(r *record.Run) {
+			r.Aggregator.Ack, r.Environment.Cores, r.Environment.Affinity, r.Environment.CPUQuota = "memory", 64, "0", "50000 100000"
+		})
 		v, out := compare(t, a, b)
-		if v != NotEnough || !strings.Contains(out, "WARNING: the durability differs") || !strings.Contains(out, "WARNING: the number of cores differs") {
-			t.Errorf("%s: %v\n%s", of, v, out)
+		for _, name := range []string{"durability", "number of cores", "set of cores to run on", "CPU quota"} {
+			if v != NotEnough || !strings.Contains(out, "WARNING: the "+name+" differs") {
+				t.Errorf("%s: %v, %s\n%s", of, v, name, out)
+			}
 		}
 	}
 }

@@ -84,7 +84,16 @@ func differences(a, b record.Run) []property {
 		s := r.Environment.Store
 		return fmt.Sprintf("ack=%s, journal_mode=%s, synchronous=%s", r.Aggregator.Ack, s.JournalMode, s.Synchronous)
 	}
+	// A record of before they were read has neither.
+	recorded := func(name, a, b string) property {
+		if a == "" || b == "" {
+			return property{name: name}
+		}
+		return property{name, a, b}
+	}
 	return []property{
+		recorded("set of cores to run on", ea.Affinity, eb.Affinity),
+		recorded("CPU quota", ea.CPUQuota, eb.CPUQuota),
 		{"processor", ea.CPUModel, eb.CPUModel},
 		{"number of cores", fmt.Sprint(ea.Cores), fmt.Sprint(eb.Cores)},
 		{"memory", fmt.Sprint(ea.MemoryBytes), fmt.Sprint(eb.MemoryBytes)},

@@ -5,7 +5,9 @@ type Environment struct {
 	CPUModel       string    `json:"cpu_model"`
 	Cores          int       `json:"cores"`
 	MemoryBytes    int64     `json:"memory_bytes"`
-	OS             string    `json:"os"` // as in linux/amd64
+	Affinity       string    `json:"affinity,omitempty"`  // the cores that the lab may use, as 0-3,7; "": not recorded
+	CPUQuota       string    `json:"cpu_quota,omitempty"` // the group's cpu.max: quota and period in µs, or "max …"; "": not recorded
+	OS             string    `json:"os"`                  // as in linux/amd64
 	Kernel         string    `json:"kernel"`
 	Filesystem     string    `json:"filesystem"` // of the data folder: ext4, xfs, tmpfs, …
 	Fdatasync      Fdatasync `json:"fdatasync"`
