@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/disk"
+	"sekali/internal/sqlite"
 )
 
 // ErrReadOnlyWAL means a folder that cannot be written, whose WAL holds commits: SQLite reads a WAL
@@ -81,17 +82,17 @@ func openReadOnly(dir string) (*sql.DB, error) {
 }
 
 // openConnReadOnly is openReadOnly on SQLite's own interface.
-func openConnReadOnly(dir string) (*conn, error) {
+func openConnReadOnly(dir string) (*sqlite.Conn, error) {
 	uri, err := readOnly(dir)
 	if err != nil {
 		return nil, err
 	}
-	c, err := openConn(uri)
+	c, err := sqlite.Open(uri)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.exec("PRAGMA temp_store=MEMORY"); err != nil {
-		return nil, errors.Join(err, c.close())
+	if err := c.Exec("PRAGMA temp_store=MEMORY"); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }

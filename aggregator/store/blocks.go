@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"sekali/aggregator/dedup"
+	"sekali/internal/sqlite"
 )
 
 //go:embed layout_blocks.sql
@@ -20,7 +21,7 @@ var blocksViews string
 // of them.
 type blocksLayout struct {
 	block block
-	copy  texts // of a block, where SQLite can read it
+	copy  sqlite.Arena // of a block, where SQLite can read it
 }
 
 const (
@@ -28,7 +29,7 @@ const (
 	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
 )
 
-func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
+func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	rows := b.rows
 	for i := 0; i < len(rows); {
 		var end int
@@ -38,7 +39,7 @@ func (l *blocksLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (
 		if l.block.events > 0 {
 			err = l.insertBlock(c)
 		}
-		if c.refused(err) { // one of its events is why: each on its own
+		if isRefusal(c, err) { // one of its events is why: each on its own
 			var more []refusal
 			more, err = l.insertSingly(c, rows, isNew, firstSeq, i, end)
 			refused = append(refused, more...)
@@ -74,7 +75,7 @@ func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, ev
 }
 
 // insertSingly writes the new rows from <= i < to as blocks of one.
-func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
+func (l *blocksLayout) insertSingly(c *sqlite.Conn, rows []Row, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
 	for i := from; i < to; i++ {
 		if !isNew[i] {
 			continue
@@ -83,7 +84,7 @@ func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq 
 			return nil, err
 		}
 		err := l.insertBlock(c)
-		if c.refused(err) {
+		if isRefusal(c, err) {
 			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
 		}
 		if err != nil {
@@ -94,47 +95,47 @@ func (l *blocksLayout) insertSingly(c *conn, rows []Row, isNew []bool, firstSeq 
 }
 
 // insertBlock writes the block. If SQLite refuses any of it, nothing of it stays.
-func (l *blocksLayout) insertBlock(c *conn) error {
+func (l *blocksLayout) insertBlock(c *sqlite.Conn) error {
 	err := l.writeBlock(c)
-	if c.refused(err) {
+	if isRefusal(c, err) {
 		first := []int64{l.block.first}
-		if failed := errors.Join(c.run("DELETE FROM blocks WHERE first_seq = ?", first...), c.run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
+		if failed := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq = ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
 			return failed
 		}
 	}
 	return err
 }
 
-func (l *blocksLayout) writeBlock(c *conn) error {
+func (l *blocksLayout) writeBlock(c *sqlite.Conn) error {
 	b := &l.block
 	b.end()
 	size := len(b.directory) + len(b.data)
 	for _, topic := range b.topics {
 		size += len(topic)
 	}
-	if err := l.copy.reset(c, size); err != nil {
+	if err := l.copy.Reset(c, size); err != nil {
 		return err
 	}
-	s, err := c.prepare(insertBlock)
+	s, err := c.Prepare(insertBlock)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.bindInt(1, b.first), s.bindInt(2, b.last), s.bindInt(3, int64(b.events)),
-		s.bindText(4, l.copy.add(view(b.directory))), s.bindBlob(5, l.copy.add(view(b.data))),
-		s.bindInt(6, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
+	if err := errors.Join(s.BindInt(1, b.first), s.BindInt(2, b.last), s.BindInt(3, int64(b.events)),
+		s.BindText(4, l.copy.Add(view(b.directory))), s.BindBlob(5, l.copy.Add(view(b.data))),
+		s.BindInt(6, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
 		return err
 	}
-	if err := s.change(); err != nil {
+	if err := s.Change(); err != nil {
 		return err
 	}
-	if s, err = c.prepare(insertTopicBlock); err != nil {
+	if s, err = c.Prepare(insertTopicBlock); err != nil {
 		return err
 	}
 	for _, topic := range b.topics {
-		if err := errors.Join(s.bindText(1, l.copy.add(topic)), s.bindInt(2, b.first)); err != nil {
+		if err := errors.Join(s.BindText(1, l.copy.Add(topic)), s.BindInt(2, b.first)); err != nil {
 			return err
 		}
-		if err := s.change(); err != nil {
+		if err := s.Change(); err != nil {
 			return fmt.Errorf("topic_blocks: %w", err)
 		}
 	}
@@ -195,11 +196,11 @@ const selectNearestBlock = `SELECT first_seq, CAST(substr(data, 1, 30) AS TEXT) 
 const selectIdentities = `SELECT first_seq, directory, data, checksum FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
 
-func (*blocksLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
-	return c.rows(selectIdentities, func(s *statement) error {
-		first := s.columnInt(0)
+func (*blocksLayout) identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
+	return c.Rows(selectIdentities, func(s *sqlite.Statement) error {
+		first := s.ColumnInt(0)
 		var failed error
-		err := eachEvent(storedBlock{first, s.columnText(1), s.columnText(2), uint32(s.columnInt(3))}, func(seq int64, r Row) bool {
+		err := eachEvent(storedBlock{first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
 			if seq >= from && seq <= to {
 				failed = each(seq, r.Topic, r.ID, contentOf(&r.Event))
 			}

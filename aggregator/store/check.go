@@ -14,6 +14,7 @@ import (
 	"github.com/dchest/siphash"
 
 	"sekali/aggregator/dedup"
+	"sekali/internal/sqlite"
 )
 
 // check is a query that counts what must not be.
@@ -121,7 +122,7 @@ func designOf(dir string) (d Design, err error) {
 	if err != nil {
 		return d, err
 	}
-	return d, errors.Join(readDesign(c, &d), c.close())
+	return d, errors.Join(readDesign(c, &d), c.Close())
 }
 
 // checkTimes reads the events that have not expired, and counts those that were received before
@@ -155,7 +156,7 @@ func checkIdentities(dir string, events layout, about int64) (fault string, err 
 		return "", err
 	}
 	defer func() {
-		if e := c.close(); err == nil {
+		if e := c.Close(); err == nil {
 			err = e
 		}
 	}()
@@ -175,7 +176,7 @@ func checkIdentities(dir string, events layout, about int64) (fault string, err 
 }
 
 // identitiesTwice looks at the identities whose hash falls to a pass.
-func identitiesTwice(c *conn, events layout, pass, passes uint64) (twice int, err error) {
+func identitiesTwice(c *sqlite.Conn, events layout, pass, passes uint64) (twice int, err error) {
 	var hashes [][2]uint64
 	var text []byte
 	err = events.identities(c, 0, math.MaxInt64, func(_ int64, topic, id string, _ dedup.Content) error {

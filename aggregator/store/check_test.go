@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sekali/internal/sqlite"
 )
 
 // TestChecksSortNothing: no query of check keeps rows aside, so check takes as much memory for a
@@ -21,8 +23,8 @@ func TestChecksSortNothing(t *testing.T) {
 		}
 		for _, c := range all {
 			plan := ""
-			if err := s.writer.rows("EXPLAIN QUERY PLAN "+c.query, func(row *statement) error {
-				plan += row.columnText(3) + "\n"
+			if err := s.writer.Rows("EXPLAIN QUERY PLAN "+c.query, func(row *sqlite.Statement) error {
+				plan += row.ColumnText(3) + "\n"
 				return nil
 			}); err != nil {
 				t.Fatal(err)

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"sekali/internal/sqlite"
 )
 
 // WAL is the state of the write-ahead log, in pages.
@@ -12,12 +14,12 @@ type WAL struct {
 }
 
 // WAL returns the state of the write-ahead log.
-func (s *Store) WAL() (WAL, error) { return s.writer.checkpoint("NOOP") }
+func (s *Store) WAL() (WAL, error) { return checkpoint(s.writer, "NOOP") }
 
 // Checkpoint writes the WAL into the database as far as no reader holds it back.
 // When all of it is there, the next commit begins the WAL anew.
 func (s *Store) Checkpoint() (WAL, error) {
-	wal, err := s.writer.checkpoint("PASSIVE")
+	wal, err := checkpoint(s.writer, "PASSIVE")
 	return wal, s.noteCheckpoint(err)
 }
 
@@ -25,11 +27,11 @@ func (s *Store) Checkpoint() (WAL, error) {
 // just now.
 func (s *Store) TruncateWAL() (WAL, error) {
 	// Nobody is waited for: the writer has others to serve.
-	if err := s.writer.exec("PRAGMA busy_timeout=0"); err != nil {
+	if err := s.writer.Exec("PRAGMA busy_timeout=0"); err != nil {
 		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
 	}
-	wal, err := s.writer.checkpoint("TRUNCATE")
-	if again := s.writer.exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
+	wal, err := checkpoint(s.writer, "TRUNCATE")
+	if again := s.writer.Exec(fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeoutMS)); again != nil {
 		err = errors.Join(err, fmt.Errorf("store: checkpoint: %w", again))
 	}
 	return wal, s.noteCheckpoint(err)
@@ -38,22 +40,22 @@ func (s *Store) TruncateWAL() (WAL, error) {
 // CheckpointBeside checkpoints what is committed when it begins, on a connection of its own, and
 // may be called beside the writer.
 func (s *Store) CheckpointBeside() (err error) {
-	c, err := openConn(dsn(s.path, "mode=rw"))
+	c, err := sqlite.Open(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
-	defer func() { err = s.noteCheckpoint(errors.Join(err, c.close())) }()
-	if err := c.exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
+	defer func() { err = s.noteCheckpoint(errors.Join(err, c.Close())) }()
+	if err := c.Exec("PRAGMA synchronous=" + synchronousPragma()); err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}
-	_, err = c.checkpoint("PASSIVE")
+	_, err = checkpoint(c, "PASSIVE")
 	return err
 }
 
-func (c *conn) checkpoint(mode string) (WAL, error) {
+func checkpoint(c *sqlite.Conn, mode string) (WAL, error) {
 	var busy int64
 	var w WAL
-	if err := c.row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Checkpointed); err != nil {
+	if err := c.Row("PRAGMA wal_checkpoint("+mode+")", &busy, &w.Pages, &w.Checkpointed); err != nil {
 		return WAL{}, fmt.Errorf("store: checkpoint: %w", err)
 	}
 	return w, nil

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	sqlite3 "modernc.org/sqlite/lib"
+	"sekali/internal/sqlite"
 )
 
 //go:embed dead_letters.sql
@@ -19,35 +19,24 @@ type refusal struct {
 	err error
 }
 
-// errIgnored means that a statement which is to change one row changed none, and that it is no
-// error for SQLite: RAISE(IGNORE).
-var errIgnored = errors.New("a trigger of the database ignored it")
-
-// refused reports an error that says no to what is stored, and not that it cannot be stored now:
+// isRefusal reports an error that says no to what is stored, and not that it cannot be stored now:
 // trying again would end the same. SQLite undoes the statement, or leaves that to us (RAISE(FAIL)),
 // and the transaction goes on. If it does not (RAISE(ROLLBACK)), the neighbours are gone as well,
 // and the batch fails.
-func (c *conn) refused(err error) bool {
-	if err == nil || !c.inTransaction() {
+func isRefusal(c *sqlite.Conn, err error) bool {
+	if err == nil || !c.InTransaction() {
 		return false
 	}
-	if errors.Is(err, errIgnored) {
+	if errors.Is(err, sqlite.ErrIgnored) {
 		return true
 	}
-	var e *sqliteError
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.code & 0xff {
-	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH:
-		return true
-	}
-	return false
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Refusal()
 }
 
 // setAside makes dead letters of the refused rows, and of their repeats in the same batch, which
 // are no duplicates of anything stored. It returns which rows they are.
-func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err error) {
+func (a *Applier) setAside(c *sqlite.Conn, refused []refusal) (failed map[int]bool, err error) {
 	failed = map[int]bool{}
 	for _, r := range refused {
 		if failed[r.row] { // with the one that it repeats
@@ -63,7 +52,7 @@ func (a *Applier) setAside(c *conn, refused []refusal) (failed map[int]bool, err
 			}
 			failed[i] = true
 			err := insertDeadLetter(c, &rows[i], r.err, true)
-			if c.refused(err) {
+			if isRefusal(c, err) {
 				err = insertDeadLetter(c, &rows[i], fmt.Errorf("%w; its payload of %d bytes is not kept either: %w", r.err, len(rows[i].Payload), err), false)
 			}
 			if err != nil {
@@ -81,26 +70,26 @@ const upsertDeadLetter = `INSERT INTO dead_letters (topic, event_id, timestamp, 
   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 1, ?7)
   ON CONFLICT (topic, event_id) DO UPDATE SET failed_at = excluded.failed_at, attempts = attempts + 1, error = excluded.error`
 
-func insertDeadLetter(c *conn, r *Row, why error, withPayload bool) error {
-	s, err := c.prepare(upsertDeadLetter)
+func insertDeadLetter(c *sqlite.Conn, r *Row, why error, withPayload bool) error {
+	s, err := c.Prepare(upsertDeadLetter)
 	if err != nil {
 		return err
 	}
 	texts := []string{r.Topic, r.ID, r.Timestamp, r.Source, r.Payload, r.ReceivedAt, why.Error()}
 	for i, value := range texts {
 		if i == 4 && (value == "" || !withPayload) {
-			err = errors.Join(err, s.bindNull(5))
+			err = errors.Join(err, s.BindNull(5))
 			continue
 		}
-		text, free, e := c.text(value)
+		text, free, e := c.Text(value)
 		if e != nil {
 			return e
 		}
 		defer free()
-		err = errors.Join(err, s.bindText(int32(i+1), text))
+		err = errors.Join(err, s.BindText(int32(i+1), text))
 	}
 	if err == nil {
-		err = s.change()
+		err = s.Change()
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sekali/aggregator/event"
+	"sekali/internal/sqlite"
 )
 
 // trigger is an operator's own, which refuses events of the topic "bad".
@@ -41,7 +42,7 @@ func (g trigger) set(t *testing.T, s *Store) {
 	if g.raise == "IGNORE" {
 		action = "RAISE(IGNORE)"
 	}
-	if err := s.writer.exec(fmt.Sprintf("CREATE TRIGGER refuse %s INSERT ON %s WHEN NEW.topic = 'bad' BEGIN SELECT %s; END", g.when, g.table, action)); err != nil {
+	if err := s.writer.Exec(fmt.Sprintf("CREATE TRIGGER refuse %s INSERT ON %s WHEN NEW.topic = 'bad' BEGIN SELECT %s; END", g.when, g.table, action)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -87,7 +88,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 		}
 		reason := "no bad events"
 		if g.raise == "IGNORE" {
-			reason = errIgnored.Error()
+			reason = sqlite.ErrIgnored.Error()
 		}
 		letters, _, err := s.DeadLetters(t.Context(), Page{Limit: 10, Bytes: 1 << 20})
 		if err != nil || len(letters) != 2 || letters[0].EventID != "1" || letters[0].Attempts != 2 || *letters[0].Payload != `{"x": 1}` ||
@@ -95,7 +96,7 @@ func TestRefusedEventsAreSetAside(t *testing.T) {
 			t.Fatalf("%+v, %v", letters, err)
 		}
 		// The cause goes away: what failed is stored when it is published again.
-		if err := s.writer.exec("DROP TRIGGER refuse"); err != nil {
+		if err := s.writer.Exec("DROP TRIGGER refuse"); err != nil {
 			t.Fatal(err)
 		}
 		if out, err = apply.Apply(out.State, Batch{Rows: rows}); err != nil || out.State.UniqueProcessed != 5 || out.State.Failed != 3 || out.State.Conflicts != 1 {
@@ -140,7 +141,7 @@ func TestTriggerThatRollsBack(t *testing.T) {
 				t.Fatalf("%+v, %v", again, err)
 			}
 		}
-		if err := s.writer.exec("DROP TRIGGER refuse"); err != nil {
+		if err := s.writer.Exec("DROP TRIGGER refuse"); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := apply.Apply(state, Batch{Rows: rows}); err != nil || out.State.UniqueProcessed != 3 || out.State.Failed != 0 {
@@ -165,10 +166,10 @@ func TestIgnoredCounters(t *testing.T) {
 		}
 		defer s.Close()
 		trigger{"BEFORE", "topic_blocks", "ABORT"}.set(t, s)
-		if err := s.writer.exec("CREATE TRIGGER mine BEFORE " + what + " BEGIN SELECT RAISE(IGNORE); END"); err != nil {
+		if err := s.writer.Exec("CREATE TRIGGER mine BEFORE " + what + " BEGIN SELECT RAISE(IGNORE); END"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{refusable("good", "1"), refusable("bad", "1")}}); !errors.Is(err, errIgnored) {
+		if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{refusable("good", "1"), refusable("bad", "1")}}); !errors.Is(err, sqlite.ErrIgnored) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

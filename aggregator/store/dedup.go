@@ -10,6 +10,7 @@ import (
 
 	"sekali/aggregator/dedup"
 	"sekali/aggregator/event"
+	"sekali/internal/sqlite"
 )
 
 // Dedup is how duplicates are recognised; a database keeps the way it was made with.
@@ -38,12 +39,12 @@ type deduper interface {
 	// stored, by row: a row's own, firstSeq and its place, if it is new, and of a duplicate the stored
 	// one's, or 0; the rows that are conflicts; and those that SQLite refused. All are valid until the
 	// next call.
-	decide(c *conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, refused []refusal, err error)
+	decide(c *sqlite.Conn, b *bound, firstSeq int64) (seqs []int64, conflicts []int, refused []refusal, err error)
 	// committed is called once the transaction is durable: which rows are stored, and the highest seq
 	// used. It returns how long what runs beside the writer has held it up.
 	committed(stored []bool, last int64) (held time.Duration)
 	// forget is called inside the transaction for a row that was refused.
-	forget(c *conn, r *Row) error
+	forget(c *sqlite.Conn, r *Row) error
 	// memoryBytes is what it takes of the memory in the long run.
 	memoryBytes() int64
 	close() error
@@ -74,17 +75,17 @@ type runsDedup struct {
 
 // runsConfig reads what the index of the database that c is connected to is opened with. The events
 // end at last.
-func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config, err error) {
+func runsConfig(c *sqlite.Conn, l layout, dir string, last int64) (config dedup.Config, err error) {
 	var secret string
-	if err := c.row("SELECT secret FROM dedup_secret", &secret); err != nil {
+	if err := c.Row("SELECT secret FROM dedup_secret", &secret); err != nil {
 		return config, fmt.Errorf("dedup_secret: %w", err)
 	}
 	if config.Secret, err = hex.DecodeString(secret); err != nil {
 		return config, fmt.Errorf("dedup_secret: %w", err)
 	}
 	config.Dir, config.Last = filepath.Join(dir, dedupDir), last
-	err = c.rows("SELECT file, first_seq, last_seq, keys FROM dedup_runs ORDER BY first_seq", func(s *statement) error {
-		config.Runs = append(config.Runs, dedup.Run{File: s.columnText(0), First: s.columnInt(1), Last: s.columnInt(2), Keys: s.columnInt(3)})
+	err = c.Rows("SELECT file, first_seq, last_seq, keys FROM dedup_runs ORDER BY first_seq", func(s *sqlite.Statement) error {
+		config.Runs = append(config.Runs, dedup.Run{File: s.ColumnText(0), First: s.ColumnInt(1), Last: s.ColumnInt(2), Keys: s.ColumnInt(3)})
 		return nil
 	})
 	if err != nil {
@@ -96,7 +97,7 @@ func runsConfig(c *conn, l layout, dir string, last int64) (config dedup.Config,
 	return config, nil
 }
 
-func openRuns(c *conn, l layout, dir string, last int64, memtableKeys int) (*runsDedup, error) {
+func openRuns(c *sqlite.Conn, l layout, dir string, last int64, memtableKeys int) (*runsDedup, error) {
 	config, err := runsConfig(c, l, dir, last)
 	if err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
+	defer func() { err = errors.Join(err, c.Close()) }()
 	config, err := runsConfig(c, l, dir, last)
 	if err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func checkRuns(l layout, dir string, last int64) (faults []string, err error) {
 	return dedup.Check(config)
 }
 
-func (d *runsDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
+func (d *runsDedup) decide(c *sqlite.Conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
 	d.changes = d.index.Changes()
 	for _, change := range d.changes {
 		if err := record(c, change); err != nil {
@@ -162,27 +163,27 @@ func contentOf(e *event.Event) dedup.Content {
 }
 
 // record writes a change of the list of runs.
-func record(c *conn, change dedup.Change) error {
-	remove, err := c.prepare("DELETE FROM dedup_runs WHERE file = ?")
+func record(c *sqlite.Conn, change dedup.Change) error {
+	remove, err := c.Prepare("DELETE FROM dedup_runs WHERE file = ?")
 	if err != nil {
 		return err
 	}
-	insert, err := c.prepare("INSERT INTO dedup_runs (file, first_seq, last_seq, keys) VALUES (?, ?, ?, ?)")
+	insert, err := c.Prepare("INSERT INTO dedup_runs (file, first_seq, last_seq, keys) VALUES (?, ?, ?, ?)")
 	if err != nil {
 		return err
 	}
-	run := func(s *statement, file string, more ...int64) error {
-		text, free, err := c.text(file)
+	run := func(s *sqlite.Statement, file string, more ...int64) error {
+		text, free, err := c.Text(file)
 		if err != nil {
 			return err
 		}
 		defer free()
-		err = s.bindText(1, text)
+		err = s.BindText(1, text)
 		for i, n := range more {
-			err = errors.Join(err, s.bindInt(int32(i+2), n))
+			err = errors.Join(err, s.BindInt(int32(i+2), n))
 		}
 		if err == nil {
-			_, err = s.run()
+			_, err = s.Run()
 		}
 		return err
 	}
@@ -206,7 +207,7 @@ func (d *runsDedup) committed(stored []bool, last int64) time.Duration {
 }
 
 // forget: committed is told what is stored.
-func (d *runsDedup) forget(*conn, *Row) error { return nil }
+func (d *runsDedup) forget(*sqlite.Conn, *Row) error { return nil }
 
 func (d *runsDedup) memoryBytes() int64 { return d.index.MemoryBytes() }
 

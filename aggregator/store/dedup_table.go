@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekali/aggregator/dedup"
+	"sekali/internal/sqlite"
 )
 
 //go:embed dedup_table.sql
@@ -40,13 +41,13 @@ func (*tableDedup) newKeys() *dedup.Batch { return nil }
 
 // decide inserts the identities, in key order, so that neighbours on a page of the
 // index are written together.
-func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
+func (d *tableDedup) decide(c *sqlite.Conn, b *bound, firstSeq int64) ([]int64, []int, []refusal, error) {
 	rows := b.rows
 	texts, err := b.texts(c)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	s, err := c.prepare(insertDedup)
+	s, err := c.Prepare(insertDedup)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -60,15 +61,15 @@ func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, 
 		r := &texts[k.row]
 		seq := firstSeq + int64(k.row)
 		content := contentOf(&rows[k.row].Event)
-		if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id), s.bindInt(3, seq), s.bindInt(4, int64(content))); err != nil {
+		if err := errors.Join(s.BindText(1, r.topic), s.BindText(2, r.id), s.BindInt(3, seq), s.BindInt(4, int64(content))); err != nil {
 			return nil, nil, nil, err
 		}
-		err := s.change()
+		err := s.Change()
 		if err == nil {
 			d.seqs[k.row] = seq
 			continue
 		}
-		if !c.refused(err) {
+		if !isRefusal(c, err) {
 			return nil, nil, nil, err
 		}
 		// OR IGNORE ignores a duplicate, but so may a trigger what is new.
@@ -88,39 +89,39 @@ func (d *tableDedup) decide(c *conn, b *bound, firstSeq int64) ([]int64, []int, 
 
 // storedUnder is the content and the seq of the event that is stored under a row's identity; seq 0:
 // none is.
-func storedUnder(c *conn, r *rowText) (content dedup.Content, seq int64, err error) {
-	s, err := c.prepare(selectStored)
+func storedUnder(c *sqlite.Conn, r *rowText) (content dedup.Content, seq int64, err error) {
+	s, err := c.Prepare(selectStored)
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := errors.Join(s.bindText(1, r.topic), s.bindText(2, r.id)); err != nil {
+	if err := errors.Join(s.BindText(1, r.topic), s.BindText(2, r.id)); err != nil {
 		return 0, 0, err
 	}
-	found, err := s.step()
+	found, err := s.Step()
 	if found {
-		content, seq = dedup.Content(s.columnInt(0)), s.columnInt(1) // the content is 0 for NULL
+		content, seq = dedup.Content(s.ColumnInt(0)), s.ColumnInt(1) // the content is 0 for NULL
 	}
-	return content, seq, errors.Join(err, s.reset())
+	return content, seq, errors.Join(err, s.Reset())
 }
 
 // committed: the table is in the transaction itself.
 func (d *tableDedup) committed([]bool, int64) time.Duration { return 0 }
 
-func (d *tableDedup) forget(c *conn, r *Row) error {
-	s, err := c.prepare("DELETE FROM dedup_store WHERE topic = ? AND event_id = ?")
+func (d *tableDedup) forget(c *sqlite.Conn, r *Row) error {
+	s, err := c.Prepare("DELETE FROM dedup_store WHERE topic = ? AND event_id = ?")
 	if err != nil {
 		return err
 	}
 	for i, value := range []string{r.Topic, r.ID} {
-		text, free, e := c.text(value)
+		text, free, e := c.Text(value)
 		if e != nil {
 			return e
 		}
 		defer free()
-		err = errors.Join(err, s.bindText(int32(i+1), text))
+		err = errors.Join(err, s.BindText(int32(i+1), text))
 	}
 	if err == nil {
-		_, err = s.run()
+		_, err = s.Run()
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"sekali/aggregator/disk"
+	"sekali/internal/sqlite"
 )
 
 // What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync
@@ -32,8 +33,8 @@ var (
 // and its name. A checkpoint would not do: where pages of the WAL are lost it writes into the
 // database what the WAL cannot repeat, so a power cut in the middle of it would leave half of a
 // commit. And a foreign reader can hold a checkpoint up, but not this.
-func (s *Store) settle(c *conn) (err error) {
-	wal, err := c.checkpoint("NOOP")
+func (s *Store) settle(c *sqlite.Conn) (err error) {
+	wal, err := checkpoint(c, "NOOP")
 	if err != nil {
 		return err
 	}
@@ -49,15 +50,15 @@ func (s *Store) settle(c *conn) (err error) {
 }
 
 // renewWAL writes the WAL's first pages again. Nobody can write to it meanwhile.
-func (s *Store) renewWAL(c *conn, pages int64) (err error) {
+func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	var pageSize int64
-	if err := c.row("PRAGMA page_size", &pageSize); err != nil {
+	if err := c.Row("PRAGMA page_size", &pageSize); err != nil {
 		return err
 	}
-	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.exec("ROLLBACK")) }()
+	defer func() { err = errors.Join(err, c.Exec("ROLLBACK")) }()
 	// SQLite's locks are on the other two files: closing this one drops none.
 	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
 	if err != nil {
@@ -73,12 +74,12 @@ func (s *Store) keep() error {
 	if s.keeper != nil {
 		return nil
 	}
-	c, err := openConn(dsn(s.path, "mode=ro"))
+	c, err := sqlite.Open(dsn(s.path, "mode=ro"))
 	if err != nil {
 		return err
 	}
 	if _, err := readState(c); err != nil { // it opens the WAL
-		return errors.Join(err, c.close())
+		return errors.Join(err, c.Close())
 	}
 	s.keeper = c
 	return nil
@@ -96,7 +97,7 @@ func (s *Store) forget() error {
 	if s.keeper == nil {
 		return nil
 	}
-	err := s.keeper.close()
+	err := s.keeper.Close()
 	s.keeper = nil
 	return err
 }

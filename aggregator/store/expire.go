@@ -6,6 +6,7 @@ import (
 
 	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
+	"sekali/internal/sqlite"
 )
 
 // Expire takes the content of the oldest events, whole blocks of those received before that time
@@ -22,7 +23,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 		return state, 0, fmt.Errorf("store: closed after a failure")
 	}
 	after := state
-	err = c.transaction(func() error {
+	err = c.Transaction(func() error {
 		gone := map[string]int64{} // events by topic
 		for expired < blocks {
 			b, err := oldestBlock(c, after.ExpiredSeq, before)
@@ -56,7 +57,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 }
 
 // replace puts b in the place of the block that it was, and takes it from its topics.
-func (a *Applier) replace(c *conn, b *expiredBlock) error {
+func (a *Applier) replace(c *sqlite.Conn, b *expiredBlock) error {
 	if err := a.rewrite(c, &b.block); err != nil {
 		return err
 	}
@@ -68,20 +69,20 @@ func (a *Applier) replace(c *conn, b *expiredBlock) error {
 }
 
 // rewrite puts b in the place of the block with its seq.
-func (a *Applier) rewrite(c *conn, b *block) error {
+func (a *Applier) rewrite(c *sqlite.Conn, b *block) error {
 	b.end()
-	if err := a.texts.reset(c, len(b.directory)+len(b.data)); err != nil {
+	if err := a.texts.Reset(c, len(b.directory)+len(b.data)); err != nil {
 		return err
 	}
-	s, err := c.prepare("UPDATE blocks SET directory = ?2, data = ?3, checksum = ?4 WHERE first_seq = ?1")
+	s, err := c.Prepare("UPDATE blocks SET directory = ?2, data = ?3, checksum = ?4 WHERE first_seq = ?1")
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.bindInt(1, b.first), s.bindText(2, a.texts.add(view(b.directory))), s.bindBlob(3, a.texts.add(view(b.data))),
-		s.bindInt(4, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
+	if err := errors.Join(s.BindInt(1, b.first), s.BindText(2, a.texts.Add(view(b.directory))), s.BindBlob(3, a.texts.Add(view(b.data))),
+		s.BindInt(4, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
 		return err
 	}
-	return s.change()
+	return s.Change()
 }
 
 // expiredBlock is a block without the content of its events.
@@ -94,13 +95,13 @@ const selectOldestBlock = "SELECT first_seq, directory, data, checksum FROM bloc
 
 // oldestBlock returns the first block behind the seq as it is to be once it has expired, or nil:
 // its last event was received at that time or later.
-func oldestBlock(c *conn, behind int64, before string) (b *expiredBlock, err error) {
-	err = c.rows(selectOldestBlock, func(s *statement) error {
+func oldestBlock(c *sqlite.Conn, behind int64, before string) (b *expiredBlock, err error) {
+	err = c.Rows(selectOldestBlock, func(s *sqlite.Statement) error {
 		b = &expiredBlock{ofTopic: map[string]int64{}}
-		b.begin(s.columnInt(0))
+		b.begin(s.ColumnInt(0))
 		var failed error
 		last := ""
-		err := eachEvent(storedBlock{b.first, s.columnText(1), s.columnText(2), uint32(s.columnInt(3))}, func(seq int64, r Row) bool {
+		err := eachEvent(storedBlock{b.first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
 			last = r.ReceivedAt
 			b.ofTopic[r.Topic]++
 			failed = b.add(seq, &Row{Event: event.Event{Topic: r.Topic, ID: r.ID}, ReceivedAt: r.ReceivedAt})

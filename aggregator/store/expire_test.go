@@ -139,7 +139,7 @@ func TestExpiryStopsAtADamagedBlock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writer.exec("UPDATE blocks SET checksum = checksum + 1"); err != nil {
+	if err := s.writer.Exec("UPDATE blocks SET checksum = checksum + 1"); err != nil {
 		t.Fatal(err)
 	}
 	if after, n, err := apply.Expire(out.State, "2027", 1); !errors.Is(err, ErrDamaged) || n != 0 || after != out.State {

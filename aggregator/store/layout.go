@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"sekali/aggregator/dedup"
+	"sekali/internal/sqlite"
 )
 
 // Layout is how the events lie in the database; a database keeps the one it was made with.
@@ -40,14 +41,14 @@ var ErrDesign = errors.New("another design")
 type layout interface {
 	// insert is called inside the transaction: row i, if it is new, is stored under firstSeq+i. It
 	// returns the rows that SQLite refused, and takes their mark away.
-	insert(c *conn, b *bound, isNew []bool, firstSeq int64) ([]refusal, error)
+	insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) ([]refusal, error)
 	// page calls each for the events of a page. Their texts are valid until it returns.
 	page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error
 	// nearest returns a stored number and its time: seq, or the next lower one that can be found
 	// without reading others; sql.ErrNoRows if there is none.
 	nearest(ctx context.Context, db *sql.DB, seq int64) (stored int64, receivedAt string, err error)
 	// identities calls each for every event with from <= seq <= to, in the order of seq.
-	identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error
+	identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error
 	// checks are queries that count what must not be.
 	checks() []check
 }

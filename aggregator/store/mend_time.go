@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sekali/aggregator/event"
+	"sekali/internal/sqlite"
 )
 
 // receivedLayout is received_at's form.
@@ -39,7 +40,7 @@ func MendTime(dir string, now time.Time) (mended int64, err error) {
 		return 0, nil
 	}
 	a, c := NewApplier(s), s.writer
-	err = c.transaction(func() error {
+	err = c.Transaction(func() error {
 		if s.Info.Layout == LayoutRows {
 			mended, err = mendRows(c, latest)
 		} else {
@@ -52,7 +53,7 @@ func MendTime(dir string, now time.Time) (mended int64, err error) {
 			"UPDATE dead_letters SET received_at = '" + latest + "' WHERE received_at > '" + latest + "'",
 			"UPDATE dead_letters SET failed_at = '" + latest + "' WHERE failed_at > '" + latest + "'",
 		} {
-			if err := c.exec(sql); err != nil {
+			if err := c.Exec(sql); err != nil {
 				return err
 			}
 		}
@@ -66,19 +67,19 @@ func MendTime(dir string, now time.Time) (mended int64, err error) {
 	return mended, nil
 }
 
-func mendRows(c *conn, latest string) (int64, error) {
-	s, err := c.prepare("UPDATE events SET received_at = '" + latest + "' WHERE received_at > '" + latest + "'")
+func mendRows(c *sqlite.Conn, latest string) (int64, error) {
+	s, err := c.Prepare("UPDATE events SET received_at = '" + latest + "' WHERE received_at > '" + latest + "'")
 	if err != nil {
 		return 0, err
 	}
-	return s.run()
+	return s.Run()
 }
 
 const selectBlockBefore = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 
 // mendBlocks goes from the last block back to the first with nothing to mend: received_at never
 // falls.
-func (a *Applier) mendBlocks(c *conn, latest string) (mended int64, err error) {
+func (a *Applier) mendBlocks(c *sqlite.Conn, latest string) (mended int64, err error) {
 	for before := int64(1)<<62 - 1; ; {
 		b, later, err := blockWithout(c, before, latest)
 		if err != nil || later == 0 {
@@ -94,12 +95,12 @@ func (a *Applier) mendBlocks(c *conn, latest string) (mended int64, err error) {
 
 // blockWithout returns the block before a seq as it is without times after latest, and how many it
 // has.
-func blockWithout(c *conn, before int64, latest string) (b *block, later int64, err error) {
-	err = c.rows(selectBlockBefore, func(s *statement) error {
+func blockWithout(c *sqlite.Conn, before int64, latest string) (b *block, later int64, err error) {
+	err = c.Rows(selectBlockBefore, func(s *sqlite.Statement) error {
 		b = &block{}
-		b.begin(s.columnInt(0))
+		b.begin(s.ColumnInt(0))
 		var failed error
-		err := eachEvent(storedBlock{b.first, s.columnText(1), s.columnText(2), uint32(s.columnInt(3))}, func(seq int64, r Row) bool {
+		err := eachEvent(storedBlock{b.first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
 			if r.ReceivedAt > latest {
 				later++
 				r.ReceivedAt = latest

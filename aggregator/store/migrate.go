@@ -4,16 +4,17 @@ import (
 	"fmt"
 
 	"sekali/aggregator/crash"
+	"sekali/internal/sqlite"
 )
 
 var userVersion = fmt.Sprintf("\nPRAGMA user_version=%d;", schemaVersion)
 
 // migrate takes the schema from an older version to this one.
-func migrate(c *conn, version int64) error {
+func migrate(c *sqlite.Conn, version int64) error {
 	if version == schemaVersion {
 		return nil
 	}
-	return c.transaction(func() error {
+	return c.Transaction(func() error {
 		sql := ""
 		if version < 2 { // without dead letters
 			sql += "ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema
@@ -31,7 +32,7 @@ func migrate(c *conn, version int64) error {
 		} else {
 			sql += "ALTER TABLE dedup_store ADD COLUMN content INTEGER;"
 		}
-		err := c.exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+		err := c.Exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
 			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
 			ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
 		crash.Here(crash.StoreMigrating)

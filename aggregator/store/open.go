@@ -11,7 +11,10 @@ import (
 	_ "modernc.org/sqlite" // the readers' driver
 
 	"sekali/aggregator/crash"
+	"sekali/internal/sqlite"
 )
+
+var errReadOnly = errors.New("the file is read-only")
 
 // Open opens or creates the database in dir and returns its state. An existing one has to be of the
 // design that is asked for; "" is any, and for a new one runs and blocks.
@@ -59,24 +62,24 @@ func (s *Store) Reopen() (State, error) {
 		}
 	}
 	_ = s.closeWriter() // its error is the one that brought us here
-	c, err := openConn(dsn(s.path, "mode=rw"))
+	c, err := sqlite.Open(dsn(s.path, "mode=rw"))
 	if err != nil {
 		return State{}, err
 	}
 	state, err := s.openWriter(c)
 	if err != nil {
-		return State{}, errors.Join(err, c.close())
+		return State{}, errors.Join(err, c.Close())
 	}
 	s.remember()
 	return state, nil
 }
 
 // openWriter makes c the writer's connection.
-func (s *Store) openWriter(c *conn) (State, error) {
-	if c.readOnly() {
+func (s *Store) openWriter(c *sqlite.Conn) (State, error) {
+	if c.ReadOnly() {
 		return State{}, errReadOnly
 	}
-	if err := c.leaveWAL(true); err != nil { // until Close: a checkpoint at the end of a failed life would not be settled
+	if err := c.LeaveWAL(true); err != nil { // until Close: a checkpoint at the end of a failed life would not be settled
 		return State{}, err
 	}
 	info := Info{}
@@ -115,13 +118,13 @@ func (s *Store) closeWriter() error {
 	if s.writer == nil {
 		return nil
 	}
-	err := errors.Join(s.dedup.close(), s.writer.close())
+	err := errors.Join(s.dedup.close(), s.writer.Close())
 	s.writer, s.dedup = nil, nil
 	return err
 }
 
 // setPragmas sets the pragmas and reads back what durability rests on.
-func setPragmas(c *conn, info *Info) error {
+func setPragmas(c *sqlite.Conn, info *Info) error {
 	for _, pragma := range []string{
 		fmt.Sprintf("busy_timeout=%d", busyTimeoutMS),
 		fmt.Sprintf("page_size=%d", PageBytes), // takes effect in an empty database only
@@ -131,7 +134,7 @@ func setPragmas(c *conn, info *Info) error {
 		"temp_store=MEMORY",
 		"foreign_keys=OFF",
 	} {
-		if err := c.exec("PRAGMA " + pragma); err != nil {
+		if err := c.Exec("PRAGMA " + pragma); err != nil {
 			return fmt.Errorf("PRAGMA %s: %w", pragma, err)
 		}
 	}
@@ -142,7 +145,7 @@ func setPragmas(c *conn, info *Info) error {
 		"PRAGMA page_size":        &info.PageSize,
 		"SELECT sqlite_version()": &info.SQLiteVersion,
 	} {
-		if err := c.row(sql, to); err != nil {
+		if err := c.Row(sql, to); err != nil {
 			return fmt.Errorf("%s: %w", sql, err)
 		}
 	}
@@ -154,15 +157,15 @@ func setPragmas(c *conn, info *Info) error {
 }
 
 // prepare creates the schema in an empty database and takes an older one forward.
-func prepare(c *conn, asked Design, info *Info) (State, error) {
+func prepare(c *sqlite.Conn, asked Design, info *Info) (State, error) {
 	var version int64
-	if err := c.row("PRAGMA user_version", &version); err != nil {
+	if err := c.Row("PRAGMA user_version", &version); err != nil {
 		return State{}, fmt.Errorf("PRAGMA user_version: %w", err)
 	}
 	switch {
 	case version == 0:
-		if err := c.transaction(func() error {
-			return c.exec(schemaOf(asked) + userVersion)
+		if err := c.Transaction(func() error {
+			return c.Exec(schemaOf(asked) + userVersion)
 		}); err != nil {
 			return State{}, fmt.Errorf("create the schema: %w", err)
 		}
@@ -183,7 +186,7 @@ func prepare(c *conn, asked Design, info *Info) (State, error) {
 	if info.Dedup == DedupRuns {
 		cacheKiB = runsCacheKiB
 	}
-	if err := c.exec(fmt.Sprintf("PRAGMA cache_size=-%d", cacheKiB)); err != nil {
+	if err := c.Exec(fmt.Sprintf("PRAGMA cache_size=-%d", cacheKiB)); err != nil {
 		return State{}, fmt.Errorf("PRAGMA cache_size: %w", err)
 	}
 	if asked.Dedup != "" && asked.Dedup != info.Dedup {
@@ -203,10 +206,10 @@ func synchronousPragma() string {
 }
 
 // readDesign finds out how the database was made.
-func readDesign(c *conn, d *Design) error {
+func readDesign(c *sqlite.Conn, d *Design) error {
 	*d = Design{DedupTable, LayoutRows}
-	return c.rows("SELECT name FROM sqlite_schema WHERE type = 'table'", func(s *statement) error {
-		switch s.columnText(0) {
+	return c.Rows("SELECT name FROM sqlite_schema WHERE type = 'table'", func(s *sqlite.Statement) error {
+		switch s.ColumnText(0) {
 		case "dedup_runs":
 			d.Dedup = DedupRuns
 		case "blocks":

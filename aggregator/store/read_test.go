@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sekali/aggregator/event"
+	"sekali/internal/sqlite"
 )
 
 // TestATimeIsFoundByHalves: where a time begins among a million numbers takes 21 looks at most.
@@ -83,9 +84,9 @@ func TestReadersReadOnlyTheirBlocks(t *testing.T) {
 		for i, b := range c.intact {
 			first[i] = fmt.Sprint(1 + b*blockEvents)
 		}
-		shell, err := openConn(s.path)
+		shell, err := sqlite.Open(s.path)
 		if err == nil {
-			err = errors.Join(shell.exec("UPDATE blocks SET checksum = checksum + 1 WHERE first_seq NOT IN ("+strings.Join(first, ",")+")"), shell.close())
+			err = errors.Join(shell.Exec("UPDATE blocks SET checksum = checksum + 1 WHERE first_seq NOT IN ("+strings.Join(first, ",")+")"), shell.Close())
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"sekali/aggregator/dedup"
+	"sekali/internal/sqlite"
 )
 
 //go:embed layout_rows.sql
@@ -20,12 +21,12 @@ type rowsLayout struct{}
 
 const insertEvent = "INSERT INTO events (seq, topic, event_id, timestamp, source, payload, received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
-func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
+func (*rowsLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	rows, err := b.texts(c)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.prepare(insertEvent)
+	s, err := c.Prepare(insertEvent)
 	if err != nil {
 		return nil, err
 	}
@@ -34,18 +35,18 @@ func (*rowsLayout) insert(c *conn, b *bound, isNew []bool, firstSeq int64) (refu
 			continue
 		}
 		r := &rows[i]
-		payload := s.bindNull(6)
-		if r.payload.bytes > 0 {
-			payload = s.bindText(6, r.payload)
+		payload := s.BindNull(6)
+		if r.payload.Bytes > 0 {
+			payload = s.BindText(6, r.payload)
 		}
-		if err := errors.Join(payload, s.bindInt(1, firstSeq+int64(i)), s.bindText(2, r.topic), s.bindText(3, r.id),
-			s.bindText(4, r.timestamp), s.bindText(5, r.source), s.bindText(7, r.receivedAt)); err != nil {
+		if err := errors.Join(payload, s.BindInt(1, firstSeq+int64(i)), s.BindText(2, r.topic), s.BindText(3, r.id),
+			s.BindText(4, r.timestamp), s.BindText(5, r.source), s.BindText(7, r.receivedAt)); err != nil {
 			return nil, err
 		}
-		err := s.change()
-		if c.refused(err) {
+		err := s.Change()
+		if isRefusal(c, err) {
 			isNew[i], refused = false, append(refused, refusal{i, err})
-			err = c.run("DELETE FROM events WHERE seq = ?", firstSeq+int64(i)) // RAISE(FAIL) may have left it
+			err = c.Run("DELETE FROM events WHERE seq = ?", firstSeq+int64(i)) // RAISE(FAIL) may have left it
 		}
 		if err != nil {
 			return nil, err
@@ -98,9 +99,9 @@ func (*rowsLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (stored i
 // view is the text in b, for as long as b stays as it is.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func (*rowsLayout) identities(c *conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
-	return c.rows("SELECT seq, topic, event_id, timestamp, source, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *statement) error {
-		return each(s.columnInt(0), s.columnText(1), s.columnText(2), dedup.ContentOf(s.columnText(3), s.columnText(4), s.columnText(5)))
+func (*rowsLayout) identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
+	return c.Rows("SELECT seq, topic, event_id, timestamp, source, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *sqlite.Statement) error {
+		return each(s.ColumnInt(0), s.ColumnText(1), s.ColumnText(2), dedup.ContentOf(s.ColumnText(3), s.ColumnText(4), s.ColumnText(5)))
 	}, from, to)
 }
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"sekali/internal/sqlite"
 )
 
 // schemaVersion is kept in PRAGMA user_version. It changes with the schema: a test holds the two
@@ -20,17 +22,17 @@ func schemaOf(d Design) string {
 }
 
 // checkColumns refuses a database whose tables are not those of its version.
-func checkColumns(c *conn, d Design) error {
-	fresh, err := openConn("file::memory:")
+func checkColumns(c *sqlite.Conn, d Design) error {
+	fresh, err := sqlite.Open("file::memory:")
 	if err != nil {
 		return err
 	}
-	err = fresh.exec(schemaOf(d))
+	err = fresh.Exec(schemaOf(d))
 	var want, got map[string]bool
 	if err == nil {
 		want, err = columns(fresh)
 	}
-	if err = errors.Join(err, fresh.close()); err != nil {
+	if err = errors.Join(err, fresh.Close()); err != nil {
 		return err
 	}
 	if got, err = columns(c); err != nil {
@@ -47,11 +49,11 @@ func checkColumns(c *conn, d Design) error {
 }
 
 // columns are those of all tables and views.
-func columns(c *conn) (map[string]bool, error) {
+func columns(c *sqlite.Conn) (map[string]bool, error) {
 	found := map[string]bool{}
-	err := c.rows(`SELECT m.name || '.' || i.name FROM sqlite_schema m, pragma_table_info(m.name) i
-		WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'`, func(s *statement) error {
-		found[s.columnText(0)] = true
+	err := c.Rows(`SELECT m.name || '.' || i.name FROM sqlite_schema m, pragma_table_info(m.name) i
+		WHERE m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite_%'`, func(s *sqlite.Statement) error {
+		found[s.ColumnText(0)] = true
 		return nil
 	})
 	return found, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sekali/aggregator/journal"
+	"sekali/internal/sqlite"
 )
 
 // State is the row that every commit rewrites. Each field has its column in stateColumns.
@@ -68,25 +69,25 @@ func (s *State) fields() []any {
 	return fields
 }
 
-func readState(c *conn) (s State, err error) {
-	if err := c.row(selectState, s.fields()...); err != nil {
+func readState(c *sqlite.Conn) (s State, err error) {
+	if err := c.Row(selectState, s.fields()...); err != nil {
 		return State{}, fmt.Errorf("read the state: %w", err)
 	}
 	return s, nil
 }
 
 // writeState rewrites the row, in the transaction that the caller has begun.
-func writeState(c *conn, state State) (err error) {
+func writeState(c *sqlite.Conn, state State) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("state: %w", err)
 		}
 	}()
-	s, err := c.prepare(updateState)
+	s, err := c.Prepare(updateState)
 	if err != nil {
 		return err
 	}
-	received, free, err := c.text(state.LastReceivedAt) // the only text
+	received, free, err := c.Text(state.LastReceivedAt) // the only text
 	if err != nil {
 		return err
 	}
@@ -95,17 +96,17 @@ func writeState(c *conn, state State) (err error) {
 		at := int32(i + 1)
 		switch field := column.field(&state).(type) {
 		case *int64:
-			err = errors.Join(err, s.bindInt(at, *field))
+			err = errors.Join(err, s.BindInt(at, *field))
 		case *uint64:
-			err = errors.Join(err, s.bindInt(at, int64(*field)))
+			err = errors.Join(err, s.BindInt(at, int64(*field)))
 		case *int:
-			err = errors.Join(err, s.bindInt(at, int64(*field)))
+			err = errors.Join(err, s.BindInt(at, int64(*field)))
 		case *string:
-			err = errors.Join(err, s.bindText(at, received))
+			err = errors.Join(err, s.BindText(at, received))
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.change()
+	return s.Change()
 }

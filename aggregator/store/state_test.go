@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"sekali/internal/sqlite"
 )
 
 // fillFields gives each field under v a value of its own, and returns how many there are.
@@ -39,7 +41,7 @@ func TestStateColumns(t *testing.T) {
 	if n := fillFields(t, reflect.ValueOf(&want).Elem(), 0); n != len(stateColumns) {
 		t.Errorf("%d columns for %d fields", len(stateColumns), n)
 	}
-	if err := s.writer.transaction(func() error { return writeState(s.writer, want) }); err != nil {
+	if err := s.writer.Transaction(func() error { return writeState(s.writer, want) }); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := readState(s.writer); err != nil || got != want {
@@ -54,8 +56,8 @@ func TestStateColumns(t *testing.T) {
 		named = append(named, column.name)
 	}
 	var columns []string
-	if err := s.writer.rows("SELECT name FROM pragma_table_info('state')", func(s *statement) error {
-		columns = append(columns, s.columnText(0))
+	if err := s.writer.Rows("SELECT name FROM pragma_table_info('state')", func(s *sqlite.Statement) error {
+		columns = append(columns, s.ColumnText(0))
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	sqlite3 "modernc.org/sqlite/lib"
+	"sekali/internal/sqlite"
 )
 
 //go:embed schema.sql
@@ -50,10 +50,10 @@ type Store struct {
 	Info         Info
 
 	// Owned by the writer.
-	writer *conn
-	dedup  deduper // nil while the writer's connection is
-	keeper *conn   // see keep
-	shut   bool    // the writer holds reading
+	writer *sqlite.Conn
+	dedup  deduper      // nil while the writer's connection is
+	keeper *sqlite.Conn // see keep
+	shut   bool         // the writer holds reading
 
 	memory           atomic.Int64 // what dedup takes
 	checkpointFailed atomic.Bool  // the next must begin at the WAL's beginning
@@ -93,21 +93,20 @@ func (s *Store) Close() error {
 		errs = append(errs, s.Pool.Close())
 	}
 	if s.keeper != nil {
-		errs = append(errs, s.keeper.close())
+		errs = append(errs, s.keeper.Close())
 		s.keeper = nil
 	}
 	if s.writer != nil && !s.checkpointFailed.Load() {
-		errs = append(errs, s.writer.leaveWAL(false))
+		errs = append(errs, s.writer.LeaveWAL(false))
 	}
 	return errors.Join(append(errs, s.closeWriter())...)
 }
 
-// ErrLocked means that another process holds the database's write lock. Nothing was begun: the same
-// may be tried again as it is.
-var ErrLocked = errors.New("another process holds the database's write lock")
+// ErrLocked means that another process holds the write lock; see sqlite.
+var ErrLocked = sqlite.ErrLocked
 
 // IsFull reports an error that means no room on the disk.
 func IsFull(err error) bool {
-	var e *sqliteError
-	return errors.As(err, &e) && e.code&0xff == sqlite3.SQLITE_FULL
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Full()
 }

@@ -15,6 +15,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
+	"sekali/internal/sqlite"
 )
 
 // TestApplyAgainstAMap applies the same random batches, with repeats inside and across them and
@@ -281,7 +282,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writer.exec("PRAGMA user_version=99"); err != nil {
+	if err := s.writer.Exec("PRAGMA user_version=99"); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -307,11 +308,11 @@ func TestOlderSchemasAreTakenForward(t *testing.T) {
 			if err := touch(filepath.Join(dir, File)); err != nil {
 				t.Fatal(err)
 			}
-			c, err := openConn(dsn(filepath.Join(dir, File), "mode=rw"))
+			c, err := sqlite.Open(dsn(filepath.Join(dir, File), "mode=rw"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(c.exec(string(sql)), c.close()); err != nil {
+			if err := errors.Join(c.Exec(string(sql)), c.Close()); err != nil {
 				t.Fatal(err)
 			}
 			s, state, err := Open(dir, Design{})

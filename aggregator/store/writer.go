@@ -10,6 +10,7 @@ import (
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/stage"
+	"sekali/internal/sqlite"
 )
 
 // Row is one event of a batch.
@@ -55,19 +56,19 @@ type Applier struct {
 	store  *Store
 	bound  bound
 	stored []bool
-	texts  texts
+	texts  sqlite.Arena
 }
 
 // bound is the rows of a batch, and on demand their texts where SQLite can read them.
 type bound struct {
 	rows     []Row
 	keys     *dedup.Batch // of the rows; nil: not prepared
-	arena    texts
+	arena    sqlite.Arena
 	rowTexts []rowText // none until they are asked for
 }
 
 // rowText is a Row as SQLite takes it.
-type rowText struct{ topic, id, timestamp, source, payload, receivedAt text }
+type rowText struct{ topic, id, timestamp, source, payload, receivedAt sqlite.Text }
 
 // NewApplier returns the Applier of s; a store has one.
 func NewApplier(s *Store) *Applier { return &Applier{store: s} }
@@ -84,7 +85,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	}
 	a.stored = append(a.stored[:0], make([]bool, len(b.Rows))...)
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
-	err := c.transaction(func() error {
+	err := c.Transaction(func() error {
 		stage.Dedup.Enter()
 		a.bound.rows, a.bound.keys, a.bound.rowTexts = b.Rows, b.keys, a.bound.rowTexts[:0]
 		seqs, conflicts, refused, err := a.store.dedup.decide(c, &a.bound, out.FirstSeq)
@@ -147,7 +148,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 }
 
 // texts returns the rows' texts, which it copies when they are asked for first.
-func (b *bound) texts(c *conn) ([]rowText, error) {
+func (b *bound) texts(c *sqlite.Conn) ([]rowText, error) {
 	if len(b.rowTexts) == len(b.rows) {
 		return b.rowTexts, nil
 	}
@@ -156,20 +157,20 @@ func (b *bound) texts(c *conn) ([]rowText, error) {
 		r := &b.rows[i]
 		size += len(r.Topic) + len(r.ID) + len(r.Timestamp) + len(r.Source) + len(r.Payload) + len(r.ReceivedAt)
 	}
-	if err := b.arena.reset(c, size); err != nil {
+	if err := b.arena.Reset(c, size); err != nil {
 		return nil, err
 	}
 	for i := range b.rows {
 		r := &b.rows[i]
-		b.rowTexts = append(b.rowTexts, rowText{b.arena.add(r.Topic), b.arena.add(r.ID), b.arena.add(r.Timestamp),
-			b.arena.add(r.Source), b.arena.add(r.Payload), b.arena.add(r.ReceivedAt)})
+		b.rowTexts = append(b.rowTexts, rowText{b.arena.Add(r.Topic), b.arena.Add(r.ID), b.arena.Add(r.Timestamp),
+			b.arena.Add(r.Source), b.arena.Add(r.Payload), b.arena.Add(r.ReceivedAt)})
 	}
 	return b.rowTexts, nil
 }
 
 const upsertTopic = "INSERT INTO topics (name, events) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
-func (a *Applier) countTopics(c *conn, rows []Row) error {
+func (a *Applier) countTopics(c *sqlite.Conn, rows []Row) error {
 	counts := map[string]int64{}
 	for i, stored := range a.stored {
 		if stored {
@@ -180,23 +181,23 @@ func (a *Applier) countTopics(c *conn, rows []Row) error {
 }
 
 // eachTopic runs sql with every topic as its first parameter, and the topic's number as its second.
-func (a *Applier) eachTopic(c *conn, topics map[string]int64, sql string) error {
+func (a *Applier) eachTopic(c *sqlite.Conn, topics map[string]int64, sql string) error {
 	size := 0
 	for topic := range topics {
 		size += len(topic)
 	}
-	if err := a.texts.reset(c, size); err != nil {
+	if err := a.texts.Reset(c, size); err != nil {
 		return err
 	}
-	s, err := c.prepare(sql)
+	s, err := c.Prepare(sql)
 	if err != nil {
 		return err
 	}
 	for topic, n := range topics {
-		if err := errors.Join(s.bindText(1, a.texts.add(topic)), s.bindInt(2, n)); err != nil {
+		if err := errors.Join(s.BindText(1, a.texts.Add(topic)), s.BindInt(2, n)); err != nil {
 			return err
 		}
-		if _, err := s.run(); err != nil {
+		if _, err := s.Run(); err != nil {
 			return err
 		}
 	}
