@@ -158,6 +158,9 @@ func (e *Event) read(d *jsontext.Decoder) error {
 	if _, err := d.ReadToken(); err != nil {
 		return readError(err)
 	}
+	if len(e.Payload) == 0 { // NDJSON leaves none out, where a page says null
+		e.Payload = append(e.Payload, "null"...)
+	}
 	if e.Seq < 0 {
 		return errors.New("audit: /events gave an event without a seq")
 	}
