@@ -61,7 +61,7 @@ func (s *set) kept() []answer {
 		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged", losses(kept), runsOf(kept)})
 	}
 	if control != nil {
-		rows = append(rows, answer{"The control: `memory` promises nothing, so it must lose", losses(control), runsOf(control)})
+		rows = append(rows, answer{"Control: `memory` promises nothing at a kill, so it must lose, or the audit is blind", losses(control), runsOf(control)})
 	}
 	return rows
 }
@@ -150,7 +150,7 @@ func (s *set) published() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{"**The course report's batch of 1000**, published as stored in " + publishedProcessed,
+	return []answer{{"**A batch of 1000 events**, for which the course report states " + publishedProcessed,
 		"stored in " + g.show(processedMS) + " ms", g.Runs()}}
 }
 

@@ -38,7 +38,8 @@ var shortRows = []row{
 	medianRow("queue depth max, events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
 	medianRow("drained after the last answer, s", func(s record.Summary) *float64 { return &s.DrainS }),
 	{"duplicates dropped, of those sent (deduplication rate)", func(g *group) string {
-		return fmt.Sprintf("%s of %s (%s)", exact(g.count(dropped)), duplicatesSent(g), g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
+		return fmt.Sprintf("%s of %s (a share of %s of all events)", exact(g.count(dropped)), duplicatesSent(g),
+			g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
 	}},
 	medianRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
 	{"server CPU, µs / bytes written, per stored event", func(g *group) string {

@@ -151,7 +151,7 @@ func (s *set) besideOthers() []answer {
 		case s.ID == record.Sekali:
 			known = true
 		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
-			parts = append(parts, fmt.Sprintf("%s × %s", chart.Number(s.SekaliRatio.Median), s.Name))
+			parts = append(parts, fmt.Sprintf("%.2g × %s", s.SekaliRatio.Median, s.Name))
 		}
 	}
 	if !known || len(parts) == 0 {
@@ -159,8 +159,8 @@ func (s *set) besideOthers() []answer {
 	}
 	// Machines differ more than programs: the sitting has a date, which may be another than that of
 	// the runs above.
-	return []answer{{fmt.Sprintf("**Beside others**, same events, in turn, %s", y.StartedAt.Format("2 January 2006")),
-		strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
+	return []answer{{fmt.Sprintf("**Beside others**, the same events in turn, %s", y.StartedAt.Format("2 January 2006")),
+		"events/s stored: " + strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
 }
 
 // Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
