@@ -19,7 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
-	"sekali/bench/chromiumtest"
+	"sekali/bench/labtest/chromiumtest"
 )
 
 // browserTimeout bounds the page in one browser's tab.

@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	comparison "sekali/bench/compare"
 	"sekali/bench/experiment/ab"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
+	comparison "sekali/bench/pages/compare"
 )
 
 // compareInTurn runs two aggregators in turn. Its exit code is the verdict on B. Without -b, A runs

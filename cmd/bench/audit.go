@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
+	"sekali/bench/experiment/runner"
 	"sekali/bench/judge"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 )
 
 // audit holds a finished result folder's ledger against a server that still has its events, or an

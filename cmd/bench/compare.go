@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	comparison "sekali/bench/compare"
+	"sekali/bench/experiment/runner"
+	comparison "sekali/bench/pages/compare"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 )
 
 // compare sets two runs or result folders side by side; its exit code is the verdict on the second.

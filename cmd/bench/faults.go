@@ -10,7 +10,7 @@ import (
 	"regexp"
 
 	"sekali/bench/experiment/faults"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
 )
 
 // tryFaults tries every kind of fault at length and writes what was lost.

@@ -14,7 +14,7 @@ import (
 	"syscall"
 
 	"sekali/bench/experiment/mutants"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
 	"sekali/bench/system/nullserver"
 	"sekali/internal/settings"
 )

@@ -10,7 +10,7 @@ import (
 	"regexp"
 
 	"sekali/bench/experiment/mutants"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
 )
 
 // tryMutants has aggregators lie, one kind of lie after the other, and prints what the lab says to

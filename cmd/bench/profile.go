@@ -6,9 +6,9 @@ import (
 	"io"
 	"path/filepath"
 
-	"sekali/bench/profile"
+	"sekali/bench/experiment/runner"
+	"sekali/bench/pages/profile"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 )
 
 // topFunctions is how many are printed of each profile.

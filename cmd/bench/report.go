@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	reports "sekali/bench/report"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
+	reports "sekali/bench/pages/report"
 )
 
 // report makes REPORT.md and what belongs to it from results/reference/.

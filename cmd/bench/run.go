@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	reports "sekali/bench/report"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
+	reports "sekali/bench/pages/report"
 	"sekali/bench/scenario"
 	"sekali/scenarios"
 )

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"sekali/bench/experiment/runner"
+	"sekali/bench/experiment/saturation"
 	"sekali/bench/judge/objective"
-	reports "sekali/bench/report"
-	"sekali/bench/runner"
-	"sekali/bench/saturation"
+	reports "sekali/bench/pages/report"
 	"sekali/bench/scenario"
 )
 

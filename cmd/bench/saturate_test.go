@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/saturation"
+	"sekali/bench/experiment/saturation"
 	"sekali/bench/system/memoryserver"
 )
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	"sekali/bench/runner"
-	pages "sekali/bench/serve"
+	"sekali/bench/experiment/runner"
+	pages "sekali/bench/pages/serve"
 )
 
 // serve shows results in a browser until it is interrupted.

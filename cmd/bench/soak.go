@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"sekali/bench/experiment/runner"
 	"sekali/bench/experiment/soak"
 	"sekali/bench/judge"
 	"sekali/bench/pages/terminal"
-	"sekali/bench/runner"
 )
 
 // runSoak loads an aggregator for a long time, kills it meanwhile, and writes what was lost and

@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"sekali/bench/compare"
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
+	"sekali/bench/pages/compare"
 )
 
 // growth is how many pairs a look has for one of the look before: the cost of a look too few is

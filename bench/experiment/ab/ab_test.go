@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/compare"
+	"sekali/bench/experiment/runner"
 	"sekali/bench/labtest/resulttest"
+	"sekali/bench/pages/compare"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sekali/bench/runner"
+	"sekali/bench/experiment/runner"
 )
 
 // side is one of the two aggregators, and the name of its folder.

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sekali/bench/experiment/runner"
 	"sekali/bench/judge"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 )
 
 // turns runs both sides until there are so many pairs, and counts the results they lack. A pair

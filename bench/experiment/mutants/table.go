@@ -11,9 +11,9 @@ import (
 	"regexp"
 	"strings"
 
+	"sekali/bench/experiment/runner"
 	"sekali/bench/judge"
 	"sekali/bench/record"
-	"sekali/bench/runner"
 	"sekali/bench/scenario"
 )
 

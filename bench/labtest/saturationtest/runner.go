@@ -1,0 +1,99 @@
+// Package saturationtest runs searches without a process: in place of runner.Run it makes result
+// folders from a model of an aggregator with a known capacity.
+package saturationtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sekali/bench/experiment/runner"
+	"sekali/bench/judge"
+	"sekali/bench/labtest/resulttest"
+	"sekali/bench/record"
+	"sekali/bench/scenario"
+)
+
+// Text is a scenario for the models, which always have a warm-up of 1 s at half the rate and 50
+// events a request.
+const Text = `name: saturation
+question: Synthetic figures for a test. What is the highest rate?
+stream: {duplicates: 0.2}
+load:
+  events_per_request: 50
+  phases:
+    - {name: warm-up, rate: 1/s, duration: 1s}
+    - {name: measured, rate: 1/s, duration: 1s, measured: true}
+`
+
+// Aggregator is a model. Its methods are not for concurrent use.
+type Aggregator struct {
+	Capacity func(probe int) float64 // requests a second, of probe number n of all, from 1
+	Spoil    func(probe int, run *record.Run)
+	Exit     func(probe int, s *scenario.Scenario) int // of what else goes wrong; nil: nothing
+
+	probes int
+}
+
+// Run is a runner.Run.
+func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.Writer) (dir string, exit int) {
+	a.probes++
+	if a.Exit != nil {
+		if exit = a.Exit(a.probes, config.Scenarios[0]); exit == runner.ExitUsage {
+			return "", exit
+		}
+	}
+	id := fmt.Sprintf("synthetic-%02d", a.probes)
+	dir = filepath.Join(config.Out, "runs", id)
+	index := record.Index{ID: id}
+	for _, s := range config.Scenarios {
+		for _, one := range s.Cases {
+			entry, err := a.write(dir, s.Name, one)
+			if err != nil {
+				fmt.Fprintf(stdout, "FAILED %v\n", err)
+				return dir, runner.ExitFailed
+			}
+			if !entry.Valid && exit == runner.ExitHeld {
+				exit = runner.ExitInvalid
+			}
+			index.Results = append(index.Results, entry)
+		}
+	}
+	if err := record.WriteIndex(dir, index); err != nil {
+		fmt.Fprintf(stdout, "FAILED %v\n", err)
+		return dir, runner.ExitFailed
+	}
+	return dir, exit
+}
+
+func (a *Aggregator) write(dir, name string, one scenario.Case) (record.Entry, error) {
+	entry := record.Entry{Dir: fmt.Sprintf("%s-%s-1", name, one.Name), Scenario: name, Case: one.Name, Repeat: 1}
+	folder := filepath.Join(dir, entry.Dir)
+	measured := one.Settings.Load.Phases[len(one.Settings.Load.Phases)-1]
+	model := resulttest.Model{Scenario: name, Case: one.Name, Repeat: 1, Ack: "store", Rate: float64(measured.Rate),
+		Measured: time.Duration(measured.Duration), EventsPerS: 50 * a.Capacity(a.probes), Seed: uint64(a.probes)}
+	if err := resulttest.Write(folder, model); err != nil {
+		return entry, err
+	}
+	run, err := record.ReadRun(folder)
+	if err != nil {
+		return entry, err
+	}
+	if p := one.Point; p != nil {
+		run.Scenario.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
+	}
+	if a.Spoil != nil {
+		a.Spoil(a.probes, &run)
+	}
+	if err := record.WriteRun(folder, run); err != nil {
+		return entry, err
+	}
+	if run, err = judge.Finish(folder); err != nil {
+		return entry, err
+	}
+	entry.Valid, entry.Held, entry.Clean = run.Validity.Valid, run.Held(), judge.Clean(run.Audit)
+	return entry, os.WriteFile(filepath.Join(folder, "aggregator.log"), nil, 0o644)
+}

@@ -1,0 +1,195 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"sekali/bench/pages/chart"
+	"sekali/bench/record"
+)
+
+// tableCase is the case of a scenario that finds duplicates by INSERT OR IGNORE into one table.
+const tableCase = "insert-or-ignore"
+
+// shortScenarios are those that REPORT.md itself shows, in this order; the cases that it shows of
+// one with many.
+var shortScenarios = []struct {
+	name  string
+	cases []string // nil: all
+}{
+	{"throughput", nil}, {"burst", nil}, {"duplicates", []string{"history", tableCase}}, {"restart", nil}, {"kill", nil},
+}
+
+// shortSection is a scenario as REPORT.md shows it.
+type shortSection struct {
+	Name, Question, Table string
+	Groups                []*group
+	Pictures              []picture
+}
+
+// shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
+var shortRows = []row{
+	{"processed / of them stored (unique), events/s", func(g *group) string {
+		return g.middle(processedPerS) + " / " + g.middle(func(s record.Summary) *float64 { return &s.ThroughputStoredPerS })
+	}},
+	percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
+	percentilesRow("processing latency p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
+	medianRow("queue depth max, events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
+	medianRow("drained after the last answer, s", func(s record.Summary) *float64 { return &s.DrainS }),
+	{"duplicates dropped, of those sent (deduplication rate)", func(g *group) string {
+		return fmt.Sprintf("%s of %s (a share of %s of all events)", exact(g.count(dropped)), duplicatesSent(g),
+			g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
+	}},
+	medianRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
+	{"server CPU, µs / bytes written, per stored event", func(g *group) string {
+		return g.middle(func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }) + " / " +
+			g.middle(func(s record.Summary) *float64 { return s.BytesWrittenPerStored })
+	}},
+	{"lost, of acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }},
+}
+
+func medianRow(name string, of func(record.Summary) *float64) row {
+	return row{name, func(g *group) string { return g.middle(of) }}
+}
+
+// percentilesRow is three percentiles in one cell.
+func percentilesRow(name string, of func(record.Summary) record.Percentiles) row {
+	return row{name, func(g *group) string {
+		three := []string{
+			g.middle(func(s record.Summary) *float64 { return of(s).P50 }),
+			g.middle(func(s record.Summary) *float64 { return of(s).P90 }),
+			g.middle(func(s record.Summary) *float64 { return of(s).P99 }),
+		}
+		if !slices.ContainsFunc(three, func(text string) bool { return text != withheld }) {
+			return withheld
+		}
+		return strings.Join(three, " / ")
+	}}
+}
+
+// middle is a figure's median without its spread.
+func (g *group) middle(of func(record.Summary) *float64) string {
+	median, ok := g.median(of)
+	if !ok {
+		return withheld
+	}
+	return chart.Number(median)
+}
+
+// short are the sections that REPORT.md itself has. The pictures are those of the pages; a kill's
+// stands on the first screen.
+func (s *set) short(sections []section) []shortSection {
+	var all []shortSection
+	for _, want := range shortScenarios {
+		sc := s.find(want.name)
+		if sc == nil {
+			continue
+		}
+		one := shortSection{Name: sc.Name, Question: sc.Question}
+		for _, g := range sc.Cases {
+			if want.cases == nil || slices.Contains(want.cases, g.Case) {
+				one.Groups = append(one.Groups, g)
+			}
+		}
+		one.Table = table(one.Groups, shortRows)
+		for _, full := range sections {
+			if full.Name != sc.Name {
+				continue
+			}
+			for _, p := range full.Pictures {
+				if slices.ContainsFunc(one.Groups, func(g *group) bool { return p.Case == g.Case && sc.Name != "kill" }) {
+					one.Pictures = append(one.Pictures, p)
+				}
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// Flaws are the cases that are not VALID or broke an expectation, in a sentence each.
+func (s shortSection) Flaws() string {
+	var texts []string
+	for _, g := range s.Groups {
+		if text := validity(g); text != "VALID" {
+			texts = append(texts, g.Label()+": "+text+".")
+		}
+		if text := expectations(g); !strings.HasPrefix(text, "all ") {
+			texts = append(texts, g.Label()+": "+text+".")
+		}
+		if text := checks(g); !strings.HasPrefix(text, "all ") {
+			texts = append(texts, g.Label()+": "+text+".")
+		}
+	}
+	return strings.Join(texts, " ")
+}
+
+// whyRuns says what the sorted runs change beside the table, "" where the set has not both.
+func (s *set) whyRuns() string {
+	sc := s.find("throughput")
+	plain := sc.find(tableCase)
+	if plain == nil || len(sc.Cases) < 2 {
+		return ""
+	}
+	byTable, known := plain.median(processedPerS)
+	byRuns, both := sc.Cases[0].median(processedPerS)
+	if !known || !both || byTable == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Each scenario runs twice: with the default, and as `%s` (`-dedup table -layout rows`).\n"+
+		"That is one row an event, and duplicates found by `INSERT OR IGNORE` into one table. The default\n"+
+		"keeps the keys in sorted runs and the events in blocks. In `throughput` it processes **%s ×** as\n"+
+		"many events/s, and its cost stays flat as the store grows: that is why it is the default\n"+
+		"([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, chart.Number(byRuns/byTable))
+}
+
+// levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL
+// took.
+func (s *set) levelsTable() string {
+	levels := s.find("ack-levels")
+	if levels == nil {
+		return ""
+	}
+	var text strings.Builder
+	text.WriteString("| ack | promised to survive | load, events/s | p50, ms | p90, ms | p99, ms | lost by SIGKILL, of acknowledged |\n|---|---|---:|---:|---:|---:|---:|\n")
+	for _, g := range levels.Cases {
+		ack, taken := g.first().Run.Aggregator.Ack, withheld
+		if k := s.find("kill").find(g.Case); k != nil {
+			taken = exact(lost(k)) + " of " + exact(acknowledged(k))
+		}
+		fmt.Fprintf(&text, "| `%s` | %s | %s | %s | %s | **%s** | %s |\n", ack, promises[ack][1], chart.Number(offered(g)), g.middle(responseP50),
+			g.middle(func(s record.Summary) *float64 { return s.ResponseTimeMS.P90 }), g.middle(responseP99), taken)
+	}
+	return text.String()
+}
+
+// every is one row a case of every scenario, with the page that has all of its figures.
+// It stands in a page of its own.
+func (s *set) every() string {
+	var text strings.Builder
+	text.WriteString("| scenario | | processed, events/s | p50, ms | p99, ms | lost, of acknowledged |\n|---|---|---:|---:|---:|---:|\n")
+	for _, g := range s.groups() {
+		verdict := "VALID"
+		if validity(g) != verdict {
+			verdict = "**INVALID**"
+		}
+		name := fmt.Sprintf("[%s](results/pages/%s.md)", cell(g.Label()), g.Scenario)
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s |\n", name, verdict, g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
+			exact(lost(g)), exact(acknowledged(g)))
+	}
+	return text.String()
+}
+
+// firstPicture is of the kill that loses nothing, or of another run over time; nil if there is
+// none.
+func firstPicture(pictures []picture) *picture {
+	for _, want := range []string{"kill-journal.svg", "burst.svg"} {
+		for _, p := range pictures {
+			if strings.HasSuffix(p.Path, "/"+want) {
+				return &p
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package report
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sekali/bench/figures"
+	"sekali/bench/pages/chart"
+	"sekali/bench/record"
+)
+
+// beside is what `make yardsticks` measured, for the template.
+type beside struct {
+	record.Yardsticks
+	Picture picture
+}
+
+// readYardsticks returns the yardsticks of the reference, their figures computed again from the
+// rounds; nil if it has none.
+func readYardsticks(reference string) (*record.Yardsticks, error) {
+	y, err := record.ReadYardsticks(reference)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		y, err = figures.Yardsticks(y)
+	}
+	return &y, err
+}
+
+// verifyYardsticks compares the figures with what follows from the rounds.
+func verifyYardsticks(reference string) []error {
+	committed, err := record.ReadYardsticks(reference)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return []error{err}
+	}
+	recomputed, err := figures.Yardsticks(committed)
+	if err != nil {
+		return []error{err}
+	}
+	return compareJSON(filepath.Join(reference, record.YardsticksFile), committed, recomputed)
+}
+
+// besideOthers draws the yardsticks; nil stays nil.
+func besideOthers(y *record.Yardsticks) (*beside, error) {
+	if y == nil {
+		return nil, nil
+	}
+	var shown []record.Yardstick
+	for _, system := range y.Systems {
+		if system.Skipped == "" {
+			shown = append(shown, system)
+		}
+	}
+	ours := y.Systems[0]
+	slices.SortStableFunc(shown, func(a, b record.Yardstick) int { return cmp.Compare(b.EventsPerS.Median, a.EventsPerS.Median) })
+	var ids []string
+	same := chart.Series{Name: "promises what Sekali promises"}
+	less := chart.Series{Name: "promises less"}
+	for _, system := range shown {
+		// A word a line: ten names side by side have no room for more.
+		ids = append(ids, strings.ReplaceAll(system.ID, "-", "\n"))
+		has, hasNot := &same.Values, &less.Values
+		if system.Durable != ours.Durable || system.Dedup != ours.Dedup {
+			has, hasNot = hasNot, has
+		}
+		*has, *hasNot = append(*has, system.EventsPerS.Median), append(*hasNot, math.NaN())
+	}
+	svg, err := chart.Bars(ids, []chart.BarPanel{{Label: "events/s", Series: []chart.Series{same, less}, Kinds: true}})
+	return &beside{*y, picture{Path: path.Join(picturesDir, "yardsticks.svg"), Alt: "Events per second of Sekali and of other systems", svg: svg}}, err
+}
+
+// Rounds is the largest number that any system took part in.
+func (b *beside) Rounds() int {
+	most := 0
+	for _, s := range b.Systems {
+		most = max(most, len(s.Rounds))
+	}
+	return most
+}
+
+// Table is one row a system.
+func (b *beside) Table() string {
+	var text strings.Builder
+	text.WriteString("| system | events stored survive | repeats | events a round | events/s | Sekali is, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |\n" +
+		"|---|---|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, s := range b.Systems {
+		if s.Skipped != "" {
+			fmt.Fprintf(&text, "| %s | %s | %s | | skipped: %s | | | | |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), cell(s.Skipped))
+			continue
+		}
+		server, memory := withheld, withheld
+		if s.ServerCPUUSPerEvent != nil {
+			server = chart.Number(*s.ServerCPUUSPerEvent)
+		}
+		if s.ServerMemoryBytes != nil {
+			memory = chart.Number(float64(*s.ServerMemoryBytes) / 1e6)
+		}
+		rate := spread(s.EventsPerS)
+		if s.EventsReadPerS > 0 {
+			rate += fmt.Sprintf("; %s read", chart.Number(s.EventsReadPerS))
+		}
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), exact(uint64(s.Rounds[0].Events)),
+			rate, ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory)
+	}
+	return text.String()
+}
+
+// ratio is how many times as fast Sekali was; of Sekali itself, and without it, there is none.
+func ratio(s record.Yardstick) string {
+	if s.ID == record.Sekali || s.SekaliRatio == (record.Spread{}) {
+		return withheld
+	}
+	return spread(s.SekaliRatio)
+}
+
+// Settings is one item a system that was measured.
+func (b *beside) Settings() string {
+	var text strings.Builder
+	for _, s := range b.Systems {
+		if s.Skipped == "" {
+			fmt.Fprintf(&text, "- **%s**, %s: %s. Its time is for %s.\n", s.Name, s.Version, strings.Join(s.Settings, ", "), s.Includes)
+		}
+	}
+	return text.String()
+}
+
+// besideOthers is how many times as fast as others Sekali was, in one row; none if it was not among
+// them.
+func (s *set) besideOthers() []answer {
+	y := s.yardsticks
+	if y == nil {
+		return nil
+	}
+	var parts []string
+	known := false
+	for _, s := range y.Systems {
+		switch {
+		case s.Skipped != "":
+		case strings.HasPrefix(s.ID, record.Sekali+"-"): // itself, at something else besides
+		case s.ID == record.Sekali:
+			known = true
+		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
+			parts = append(parts, fmt.Sprintf("%.2g × %s", s.SekaliRatio.Median, s.Name))
+		}
+	}
+	if !known || len(parts) == 0 {
+		return nil
+	}
+	// Machines differ more than programs: the sitting has a date, which may be another than that of
+	// the runs above.
+	return []answer{{fmt.Sprintf("**Beside others**, the same events in turn, %s", y.StartedAt.Format("2 January 2006")),
+		"events/s stored: " + strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
+}
+
+// Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
+func (b *beside) Short() string {
+	var text strings.Builder
+	text.WriteString("| system | events stored survive | repeats | events/s | Sekali is, × as fast |\n|---|---|---|---:|---:|\n")
+	for _, s := range b.Systems {
+		if s.Skipped == "" {
+			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s))
+		}
+	}
+	return text.String()
+}
