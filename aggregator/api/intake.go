@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
+	"sekali/aggregator/ingest"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/stage"
 )
@@ -43,7 +44,7 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 		refuse(ctx, err)
 		return
 	}
-	a.countRejections(r)
+	a.countRejections(ctx, r)
 	in.answer(r, out, room)
 }
 
@@ -79,8 +80,10 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, decode decoder) (*event.Reques
 	case errors.Is(err, errSignature):
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
 	case errors.Is(err, event.ErrTooMany):
+		a.logRejected(ctx, 1, "too_large", err.Error())
 		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
 	case err != nil:
+		a.logRejected(ctx, 1, string(ingest.BadBody), err.Error())
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", err.Error())
 	default:
 		return r, true

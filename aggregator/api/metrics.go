@@ -7,15 +7,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
-
-	"sekali/aggregator/event"
 )
 
 // answerMetrics count answers; a request is looked at once, when its handler has returned.
 type answerMetrics struct {
 	durations *prometheus.HistogramVec
 	refused   *prometheus.CounterVec
-	rejected  *prometheus.CounterVec
 }
 
 func newAnswerMetrics() answerMetrics {
@@ -28,9 +25,6 @@ func newAnswerMetrics() answerMetrics {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sekali_refused_requests_total", Help: "Requests that were answered with an error, by its code.",
 		}, []string{"reason"}),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sekali_event_rejections_total", Help: "Events that were not valid, by code, since the start.",
-		}, []string{"reason"}),
 	}
 }
 
@@ -41,7 +35,7 @@ func (a *Server) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCol
 func (a *Server) Collect(to chan<- prometheus.Metric) {
 	a.metrics.durations.Collect(to)
 	a.metrics.refused.Collect(to)
-	a.metrics.rejected.Collect(to)
+	a.rejected.Collect(to)
 }
 
 // codeKey is under which a request keeps the code of the error that it was answered with.
@@ -53,14 +47,6 @@ func (a *Server) observe(ctx *fasthttp.RequestCtx, begun time.Time) {
 		a.metrics.refused.WithLabelValues(code).Inc()
 	}
 	a.metrics.durations.WithLabelValues(endpoint(string(ctx.Path())), strconv.Itoa(ctx.Response.StatusCode())).Observe(time.Since(begun).Seconds())
-}
-
-// countRejections counts what is wrong with a request's events, once it is certain that the request
-// will not be sent again for another reason.
-func (a *Server) countRejections(r *event.Request) {
-	for _, rejection := range r.Rejections {
-		a.metrics.rejected.WithLabelValues(string(rejection.Code)).Inc()
-	}
 }
 
 // endpoint is the path as it is labelled: without names in it, so that there are few.

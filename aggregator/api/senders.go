@@ -61,16 +61,8 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 		return
 	}
 	a.take(ctx, intake{
-		level: level,
-		decode: func(body []byte) (*event.Request, error) {
-			r, err := m(a.input(ctx, body))
-			if err == nil && len(r.Rejections) > 0 {
-				a.noteRejected(ctx, r.Rejections[0].Detail)
-			} else if err != nil && !errors.Is(err, event.ErrTooMany) {
-				a.noteRejected(ctx, err.Error())
-			}
-			return r, err
-		},
+		level:  level,
+		decode: func(body []byte) (*event.Request, error) { return m(a.input(ctx, body)) },
 		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
 	})
 }
@@ -101,20 +93,6 @@ func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
 		},
 		Topic: string(args.Peek("topic")), ID: string(args.Peek("id")), Time: string(args.Peek("time")), Source: string(args.Peek("source")),
 	}
-}
-
-// rejectedEvery is how often at most a refused body is logged: a sender that is wrong is wrong all
-// the time.
-const rejectedEvery = 10 * time.Second
-
-// noteRejected logs what an endpoint could not take, by sample: the sender does not read why.
-func (a *Server) noteRejected(ctx *fasthttp.RequestCtx, why string) {
-	now := time.Now().UnixNano()
-	if last := a.rejectedLogged.Load(); now-last < int64(rejectedEvery) || !a.rejectedLogged.CompareAndSwap(last, now) {
-		return
-	}
-	a.log.Warn("a sender's events were refused", "path", string(ctx.Path()), "from", ctx.RemoteAddr().String(), "error", why,
-		"user_agent", string(ctx.UserAgent()))
 }
 
 // ingestJSON takes any JSON for a topic.

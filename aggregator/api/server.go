@@ -17,6 +17,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/event"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
@@ -54,24 +55,24 @@ type Config struct {
 
 // Server serves the public API.
 type Server struct {
-	cfg            Config
-	pipeline       *pipeline.Pipeline
-	store          *store.Store
-	log            *slog.Logger
-	http           *fasthttp.Server
-	started        time.Time
-	closing        chan struct{} // closed by Shutdown; ends the streams
-	streams        atomic.Int32
-	waiting        atomic.Int32 // for a commit or a sync
-	commits        atomic.Int32 // of them, for a commit
-	bodies         budget
-	pages          budget
-	conns          connections
-	metrics        answerMetrics
-	token          atomic.Pointer[credential]
-	tokenMu        sync.Mutex   // held while token is replaced
-	rejectedLogged atomic.Int64 // when a refused body was last logged, ns since 1970
-	loopback       bool         // the listener is for this machine; set before the first request
+	cfg      Config
+	pipeline *pipeline.Pipeline
+	store    *store.Store
+	log      *slog.Logger
+	http     *fasthttp.Server
+	started  time.Time
+	closing  chan struct{} // closed by Shutdown; ends the streams
+	streams  atomic.Int32
+	waiting  atomic.Int32 // for a commit or a sync
+	commits  atomic.Int32 // of them, for a commit
+	bodies   budget
+	pages    budget
+	conns    connections
+	metrics  answerMetrics
+	token    atomic.Pointer[credential]
+	tokenMu  sync.Mutex // held while token is replaced
+	rejected rejections
+	loopback bool // the listener is for this machine; set before the first request
 
 	bodyTimeout time.Duration // readTimeout, but in tests
 }
@@ -82,6 +83,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
 		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
+		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
 	a.SetToken(cfg.Token)
 	a.http = a.newHTTP()

@@ -8,24 +8,26 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/event"
 	"sekali/aggregator/store"
 )
 
 // statistics is the answer to GET /stats.
 type statistics struct {
-	Received         int64         `json:"received"`
-	UniqueProcessed  int64         `json:"unique_processed"`
-	DuplicateDropped int64         `json:"duplicate_dropped"`
-	Conflicts        int64         `json:"conflicts"`
-	Failed           int64         `json:"failed"`
-	Rejected         int64         `json:"rejected"`
-	Expired          int64         `json:"expired"`
-	QueueDepth       int64         `json:"queue_depth"`
-	QueueBytes       int64         `json:"queue_bytes"`
-	Topics           []store.Topic `json:"topics"`
-	UptimeSeconds    float64       `json:"uptime_seconds"`
-	StartedAt        string        `json:"started_at"`
-	Version          string        `json:"version"`
+	Received         int64                `json:"received"`
+	UniqueProcessed  int64                `json:"unique_processed"`
+	DuplicateDropped int64                `json:"duplicate_dropped"`
+	Conflicts        int64                `json:"conflicts"`
+	Failed           int64                `json:"failed"`
+	Rejected         int64                `json:"rejected"`
+	RejectedByCode   map[event.Code]int64 `json:"rejected_by_code"` // since the start
+	Expired          int64                `json:"expired"`
+	QueueDepth       int64                `json:"queue_depth"`
+	QueueBytes       int64                `json:"queue_bytes"`
+	Topics           []store.Topic        `json:"topics"`
+	UptimeSeconds    float64              `json:"uptime_seconds"`
+	StartedAt        string               `json:"started_at"`
+	Version          string               `json:"version"`
 
 	Ack            string          `json:"ack"`
 	Ready          bool            `json:"ready"`
@@ -78,7 +80,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
-		Rejected: c.Rejected, Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
+		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,
