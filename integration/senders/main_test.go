@@ -18,8 +18,16 @@ import (
 // binary is the aggregator under test, built once by TestMain and only read afterwards.
 var binary string
 
-// recordVariable names the file that the trials' record is written to; unset: none is.
-const recordVariable = "SEKALI_SENDERS_RECORD"
+const (
+	// recordVariable names the file that the trials' record is written to; unset: none is.
+	recordVariable = "SEKALI_SENDERS_RECORD"
+	// unpackedVariable names a folder that packages were unpacked into (dpkg -x), without being
+	// installed: some of these exclude each other.
+	unpackedVariable = "SEKALI_SENDERS"
+)
+
+// unpacked is the value of unpackedVariable, set before the tests run.
+var unpacked string
 
 // outcome is what became of one sender's events.
 type outcome struct {
@@ -64,8 +72,18 @@ func runTests(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 		return 1
 	}
+	file := os.Getenv(recordVariable)
+	if unpacked = os.Getenv(unpackedVariable); unpacked != "" {
+		if unpacked, err = filepath.Abs(unpacked); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	// The aggregator would take them for flags that it does not know.
+	os.Unsetenv(recordVariable)
+	os.Unsetenv(unpackedVariable)
 	code := m.Run()
-	if err := writeRecord(os.Getenv(recordVariable)); err != nil {
+	if err := writeRecord(file); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
