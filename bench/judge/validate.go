@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"sekali/bench/figures"
@@ -40,37 +39,39 @@ const (
 	maxLittleError = 0.2
 )
 
-// How reasons begin. The first two lie in the machine as a rule; the CPU time of others includes
+// The codes of reasons. The first two lie in the machine as a rule; the CPU time of others includes
 // what the kernel does for the server, a few hundredths of a core.
 const (
-	othersTook    = "others took"
-	stoodStill    = "the machine stood still"
-	onTmpfs       = "the data folder is on tmpfs"
-	dirtyTree     = "the tree has changes"
-	withRace      = "built with the race detector"
-	wasLate       = "the generator was late"
-	generatorTook = "the generator took"
-	setTheRate    = "the generator, not the aggregator, set the rate"
+	OthersTook        = "others_took_cpu"
+	MachineStoodStill = "machine_stood_still"
+	OnTmpfs           = "on_tmpfs"
+	DirtyTree         = "dirty_tree"
+	WithRace          = "with_race"
+	GeneratorLate     = "generator_late"
+	GeneratorTook     = "generator_took_cpu"
+	GeneratorSetRate  = "generator_set_rate"
+	NeverSent         = "never_sent"
+	TraceIncomplete   = "trace_incomplete"
+	TraceContradicts  = "trace_contradicts"
+	LittlesLaw        = "littles_law"
 )
 
-// remedies say what can be done about a reason, by how it begins.
-var remedies = []struct{ reason, remedy string }{
-	{othersTook, "close what else runs (a browser, a compiler, an update), and run the case again"},
-	{stoodStill, "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again"},
-	{onTmpfs, "write to a disk: -out <folder on a disk>"},
-	{dirtyTree, "commit the changes, `make build`, and run again: figures need a commit that they belong to"},
-	{withRace, "build without -race: `make build`"},
-	{wasLate, "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario"},
-	{generatorTook, "run it on a machine with more cores, which generator and aggregator share"},
-	{setTheRate, "the aggregator may take more than this: run it on a machine with more cores"},
+// remedies say what can be done about a reason that is not about what the aggregator said or did.
+var remedies = map[string]string{
+	OthersTook:        "close what else runs (a browser, a compiler, an update), and run the case again",
+	MachineStoodStill: "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again",
+	OnTmpfs:           "write to a disk: -out <folder on a disk>",
+	DirtyTree:         "commit the changes, `make build`, and run again: figures need a commit that they belong to",
+	WithRace:          "build without -race: `make build`",
+	GeneratorLate:     "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario",
+	GeneratorTook:     "run it on a machine with more cores, which generator and aggregator share",
+	GeneratorSetRate:  "the aggregator may take more than this: run it on a machine with more cores",
 }
 
 // Remedy says what somebody who wants a VALID run can do about a reason for it not being one.
-func Remedy(reason string) string {
-	for _, r := range remedies {
-		if strings.HasPrefix(reason, r.reason) {
-			return r.remedy
-		}
+func Remedy(reason record.Reason) string {
+	if remedy, ok := remedies[reason.Code]; ok {
+		return remedy
 	}
 	return "run the case again; if it stays, what the aggregator says of itself and what was sent do not agree: " +
 		"keep the result folder and report it"
@@ -78,43 +79,45 @@ func Remedy(reason string) string {
 
 // OfAggregator reports that a reason is about what the aggregator said or did, and not about the
 // machine, the generator or the build.
-func OfAggregator(reason string) bool {
-	return !slices.ContainsFunc(remedies, func(r struct{ reason, remedy string }) bool { return strings.HasPrefix(reason, r.reason) })
+func OfAggregator(reason record.Reason) bool {
+	_, ok := remedies[reason.Code]
+	return !ok
 }
 
 // Disturbed reports that the run is INVALID for nothing but what lies in the machine.
 func Disturbed(v record.Validity) bool {
-	ofMachine := func(reason string) bool {
-		return strings.HasPrefix(reason, othersTook) || strings.HasPrefix(reason, stoodStill)
-	}
-	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(reason string) bool { return !ofMachine(reason) })
+	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(r record.Reason) bool { return r.Code != OthersTook && r.Code != MachineStoodStill })
+}
+
+func because(code, format string, args ...any) record.Reason {
+	return record.Reason{Code: code, Text: fmt.Sprintf(format, args...)}
 }
 
 // Validate says whether the figures in s are the aggregator's.
 func Validate(r *record.Raw, s record.Summary) record.Validity {
 	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), traceReasons(r), littleReasons(r, s))
 	if reasons == nil {
-		reasons = []string{}
+		reasons = []record.Reason{}
 	}
 	return record.Validity{Valid: len(reasons) == 0, Reasons: reasons}
 }
 
-func environmentReasons(e record.Environment) []string {
-	var reasons []string
+func environmentReasons(e record.Environment) []record.Reason {
+	var reasons []record.Reason
 	if e.Filesystem == "tmpfs" && !e.TmpfsIsAllowed {
-		reasons = append(reasons, onTmpfs+", where a sync costs nothing")
+		reasons = append(reasons, because(OnTmpfs, "the data folder is on tmpfs, where a sync costs nothing"))
 	}
 	if e.Dirty {
-		reasons = append(reasons, dirtyTree+" that are not committed")
+		reasons = append(reasons, because(DirtyTree, "the tree has changes that are not committed"))
 	}
 	if e.Race {
-		reasons = append(reasons, withRace)
+		reasons = append(reasons, because(WithRace, "built with the race detector"))
 	}
 	return reasons
 }
 
-func generatorReasons(r *record.Raw, s record.Summary) []string {
-	var reasons []string
+func generatorReasons(r *record.Raw, s record.Summary) []record.Reason {
+	var reasons []record.Reason
 	// Where there are too few requests for a percentile, the next coarser one has to do; a single
 	// late one among few is as long as the machine may stand still.
 	lag, of, bound := s.GeneratorLagMS.P99, "99th percentile", float64(maxLagMS)
@@ -125,7 +128,7 @@ func generatorReasons(r *record.Raw, s record.Summary) []string {
 		lag, of, bound = s.GeneratorLagMS.Max, "longest", float64(maxStallNS)/1e6
 	}
 	if lag != nil && *lag > bound {
-		reasons = append(reasons, fmt.Sprintf(wasLate+": %s of planned to sent is %.4g ms, the bound is %.0f ms", of, *lag, bound))
+		reasons = append(reasons, because(GeneratorLate, "the generator was late: %s of planned to sent is %.4g ms, the bound is %.0f ms", of, *lag, bound))
 	}
 	var planned, sent uint64
 	for _, p := range r.Run.Phases {
@@ -137,33 +140,33 @@ func generatorReasons(r *record.Raw, s record.Summary) []string {
 		}
 	}
 	if sent != planned {
-		reasons = append(reasons, fmt.Sprintf("%d of %d planned requests were never sent", planned-sent, planned))
+		reasons = append(reasons, because(NeverSent, "%d of %d planned requests were never sent", planned-sent, planned))
 	}
 	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
-		reasons = append(reasons, fmt.Sprintf(generatorTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
+		reasons = append(reasons, because(GeneratorTook, "the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
 	}
 	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
-		reasons = append(reasons, fmt.Sprintf(othersTook+" %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
+		reasons = append(reasons, because(OthersTook, "others took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
 	}
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
-		reasons = append(reasons, fmt.Sprintf(setTheRate+": %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
+		reasons = append(reasons, because(GeneratorSetRate, "the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
 			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
 	}
 	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
-		reasons = append(reasons, fmt.Sprintf(stoodStill+" for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
+		reasons = append(reasons, because(MachineStoodStill, "the machine stood still for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))
 	}
 	return reasons
 }
 
 // traceReasons hold the trace to itself and to the ledger.
-func traceReasons(r *record.Raw) []string {
+func traceReasons(r *record.Raw) []record.Reason {
 	answered := r.Answered()
 	if len(answered) < 2 || answered[0].TNS > 0 {
-		return []string{"the queue trace does not begin before the load"}
+		return []record.Reason{because(TraceIncomplete, "the queue trace does not begin before the load")}
 	}
-	var reasons []string
+	var reasons []record.Reason
 	if r.Run.DrainedNS == 0 {
-		reasons = append(reasons, "the queue was not seen empty at the end")
+		reasons = append(reasons, because(TraceIncomplete, "the queue was not seen empty at the end"))
 	}
 	var wrong, fell int
 	for i, s := range answered {
@@ -175,16 +178,16 @@ func traceReasons(r *record.Raw) []string {
 		}
 	}
 	if wrong > 0 {
-		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the queue depth is not received - committed", wrong, len(answered)))
+		reasons = append(reasons, because(TraceContradicts, "in %d of %d samples the queue depth is not received - committed", wrong, len(answered)))
 	}
 	if fell > 0 {
-		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the number of committed events fell", fell, len(answered)))
+		reasons = append(reasons, because(TraceContradicts, "in %d of %d samples the number of committed events fell", fell, len(answered)))
 	}
 	if gap := longestGapNS(r, answered); gap > maxTraceGapNS {
-		reasons = append(reasons, fmt.Sprintf("the queue trace has a gap of %d ms, the bound is %d ms", gap/1e6, maxTraceGapNS/1e6))
+		reasons = append(reasons, because(TraceIncomplete, "the queue trace has a gap of %d ms, the bound is %d ms", gap/1e6, maxTraceGapNS/1e6))
 	}
 	if n := outsideLedger(r, answered); n > 0 {
-		reasons = append(reasons, fmt.Sprintf("in %d of %d samples the received events are not those that the ledger had sent by then", n, len(answered)))
+		reasons = append(reasons, because(TraceContradicts, "in %d of %d samples the received events are not those that the ledger had sent by then", n, len(answered)))
 	}
 	return reasons
 }
@@ -251,7 +254,7 @@ func running(events []event) func(atNS int64) uint64 {
 }
 
 // littleReasons hold the queue trace to the processing latencies.
-func littleReasons(r *record.Raw, s record.Summary) []string {
+func littleReasons(r *record.Raw, s record.Summary) []record.Reason {
 	if s.LittleTraceEvents == nil {
 		return nil
 	}
@@ -260,5 +263,5 @@ func littleReasons(r *record.Raw, s record.Summary) []string {
 	if math.Abs(depth-waits) <= allowed {
 		return nil
 	}
-	return []string{fmt.Sprintf("Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
+	return []record.Reason{because(LittlesLaw, "Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
 }

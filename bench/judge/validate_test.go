@@ -131,7 +131,7 @@ func TestValidity(t *testing.T) {
 				}
 				return
 			}
-			if v.Valid || len(v.Reasons) != 1 || !strings.Contains(v.Reasons[0], test.reason) {
+			if v.Valid || len(v.Reasons) != 1 || v.Reasons[0].Code == "" || !strings.Contains(v.Reasons[0].Text, test.reason) {
 				t.Errorf("%v, expected %q alone", v, test.reason)
 			}
 		})

@@ -1,8 +1,10 @@
 package record_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,5 +45,16 @@ func TestTimes(t *testing.T) {
 	}
 	if _, ok := (record.Times{}).QuantileMS(0.5); ok || times.Count() != 1000 {
 		t.Errorf("%d counted", times.Count())
+	}
+}
+
+// TestReasonsOfBefore: results from before there were codes have reasons that are texts.
+func TestReasonsOfBefore(t *testing.T) {
+	var v record.Validity
+	if err := json.Unmarshal([]byte(`{"valid":false,"reasons":["late",{"code":"on_tmpfs","text":"tmpfs"}]}`), &v); err != nil {
+		t.Fatal(err)
+	}
+	if want := []record.Reason{{Text: "late"}, {Code: "on_tmpfs", Text: "tmpfs"}}; !slices.Equal(v.Reasons, want) || v.String() != "INVALID: late; tmpfs" {
+		t.Errorf("%+v, %v", v, v)
 	}
 }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -124,18 +125,43 @@ type Generator struct {
 	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
 }
 
-// Validity says whether the figures are the aggregator's. Reasons are whole sentences without a
-// full stop.
+// Validity says whether the figures are the aggregator's.
 type Validity struct {
 	Valid   bool     `json:"valid"`
-	Reasons []string `json:"reasons"`
+	Reasons []Reason `json:"reasons"` // why not
+}
+
+// Reason is why a run is INVALID: Code is for programs, and Text for people, a whole sentence
+// without a full stop.
+type Reason struct {
+	Code string `json:"code"` // "" in results from before there were codes
+	Text string `json:"text"`
+}
+
+// UnmarshalJSON also reads a reason of results from before there were codes, which is its text.
+func (r *Reason) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		*r = Reason{}
+		return json.Unmarshal(text, &r.Text)
+	}
+	type plain Reason
+	return json.Unmarshal(text, (*plain)(r))
+}
+
+// Texts are the reasons for people.
+func (v Validity) Texts() []string {
+	texts := make([]string, len(v.Reasons))
+	for i, r := range v.Reasons {
+		texts[i] = r.Text
+	}
+	return texts
 }
 
 func (v Validity) String() string {
 	if v.Valid {
 		return "VALID"
 	}
-	return "INVALID: " + strings.Join(v.Reasons, "; ")
+	return "INVALID: " + strings.Join(v.Texts(), "; ")
 }
 
 // Expectation is one claim of the scenario and what became of it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sekali/bench/experiment/runner"
+	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/pages/compare"
 	"sekali/bench/record"
@@ -147,20 +148,20 @@ func TestRevisions(t *testing.T) {
 // TestDisturbedPairsAreSetAside: what the machine did to either side costs a pair, what a program
 // did costs the evidence.
 func TestDisturbedPairsAreSetAside(t *testing.T) {
-	const machine, program = "others took 40 % of all cores, the bound is 15 %", "the generator was late: longest of planned to sent is 90 ms, the bound is 50 ms"
+	machine, program := record.Reason{Code: judge.OthersTook, Text: "others took 40 %"}, record.Reason{Code: judge.GeneratorLate, Text: "the generator was late"}
 	for name, test := range map[string]struct {
-		invalid        map[int][]string // reasons, by the run's place in the order
+		invalid        map[int][]record.Reason // reasons, by the run's place in the order
 		compared, runs int
 	}{
 		"all well":                {nil, 8, 16},
-		"a disturbed A":           {map[int][]string{0: {machine}}, 8, 18},
-		"a disturbed B":           {map[int][]string{3: {"the machine stood still for 400 ms, the bound is 250 ms"}}, 8, 18},
-		"the program's own":       {map[int][]string{4: {program}}, 8, 16},
-		"both":                    {map[int][]string{4: {machine, program}}, 8, 16},
-		"the other's own":         {map[int][]string{4: {machine}, 5: {program}}, 8, 16},
-		"lost events":             {map[int][]string{5: {machine}}, 8, 16},
-		"disturbed all the time":  {map[int][]string{0: {machine}, 2: {machine}, 4: {machine}, 6: {machine}}, 8, 20},
-		"disturbed, and together": {map[int][]string{14: {machine}, 15: {machine}}, 8, 18},
+		"a disturbed A":           {map[int][]record.Reason{0: {machine}}, 8, 18},
+		"a disturbed B":           {map[int][]record.Reason{3: {{Code: judge.MachineStoodStill, Text: "stood still"}}}, 8, 18},
+		"the program's own":       {map[int][]record.Reason{4: {program}}, 8, 16},
+		"both":                    {map[int][]record.Reason{4: {machine, program}}, 8, 16},
+		"the other's own":         {map[int][]record.Reason{4: {machine}, 5: {program}}, 8, 16},
+		"lost events":             {map[int][]record.Reason{5: {machine}}, 8, 16},
+		"disturbed all the time":  {map[int][]record.Reason{0: {machine}, 2: {machine}, 4: {machine}, 6: {machine}}, 8, 20},
+		"disturbed, and together": {map[int][]record.Reason{14: {machine}, 15: {machine}}, 8, 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()

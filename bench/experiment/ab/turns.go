@@ -84,7 +84,7 @@ func evidenceOf(dirs [2]string, cases int) (missing int, broken bool, disturbed 
 				return 0, false, "", err
 			}
 			if judge.Disturbed(run.Validity) {
-				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Reasons, "; "), filepath.Join(dir, entry.Dir))
+				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Texts(), "; "), filepath.Join(dir, entry.Dir))
 			}
 			broken = broken || !run.Held() || !run.Validity.Valid && !judge.Disturbed(run.Validity)
 		}

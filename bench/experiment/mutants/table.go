@@ -144,7 +144,7 @@ func verdict(run record.Run) string {
 	}
 	for _, reason := range run.Validity.Reasons {
 		if judge.OfAggregator(reason) {
-			return "INVALID: " + reason
+			return "INVALID: " + reason.Text
 		}
 	}
 	return ""

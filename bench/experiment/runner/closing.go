@@ -172,7 +172,7 @@ func (c *closing) printReasons() {
 			remedy := judge.Remedy(reason)
 			at := slices.IndexFunc(groups, func(g group) bool { return g.remedy == remedy })
 			if at < 0 {
-				groups = append(groups, group{reason, remedy, d.job.label()})
+				groups = append(groups, group{reason.Text, remedy, d.job.label()})
 			} else {
 				groups[at].cases += ", " + d.job.label()
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekali/bench/audit"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 )
@@ -15,7 +16,7 @@ import (
 func closingOf(out *strings.Builder, colours bool) *closing {
 	jobOf := func(name string) job { return job{scenario: &scenario.Scenario{Name: name}, repeat: 1, repeats: 1} }
 	ms := func(v float64) *float64 { return &v }
-	held := func(lost uint64, reasons ...string) *record.Run {
+	held := func(lost uint64, reasons ...record.Reason) *record.Run {
 		return &record.Run{
 			Summary:  record.Summary{ThroughputProcessedPerS: 473_400, ResponseTimeMS: record.Percentiles{P50: ms(0.8214), P99: ms(2320)}},
 			Audit:    &audit.Report{Lost: lost},
@@ -30,9 +31,9 @@ func closingOf(out *strings.Builder, colours bool) *closing {
 		run  *record.Run
 	}{
 		{"good", held(0)}, {"control", held(91_607)}, {"bad", broken},
-		{"busy", held(0, "others took 22 % of all cores, the bound is 15 %")},
-		{"busy-too", held(0, "others took 31 % of all cores, the bound is 15 %")},
-		{"still", held(0, "the machine stood still for 400 ms, the bound is 250 ms")},
+		{"busy", held(0, record.Reason{Code: judge.OthersTook, Text: "others took 22 % of all cores, the bound is 15 %"})},
+		{"busy-too", held(0, record.Reason{Code: judge.OthersTook, Text: "others took 31 % of all cores, the bound is 15 %"})},
+		{"still", held(0, record.Reason{Code: judge.MachineStoodStill, Text: "the machine stood still for 400 ms, the bound is 250 ms"})},
 	} {
 		c.add(done{job: jobOf(one.name), conclusion: conclude(*one.run), run: one.run})
 	}

@@ -114,7 +114,7 @@ func (p Probe) Outcome() Outcome {
 
 // newProbe holds a result to an objective.
 func newProbe(kind Kind, rate float64, o objective.Objective, s record.Summary, v record.Validity, dir string) Probe {
-	p := Probe{Kind: kind, RequestsPerS: rate, Figures: o.Figures(s), Failed: o.Failed(s), Invalid: v.Reasons, Dir: dir}
+	p := Probe{Kind: kind, RequestsPerS: rate, Figures: o.Figures(s), Failed: o.Failed(s), Invalid: v.Texts(), Dir: dir}
 	p.Met = len(p.Failed) == 0
 	return p
 }

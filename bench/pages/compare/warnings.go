@@ -47,7 +47,7 @@ func (p *pair) warnings() []string {
 	}{{"A", p.a}, {"B", p.b}} {
 		for _, f := range side.group.folders {
 			if !f.Run.Validity.Valid {
-				warnings = append(warnings, fmt.Sprintf("%s is INVALID: %s (%s)", side.name, strings.Join(f.Run.Validity.Reasons, "; "), f.Dir))
+				warnings = append(warnings, fmt.Sprintf("%s is INVALID: %s (%s)", side.name, strings.Join(f.Run.Validity.Texts(), "; "), f.Dir))
 			}
 			if f.Run.Audit == nil {
 				warnings = append(warnings, fmt.Sprintf("%s was not audited (%s)", side.name, f.Dir))

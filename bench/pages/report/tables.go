@@ -225,7 +225,7 @@ func expectations(g *group) string {
 func validity(g *group) string {
 	var reasons []string
 	for _, r := range g.Repeats {
-		reasons = append(reasons, r.Run.Validity.Reasons...)
+		reasons = append(reasons, r.Run.Validity.Texts()...)
 	}
 	if len(reasons) == 0 {
 		return "VALID"

@@ -258,7 +258,7 @@ func (h *Handler) row(of run, entry record.Entry) row {
 		lost := float64(one.Audit.Lost)
 		r.Lost = &lost
 	}
-	reasons := slices.Clone(one.Validity.Reasons)
+	reasons := one.Validity.Texts()
 	for _, e := range one.Expectations {
 		if !e.Held {
 			reasons = append(reasons, e.Name+": expected "+e.Expected+", got "+e.Got)
