@@ -1,6 +1,9 @@
 package senders_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,21 +14,50 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// TestOTelSDK: the SDK gives a batch up when its connection is cut, and repeats it at 502 and 503.
-// So it has something before it that answers while the aggregator is away, as a load balancer does.
+// TestOTelSDKGivesUp: the SDK drops a batch whose connection is cut or refused, without a repeat. A
+// release that repeats it fails here: then TestOTelSDK can do without its 502.
+func TestOTelSDKGivesUp(t *testing.T) {
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		(&trial{}).cut(w)
+	}))
+	defer server.Close()
+	exporter := newExporter(t, server.URL)
+	if err := exporter.Export(t.Context(), make([]sdklog.Record, 1)); err == nil || requests.Load() != 1 {
+		t.Errorf("cut: %v after %d requests, want an error after one", err, requests.Load())
+	}
+	server.Close()
+	begin := time.Now()
+	if err := exporter.Export(t.Context(), make([]sdklog.Record, 1)); err == nil || time.Since(begin) > otelRetries/2 {
+		t.Errorf("refused: %v after %v, want an error at once", err, time.Since(begin))
+	}
+}
+
+// otelRetries is how long the exporter is told to repeat what it can repeat.
+const otelRetries = time.Minute
+
+func newExporter(t *testing.T, url string) *otlploghttp.Exporter {
+	t.Helper()
+	exporter, err := otlploghttp.New(t.Context(), otlploghttp.WithEndpointURL(url+"/v1/logs"),
+		otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: true, InitialInterval: 50 * time.Millisecond, MaxInterval: 200 * time.Millisecond, MaxElapsedTime: otelRetries}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exporter
+}
+
+// TestOTelSDK: the SDK repeats a batch at 502 and 503 alone (see TestOTelSDKGivesUp). So it has
+// something before it that answers while the aggregator is away, as a load balancer does.
 func TestOTelSDK(t *testing.T) {
 	const events, perBatch = 3000, 50
 	tr := newTrial(t)
 	tr.badGateway = true
-	exporter, err := otlploghttp.New(t.Context(), otlploghttp.WithEndpointURL(tr.proxy.URL+"/v1/logs"),
-		otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: true, InitialInterval: 50 * time.Millisecond, MaxInterval: 200 * time.Millisecond, MaxElapsedTime: time.Minute}))
-	if err != nil {
-		t.Fatal(err)
-	}
+	exporter := newExporter(t, tr.proxy.URL)
 	provider := sdklog.NewLoggerProvider(
 		sdklog.WithResource(resource.NewSchemaless(attribute.String("service.name", "trial"))),
 		sdklog.WithProcessor(sdklog.NewBatchProcessor(exporter, sdklog.WithMaxQueueSize(events), sdklog.WithExportMaxBatchSize(perBatch),
-			sdklog.WithExportInterval(10*time.Millisecond), sdklog.WithExportTimeout(time.Minute))))
+			sdklog.WithExportInterval(10*time.Millisecond), sdklog.WithExportTimeout(otelRetries))))
 	logger := provider.Logger("trial", log.WithInstrumentationVersion("1"))
 	for n := range events {
 		if n == events/3 || n == 2*events/3 {
