@@ -1,0 +1,13 @@
+package client
+
+import "time"
+
+// Hasten makes a client's pauses as short as a test needs. Nothing may have been published yet.
+func Hasten(c *Client) { c.pauses = pauses{time.Millisecond, 4 * time.Millisecond} }
+
+// PauseAfter is the pause of every client after attempt n.
+func PauseAfter(n int, asked time.Duration) time.Duration {
+	return pauses{firstPause, longestPause}.after(n, asked)
+}
+
+const LongestPause, LongestRetryAfter = longestPause, longestRetryAfter

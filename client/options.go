@@ -1,0 +1,74 @@
+package client
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// The bounds where Options has 0. A batch of 1 MiB is a sixteenth of what the server takes.
+const (
+	defaultBatchEvents = 1000
+	defaultBatchBytes  = 1 << 20
+	defaultLinger      = 5 * time.Millisecond
+	defaultQueueEvents = 100_000
+	defaultQueueBytes  = 64 << 20
+	defaultTimeout     = 30 * time.Second
+)
+
+// Options of a Client. The zero value is a good one.
+type Options struct {
+	Token string // sent as Authorization: Bearer; "": none
+
+	BatchEvents int           // most events of a request; 0: 1000
+	BatchBytes  int           // most bytes of a request's events, and of one event; 0: 1 MiB
+	Linger      time.Duration // how long a request waits to become full; 0: 5 ms, negative: not at all
+
+	QueueEvents int   // most events that wait in memory; 0: 100 000
+	QueueBytes  int64 // most bytes that wait in memory; 0: 64 MiB
+
+	Timeout time.Duration // of one attempt until its whole answer is read; 0: 30 s
+	GiveUp  time.Duration // after how long a batch fails that nobody answers; 0: never
+
+	// Failed is told each event that will not be stored: the error is a *RejectedError, or an
+	// ErrGaveUp. The sender calls it, so the next request waits for it; it must not call the Client.
+	Failed func(Event, error)
+
+	Transport http.RoundTripper // nil: one like http.DefaultTransport
+}
+
+// complete checks the options and fills in what is 0.
+func (o *Options) complete() error {
+	for _, n := range []int64{int64(o.BatchEvents), int64(o.BatchBytes), int64(o.QueueEvents), o.QueueBytes, int64(o.Timeout), int64(o.GiveUp)} {
+		if n < 0 {
+			return fmt.Errorf("client: an option is negative: %d", n)
+		}
+	}
+	if strings.ContainsAny(o.Token, "\r\n") {
+		return fmt.Errorf("client: the token is not one line")
+	}
+	o.BatchEvents = cmp.Or(o.BatchEvents, defaultBatchEvents)
+	o.BatchBytes = cmp.Or(o.BatchBytes, defaultBatchBytes)
+	o.Linger = cmp.Or(o.Linger, defaultLinger)
+	o.QueueEvents = cmp.Or(o.QueueEvents, defaultQueueEvents)
+	o.QueueBytes = cmp.Or(o.QueueBytes, defaultQueueBytes)
+	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	if o.QueueBytes < int64(o.BatchBytes) {
+		return fmt.Errorf("client: QueueBytes %d is less than BatchBytes %d", o.QueueBytes, o.BatchBytes)
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	return nil
+}
+
+func parseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("client: %q is no http or https URL", text)
+	}
+	return u, nil
+}
