@@ -160,7 +160,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 	}
 	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
 	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Token: secrets.token, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
-		Version: a.cfg.Version}, a.pipeline, a.store, a.log)
+		KeepRejected: a.cfg.KeepRejected, Version: a.cfg.Version}, a.pipeline, a.store, a.log)
 	metrics := newMetrics(a.pipeline, a.store, a.public, a.cfg.Version)
 	a.admin, a.metrics = newAdmin(metrics, a.public, true), newAdmin(metrics, a.public, false)
 	if a.adminAddress, err = serveAdmin(a.admin, a.cfg.Admin, a.failed); err != nil {

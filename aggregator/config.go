@@ -31,6 +31,7 @@ type Config struct {
 	Metrics         string // address of /metrics alone; empty: none
 	TokenFile       string
 	CORSOrigin      string // the origin whose pages may read; "": none
+	KeepRejected    bool   // what /publish refuses becomes dead letters
 	HMACSecretFile  string // of signed webhooks to /ingest
 	TLSCert, TLSKey string
 	Insecure        bool // listen beyond loopback with neither token nor TLS

@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,5 +35,127 @@ func TestRejectedAreCounted(t *testing.T) {
 	}
 	if text := log.String(); strings.Count(text, "were refused") != 1 || !strings.Contains(text, `"refused":3,"path":"/publish","code":"missing_field"`) {
 		t.Errorf("logged: %s", text)
+	}
+}
+
+// letter is what is kept of something that was refused.
+type letter struct {
+	ID                            int64
+	Topic, Source, Payload, Error string
+	Attempts                      int
+}
+
+// letters lists the dead letters.
+func (a *aggregator) letters(t *testing.T) (all []letter) {
+	t.Helper()
+	for after := int64(0); ; {
+		text, err := a.get(fmt.Sprintf("/dead-letters?after=%d", after), applicationJSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page struct {
+			DeadLetters []letter `json:"dead_letters"`
+			NextAfter   *int64   `json:"next_after"`
+		}
+		if err := json.Unmarshal(text, &page); err != nil {
+			t.Fatal(err)
+		}
+		if all = append(all, page.DeadLetters...); page.NextAfter == nil {
+			return all
+		}
+		after = *page.NextAfter
+	}
+}
+
+// TestRejectedAreKept: with -keep-rejected what /publish refuses is a dead letter, once however
+// often it is sent, with its code and its text, when the answer has come: a kill right behind it
+// changes nothing. Without the flag there is none.
+func TestRejectedAreKept(t *testing.T) {
+	data := dataFolder(t)
+	a := start(t, data, "-keep-rejected")
+	a.mustPublish(t, []byte(invalidEvents), "journal")
+	a.mustPublish(t, []byte(invalidEvents), "store")
+	if status, _, _ := a.send(t, http.MethodPost, sent{path: "/publish", body: "[1,", kind: applicationJSON}); status != http.StatusBadRequest {
+		t.Errorf("malformed: %d", status)
+	}
+	ndjson := `{"topic":"t","event_id":"1","timestamp":"2026-11-23T06:41:10Z"}` + "\n{\"topic\":\n"
+	if status, _, _ := a.send(t, http.MethodPost, sent{path: "/publish", body: ndjson, kind: "application/x-ndjson"}); status != http.StatusAccepted {
+		t.Errorf("NDJSON: %d", status)
+	}
+	a.kill()
+	a = start(t, data)
+	a.mustPublish(t, []byte(`[{"topic":"u"}, {"topic":"t","event_id":"2","timestamp":"2026-11-23T06:41:10Z"}]`), "store")
+	want := []struct{ payload, code string }{
+		{`{"event_id":"2","timestamp":"2026-11-23T06:41:10Z"}`, "missing_field: topic is missing"},
+		{`{"topic":"t","event_id":"3","timestamp":"yesterday"}`, "invalid_timestamp: "},
+		{`{"topic":"t","timestamp":"2026-11-23T06:41:10Z"}`, "missing_field: event_id is missing"},
+		{"[1,", "malformed: "},
+		{`{"topic":`, "invalid_json: "},
+	}
+	got := a.letters(t)
+	for i, l := range got {
+		if len(got) != len(want) || l.Topic != "" || l.Attempts != 0 || l.Source != "/publish" || l.Payload != want[i].payload || !strings.HasPrefix(l.Error, want[i].code) {
+			t.Fatalf("%+v\nwant %q", got, want)
+		}
+	}
+	if len(got) == 0 {
+		t.Fatal("nothing is kept")
+	}
+	a.drained(t)
+	a.stop(t)
+	if code, out := tool(t, "check", "-data", data); code != 0 {
+		t.Errorf("check: exit %d: %s", code, out)
+	}
+}
+
+// TestSendersBodiesAreKept: what another program's endpoint cannot save is a dead letter, with its
+// reason and its body, of which 64 KiB are kept; the newest 1000 are kept.
+func TestSendersBodiesAreKept(t *testing.T) {
+	data := dataFolder(t)
+	a := start(t, data)
+	long := "\x0a\xff\x00" + strings.Repeat("x", 100<<10)
+	for _, s := range []sent{
+		{path: "/v1/logs", kind: "application/x-protobuf", body: long},
+		{path: "/v1/logs", kind: applicationJSON, body: "x"},
+		{path: "/loki/api/v1/push", kind: applicationJSON, body: `{"streams":[{"values":[["x"]]}]}`},
+		{path: "/services/collector", body: `{"event":"a"} 7 {"event":"b"}`},
+		{path: "/_bulk", body: "x"},
+	} {
+		if status, text, _ := a.send(t, http.MethodPost, s); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", s.path, status, text)
+		}
+	}
+	bulk := `{"create":{"_index":"i","_id":"1"}}` + "\n{}\n" + `{"update":{"_id":"1"}}` + "\n" + `{"doc":{}}` + "\nz\n"
+	if status, _, _ := a.send(t, http.MethodPost, sent{path: "/_bulk", body: bulk}); status != http.StatusOK {
+		t.Errorf("bulk: %d", status)
+	}
+	a.kill()
+	a = start(t, data)
+	got := a.letters(t)
+	want := []letter{{Source: "/v1/logs", Payload: "\n?\x00" + strings.Repeat("x", 64<<10-3)}, {Source: "/v1/logs", Payload: "x"},
+		{Source: "/loki/api/v1/push", Payload: `{"streams":[{"values":[["x"]]}]}`}, {Source: "/services/collector", Payload: ` 7 {"event":"b"}`}, {Source: "/_bulk", Payload: "x"},
+		{Source: "/_bulk", Payload: `{"update":{"_id":"1"}}` + "\n" + `{"doc":{}}`}, {Source: "/_bulk", Payload: "z"}}
+	if len(got) != len(want) {
+		t.Fatalf("%d letters, want %d", len(got), len(want))
+	}
+	for i, w := range want {
+		if l := got[i]; l.Source != w.Source || l.Payload != w.Payload || l.Error == "" || l.Attempts != 0 {
+			t.Errorf("%d: %s, %d bytes, %.80q, %s; want %s, %d bytes, %.80q", i, l.Source, len(l.Payload), l.Payload, l.Error, w.Source, len(w.Payload), w.Payload)
+		}
+	}
+	if c := a.drained(t); c.Unique != 2 { // Splunk's first, and the bulk request's
+		t.Errorf("%+v", c)
+	}
+	for i := range 11 {
+		lines := &strings.Builder{}
+		for n := range 100 {
+			fmt.Fprintf(lines, `{"delete":{"_id":"%d-%d"}}`+"\n", i, n)
+		}
+		if status, _, _ := a.send(t, http.MethodPost, sent{path: "/_bulk", body: lines.String()}); status != http.StatusOK {
+			t.Errorf("bulk: %d", status)
+		}
+	}
+	if got := a.letters(t); len(got) != 1000 || got[0].Payload != `{"delete":{"_id":"1-0"}}` || got[999].Payload != `{"delete":{"_id":"10-99"}}` {
+		t.Errorf("%d letters, %+v to %+v", len(got), got[0], got[len(got)-1])
 	}
 }

@@ -1,5 +1,10 @@
 package api
 
+import (
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
+)
+
 // Bytes is a number of bytes.
 type Bytes int64
 
@@ -22,4 +27,8 @@ var Limits = map[string]any{
 	"all pages, and other answers over 16 KiB, until they are sent": Bytes(pagesBytes),
 	"time to read a page, or for an export to wait for room":        readBudget,
 	"topics in `/stats`":                                            maxTopics,
+	"body of a dead letter":                                         Bytes(store.MaxRefusedBytes),
+	"dead letters of what was refused":                              store.MaxRefused,
+	"of them, from one request":                                     maxLetters,
+	"bytes of them that wait for a commit":                          Bytes(pipeline.RefusedBytes),
 }

@@ -9,12 +9,14 @@ import (
 	"sekali/aggregator/ingest"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/stage"
+	"sekali/aggregator/store"
 )
 
 // intake is what an endpoint that takes events has of its own: how it reads a body, and how it
 // answers. An error is answered by problem, in the form of the route.
 type intake struct {
 	level  pipeline.Level
+	keep   bool                     // what is refused becomes dead letters
 	decode decoder                  // keeps nothing of the body
 	room   func(*event.Request) int // bounds what the answer takes; 0, or nil: it is small
 	// answer may hand over room, of which the pages' budget holds what the answer takes; else it is
@@ -22,12 +24,30 @@ type intake struct {
 	answer func(r *event.Request, out pipeline.Outcome, room *held)
 }
 
+// decoded is what was in a body.
+type decoded struct {
+	request *event.Request
+	refused []store.Refused // what is kept of what cannot be taken
+	err     error           // why none of it can be
+}
+
 // take reads the body, decodes it, hands its events to the pipeline, and answers.
 func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
-	r, ok := a.decode(ctx, in.decode)
+	d, ok := a.decode(ctx, in)
 	if !ok {
 		return
 	}
+	// What is refused is kept first. If the events then find no place, all of it is sent again, and
+	// kept once all the same.
+	if err := a.keepRefused(in.level, d.refused); err != nil {
+		refuse(ctx, err)
+		return
+	}
+	if d.err != nil {
+		a.malformed(ctx, d.err)
+		return
+	}
+	r := d.request
 	// Room for the answer is taken before the events are: without it none of them is.
 	counted := 0
 	if in.room != nil {
@@ -65,28 +85,41 @@ func (a *Server) publishBounded(level pipeline.Level, r *event.Request) (pipelin
 }
 
 // decode reads the body and what is in it, or answers why not.
-func (a *Server) decode(ctx *fasthttp.RequestCtx, decode decoder) (*event.Request, bool) {
+func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 	b, ok := a.receive(ctx)
 	if !ok {
-		return nil, false
+		return decoded{}, false
 	}
 	defer b.release()
 	stage.Decode.Enter()
 	defer stage.HTTP.Enter()
-	r, err := decode(b.data)
+	r, err := in.decode(b.data)
 	switch {
 	case errors.Is(err, errBusy):
 		refuse(ctx, err)
+		return decoded{}, false
 	case errors.Is(err, errSignature):
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
-	case errors.Is(err, event.ErrTooMany):
-		a.logRejected(ctx, 1, "too_large", err.Error())
-		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large", err.Error())
-	case err != nil:
-		a.logRejected(ctx, 1, string(ingest.BadBody), err.Error())
-		problem(ctx, fasthttp.StatusBadRequest, "malformed", err.Error())
-	default:
-		return r, true
+		return decoded{}, false
 	}
-	return nil, false
+	d := decoded{request: r, err: err}
+	if in.keep {
+		d.refused = lettersOf(string(ctx.Path()), b.data, r, err)
+	}
+	if r != nil {
+		for i := range r.Rejections {
+			r.Rejections[i].Raw = nil // the body goes
+		}
+	}
+	return d, true
+}
+
+// malformed answers a request of whose body nothing can be taken.
+func (a *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
+	status, code := fasthttp.StatusBadRequest, string(ingest.BadBody)
+	if errors.Is(err, event.ErrTooMany) {
+		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
+	}
+	a.logRejected(ctx, 1, code, err.Error())
+	problem(ctx, status, code, err.Error())
 }

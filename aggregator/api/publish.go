@@ -31,7 +31,7 @@ type result struct {
 // What one refused event, beside its detail, and one result take in an answer, both as they wait
 // and as they are sent.
 const (
-	rejectionBytes = 40 + len(`{"index":99999,"code":"invalid_timestamp","detail":""},`)
+	rejectionBytes = 64 + len(`{"index":99999,"code":"invalid_timestamp","detail":""},`)
 	resultBytes    = 32 + len(`{"index":99999,"status":"duplicate","seq":9223372036854775807},`)
 )
 
@@ -62,7 +62,7 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	a.take(ctx, intake{
-		level:  level,
+		level: level, keep: a.cfg.KeepRejected,
 		decode: decode,
 		room:   func(r *event.Request) int { return answerBytes(r, wantResults) },
 		answer: func(r *event.Request, out pipeline.Outcome, room *held) {

@@ -8,7 +8,13 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
+	"sekali/aggregator/ingest"
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
 )
+
+// maxLetters is how many of a request's refused events become dead letters.
+const maxLetters = 100
 
 // rejectedEvery is how often at most something that was refused is logged: a sender that is wrong
 // is wrong all the time.
@@ -79,4 +85,30 @@ func (a *Server) logRejected(ctx *fasthttp.RequestCtx, n int64, code, detail str
 		a.log.Warn("events or bodies were refused; this is the latest", "refused", n, "path", string(ctx.Path()), "code", code, "error", detail,
 			"from", ctx.RemoteAddr().String(), "user_agent", string(ctx.UserAgent()))
 	}
+}
+
+// lettersOf are the dead letters of a body: of all of it if it was refused with err, else of its
+// refused events.
+func lettersOf(endpoint string, body []byte, r *event.Request, err error) (letters []store.Refused) {
+	now := time.Now().UTC().Format(pipeline.ReceivedLayout)
+	if err != nil {
+		return []store.Refused{store.NewRefused(endpoint, body, string(ingest.BadBody)+": "+err.Error(), now)}
+	}
+	for _, rejection := range r.Rejections[:min(len(r.Rejections), maxLetters)] {
+		letters = append(letters, store.NewRefused(endpoint, rejection.Raw, string(rejection.Code)+": "+rejection.Detail, now))
+	}
+	return letters
+}
+
+// keepRefused makes dead letters durable, as far as the level asks. An error is of a passing state.
+func (a *Server) keepRefused(level pipeline.Level, letters []store.Refused) error {
+	if len(letters) == 0 {
+		return nil
+	}
+	defer a.waiting.Add(-1)
+	defer a.commits.Add(-1)
+	if waiting, commits := a.waiting.Add(1), a.commits.Add(1); waiting > maxWaiting || commits > maxCommits {
+		return errWaiting
+	}
+	return a.pipeline.Refuse(level, letters)
 }

@@ -61,7 +61,7 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 		return
 	}
 	a.take(ctx, intake{
-		level:  level,
+		level: level, keep: true,
 		decode: func(body []byte) (*event.Request, error) { return m(a.input(ctx, body)) },
 		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
 	})

@@ -49,6 +49,7 @@ type Config struct {
 	MaxBodyBytes int            // after decompression too
 	Token        string         // "" lets everybody in
 	CORSOrigin   string         // whose pages may read; "": none
+	KeepRejected bool           // what /publish refuses becomes dead letters, as it does elsewhere
 	HMACSecret   string         // of signed webhooks; "": none is let in by its signature
 	Version      string
 }

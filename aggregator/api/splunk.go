@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"errors"
 
 	"github.com/valyala/fasthttp"
 
@@ -46,14 +45,14 @@ func (a *Server) hec(ctx *fasthttp.RequestCtx, m mapper) {
 		hecEnd(ctx, hecAnswer{Text: "Success", Code: hecSuccess})
 		return
 	}
-	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
-		r, err := m(in)
-		var bad *ingest.NotAnEvent
-		if errors.As(err, &bad) {
-			ctx.SetUserValue(hecInvalid{}, bad.Number)
+	a.takeMapped(ctx, m, func(r *event.Request, _ pipeline.Outcome) {
+		if len(r.Rejections) > 0 {
+			ctx.SetUserValue(hecInvalid{}, r.Rejections[0].Index)
+			problem(ctx, fasthttp.StatusBadRequest, string(r.Rejections[0].Code), r.Rejections[0].Detail)
+			return
 		}
-		return r, err
-	}, func(*event.Request, pipeline.Outcome) { hecEnd(ctx, hecAnswer{Text: "Success", Code: hecSuccess}) })
+		hecEnd(ctx, hecAnswer{Text: "Success", Code: hecSuccess})
+	})
 }
 
 // hecInvalid is under which a request keeps the number of the event that cannot be read.

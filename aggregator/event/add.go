@@ -27,12 +27,13 @@ func (r *Request) Add(f *Fields) error {
 	return nil
 }
 
-// Reject notes what cannot be stored at all.
-func (r *Request) Reject(code Code, detail string) error {
+// Reject notes what cannot be stored at all, which is raw in the body.
+func (r *Request) Reject(code Code, detail string, raw []byte) error {
 	if r.Total() == MaxEventsPerRequest {
 		return ErrTooMany
 	}
 	r.reject(code, detail)
+	r.Rejections[len(r.Rejections)-1].Raw = raw
 	return nil
 }
 

@@ -41,6 +41,7 @@ var lenient = jsontext.AllowInvalidUTF8(true)
 // decoder reads the events of one request; its buffers are reused.
 type decoder struct {
 	json    *jsontext.Decoder
+	body    []byte // that source reads
 	source  bytes.Buffer
 	scratch []byte // texts of the current event
 	fields  [fieldCount][]byte
@@ -50,6 +51,7 @@ type decoder struct {
 var decoders = sync.Pool{New: func() any { return &decoder{json: new(jsontext.Decoder)} }}
 
 func (d *decoder) reset(body []byte) {
+	d.body = body
 	d.source = *bytes.NewBuffer(body) // the decoder reads a bytes.Buffer in place
 	d.json.Reset(&d.source, strict)
 	d.lenient = false
@@ -63,6 +65,7 @@ func (d *decoder) resetLenient(body []byte) {
 }
 
 func (d *decoder) release() {
+	d.body = nil
 	d.source = bytes.Buffer{}
 	d.json.Reset(&d.source, strict) // forget the caller's body
 	d.fields = [fieldCount][]byte{}
@@ -72,7 +75,7 @@ func (d *decoder) release() {
 // ParseJSON reads a body that is one event, an array of events, or an object
 // whose only member is "events". An error means that the whole body is refused:
 // it is not JSON, not one of the three shapes, or ErrTooMany. Nothing of body is
-// kept.
+// kept but in the rejections' Raw.
 func ParseJSON(body []byte) (*Request, error) {
 	r := newRequest(len(body))
 	if (&plain{body: body}).request(r) {
@@ -110,7 +113,9 @@ func (d *decoder) request(r *Request) error {
 	case '[':
 		err = d.array(r)
 	case '{':
-		err = d.object(r)
+		if err = d.object(r); err == nil {
+			d.setRaw(r, 0, 0)
+		}
 	default:
 		if _, err = d.json.ReadValue(); err == nil {
 			err = errors.New("the body must be an event, an array of events, or {\"events\":[…]}")
@@ -166,6 +171,9 @@ func ParseNDJSON(body []byte) (*Request, error) {
 			r.Data, r.Events, r.Rejections = r.Data[:size], events, r.Rejections[:rejections]
 			r.reject(InvalidJSON, err.Error())
 		}
+		if n := len(r.Rejections); n > rejections {
+			r.Rejections[n-1].Raw = line
+		}
 	}
 	return r, nil
 }
@@ -180,12 +188,22 @@ func (d *decoder) array(r *Request) error {
 		return err
 	}
 	for d.json.PeekKind() != ']' {
+		from, before := d.json.InputOffset(), len(r.Rejections)
 		if err := d.event(r); err != nil {
 			return err
 		}
+		d.setRaw(r, from, before)
 	}
 	_, err := d.json.ReadToken()
 	return err
+}
+
+// setRaw says where a refusal that came after the first so many has its event, which begins in the
+// body at from, and ends where the decoder is.
+func (d *decoder) setRaw(r *Request, from int64, before int) {
+	if n := len(r.Rejections); n > before && r.Rejections[n-1].Raw == nil {
+		r.Rejections[n-1].Raw = bytes.Trim(d.body[from:d.json.InputOffset()], ", \t\r\n")
+	}
 }
 
 // object reads {"events":[…]} or, if its first name is another, one event.

@@ -47,6 +47,7 @@ type Rejection struct {
 	Index  int    `json:"index"` // position in the request, from 0
 	Code   Code   `json:"code"`
 	Detail string `json:"detail"`
+	Raw    []byte `json:"-"` // the event in the request's body, which it does not outlive
 }
 
 // Request is the accepted part of one publish request: the events in the form

@@ -36,7 +36,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 			return nil, nil, malformed("line %d: %v", i+1, err)
 		}
 		if err != nil { // this line alone: the next may be an action
-			if err := b.Reject(BadBody, fmt.Sprintf("line %d: %v", i+1, err)); err != nil {
+			if err := b.Reject(BadBody, fmt.Sprintf("line %d: %v", i+1, err), all[i]); err != nil {
 				return nil, nil, err
 			}
 			items = append(items, BulkItem{Action: "create"})
@@ -44,10 +44,12 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 		}
 		item := BulkItem{Action: name, Index: action.Index, ID: action.ID}
 		if name == "delete" || name == "update" {
-			if name == "update" {
+			raw := all[i]
+			if name == "update" && i+1 < len(all) {
 				i++ // its document
+				raw = bytes.Join(all[i-1:i+1], []byte{'\n'})
 			}
-			if err := b.Reject(NotSupported, name+" is not supported: events are stored once, and stay"); err != nil {
+			if err := b.Reject(NotSupported, name+" is not supported: events are stored once, and stay", raw); err != nil {
 				return nil, nil, err
 			}
 			items = append(items, item)

@@ -140,8 +140,9 @@ func TestSplunk(t *testing.T) {
 	if len(got) != 3 || idOf(got[2]) != idOf(got[1])+"-2" {
 		t.Errorf("%q", got)
 	}
-	if _, err := ingest.Splunk(input(`{"event":1} x`)); err == nil {
-		t.Error("what is no object is taken")
+	r, err := ingest.Splunk(input(`{"event":1} {"event":2} x {"event":3}`))
+	if err != nil || r.Events != 2 || len(r.Rejections) != 1 || r.Rejections[0].Index != 2 || string(r.Rejections[0].Raw) != ` x {"event":3}` {
+		t.Errorf("what is no object is taken, or those before it are not: %+v, %v", r, err)
 	}
 }
 

@@ -13,27 +13,21 @@ import (
 // splunkTopic is for an event without index and sourcetype.
 const splunkTopic = "splunk"
 
-// NotAnEvent says which of a body's events Splunk's collector would not take.
-type NotAnEvent struct {
-	Number int // from 0
-	Reason string
-}
-
-func (n *NotAnEvent) Error() string { return n.Reason }
-
 // Splunk maps a body of Splunk's HTTP Event Collector: objects one behind the other. The topic is
-// the index, else the sourcetype; the id is fields.event_id, else the object's hash.
+// the index, else the sourcetype; the id is fields.event_id, else the object's hash. At what is no
+// object it ends, as the collector does: the events before are taken, the rest is one rejection.
 func Splunk(in *Input) (*event.Request, error) {
 	b := newBuilder(in, splunkTopic, len(in.Body))
 	d := json.NewDecoder(bytes.NewReader(in.Body))
 	for {
 		var one json.RawMessage
+		from := d.InputOffset()
 		err := d.Decode(&one)
 		if errors.Is(err, io.EOF) {
 			return b.Request, nil
 		}
 		if err != nil || len(one) == 0 || one[0] != '{' {
-			return nil, &NotAnEvent{b.Total(), "not a JSON object"}
+			return b.Request, b.Reject(BadBody, "not a JSON object", in.Body[from:])
 		}
 		b.begin()
 		var members, fields map[string]json.RawMessage

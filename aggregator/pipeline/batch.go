@@ -22,6 +22,8 @@ type batch struct {
 	store.Batch
 	parts  []part
 	frames []byte // of the journal, as the rows were read from them
+
+	refused int // how many of the pipeline's it takes along
 }
 
 // BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on
@@ -108,7 +110,7 @@ func (w *writer) read(b *batch, last string) error {
 	b.Rows, b.frames = b.Rows[:0], slices.Grow(b.frames[:0], frames)
 	for _, part := range b.parts {
 		// Two levels wait different times before the queue; its order is the truth.
-		last = max(last, part.item.receivedAt().UTC().Format(receivedLayout))
+		last = max(last, part.item.receivedAt().UTC().Format(ReceivedLayout))
 		if err := w.readPart(b, part, last); err != nil {
 			return err
 		}

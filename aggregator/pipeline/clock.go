@@ -48,7 +48,7 @@ func newClock(lastReceived string, log *slog.Logger) *clock {
 // was.
 func startClock(c *clock, lastReceived string) *clock {
 	c.at, c.atSince = c.wall(), c.passed()
-	last, err := time.Parse(receivedLayout, lastReceived)
+	last, err := time.Parse(ReceivedLayout, lastReceived)
 	if gap := c.at.Sub(last); err == nil && gap > longGap {
 		c.rest(c.atSince, fmt.Sprintf("the last commit was %v ago", gap.Round(time.Second)))()
 	}

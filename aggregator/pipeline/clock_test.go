@@ -29,7 +29,7 @@ func TestClock(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"ahead": tenYears, "back": -tenYears} {
 		t.Run(name, func(t *testing.T) {
 			wall = began
-			c := start(began.Add(-time.Hour).Format(receivedLayout))
+			c := start(began.Add(-time.Hour).Format(ReceivedLayout))
 			want(c, began, false)
 			wait(time.Hour)
 			want(c, began.Add(time.Hour), false)
@@ -55,7 +55,7 @@ func TestClock(t *testing.T) {
 		})
 	}
 	wall = began
-	c := start(began.Add(-longGap - time.Second).Format(receivedLayout))
+	c := start(began.Add(-longGap - time.Second).Format(ReceivedLayout))
 	want(c, began, true)
 	wait(expiryRests)
 	want(c, wall, false)

@@ -14,6 +14,8 @@ func (w *writer) committed(out store.Outcome, now time.Time) {
 	w.mu.Lock()
 	c := &w.counters
 	w.rejected -= w.batch.Rejected
+	w.settleRefused(w.batch.refused, nil)
+	w.batch.Refused, w.batch.refused = nil, 0
 	w.state = out.State
 	w.refreshFree(free)
 	for _, part := range w.batch.parts {

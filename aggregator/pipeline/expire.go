@@ -42,7 +42,7 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 		return false, nil
 	}
 	stage.Events.Enter()
-	state, expired, err := w.apply.Expire(w.state, w.clock.now().Add(-w.cfg.Retention).UTC().Format(receivedLayout), blocks)
+	state, expired, err := w.apply.Expire(w.state, w.clock.now().Add(-w.cfg.Retention).UTC().Format(ReceivedLayout), blocks)
 	switch {
 	case errors.Is(err, store.ErrLocked): // there is a next time
 		return false, nil

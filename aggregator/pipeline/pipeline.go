@@ -122,9 +122,11 @@ type Pipeline struct {
 	counters        Counters    // but for those in its State, which Counters fills in
 	state           store.State // as committed; the writer alone changes it, and reads it without mu
 	rejected        int64       // counted, not yet committed
-	freeBytes       int64       // of the disk …
-	freeAsked       time.Time   // … when it was asked
-	notCheckpointed int64       // pages of the WAL that the database does not have
+	refused         []*refused  // to become dead letters with the next commit
+	refusedBytes    int64
+	freeBytes       int64     // of the disk …
+	freeAsked       time.Time // … when it was asked
+	notCheckpointed int64     // pages of the WAL that the database does not have
 	journalFailing  error
 	storeFailing    error
 	locked          error // why nothing is committed now, while the disk is well

@@ -21,8 +21,8 @@ const (
 // else is: a kill forgets at most that much of it.
 const flushInterval = time.Second
 
-// receivedLayout has a fixed width, so that text order is time order.
-const receivedLayout = "2006-01-02T15:04:05.000000000Z"
+// ReceivedLayout has a fixed width, so that text order is time order.
+const ReceivedLayout = "2006-01-02T15:04:05.000000000Z"
 
 // writer is the state of RunWriter's goroutine. next is another's, which reads it, while preparing
 // is not nil.
@@ -74,7 +74,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		if err := w.takeBatch(); err != nil {
 			return err
 		}
-		if n := len(w.batch.Rows); n > 0 {
+		if n := len(w.batch.Rows); n > 0 || w.refusedWait() {
 			w.quiet = 0
 			if err := w.commit(ctx); errors.Is(err, store.ErrLocked) {
 				return w.leave()
@@ -127,7 +127,7 @@ func (p *Pipeline) leave() error {
 func (p *Pipeline) drained() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closed && p.committerDone && len(p.queue.waiting()) == 0
+	return p.closed && p.committerDone && len(p.queue.waiting()) == 0 && len(p.refused) == 0
 }
 
 // pause is how long the next batch may gather yet, while all that waits is safe in the journal and
@@ -149,6 +149,7 @@ func (w *writer) commit(ctx context.Context) error {
 	w.mu.Lock()
 	b.Rejected = w.rejected
 	w.mu.Unlock()
+	w.takeRefused()
 	if len(b.parts) > 0 {
 		w.prepareNext()
 	}
@@ -239,6 +240,7 @@ func (w *writer) flushCounters(ctx context.Context) error {
 func (w *writer) abandon() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.settleRefused(len(w.refused), ErrDiskFailing)
 	for _, i := range w.queue.waiting() {
 		if i.waiter != nil {
 			i.waiter.err = ErrDiskFailing

@@ -94,17 +94,18 @@ func insertDeadLetter(c *sqlite.Conn, r *Row, why error, withPayload bool) error
 	return err
 }
 
-// DeadLetter is an event that was accepted and that the database refused.
+// DeadLetter is an event that was accepted and that the database refused, or, without a topic, what
+// an endpoint refused.
 type DeadLetter struct {
 	ID         int64   `json:"id"`
 	Topic      string  `json:"topic"`
 	EventID    string  `json:"event_id"`
 	Timestamp  string  `json:"timestamp"`
 	Source     string  `json:"source"`
-	Payload    *string `json:"payload"` // the JSON as it was published, in a string; null if none or not kept
+	Payload    *string `json:"payload"` // as it was published, in a string; null if none or not kept
 	ReceivedAt string  `json:"received_at"`
 	FailedAt   string  `json:"failed_at"`
-	Attempts   int64   `json:"attempts"`
+	Attempts   int64   `json:"attempts"` // 0: it was never accepted
 	Error      string  `json:"error"`
 }
 

@@ -23,6 +23,7 @@ type Row struct {
 type Batch struct {
 	Rows           []Row
 	Rejected       int64            // to add to the counter
+	Refused        []Refused        // to keep as dead letters
 	Journal        journal.Position // the state to record
 	JournalApplied int
 
@@ -106,12 +107,10 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 				return err
 			}
 		}
-		stored := int64(0)
-		for _, is := range a.stored {
-			if is {
-				stored++
-			}
+		if err := keepRefused(c, b.Refused); err != nil {
+			return fmt.Errorf("dead_letters: %w", err)
 		}
+		stored := count(a.stored)
 		stage.Commit.Enter()
 		if err := a.countTopics(c, b.Rows); err != nil {
 			return fmt.Errorf("topics: %w", err)
@@ -145,6 +144,16 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	out.Held = a.store.dedup.committed(a.stored, out.State.LastSeq)
 	a.store.memory.Store(a.store.dedup.memoryBytes())
 	return out, nil
+}
+
+// count is how many are true.
+func count(flags []bool) (n int64) {
+	for _, flag := range flags {
+		if flag {
+			n++
+		}
+	}
+	return n
 }
 
 // texts returns the rows' texts, which it copies when they are asked for first.

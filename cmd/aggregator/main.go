@@ -120,6 +120,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.Var((*days)(&cfg.Retention), "retention", "`time`, such as 30d or 36h, after which an event's content is removed; its repeats stay duplicates (default 0: never)")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
+	flags.BoolVar(&cfg.KeepRejected, "keep-rejected", false, "keep the events that /publish refuses as dead letters, for GET /dead-letters")
 	flags.StringVar(&cfg.CORSOrigin, "cors-origin", "", "`origin`, such as https://dashboard.example, whose pages may read events and figures")
 	flags.StringVar(&cfg.HMACSecretFile, "hmac-secret-file", "", "`file` of the secret with which webhooks to /ingest sign (?hmac=github or standard)")
 	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate `file`")
