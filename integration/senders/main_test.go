@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// binary is the aggregator under test, built once by TestMain and only read afterwards.
-var binary string
+// binary is the aggregator under test, loadgen what follows log files; TestMain builds them once.
+var binary, loadgen string
 
 const (
 	// recordVariable names the file that the trials' record is written to; unset: none is.
@@ -64,8 +64,8 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "aggregator")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/aggregator")
+	binary, loadgen = filepath.Join(dir, "aggregator"), filepath.Join(dir, "loadgen")
+	build := exec.Command("go", "build", "-trimpath", "-o", dir, "./cmd/aggregator", "./cmd/loadgen")
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

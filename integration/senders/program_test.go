@@ -19,15 +19,16 @@ const (
 	linePeriod = time.Millisecond
 	// page is where the configurations stand.
 	page = "../../docs/howto/send.md"
-	// pageHost and pagePort are the aggregator's address on the page; a trial has its proxy's.
-	pageHost, pagePort = "127.0.0.1", "8080"
+	// pageAddress is the aggregator's address on the page; a trial has its proxy's.
+	pageAddress = "127.0.0.1:8080"
 )
 
 // program is a sender that is a program of its own, as Debian has it.
 type program struct {
 	t       *testing.T
 	path    string
-	root    string // "" if installed, else the folder of the unpacked packages
+	root    string   // "" if installed, else the folder of the unpacked packages
+	stdout  *os.File // nil: the test's stderr
 	command *exec.Cmd
 	exited  chan struct{} // closed when command has ended
 }
@@ -87,6 +88,10 @@ func (p *program) start(args ...string) {
 	p.t.Helper()
 	p.command = p.run(args...)
 	p.command.Stdout, p.command.Stderr = os.Stderr, os.Stderr
+	if p.stdout != nil {
+		p.command.Stdout = p.stdout
+	}
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its workers end with it
 	if err := p.command.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -97,7 +102,7 @@ func (p *program) start(args ...string) {
 		close(exited)
 	}()
 	p.t.Cleanup(func() {
-		_ = command.Process.Kill() // it may have ended
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // it may have ended
 		<-exited
 	})
 }
@@ -141,11 +146,7 @@ func (tr *trial) configuration(name string) string {
 	if block == nil {
 		tr.t.Fatalf("%s has no block behind <!-- run: %s -->", page, name)
 	}
-	host, port, _ := strings.Cut(strings.TrimPrefix(tr.proxy.URL, "http://"), ":")
-	if host != pageHost || !strings.Contains(string(block[1]), pagePort) {
-		tr.t.Fatalf("the proxy is at %s; the page says %s:%s in\n%s", tr.proxy.URL, pageHost, pagePort, block[1])
-	}
-	return strings.ReplaceAll(string(block[1]), pagePort, port)
+	return strings.ReplaceAll(string(block[1]), pageAddress, tr.proxy.Listener.Addr().String())
 }
 
 // feed gives a sender events, one at a time. The aggregator is killed at a third and at two thirds;
