@@ -31,10 +31,11 @@ type Client struct {
 	base    *url.URL
 	http    *http.Client
 
-	wake   chan struct{}      // capacity 1: the sender looks again
-	stop   context.CancelFunc // ends the sender and its request
-	ended  chan struct{}      // closed when the sender is gone
-	pauses pauses
+	wake    chan struct{}      // capacity 1: the sender looks again
+	stop    context.CancelFunc // ends the sender and its request
+	ended   chan struct{}      // closed when the sender is gone
+	pauses  pauses
+	silence time.Duration // of a subscription's stream, until it is opened anew
 
 	mu       sync.Mutex
 	queue    queue
@@ -72,6 +73,7 @@ func New(url string, options Options) (*Client, error) {
 		ended:   make(chan struct{}),
 		changed: make(chan struct{}),
 		pauses:  pauses{firstPause, longestPause},
+		silence: silence,
 	}
 	go c.run(ctx)
 	return c, nil

@@ -119,14 +119,19 @@ func (c *Client) note(err error) {
 
 // fail tells that an event will not be stored.
 func (c *Client) fail(text []byte, reason error) {
-	c.mu.Lock()
-	if c.failed++; c.failure == nil {
-		c.failure = reason
-	}
-	c.mu.Unlock()
+	c.count(reason)
 	if c.options.Failed != nil {
 		event, _ := decode(text) // encode made it
 		c.options.Failed(event, reason)
+	}
+}
+
+// count keeps a failure for the next Flush.
+func (c *Client) count(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed++; c.failure == nil {
+		c.failure = reason
 	}
 }
 

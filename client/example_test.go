@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"strings"
 	"time"
 
 	"sekali/client"
@@ -37,6 +39,50 @@ func Example() {
 	}
 	fmt.Println(len(aggregator.events()), "events stored")
 	// Output: 3 events stored
+}
+
+func ExampleClient_Subscribe() {
+	aggregator := newStream("order-1", "order-2", "order-3") // in your program: http://127.0.0.1:8080
+	defer aggregator.Close()
+
+	c, err := client.New(aggregator.URL, client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	defer c.Close(ctx)
+	after := uint64(1) // what you kept of the last event that you are done with; 0: from the beginning
+	for e, err := range c.Subscribe(ctx, "orders", after) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Seq, e.ID)
+		if e.Seq == 3 {
+			break
+		}
+	}
+	// Output:
+	// 2 order-2
+	// 3 order-3
+}
+
+func ExampleNewHandler() {
+	aggregator := newFake()
+	defer aggregator.Close()
+
+	c, err := client.New(aggregator.URL, client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	logger := slog.New(client.NewHandler(c, "log", "till-3", nil))
+	logger.Info("paid", "total", 12.5)
+	if err := c.Close(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range aggregator.events() {
+		fmt.Println(e.Topic, e.Source, strings.Contains(string(e.Payload), `"msg":"paid","total":12.5`))
+	}
+	// Output: log till-3 true
 }
 
 func ExampleClient_Flush() {

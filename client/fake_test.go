@@ -106,6 +106,17 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, text)
 }
 
+// newStream is an aggregator that has stored events with these ids.
+func newStream(ids ...string) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i, id := range ids {
+			if seq := i + 1; fmt.Sprint(seq) > r.URL.Query().Get("after") {
+				fmt.Fprintf(w, "id: %d\ndata: {\"seq\":%[1]d,\"topic\":\"orders\",\"event_id\":%[2]q}\n\n", seq, id)
+			}
+		}
+	}))
+}
+
 // store takes a request's events, each once.
 func (f *fake) store(body []byte) (int, string) {
 	f.mu.Lock()
