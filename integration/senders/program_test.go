@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -149,14 +150,17 @@ func (tr *trial) configuration(name string) string {
 	return strings.ReplaceAll(string(block[1]), pageAddress, tr.proxy.Listener.Addr().String())
 }
 
-// feed gives a sender events, one at a time. The aggregator is killed at a third and at two thirds;
-// between the two the sender is started again.
+// feed gives a sender events, one at a time. The aggregator is killed at a third and at two thirds,
+// and the events go on; between the two the sender is started again.
 func (tr *trial) feed(events int, give func(n int) error, restart func()) {
 	tr.t.Helper()
+	var kills sync.WaitGroup
+	defer kills.Wait()
 	for n := range events {
 		switch n {
 		case events / 3, 2 * events / 3:
-			tr.kill()
+			kills.Wait()
+			kills.Go(tr.kill)
 		case events / 2:
 			restart()
 		}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const requests = 2000
@@ -94,16 +93,7 @@ func client(t *testing.T, socket string) func(n int) error {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 	t.Cleanup(c.CloseIdleConnections)
-	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(pollPeriod) {
-		conn, err := net.Dial("unix", socket)
-		if err == nil {
-			conn.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	dialUnix(t, socket).Close()
 	return func(n int) error {
 		answer, err := c.Get("http://server/" + mark(n))
 		if err != nil {
