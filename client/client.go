@@ -7,6 +7,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,10 +48,12 @@ type Client struct {
 	failed   int           // events that failed since the last Flush
 	failure  error         // the first of them
 	trouble  error         // of the newest attempt; nil: it was answered
+	broken   error         // of the queue; nothing is sent any more
 }
 
 // New returns a client of the aggregator at an http or https URL. Nothing is sent yet, so the
-// aggregator need not be there. The error is of the URL or the options.
+// aggregator need not be there. The error is of the URL or the options, or of the spool: an
+// ErrSpoolInUse, an ErrSpoolDamaged, or of the disk. What a spool holds is sent first.
 func New(url string, options Options) (*Client, error) {
 	base, err := parseURL(url)
 	if err != nil {
@@ -59,6 +62,11 @@ func New(url string, options Options) (*Client, error) {
 	if err := options.complete(); err != nil {
 		return nil, err
 	}
+	queue, err := options.open()
+	if err != nil {
+		return nil, err
+	}
+	left, _ := queue.waiting()
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Client{
 		options: options,
@@ -67,7 +75,8 @@ func New(url string, options Options) (*Client, error) {
 			Transport:     options.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		queue:   &memory{maxEvents: options.QueueEvents, maxBytes: options.QueueBytes},
+		queue:   queue,
+		taken:   uint64(left),
 		wake:    make(chan struct{}, 1),
 		stop:    stop,
 		ended:   make(chan struct{}),
@@ -80,8 +89,9 @@ func New(url string, options Options) (*Client, error) {
 }
 
 // Publish takes an event, to be sent soon; it returns before it is stored, and Flush tells when it
-// is. While the queue is full it waits for room until ctx ends. The error is ErrInvalid, ErrClosed,
-// or that of ctx, and then the event is not taken.
+// is. While the queue in memory is full it waits for room until ctx ends; a full spool is an
+// ErrSpoolFull at once. After that, an ErrInvalid, an ErrClosed or the error of ctx the event is
+// not taken. After an error of the spool's disk it may be stored all the same.
 func (c *Client) Publish(ctx context.Context, event Event) error {
 	text, err := encode(event, c.options.BatchBytes)
 	if err != nil {
@@ -92,9 +102,10 @@ func (c *Client) Publish(ctx context.Context, event Event) error {
 			return err
 		}
 		c.mu.Lock()
-		if c.closed {
+		if c.closed || c.broken != nil {
+			err := cmp.Or(c.broken, ErrClosed)
 			c.mu.Unlock()
-			return ErrClosed
+			return err
 		}
 		place, err := c.queue.put(text)
 		if err == nil {
@@ -153,7 +164,8 @@ func (c *Client) failures() error {
 }
 
 // Close takes no more events, sends what waits as Flush does, with the same errors, and frees
-// everything. What waits in memory when ctx ends is lost. A second Close is an ErrClosed.
+// everything. What waits in memory when ctx ends is lost, what waits in a spool stays. A second
+// Close is an ErrClosed.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
@@ -206,8 +218,9 @@ func (c *Client) run(ctx context.Context) {
 			c.answered += uint64(len(batch))
 			c.announce()
 		}
-		if err != nil {
-			c.trouble = err
+		if err != nil && ctx.Err() == nil {
+			c.broken, c.trouble = err, err
+			c.announce()
 		}
 		c.mu.Unlock()
 		if err != nil {

@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +22,13 @@ import (
 	"sekali/client"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childURL) != "" {
+		fmt.Fprintln(os.Stderr, child())
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds everything a test waits for.
 const patience = 20 * time.Second
@@ -46,6 +56,7 @@ func within(t interface{ Cleanup(func()) }) context.Context {
 func TestEveryEventOnce(t *testing.T) {
 	var met [int(faults)]int
 	repeats := 0
+	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFake()
 		defer f.Close()
@@ -61,8 +72,13 @@ func TestEveryEventOnce(t *testing.T) {
 			return todo
 		}
 		failed := map[string]int{}
+		spool := ""
+		if rapid.IntRange(0, 2).Draw(t, "with a spool") == 0 {
+			spool = filepath.Join(dir, strconv.Itoa(f.Listener.Addr().(*net.TCPAddr).Port))
+		}
 		c := open(t, f.URL, client.Options{
 			BatchEvents: rapid.IntRange(1, 50).Draw(t, "batch"),
+			Spool:       spool,
 			QueueEvents: rapid.IntRange(1, 30).Draw(t, "queue"),
 			Linger:      time.Duration(rapid.IntRange(-1, 2).Draw(t, "linger")) * time.Millisecond,
 			Timeout:     slowness / 2,

@@ -13,4 +13,13 @@ func PauseAfter(n int, asked time.Duration) time.Duration {
 	return pauses{firstPause, longestPause}.after(n, asked)
 }
 
+// The spool's records.
+var (
+	AppendRecord = appendRecord
+	ParseRecord  = parseRecord
+	Scan         = scan
+)
+
+const HeaderBytes = headerBytes
+
 const LongestPause, LongestRetryAfter = longestPause, longestRetryAfter

@@ -13,9 +13,11 @@ import (
 const (
 	defaultBatchEvents = 1000
 	defaultBatchBytes  = 1 << 20
+	maxBatchBytes      = 16 << 20 // -max-body-bytes of the server
 	defaultLinger      = 5 * time.Millisecond
 	defaultQueueEvents = 100_000
 	defaultQueueBytes  = 64 << 20
+	defaultSpoolBytes  = 256 << 20
 	defaultTimeout     = 30 * time.Second
 )
 
@@ -30,6 +32,13 @@ type Options struct {
 	QueueEvents int   // most events that wait in memory; 0: 100 000
 	QueueBytes  int64 // most bytes that wait in memory; 0: 64 MiB
 
+	// Spool is a folder on a local disk, made if need be, for one client at a time; "": none. With
+	// it the events wait there instead of in memory: Publish returns when its event is synced to the
+	// disk, and what a program leaves when it is killed, or Close when its time is up, the next
+	// client sends.
+	Spool      string
+	SpoolBytes int64 // most bytes on the disk, then Publish is an ErrSpoolFull; 0: 256 MiB
+
 	Timeout time.Duration // of one attempt until its whole answer is read; 0: 30 s
 	GiveUp  time.Duration // after how long a batch fails that nobody answers; 0: never
 
@@ -42,7 +51,7 @@ type Options struct {
 
 // complete checks the options and fills in what is 0.
 func (o *Options) complete() error {
-	for _, n := range []int64{int64(o.BatchEvents), int64(o.BatchBytes), int64(o.QueueEvents), o.QueueBytes, int64(o.Timeout), int64(o.GiveUp)} {
+	for _, n := range []int64{int64(o.BatchEvents), int64(o.BatchBytes), int64(o.QueueEvents), o.QueueBytes, o.SpoolBytes, int64(o.Timeout), int64(o.GiveUp)} {
 		if n < 0 {
 			return fmt.Errorf("client: an option is negative: %d", n)
 		}
@@ -55,14 +64,29 @@ func (o *Options) complete() error {
 	o.Linger = cmp.Or(o.Linger, defaultLinger)
 	o.QueueEvents = cmp.Or(o.QueueEvents, defaultQueueEvents)
 	o.QueueBytes = cmp.Or(o.QueueBytes, defaultQueueBytes)
+	o.SpoolBytes = cmp.Or(o.SpoolBytes, defaultSpoolBytes)
 	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
 	if o.QueueBytes < int64(o.BatchBytes) {
 		return fmt.Errorf("client: QueueBytes %d is less than BatchBytes %d", o.QueueBytes, o.BatchBytes)
+	}
+	if o.BatchBytes > maxBatchBytes {
+		return fmt.Errorf("client: BatchBytes %d is more than the %d that a server takes", o.BatchBytes, maxBatchBytes)
+	}
+	if o.SpoolBytes < maxSegments*int64(o.BatchBytes) {
+		return fmt.Errorf("client: SpoolBytes %d is less than %d times BatchBytes", o.SpoolBytes, maxSegments)
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	return nil
+}
+
+// open returns the queue that the options ask for.
+func (o *Options) open() (queue, error) {
+	if o.Spool == "" {
+		return &memory{maxEvents: o.QueueEvents, maxBytes: o.QueueBytes}, nil
+	}
+	return openSpool(o.Spool, o.SpoolBytes)
 }
 
 func parseURL(text string) (*url.URL, error) {
