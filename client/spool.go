@@ -247,6 +247,9 @@ func (s *spool) peek(events, bytes int) (batch [][]byte, err error) {
 	for _, g := range s.segments {
 		for at < g.size {
 			event, err := g.read(at)
+			if err != nil && len(batch) > 0 {
+				return batch, nil // what is before the damage is sent first
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -253,6 +253,19 @@ func shorten(t *testing.T, name string, size int64) {
 	}
 }
 
+// TestScanProof: a hole before a later record is what a power loss can leave of records that were
+// written together, unless the later one was written when the place of the hole was on the disk.
+func TestScanProof(t *testing.T) {
+	first := client.AppendRecord(nil, []byte(`{"a":1}`), 0)
+	hole := append(bytes.Clone(first), make([]byte, 23)...)
+	for durable, damaged := range map[int]bool{0: false, len(first): false, len(first) + 1: true, len(hole): true} {
+		events, whole, _, err := client.Scan(client.AppendRecord(bytes.Clone(hole), []byte(`{"c":3}`), int64(durable)))
+		if events != 1 || int(whole) != len(first) || errors.Is(err, client.ErrSpoolDamaged) != damaged {
+			t.Errorf("durable %d: %d events in %d bytes, %v", durable, events, whole, err)
+		}
+	}
+}
+
 // FuzzScan: whatever is in a segment, what is read is what was written, up to a whole record, and
 // the records read make the same bytes again.
 func FuzzScan(f *testing.F) {
