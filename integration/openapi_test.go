@@ -58,6 +58,8 @@ var described = []struct {
 	{"GET", "/services/collector/health/1.0", "", "", 200},
 	{"POST", "/loki/api/v1/push", "application/json", `{"streams":[]}`, 204},
 	{"POST", "/loki/api/v1/push", "application/json", `{`, 400},
+	{"POST", "/upload", "application/vnd.fdo.journal", "__CURSOR=s=1;i=1\n\n", 202},
+	{"POST", "/upload", "application/vnd.fdo.journal", "=\n\n", 400},
 }
 
 // TestOpenAPI: the description that is served is valid, and what each endpoint really answers is in

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"sekali/aggregator/ingest"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
@@ -27,6 +28,10 @@ var Limits = map[string]any{
 	"all pages, and other answers over 16 KiB, until they are sent": Bytes(pagesBytes),
 	"time to read a page, or for an export to wait for room":        readBudget,
 	"topics in `/stats`":                                            maxTopics,
+	"time for a piece of an upload to arrive":                       readTimeout,
+	"time to find a place for a piece of it":                        uploadPatience,
+	"entry of an upload, as JSON":                                   Bytes(ingest.UploadEntryBytes),
+	"what an upload takes of all bodies":                            Bytes(ingest.UploadHeld),
 	"body of a dead letter":                                         Bytes(store.MaxRefusedBytes),
 	"dead letters of what was refused":                              store.MaxRefused,
 	"of them, from one request":                                     maxLetters,

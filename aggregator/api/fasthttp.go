@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/ingest"
 )
 
 // newHTTP returns fasthttp's server with our handlers and bounds.
@@ -45,7 +47,11 @@ func (a *Server) newHTTP() *fasthttp.Server {
 // question that expect answers, for fasthttp would wait for the body's first bytes before it calls
 // a handler.
 func (a *Server) headers(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	if n := h.ContentLength(); n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) || !knownVersion(h) || framing(h) != "" {
+	n := h.ContentLength()
+	if path, _, _ := bytes.Cut(h.RequestURI(), []byte{'?'}); string(path) == uploadPath {
+		n = 0 // it takes room piece by piece
+	}
+	if n > a.cfg.MaxBodyBytes || !a.bodies.fits(n) || !knownVersion(h) || framing(h) != "" {
 		h.Set(fasthttp.HeaderExpect, "100-continue")
 	}
 	return fasthttp.RequestConfig{ReadTimeout: a.bodyTimeout}
@@ -68,10 +74,13 @@ func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 			a.observe(ctx, begun)
 		}
 	}()
-	if _, ok := a.route(ctx); !ok {
+	r, ok := a.route(ctx)
+	if !ok {
 		return ctx.Response.StatusCode()
 	}
 	switch n := ctx.Request.Header.ContentLength(); {
+	case r.pieces && a.bodies.fits(ingest.UploadHeld):
+		return fasthttp.StatusContinue
 	case n > a.cfg.MaxBodyBytes:
 		a.bodyTooLarge(ctx)
 	case !a.bodies.fits(n):

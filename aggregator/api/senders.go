@@ -26,6 +26,8 @@ var senderRoutes = map[string]route{
 	"/v1/metrics":  {method: fasthttp.MethodPost, handle: otherSignal, problem: otlpProblem},
 	"/cloudevents": {method: fasthttp.MethodPost, also: fasthttp.MethodOptions, handle: (*Server).cloudEvents},
 
+	uploadPath: {method: fasthttp.MethodPost, pieces: true, handle: (*Server).upload},
+
 	"/loki/api/v1/push": {method: fasthttp.MethodPost, handle: (*Server).loki},
 
 	"/services/collector":            hec((*Server).hecEvents),

@@ -108,6 +108,7 @@ type route struct {
 	also    string // another method that is served; "": none
 	public  bool   // needs no token
 	shared  bool   // pages of -cors-origin may read it
+	pieces  bool   // its body is of any length: the handler reads it piece by piece
 	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
 	handle  func(*Server, *fasthttp.RequestCtx)
 	problem problemWriter // nil: as RFC 9457
@@ -156,7 +157,7 @@ func whereTo(path string) string {
 		}
 	}
 	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /openapi.json, /livez and /readyz; for other senders " +
-		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector and /loki/api/v1/push"
+		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector, /loki/api/v1/push and /upload"
 }
 
 // refused answers a request whatever its path, because of its form or of where it comes from, and

@@ -1,10 +1,13 @@
 package ingest_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -323,5 +326,64 @@ func TestOneBadMember(t *testing.T) {
 	in.Each = func(do func(name, value string)) { do("Ce-Traceparent", "00-1"); do("Ce-Id", "1") }
 	if got := described(t, must(ingest.CloudEvents(in)), nil); !strings.Contains(got[0], `"traceparent":"00-1"`) {
 		t.Errorf("%q", got)
+	}
+}
+
+// exported is an entry in journald's export format, of which MESSAGE is binary.
+func exported(n int, message string) string {
+	length := binary.LittleEndian.AppendUint64(nil, uint64(len(message)))
+	return fmt.Sprintf("__CURSOR=s=1;i=%d\n__REALTIME_TIMESTAMP=1764295200250000\n_HOSTNAME=h\nSYSLOG_IDENTIFIER=sshd\nA=1\nA=2\nMESSAGE\n%s%s\n\n", n, length, message)
+}
+
+// uploaded reads an upload to its end, in reads as small as a network makes them.
+func uploaded(t *testing.T, body string) (events []string, pieces int, err error) {
+	t.Helper()
+	u := ingest.NewUpload(input(""), iotest.HalfReader(strings.NewReader(body)))
+	for {
+		r, err := u.Piece()
+		pieces++
+		events = append(events, described(t, r, nil)...)
+		if err != nil {
+			return events, pieces, err
+		}
+	}
+}
+
+func TestJournald(t *testing.T) {
+	events, _, err := uploaded(t, exported(1, "two\nlines")+"\n"+exported(2, "\xff\x00"))
+	if err != io.EOF {
+		t.Error(err)
+	}
+	const fields = `"__REALTIME_TIMESTAMP":"1764295200250000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"sshd","A":["1","2"],"MESSAGE":`
+	want(t, events, `sshd s=1;i=1 2025-11-28T02:00:00.25Z h {"__CURSOR":"s=1;i=1",`+fields+`"two\nlines"}`,
+		`sshd s=1;i=2 2025-11-28T02:00:00.25Z h {"__CURSOR":"s=1;i=2",`+fields+`[255,0]}`)
+
+	// An entry is as large as it likes: what is too large of it is left out.
+	large := strings.Repeat("x", ingest.UploadEntryBytes+1)
+	events, _, err = uploaded(t, "B="+large+"\n"+exported(1, large)+exported(2, strings.Repeat("\x01", 100<<10))+exported(3, "m"))
+	if err != io.EOF || len(events) != 3 || !strings.Contains(events[0], `{"SEKALI_LEFT_OUT":["B","MESSAGE"],`) ||
+		!strings.Contains(events[1], `"SEKALI_LEFT_OUT":["MESSAGE"]`) || !strings.Contains(events[2], `"MESSAGE":"m"`) {
+		t.Errorf("%v, %d events, %.300q", err, len(events), events)
+	}
+
+	// Pieces are bounded; an entry that is cut off is none, and those before it are.
+	all := strings.Builder{}
+	for n := range 20_000 {
+		all.WriteString(exported(n, "m"))
+	}
+	events, pieces, err := uploaded(t, all.String())
+	if err != io.EOF || len(events) != 20_000 || pieces < 10 {
+		t.Errorf("%v, %d events in %d pieces", err, len(events), pieces)
+	}
+	one := exported(1, "two\nlines")
+	for cut := 1; cut < len(one); cut++ {
+		if events, _, err := uploaded(t, one+one[:cut]); err != io.ErrUnexpectedEOF || len(events) != 1 {
+			t.Errorf("cut after %q: %v, %d events", one[:cut], err, len(events))
+		}
+	}
+	for _, bad := range []string{"=1\n\n", "A\n\x01\x00\x00\x00\x00\x00\x00\x00ab\n\n", "A\n\xff\xff\xff\xff\xff\xff\xff\xff\n"} {
+		if events, _, err := uploaded(t, one+bad); !ingest.IsMalformed(err) || len(events) != 1 {
+			t.Errorf("%q: %v, %d events", bad, err, len(events))
+		}
 	}
 }
