@@ -113,7 +113,12 @@ func TestRunAndAuditAgain(t *testing.T) {
 	if exit, stdout, stderr := call("audit", folder, server.URL); exit != 0 || !strings.Contains(stdout, `"stored": 160`) {
 		t.Errorf("by URL: exit %d, %s%s", exit, stdout, stderr)
 	}
-	answer, err := http.Get(server.URL + "/events")
+	ask, err := http.NewRequest(http.MethodGet, server.URL+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set("Accept", "application/x-ndjson")
+	answer, err := http.DefaultClient.Do(ask)
 	if err != nil {
 		t.Fatal(err)
 	}

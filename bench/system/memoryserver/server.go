@@ -204,7 +204,10 @@ func (s *Server) topics() string {
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	after, _ := strconv.ParseUint(query.Get("after"), 10, 64)
-	limit, _ := strconv.Atoi(query.Get("limit"))
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < 1 {
+		limit = 1000 // as the contract says
+	}
 	page := struct {
 		Events []stored `json:"events"`
 		Next   *uint64  `json:"next_after"`
