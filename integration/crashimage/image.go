@@ -16,7 +16,8 @@ type Rules struct {
 
 // change is something done to a file that need not be on the disk.
 type change struct {
-	at     int // the Op
+	at     int    // the Op
+	fd     string // that wrote it
 	data   []byte
 	offset int64
 	cut    bool // a truncation to offset
@@ -81,11 +82,11 @@ func (d *image) apply(i int, op Op) {
 			op.offset = f.size
 		}
 		f.size = max(f.size, op.offset+int64(len(op.data)))
-		f.pending = append(f.pending, change{i, op.data, op.offset, false})
+		f.pending = append(f.pending, change{i, op.fd, op.data, op.offset, false})
 	case truncate:
 		if f != nil {
 			f.size = op.offset
-			f.pending = append(f.pending, change{i, nil, op.offset, true})
+			f.pending = append(f.pending, change{i, op.fd, nil, op.offset, true})
 		}
 	case syncEnd, syncFailed:
 		d.sync(f, op)
@@ -105,7 +106,10 @@ func (d *image) rename(n named) {
 }
 
 // sync makes durable what was done before the sync began. If it fails, each page may have reached
-// the disk or not, and no later sync writes it: Linux counts it as clean.
+// the disk or not, and no later sync writes it: Linux counts it as clean. It says so once to every
+// descriptor that is open on the file, where strace lets one sync fail. So what was written by
+// another descriptor, whose own sync has not failed, is not lost: in a run in which it were,
+// that sync had failed too.
 func (d *image) sync(f *file, op Op) {
 	if f == nil || f.folder {
 		if op.kind == syncEnd && !d.rules.NoFolderSync {
@@ -119,7 +123,7 @@ func (d *image) sync(f *file, op Op) {
 	left := f.pending[:0:0]
 	for _, c := range f.pending {
 		switch {
-		case c.at >= op.begin:
+		case c.at >= op.begin, op.kind == syncFailed && c.fd != op.fd:
 			left = append(left, c)
 		case op.kind == syncEnd || d.random.IntN(2) == 0:
 			f.write(c)

@@ -38,6 +38,7 @@ const (
 type Op struct {
 	kind    kind
 	path    string
+	fd      string // of a write or a sync: the descriptor's number
 	to      string // of a rename
 	folder  bool
 	append  bool // a write at the file's end
@@ -105,7 +106,7 @@ func (t *Trace) begun(thread, call string) error {
 	switch name {
 	case "fsync", "fdatasync":
 		t.syncing[thread] = len(t.Ops)
-		t.add(Op{kind: syncBegin, path: descriptor(args)})
+		t.add(Op{kind: syncBegin, path: descriptor(args), fd: number(args)})
 	case "write", "pwrite64":
 		path := descriptor(args)
 		text, rest := quoted(args)
@@ -117,7 +118,7 @@ func (t *Trace) begun(thread, call string) error {
 			t.Ops = append(t.Ops, Op{kind: acknowledge, request: request})
 			return nil
 		}
-		op := Op{kind: write, path: path, data: data, append: name == "write"}
+		op := Op{kind: write, path: path, fd: number(args), data: data, append: name == "write"}
 		if !op.append {
 			numbers := strings.Split(strings.TrimLeft(rest, "., "), ",")
 			if len(numbers) < 2 {
@@ -142,7 +143,7 @@ func (t *Trace) ended(thread, call string) error {
 	}
 	failed := strings.HasPrefix(call[i+3:], "-1")
 	if name == "fsync" || name == "fdatasync" {
-		op := Op{kind: syncEnd, path: descriptor(args), begin: t.syncing[thread]}
+		op := Op{kind: syncEnd, path: descriptor(args), fd: number(args), begin: t.syncing[thread]}
 		if failed {
 			op.kind = syncFailed
 		}
@@ -215,6 +216,12 @@ func descriptor(args string) string {
 		return ""
 	}
 	return strings.TrimSuffix(string(path), " (deleted)")
+}
+
+// number is that of the descriptor that is the first argument.
+func number(args string) string {
+	n, _, _ := strings.Cut(args, "<")
+	return n
 }
 
 // paths are the quoted arguments.
