@@ -80,7 +80,7 @@ func TestCurvesOfASweep(t *testing.T) {
 			if crossed := strings.Contains(string(svg), "#B00020"); crossed != strings.Contains(strings.Join(test.says, ""), "crossed") {
 				t.Errorf("crossed: %v", crossed)
 			}
-			for _, text := range []string{"processed events/s", "response time, ms (p50)", "server CPU, µs/stored", "bytes written/stored", ">uuid4<", ">time<"} {
+			for _, text := range []string{"processed events/s", "response time, ms (p50)", "server CPU, µs/stored", "bytes written/stored", ">uuid4 ", ">time "} {
 				if !strings.Contains(string(svg), text) {
 					t.Errorf("no %q", text)
 				}
