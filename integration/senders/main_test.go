@@ -3,7 +3,6 @@
 package senders_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sekali/bench/record"
 )
 
 // binary is the aggregator under test, loadgen what follows log files; TestMain builds them once.
@@ -30,25 +31,7 @@ const (
 var unpacked string
 
 // outcome is what became of one sender's events.
-type outcome struct {
-	Sender      string `json:"sender"`
-	Version     string `json:"version"`
-	Protocol    string `json:"protocol"`
-	Sent        int    `json:"sent"`
-	Stored      int    `json:"stored"`
-	Duplicates  int    `json:"duplicates_dropped"`
-	Lost        int    `json:"lost"`
-	Kills       int    `json:"kills"`
-	AnswersLost int    `json:"answers_lost"`
-	Restarts    int    `json:"sender_restarts"`
-}
-
-// record is the file that the trials leave behind.
-type record struct {
-	Commit   string    `json:"commit"`
-	Date     string    `json:"date"`
-	Outcomes []outcome `json:"senders"`
-}
+type outcome = record.Sender
 
 var (
 	outcomesMu sync.Mutex
@@ -95,18 +78,13 @@ func writeRecord(file string) error {
 	if file == "" || len(outcomes) == 0 {
 		return nil
 	}
-	commit, err := exec.Command("git", "rev-parse", "HEAD").Output()
+	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
 		return fmt.Errorf("git rev-parse: %w", err)
 	}
 	slices.SortFunc(outcomes, func(a, b outcome) int { return strings.Compare(a.Sender, b.Sender) })
-	r := record{Commit: strings.TrimSpace(string(commit)), Date: time.Now().UTC().Format(time.DateOnly), Outcomes: outcomes}
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
+	return record.WriteSenders(filepath.Dir(file), record.Senders{Commit: strings.TrimSpace(string(commit)), Date: time.Now().UTC().Format(time.DateOnly), Senders: outcomes})
 }

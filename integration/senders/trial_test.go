@@ -209,20 +209,23 @@ func (tr *trial) finish(o outcome, sent int) {
 			times[m[1]]++
 		}
 	}
+	var lost []int
 	for n := range sent {
 		switch key := fmt.Sprintf("%06d", n); times[key] {
 		case 1:
 			o.Stored++
 		case 0:
 			o.Lost++
+			lost = append(lost, n)
 		default:
 			tr.t.Errorf("event %d is stored %d times", n, times[key])
 		}
 	}
+	o.Drops = tr.drops
 	o.Sent, o.Duplicates, o.Kills, o.AnswersLost = sent, c.Duplicates, tr.kills, int(tr.lost.Load())
 	tr.t.Logf("%+v of %+v", o, c)
 	if (o.Lost > 0) != tr.drops || o.Stored+o.Lost != sent || c.Unique != len(times) {
-		tr.t.Errorf("%s: %d sent, %d stored once, %d lost; /stats has %d", o.Sender, sent, o.Stored, o.Lost, c.Unique)
+		tr.t.Errorf("%s: %d sent, %d stored once, %d lost; /stats has %d; lost are %v", o.Sender, sent, o.Stored, o.Lost, c.Unique, lost)
 	}
 	if o.AnswersLost == 0 || o.Kills != 2 || o.Duplicates == 0 {
 		tr.t.Errorf("%s: %d answers lost, %d kills, %d duplicates: the trial tried nothing", o.Sender, o.AnswersLost, o.Kills, o.Duplicates)

@@ -172,8 +172,9 @@ type view struct {
 	Flame        picture
 	Faults       *record.Faults // nil: none
 	FaultTable   string
-	Soak         *soak   // nil: none
-	Beside       *beside // nil: no yardsticks
+	Soak         *soak    // nil: none
+	Beside       *beside  // nil: no yardsticks
+	Senders      *senders // nil: none
 	Machines     []machine
 }
 
@@ -212,6 +213,7 @@ func (s *set) markdown() ([]file, []picture, error) {
 	if s.soak != nil {
 		v.Soak, pictures = s.soak, append(pictures, s.soak.Picture)
 	}
+	v.Senders = s.senders
 	var err error
 	if v.Beside, err = besideOthers(s.yardsticks); err != nil {
 		return nil, nil, err

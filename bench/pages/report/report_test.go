@@ -64,6 +64,9 @@ func makeGolden(t *testing.T) {
 	if err == nil {
 		err = record.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)
 	}
+	if err == nil {
+		err = record.WriteSenders(filepath.Join(golden, filepath.FromSlash(referenceDir)), syntheticSenders())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ type set struct {
 	faults     *record.Faults     // nil: none
 	soak       *soak              // nil: none
 	yardsticks *record.Yardsticks // nil: none
+	senders    *senders           // nil: none
 }
 
 type scenario struct {
@@ -79,6 +80,9 @@ func readSet(reference string) (*set, error) {
 		return nil, err
 	}
 	if s.yardsticks, err = readYardsticks(reference); err != nil {
+		return nil, err
+	}
+	if s.senders, err = readSenders(reference); err != nil {
 		return nil, err
 	}
 	for _, g := range s.groups() {
