@@ -24,8 +24,8 @@ func newAdmin(metrics http.Handler, public *api.Server, profiles bool) *http.Ser
 	return &http.Server{Handler: guarded(mux, public), ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 }
 
-// guarded wants the public API's token, if there is one, from those who do not come over the
-// loopback.
+// guarded wants a token with the right admin, if there are tokens, from those who do not
+// come over the loopback.
 func guarded(next http.Handler, public *api.Server) http.Handler {
 	return local(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)

@@ -159,7 +159,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 		return err
 	}
 	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
-	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Token: secrets.token, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
+	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Tokens: secrets.tokens, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
 		KeepRejected: a.cfg.KeepRejected, Version: a.cfg.Version}, a.pipeline, a.store, a.log)
 	metrics := newMetrics(a.pipeline, a.store, a.public, a.cfg.Version)
 	a.admin, a.metrics = newAdmin(metrics, a.public, true), newAdmin(metrics, a.public, false)
@@ -193,8 +193,8 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	if err := notify("READY=1"); err != nil {
 		a.log.Warn("systemd was not told", "error", err)
 	}
-	if a.cfg.TokenFile != "" {
-		stop := onHangup(func() { reloadToken(a.cfg, a.public, a.log) })
+	if a.cfg.guarded() {
+		stop := onHangup(func() { reloadTokens(a.cfg, a.public, a.log) })
 		defer stop()
 	}
 	select {
@@ -267,17 +267,6 @@ func run(part func(context.Context) error, ctx context.Context, done chan<- stru
 	if err := part(ctx); err != nil {
 		failed <- err
 	}
-}
-
-// reloadToken reads the token file again; while it cannot be used, the old token stays.
-func reloadToken(cfg Config, public *api.Server, log *slog.Logger) {
-	token, err := cfg.token()
-	if err != nil {
-		log.Error("the token stays as it was", "error", err)
-		return
-	}
-	public.SetToken(token)
-	log.Info("token reloaded", "file", cfg.TokenFile)
 }
 
 // onHangup calls reload at every SIGHUP until stop, which waits for a call under way.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sekali/aggregator/api"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
@@ -29,7 +30,8 @@ type Config struct {
 	Retention       time.Duration // 0: events stay
 	MaxBodyBytes    int
 	Metrics         string // address of /metrics alone; empty: none
-	TokenFile       string
+	TokenFile       string // of the one token that may do everything
+	TokensFile      string // of tokens with their rights and topics
 	CORSOrigin      string // the origin whose pages may read; "": none
 	KeepRejected    bool   // what /publish refuses becomes dead letters
 	HMACSecretFile  string // of signed webhooks to /ingest
@@ -117,7 +119,7 @@ func (c Config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("-tls-cert and -tls-key go together")
 	}
-	if err := c.checkAddress("listen", c.Listen, c.Insecure || c.TokenFile != "" || c.TLSCert != ""); err != nil {
+	if err := c.checkAddress("listen", c.Listen, c.Insecure || c.guarded() || c.TLSCert != ""); err != nil {
 		return err
 	}
 	// A token guards these two where they are not on the loopback.
@@ -125,7 +127,7 @@ func (c Config) check() error {
 		if other.address == "" {
 			continue
 		}
-		if err := c.checkAddress(other.flag, other.address, c.Insecure || c.TokenFile != ""); err != nil {
+		if err := c.checkAddress(other.flag, other.address, c.Insecure || c.guarded()); err != nil {
 			return err
 		}
 	}
@@ -168,7 +170,7 @@ func (c Config) checkAddress(flag, address string, open bool) error {
 	if host == "localhost" || ip != nil && ip.IsLoopback() || open {
 		return nil
 	}
-	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file (or, for -listen, -tls-cert), or say -insecure", flag, address)
+	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file or -tokens (or, for -listen, -tls-cert), or say -insecure", flag, address)
 }
 
 // certificates reads the certificate and its key, if there are any.
@@ -182,9 +184,6 @@ func (c Config) certificates() ([]tls.Certificate, error) {
 	}
 	return []tls.Certificate{pair}, nil
 }
-
-// token reads the bearer token, "" without -token-file.
-func (c Config) token() (string, error) { return secret("token-file", c.TokenFile) }
 
 // hmacSecret reads the secret of signed webhooks, "" without -hmac-secret-file.
 func (c Config) hmacSecret() (string, error) { return secret("hmac-secret-file", c.HMACSecretFile) }
@@ -207,13 +206,14 @@ func secret(flag, file string) (string, error) {
 
 // secrets are what the configuration keeps in files.
 type secrets struct {
-	token, hmac  string // "": none
+	tokens       []api.Token
+	hmac         string // "": none
 	certificates []tls.Certificate
 }
 
 // secrets reads them.
 func (c Config) secrets() (s secrets, err error) {
-	if s.token, err = c.token(); err != nil {
+	if s.tokens, err = c.tokens(); err != nil {
 		return s, err
 	}
 	if s.hmac, err = c.hmacSecret(); err != nil {

@@ -96,18 +96,18 @@ func TestTokenIsReloadedOnHangup(t *testing.T) {
 	}
 	write("second-s3cret\n")
 	check(200, 401)
-	hangup("token reloaded", 1)
+	hangup("tokens reloaded", 1)
 	check(401, 200)
 	write(" \n")
-	hangup("the token stays as it was", 1)
+	hangup("the tokens stay as they were", 1)
 	check(401, 200)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	hangup("the token stays as it was", 2)
+	hangup("the tokens stay as they were", 2)
 	check(401, 200)
 	write("first-s3cret")
-	hangup("token reloaded", 2)
+	hangup("tokens reloaded", 2)
 	check(200, 401)
 	a.stop(t)
 	if strings.Contains(log.String(), "s3cret") {

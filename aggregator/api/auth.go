@@ -11,52 +11,89 @@ import (
 
 // credential is a token that lets in, until it is revoked.
 type credential struct {
-	digest  [sha256.Size]byte
-	revoked chan struct{} // closed when another token takes its place
+	Token
+	revoked chan struct{} // closed when the token is gone, or may do something else
 }
 
 // credentialKey is under which a request keeps the credential that let it in.
 type credentialKey struct{}
 
-// SetToken replaces the bearer token: of the requests that come from now on, only those that carry
-// it are let in, and exports and streams that another let in end.
-func (a *Server) SetToken(token string) {
-	next := &credential{sha256.Sum256([]byte(token)), make(chan struct{})}
+// SetTokens replaces the tokens: of the requests that come from now on, only those that carry one
+// of them are let in, and exports and streams end whose token is gone or may do something else.
+func (a *Server) SetTokens(tokens []Token) {
 	a.tokenMu.Lock()
 	defer a.tokenMu.Unlock()
-	if old := a.token.Load(); old != nil {
-		if old.digest == next.digest {
-			return
-		}
-		defer close(old.revoked)
+	old := map[*credential]bool{}
+	for _, c := range *a.tokens.Load() {
+		old[c] = true
 	}
-	a.token.Store(next)
+	next := make([]*credential, 0, len(tokens))
+	for _, t := range tokens {
+		c := &credential{t, make(chan struct{})}
+		for o := range old {
+			if o.equal(t) {
+				c = o
+			}
+		}
+		delete(old, c)
+		next = append(next, c)
+	}
+	a.tokens.Store(&next)
+	for c := range old {
+		close(c.revoked)
+	}
 }
 
-// authorized compares digests, so that neither the token's bytes nor its length show
-// in the time it takes.
-func (a *Server) authorized(ctx *fasthttp.RequestCtx) bool {
-	current := a.token.Load()
-	ctx.SetUserValue(credentialKey{}, current)
-	if a.cfg.Token == "" {
+// find is the credential of a token, nil if there is none. It compares digests, and with all of
+// them, so that neither the token's bytes nor its length nor its place show in the time it takes.
+func (a *Server) find(token string) (found *credential) {
+	digest := sha256.Sum256([]byte(token))
+	for _, c := range *a.tokens.Load() {
+		if subtle.ConstantTimeCompare(digest[:], c.Digest[:]) == 1 && found == nil {
+			found = c
+		}
+	}
+	return found
+}
+
+// authorized lets a request in whose token has the right, or answers why not.
+func (a *Server) authorized(ctx *fasthttp.RequestCtx, right Right) bool {
+	if a.open {
 		return true
 	}
-	return current.is(presented(ctx))
+	c := a.find(presented(ctx))
+	switch {
+	case c == nil:
+		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
+		return false
+	case c.Rights&right == 0:
+		problem(ctx, fasthttp.StatusForbidden, "forbidden", "the token lacks the right "+right.String())
+		return false
+	}
+	ctx.SetUserValue(credentialKey{}, c)
+	return true
 }
 
-func (c *credential) is(token string) bool {
-	digest := sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(digest[:], c.digest[:]) == 1
-}
-
-// Admits reports whether an Authorization header carries the token, if there is one at all.
+// Admits reports whether an Authorization header carries a token with the right admin, if there are
+// tokens at all.
 func (a *Server) Admits(authorization string) bool {
-	return a.cfg.Token == "" || a.token.Load().is(tokenOf(authorization))
+	if a.open {
+		return true
+	}
+	c := a.find(tokenOf(authorization))
+	return c != nil && c.Rights&Admin != 0
 }
 
-// revoked is closed when the token that let a request in is replaced.
+// letIn is the credential that let a request in; nil if it needed none.
+func letIn(ctx *fasthttp.RequestCtx) *credential {
+	c, _ := ctx.UserValue(credentialKey{}).(*credential)
+	return c
+}
+
+// revoked is closed when the token that let a request in is revoked.
 func revoked(ctx *fasthttp.RequestCtx) <-chan struct{} {
-	if c, ok := ctx.UserValue(credentialKey{}).(*credential); ok {
+	if c := letIn(ctx); c != nil {
 		return c.revoked
 	}
 	return nil

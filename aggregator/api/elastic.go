@@ -37,14 +37,14 @@ func elasticRoute(path string) (route, bool) {
 		path = "/"
 	}
 	if index, ok := strings.CutSuffix(path, "/_bulk"); ok && strings.Count(index, "/") <= 1 {
-		return route{method: fasthttp.MethodPost, also: fasthttp.MethodPut, handle: (*Server).bulk, problem: elasticProblem}, true
+		return route{method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodPut, handle: (*Server).bulk, problem: elasticProblem}, true
 	}
 	if answer, ok := elasticAnswers[path]; ok {
-		return route{method: fasthttp.MethodGet, handle: func(_ *Server, ctx *fasthttp.RequestCtx) { elastic(ctx, fasthttp.StatusOK, []byte(answer)) }, problem: elasticProblem}, true
+		return route{method: fasthttp.MethodGet, right: Publish, handle: func(_ *Server, ctx *fasthttp.RequestCtx) { elastic(ctx, fasthttp.StatusOK, []byte(answer)) }, problem: elasticProblem}, true
 	}
 	for _, prefix := range elasticSettings {
 		if strings.HasPrefix(path, prefix) {
-			return route{method: fasthttp.MethodGet, also: fasthttp.MethodPut, handle: elasticSetting, problem: elasticProblem}, true
+			return route{method: fasthttp.MethodGet, right: Publish, also: fasthttp.MethodPut, handle: elasticSetting, problem: elasticProblem}, true
 		}
 	}
 	return route{}, false

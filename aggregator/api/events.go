@@ -61,7 +61,7 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+	if !mayRead(ctx, page) || !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
 		return
 	}
 	if page, err = a.skip(page); err != nil {

@@ -32,6 +32,8 @@ var Limits = map[string]any{
 	"time to find a place for a piece of it":                        uploadPatience,
 	"entry of an upload, as JSON":                                   Bytes(ingest.UploadEntryBytes),
 	"what an upload takes of all bodies":                            Bytes(ingest.UploadHeld),
+	"tokens in the file of `-tokens`":                               MaxTokens,
+	"bytes of a line there":                                         Bytes(MaxTokenBytes),
 	"body of a dead letter":                                         Bytes(store.MaxRefusedBytes),
 	"dead letters of what was refused":                              store.MaxRefused,
 	"of them, from one request":                                     maxLetters,

@@ -102,6 +102,9 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
 		return decoded{}, false
 	}
+	if r != nil && !a.mayPublish(ctx, r) {
+		return decoded{}, false
+	}
 	d := decoded{request: r, err: err}
 	if in.keep {
 		d.refused = lettersOf(string(ctx.Path()), b.data, r, err)

@@ -50,6 +50,7 @@ func otherSignal(_ *Server, ctx *fasthttp.RequestCtx) {
 const (
 	rpcInvalid         = 3
 	rpcNotFound        = 5
+	rpcDenied          = 7
 	rpcExhausted       = 8
 	rpcUnimplemented   = 12
 	rpcUnavailable     = 14
@@ -57,7 +58,7 @@ const (
 )
 
 var rpcCodes = map[int]uint64{
-	fasthttp.StatusUnauthorized: rpcUnauthenticated, fasthttp.StatusNotFound: rpcNotFound, fasthttp.StatusMethodNotAllowed: rpcUnimplemented,
+	fasthttp.StatusUnauthorized: rpcUnauthenticated, fasthttp.StatusForbidden: rpcDenied, fasthttp.StatusNotFound: rpcNotFound, fasthttp.StatusMethodNotAllowed: rpcUnimplemented,
 	fasthttp.StatusRequestEntityTooLarge: rpcExhausted, fasthttp.StatusServiceUnavailable: rpcUnavailable,
 }
 

@@ -21,14 +21,14 @@ import (
 
 // senderRoutes are the endpoints that other programs' senders ask for by name.
 var senderRoutes = map[string]route{
-	"/v1/logs":     {method: fasthttp.MethodPost, handle: (*Server).otlpLogs, problem: otlpProblem},
-	"/v1/traces":   {method: fasthttp.MethodPost, handle: otherSignal, problem: otlpProblem},
-	"/v1/metrics":  {method: fasthttp.MethodPost, handle: otherSignal, problem: otlpProblem},
-	"/cloudevents": {method: fasthttp.MethodPost, also: fasthttp.MethodOptions, handle: (*Server).cloudEvents},
+	"/v1/logs":     {method: fasthttp.MethodPost, right: Publish, handle: (*Server).otlpLogs, problem: otlpProblem},
+	"/v1/traces":   {method: fasthttp.MethodPost, right: Publish, handle: otherSignal, problem: otlpProblem},
+	"/v1/metrics":  {method: fasthttp.MethodPost, right: Publish, handle: otherSignal, problem: otlpProblem},
+	"/cloudevents": {method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodOptions, handle: (*Server).cloudEvents},
 
-	uploadPath: {method: fasthttp.MethodPost, pieces: true, handle: (*Server).upload},
+	uploadPath: {method: fasthttp.MethodPost, right: Publish, pieces: true, handle: (*Server).upload},
 
-	"/loki/api/v1/push": {method: fasthttp.MethodPost, handle: (*Server).loki},
+	"/loki/api/v1/push": {method: fasthttp.MethodPost, right: Publish, handle: (*Server).loki},
 
 	"/services/collector":            hec((*Server).hecEvents),
 	"/services/collector/event":      hec((*Server).hecEvents),
@@ -48,7 +48,7 @@ func findRoute(path string) (route, bool) {
 		return r, true
 	}
 	if topic, ok := strings.CutPrefix(path, "/ingest/"); ok && topic != "" && !strings.Contains(topic, "/") {
-		return route{method: fasthttp.MethodPost, handle: (*Server).ingestJSON, signed: true}, true
+		return route{method: fasthttp.MethodPost, right: Publish, handle: (*Server).ingestJSON, signed: true}, true
 	}
 	return elasticRoute(path)
 }

@@ -47,7 +47,7 @@ const (
 type Config struct {
 	Ack          pipeline.Level // for requests that name none
 	MaxBodyBytes int            // after decompression too
-	Token        string         // "" lets everybody in
+	Tokens       []Token        // none lets everybody in
 	CORSOrigin   string         // whose pages may read; "": none
 	KeepRejected bool           // what /publish refuses becomes dead letters, as it does elsewhere
 	HMACSecret   string         // of signed webhooks; "": none is let in by its signature
@@ -70,8 +70,9 @@ type Server struct {
 	pages    budget
 	conns    connections
 	metrics  answerMetrics
-	token    atomic.Pointer[credential]
-	tokenMu  sync.Mutex // held while token is replaced
+	open     bool // there are no tokens
+	tokens   atomic.Pointer[[]*credential]
+	tokenMu  sync.Mutex // held while tokens are replaced
 	rejected rejections
 	loopback bool // the listener is for this machine; set before the first request
 
@@ -86,7 +87,9 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
-	a.SetToken(cfg.Token)
+	a.open = len(cfg.Tokens) == 0
+	a.tokens.Store(&[]*credential{})
+	a.SetTokens(cfg.Tokens)
 	a.http = a.newHTTP()
 	return a
 }
@@ -107,6 +110,7 @@ type route struct {
 	method  string
 	also    string // another method that is served; "": none
 	public  bool   // needs no token
+	right   Right  // that the token must have
 	shared  bool   // pages of -cors-origin may read it
 	pieces  bool   // its body is of any length: the handler reads it piece by piece
 	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
@@ -115,11 +119,11 @@ type route struct {
 }
 
 var routes = map[string]route{
-	"/publish":       {method: fasthttp.MethodPost, handle: (*Server).publish},
-	"/events":        {method: fasthttp.MethodGet, shared: true, handle: (*Server).events},
-	"/dead-letters":  {method: fasthttp.MethodGet, shared: true, handle: (*Server).deadLetters},
-	"/events/stream": {method: fasthttp.MethodGet, shared: true, handle: (*Server).stream},
-	"/stats":         {method: fasthttp.MethodGet, shared: true, handle: (*Server).stats},
+	"/publish":       {method: fasthttp.MethodPost, right: Publish, handle: (*Server).publish},
+	"/events":        {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).events},
+	"/dead-letters":  {method: fasthttp.MethodGet, right: Admin, shared: true, handle: (*Server).deadLetters},
+	"/events/stream": {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).stream},
+	"/stats":         {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).stats},
 	"/livez":         {method: fasthttp.MethodGet, public: true, handle: (*Server).livez},
 	"/readyz":        {method: fasthttp.MethodGet, public: true, handle: (*Server).readyz},
 	"/openapi.json":  {method: fasthttp.MethodGet, public: true, handle: (*Server).openapi},
@@ -165,7 +169,7 @@ func whereTo(path string) string {
 func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 	host := string(ctx.Request.Header.Host())
 	foreignHost, foreignOrigin := "", ""
-	if a.cfg.Token == "" && !a.shares(ctx) {
+	if a.open && !a.shares(ctx) {
 		foreignOrigin = CheckOrigin(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)), host)
 		if a.loopback {
 			foreignHost = CheckHost(host)
@@ -204,9 +208,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	case method != r.method && method != r.also && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
 		ctx.Response.Header.Set("Allow", r.method)
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
-	case !r.public && method != fasthttp.MethodOptions && !(r.signed && ctx.QueryArgs().Has("hmac")) && !a.authorized(ctx):
-		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
-		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
+	case !r.public && method != fasthttp.MethodOptions && !(r.signed && ctx.QueryArgs().Has("hmac")) && !a.authorized(ctx, r.right):
 	default:
 		return r, true
 	}

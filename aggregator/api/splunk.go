@@ -14,6 +14,7 @@ import (
 const (
 	hecSuccess       = 0
 	hecTokenRequired = 2
+	hecInvalidToken  = 4
 	hecInvalidFormat = 6
 	hecServerError   = 8
 	hecBusy          = 9
@@ -28,7 +29,7 @@ type hecAnswer struct {
 }
 
 func hec(handle func(*Server, *fasthttp.RequestCtx)) route {
-	return route{method: fasthttp.MethodPost, also: fasthttp.MethodOptions, handle: handle, problem: hecProblem}
+	return route{method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodOptions, handle: handle, problem: hecProblem}
 }
 
 func hecEnd(ctx *fasthttp.RequestCtx, answer hecAnswer) {
@@ -74,6 +75,8 @@ func hecProblem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 		answer = hecAnswer{Text: "Server is busy", Code: hecBusy}
 	case fasthttp.StatusUnauthorized:
 		answer = hecAnswer{Text: "Token is required", Code: hecTokenRequired}
+	case fasthttp.StatusForbidden:
+		answer.Code = hecInvalidToken
 	case fasthttp.StatusBadRequest, fasthttp.StatusRequestEntityTooLarge:
 		answer = hecAnswer{Text: "Invalid data format: " + detail, Code: hecInvalidFormat}
 		if n, ok := ctx.UserValue(hecInvalid{}).(int); ok {

@@ -80,7 +80,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
-		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
+		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: readable(ctx, topics),
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,

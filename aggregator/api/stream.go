@@ -36,7 +36,7 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	if !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+	if !mayRead(ctx, page) || !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
 		return
 	}
 	if page, err = a.skip(page); err != nil {
@@ -94,7 +94,7 @@ type follower struct {
 	revoked <-chan struct{}
 }
 
-// run writes events until the client goes, its token is replaced, or the server stops.
+// run writes events until the client goes, its token is revoked, or the server stops.
 func (f *follower) run() {
 	if f.write("retry: "+strconv.FormatInt(streamRetry.Milliseconds(), 10)+"\n") != nil || f.keep() != nil {
 		return

@@ -48,6 +48,10 @@ func (a *Server) upload(ctx *fasthttp.RequestCtx) {
 			r, err = u.Piece()
 		}
 		a.conns.serve(ctx.Conn())
+		if a.ended(ctx) || r != nil && !a.mayPublish(ctx, r) {
+			ctx.SetConnectionClose()
+			return
+		}
 		if r != nil && r.Events > 0 {
 			if full := a.publishPatiently(level, r); full != nil {
 				refuse(ctx, full)
@@ -59,6 +63,17 @@ func (a *Server) upload(ctx *fasthttp.RequestCtx) {
 			a.uploaded(ctx, level, u, err)
 			return
 		}
+	}
+}
+
+// ended answers an upload whose token was revoked meanwhile, and reports whether it was.
+func (a *Server) ended(ctx *fasthttp.RequestCtx) bool {
+	select {
+	case <-revoked(ctx): // nil, which blocks, where there are no tokens
+		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "the token was revoked")
+		return true
+	default:
+		return false
 	}
 }
 

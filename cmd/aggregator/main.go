@@ -32,7 +32,7 @@ func main() {
 
 // untilSignal ends with a signal that asks for the end: of a supervisor (SIGTERM) or of a terminal
 // (SIGINT, SIGQUIT). What a log rotation, a terminal that closes or a reader of the log that has
-// gone sends does nothing; -token-file heeds SIGHUP.
+// gone sends does nothing; -token-file and -tokens heed SIGHUP.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTTOU, syscall.SIGALRM)
 	return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
@@ -120,6 +120,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.Var((*days)(&cfg.Retention), "retention", "`time`, such as 30d or 36h, after which an event's content is removed; its repeats stay duplicates (default 0: never)")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
+	flags.StringVar(&cfg.TokensFile, "tokens", "", "`file` of tokens, each with its rights and topics")
 	flags.BoolVar(&cfg.KeepRejected, "keep-rejected", false, "keep the events that /publish refuses as dead letters, for GET /dead-letters")
 	flags.StringVar(&cfg.CORSOrigin, "cors-origin", "", "`origin`, such as https://dashboard.example, whose pages may read events and figures")
 	flags.StringVar(&cfg.HMACSecretFile, "hmac-secret-file", "", "`file` of the secret with which webhooks to /ingest sign (?hmac=github or standard)")
