@@ -86,7 +86,7 @@ func parseToken(fields []string) (token api.Token, err error) {
 	if digest, ok := strings.CutPrefix(fields[0], "sha256:"); ok {
 		b, err := hex.DecodeString(digest)
 		if err != nil || len(b) != sha256.Size {
-			return token, fmt.Errorf("want %d hexadecimal digits after sha256:", 2*sha256.Size)
+			return token, fmt.Errorf("want sha256: and %d hexadecimal digits", 2*sha256.Size)
 		}
 		copy(token.Digest[:], b)
 	}
