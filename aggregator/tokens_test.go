@@ -34,7 +34,7 @@ func TestParseTokens(t *testing.T) {
 		"no right":        {"s3cret , a\n", ":1: the rights"},
 		"a star inside":   {"s3cret read a*b\n", ":1: topic"},
 		"a long topic":    {"s3cret read " + strings.Repeat("a", 256) + "\n", ":1: "},
-		"a short digest":  {"sha256:00 read a\n", ":1: want 64"},
+		"a short digest":  {"sha256:00 read a\n", ":1: want sha256: and 64"},
 		"admin of some":   {"s3cret admin a*\n", ":1: the right admin"},
 		"the same twice":  {fmt.Sprintf("s3cret read a\nsha256:%x read b\n", digest), ":2: the token is that of line 1"},
 		"too many":        {many.String(), fmt.Sprintf(":%d: more than %d", api.MaxTokens+1, api.MaxTokens)},

@@ -123,6 +123,6 @@ func (a *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	if errors.Is(err, event.ErrTooMany) {
 		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
 	}
-	a.logRejected(ctx, 1, code, err.Error())
+	a.logRejected(ctx, 1, code)
 	problem(ctx, status, code, err.Error())
 }

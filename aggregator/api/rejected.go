@@ -76,13 +76,14 @@ func (a *Server) countRejections(ctx *fasthttp.RequestCtx, r *event.Request) {
 	}
 	a.rejected.mu.Unlock()
 	first := r.Rejections[0]
-	a.logRejected(ctx, int64(len(r.Rejections)), string(first.Code), first.Detail)
+	a.logRejected(ctx, int64(len(r.Rejections)), string(first.Code))
 }
 
-// logRejected logs that n events, or a body, were refused, by sample.
-func (a *Server) logRejected(ctx *fasthttp.RequestCtx, n int64, code, detail string) {
+// logRejected logs that n events, or a body, were refused, by sample: the code, and nothing of what
+// was sent, as a detail may have.
+func (a *Server) logRejected(ctx *fasthttp.RequestCtx, n int64, code string) {
 	if n = a.rejected.sample(n, time.Now()); n > 0 {
-		a.log.Warn("events or bodies were refused; this is the latest", "refused", n, "path", string(ctx.Path()), "code", code, "error", detail,
+		a.log.Warn("events or bodies were refused; this is the latest", "refused", n, "path", string(ctx.Path()), "code", code,
 			"from", ctx.RemoteAddr().String(), "user_agent", string(ctx.UserAgent()))
 	}
 }

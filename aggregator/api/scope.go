@@ -105,7 +105,7 @@ func (a *Server) mayPublish(ctx *fasthttp.RequestCtx, r *event.Request) bool {
 		}
 		if last = e.Topic; !c.permits(last) {
 			detail := fmt.Sprintf("the token is not for the topic %q: nothing of the request is taken", last)
-			a.logRejected(ctx, int64(r.Events), "forbidden", detail)
+			a.logRejected(ctx, int64(r.Events), "forbidden")
 			problem(ctx, fasthttp.StatusForbidden, "forbidden", detail)
 			return false
 		}

@@ -61,4 +61,4 @@ func TestLiesAreCaught(t *testing.T) {
 }
 
 // short are the mutants of the test, separated by "|".
-const short = "honest|honest-restart|honest-mixed|destroyed|reversed|page-gap|all-committed-seq|compacted"
+const short = "honest|honest-mixed|destroyed|page-gap"
