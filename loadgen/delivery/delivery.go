@@ -1,7 +1,8 @@
 // Package delivery takes one request to the aggregator, again and again, until
 // it is acknowledged, refused for good, or its policy gives up, and reports
-// every attempt in the words of the ledger. The publisher and the attack are
-// both made of it, so what the lab measures is what a publisher does.
+// every attempt in the words of the ledger. The attack is made of it. How it
+// repeats and reads an answer is internal/attempt's, as it is for the package
+// client, so what the lab measures is what a publisher does.
 package delivery
 
 import (
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sekali/internal/attempt"
 	"sekali/loadgen/ledger"
 )
 
@@ -52,24 +54,16 @@ type Result struct {
 // When ctx ends, the attempt under way is aborted.
 func (s *Sender) Send(ctx context.Context, r Request, report func(ledger.Attempt)) Result {
 	var (
-		result  Result
-		bodies  bodies
-		started = time.Now()
+		result Result
+		bodies bodies
 	)
-	for n := 1; ; n++ {
+	result.GaveUp = s.Policy.Repeat(ctx, func(n int) (bool, time.Duration) {
 		attempt, answer := s.attempt(ctx, r, n, &bodies)
 		report(attempt)
 		result.Outcome = result.Outcome.Then(attempt.Outcome())
 		result.Last, result.Answer = attempt, answer
-		if !retryable(attempt) {
-			break
-		}
-		pause := s.Policy.delay(n, answer.retryAfter)
-		if n >= s.Policy.MaxAttempts || time.Since(started)+pause > s.Policy.MaxElapsed || !sleep(ctx, pause) {
-			result.GaveUp = true
-			break
-		}
-	}
+		return Retryable(attempt), answer.retryAfter
+	})
 	result.BodyFree = bodies.open.Load() == 0
 	return result
 }
@@ -100,10 +94,10 @@ func (s *Sender) attempt(ctx context.Context, r Request, n int, bodies *bodies) 
 	response, body, err := s.exchange(request)
 	a.DoneNS = int64(time.Since(s.Start))
 	if err != nil {
-		a.Cause = causeOf(stopped, err)
+		a.Cause = CauseOf(stopped, err)
 		return a, Answer{}
 	}
-	answer := parseAnswer(response, body)
+	answer := Answer{attempt.ParseAnswer(body), attempt.RetryAfter(response.Header, time.Now())}
 	answer.judge(&a, response.StatusCode, r.Events, r.URL.Query().Get("ack"))
 	return a, answer
 }
@@ -119,9 +113,9 @@ func (s *Sender) exchange(request *http.Request) (*http.Response, []byte, error)
 	return response, body, err
 }
 
-// retryable names what a publisher repeats. No other 4xx: the same request
+// Retryable names what a publisher repeats. No other 4xx: the same request
 // would be refused again. Not a 500: that is a bug, and repeating hides it.
-func retryable(a ledger.Attempt) bool {
+func Retryable(a ledger.Attempt) bool {
 	switch a.Status {
 	case 0:
 		return a.Cause != ledger.CauseCanceled
@@ -129,18 +123,6 @@ func retryable(a ledger.Attempt) bool {
 		return true
 	}
 	return false
-}
-
-// sleep is false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // bodies counts the readers of one request's body that the transport has not
