@@ -9,12 +9,15 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"sekali/internal/attempt"
 )
 
 var (
@@ -35,7 +38,7 @@ type Client struct {
 	wake    chan struct{}      // capacity 1: the sender looks again
 	stop    context.CancelFunc // ends the sender and its request
 	ended   chan struct{}      // closed when the sender is gone
-	pauses  pauses
+	policy  attempt.Policy
 	silence time.Duration // of a subscription's stream, until it is opened anew
 
 	mu       sync.Mutex
@@ -81,7 +84,7 @@ func New(url string, options Options) (*Client, error) {
 		stop:    stop,
 		ended:   make(chan struct{}),
 		changed: make(chan struct{}),
-		pauses:  pauses{firstPause, longestPause},
+		policy:  options.policy(),
 		silence: silence,
 	}
 	go c.run(ctx)
@@ -97,6 +100,20 @@ func (c *Client) Publish(ctx context.Context, event Event) error {
 	if err != nil {
 		return err
 	}
+	return c.publish(ctx, text)
+}
+
+// PublishRaw takes an event as a JSON object with the fields that /publish reads, for a program
+// that passes events on: what it says is the aggregator's to judge, and it gets no ID and no time.
+func (c *Client) PublishRaw(ctx context.Context, object json.RawMessage) error {
+	text, err := encodeRaw(object, c.options.BatchBytes)
+	if err != nil {
+		return err
+	}
+	return c.publish(ctx, text)
+}
+
+func (c *Client) publish(ctx context.Context, text []byte) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -209,8 +226,8 @@ func (c *Client) run(ctx context.Context) {
 	defer close(c.ended)
 	for {
 		batch, err := c.next(ctx)
-		if err == nil && !c.deliver(ctx, batch) {
-			return
+		if err == nil {
+			err = c.deliver(ctx, batch)
 		}
 		c.mu.Lock()
 		if err == nil {

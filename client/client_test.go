@@ -238,16 +238,19 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// TestPause: never longer than the bound, and never shorter than the server asks for.
-func TestPause(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 1<<30).Draw(t, "attempt")
-		asked := time.Duration(rapid.Int64Min(0).Draw(t, "asked"))
-		pause := client.PauseAfter(n, asked)
-		if least := min(asked, client.LongestRetryAfter); pause < least || pause >= least+client.LongestPause {
-			t.Errorf("%v", pause)
-		}
-	})
+// TestPolicy: for ever unless GiveUp says otherwise, and with the pauses that the page says.
+func TestPolicy(t *testing.T) {
+	p := client.Policy(client.Options{})
+	if err := p.Validate(); err != nil || p.BaseDelay != 100*time.Millisecond || p.MaxDelay != 10*time.Second || p.MaxRetryAfter != time.Minute {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p.MaxElapsed < 100*365*24*time.Hour || p.MaxAttempts < 1<<30 {
+		t.Errorf("it gives up: %+v", p)
+	}
+	p = client.Policy(client.Options{GiveUp: time.Second, FirstPause: time.Minute, LongestRetryAfter: time.Hour})
+	if p.MaxElapsed != time.Second || p.BaseDelay != time.Minute || p.MaxDelay != time.Minute || p.MaxRetryAfter != time.Hour {
+		t.Errorf("%+v", p)
+	}
 }
 
 // TestRetryAfter: the next attempt comes no earlier than the server asks for.
@@ -258,7 +261,7 @@ func TestRetryAfter(t *testing.T) {
 		if len(times) == 1 {
 			return respond(503, `{"code":"queue_full"}`, "Retry-After", "1")
 		}
-		return respond(202, `{"accepted":1,"rejected":0}`)
+		return respond(202, `{"ack":"journal","accepted":1,"rejected":0}`)
 	})})
 	if err := c.Publish(t.Context(), client.Event{Topic: "t"}); err != nil {
 		t.Fatal(err)

@@ -3,23 +3,16 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
+
+	"sekali/internal/attempt"
 )
 
 const (
-	// firstPause and longestPause bound the pause after a failed attempt: it is random below a bound
-	// that doubles from the first to the longest, so that many clients do not come back at once.
-	firstPause   = 100 * time.Millisecond
-	longestPause = 10 * time.Second
-	// longestRetryAfter bounds what a server can ask for.
-	longestRetryAfter = time.Minute
 	// maxAnswerBytes bounds what is read of an answer.
 	maxAnswerBytes = 16 << 20
 	// codeMalformed is of a body that is not what /publish takes. Every other 400 is of the URL or of
@@ -27,8 +20,8 @@ const (
 	codeMalformed = "malformed"
 )
 
-// ErrGaveUp is of an event that nobody answered for Options.GiveUp. It may be stored all the same:
-// an answer can have been lost.
+// ErrGaveUp is of an event that nobody answered for Options.GiveUp, or until Options.Retry wanted
+// no other attempt. It may be stored all the same: an answer can have been lost.
 var ErrGaveUp = errors.New("client: gave up")
 
 // RejectedError is of an event that the aggregator refuses, and would again.
@@ -43,71 +36,85 @@ func (e *RejectedError) Error() string {
 	return fmt.Sprintf("client: rejected with %d %s: %s", e.Status, e.Code, e.Detail)
 }
 
-// pauses are the bounds of the pause after the first and after many attempts.
-type pauses struct{ first, longest time.Duration }
+// Attempt is one request, as it ended.
+type Attempt struct {
+	Number     int         // of the batch's attempts, from 1
+	Status     int         // of HTTP; 0: there was no whole answer
+	Code       string      // of a refusal, as docs/reference/http.md lists them
+	Detail     string      // of a refusal, for a person
+	Accepted   int         // events that the aggregator took
+	Duplicates *int        // of those; nil: it does not tell at this Ack
+	Rejected   []Rejection // events that it refused one by one
+	Err        error       // why the answer does not count; nil: it speaks of each event
 
-// after is the pause after attempt n, which counts from 1: at least what the server asks for.
-func (p pauses) after(n int, asked time.Duration) time.Duration {
-	bound := p.longest
-	if n < 30 { // more doublings do not fit
-		bound = min(p.longest, p.first<<(n-1))
-	}
-	return min(asked, longestRetryAfter) + rand.N(bound)
-}
-
-// answer is what the aggregator says to a batch.
-type answer struct {
-	Accepted *int `json:"accepted"`
-	Rejected int  `json:"rejected"`
-	Errors   []struct {
-		Index  int    `json:"index"`
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
-	} `json:"errors"`
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
-
-	status     int
 	retryAfter time.Duration
 }
 
-// deliver sends a batch until each of its events is stored or failed. It is false if ctx ended
-// first.
-func (c *Client) deliver(ctx context.Context, batch [][]byte) bool {
-	started := time.Now()
-	for n := 1; ; n++ {
-		a, err := c.post(ctx, batch)
-		if ctx.Err() != nil && err != nil {
-			return false
+// Rejection is what an answer says of an event that it refuses.
+type Rejection struct {
+	Index  int // within the batch
+	Code   string
+	Detail string
+}
+
+// spoiled is true if some event spoils the batch, or there are too many.
+func (a *Attempt) spoiled() bool {
+	return a.Status == http.StatusBadRequest && a.Code == codeMalformed || a.Status == http.StatusRequestEntityTooLarge
+}
+
+// Batch is what became of events that were sent together: the oldest ones of which Options.Done was
+// not told before.
+type Batch struct {
+	Events int
+	Last   Attempt // its Number is how often they were sent
+	Err    error   // nil: each event was accepted or rejected. Else none of them is known to be stored
+}
+
+// deliver sends a batch until each of its events is stored or failed. The error says that nothing
+// more is to be sent.
+func (c *Client) deliver(ctx context.Context, batch [][]byte) error {
+	var last Attempt
+	refused := false // by the options' Retry
+	gaveUp := c.policy.Repeat(ctx, func(n int) (bool, time.Duration) {
+		last = c.post(ctx, batch)
+		last.Number = n
+		c.note(last.Err)
+		if last.Err == nil || ctx.Err() != nil {
+			return false, 0
 		}
-		c.note(err)
-		switch {
-		case err == nil:
-			for _, e := range a.Errors {
-				c.fail(batch[e.Index], &RejectedError{a.status, e.Code, e.Detail})
-			}
-			return true
-		case a.status == http.StatusBadRequest && a.Code == codeMalformed, a.status == http.StatusRequestEntityTooLarge:
-			// Some event spoils the batch, or there are too many: in halves it is found.
-			if half := len(batch) / 2; half > 0 {
-				return c.deliver(ctx, batch[:half]) && c.deliver(ctx, batch[half:])
-			}
-			c.fail(batch[0], &RejectedError{a.status, a.Code, a.Detail})
-			return true
+		refused = c.options.Retry != nil && !c.options.Retry(last)
+		return !refused && !last.spoiled(), last.retryAfter
+	})
+	switch half := len(batch) / 2; {
+	case last.Err == nil:
+		for _, e := range last.Rejected {
+			c.fail(batch[e.Index], &RejectedError{last.Status, e.Code, e.Detail})
 		}
-		pause := c.pauses.after(n, a.retryAfter)
-		if c.options.GiveUp > 0 && time.Since(started)+pause > c.options.GiveUp {
-			for _, event := range batch {
-				c.fail(event, fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, n, err))
-			}
-			return true
+		return c.done(Batch{len(batch), last, nil})
+	case ctx.Err() != nil:
+		return errors.Join(ctx.Err(), c.done(Batch{len(batch), last, ctx.Err()}))
+	case !gaveUp && !refused && half > 0: // in halves the event that spoils it is found
+		if err := c.deliver(ctx, batch[:half]); err != nil {
+			return err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return false
-		}
+		return c.deliver(ctx, batch[half:])
 	}
+	reason := fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, last.Number, last.Err)
+	if last.spoiled() {
+		reason = &RejectedError{last.Status, last.Code, last.Detail}
+	}
+	for _, event := range batch {
+		c.fail(event, reason)
+	}
+	return c.done(Batch{len(batch), last, reason})
+}
+
+// done tells the owner what became of a batch.
+func (c *Client) done(b Batch) error {
+	if c.options.Done == nil {
+		return nil
+	}
+	return c.options.Done(b)
 }
 
 // note keeps what came of the newest attempt, for who waits.
@@ -121,8 +128,7 @@ func (c *Client) note(err error) {
 func (c *Client) fail(text []byte, reason error) {
 	c.count(reason)
 	if c.options.Failed != nil {
-		event, _ := decode(text) // encode made it
-		c.options.Failed(event, reason)
+		c.options.Failed(decode(text), reason)
 	}
 }
 
@@ -135,69 +141,78 @@ func (c *Client) count(reason error) {
 	}
 }
 
-// post sends a batch once. There is no error only if the answer speaks of each event.
-func (c *Client) post(ctx context.Context, batch [][]byte) (a answer, err error) {
+// post sends a batch once.
+func (c *Client) post(ctx context.Context, batch [][]byte) (a Attempt) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	body := append(append([]byte{'['}, bytes.Join(batch, []byte{','})...), ']')
+	body, contentType := join(batch)
 	target := c.base.JoinPath("publish")
-	target.RawQuery = "ack=journal"
+	target.RawQuery = ""
+	if ack := c.options.level(); ack != "" {
+		target.RawQuery = "ack=" + ack
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
 	if err != nil {
-		return a, err
+		return Attempt{Err: err}
 	}
-	request.Header.Set("Content-Type", "application/json")
-	c.authorize(request)
+	request.Header.Set("Content-Type", contentType)
+	c.identify(request)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return a, err
+		return Attempt{Err: err}
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
 	if err != nil {
-		return a, err
+		return Attempt{Err: err}
 	}
-	bad := json.Unmarshal(text, &a)
-	a.status, a.retryAfter = response.StatusCode, retryAfter(response.Header)
-	switch a.status {
-	case http.StatusOK, http.StatusAccepted, http.StatusUnprocessableEntity:
-		if bad == nil && a.speaksOf(len(batch)) {
-			return a, nil
-		}
-		return a, fmt.Errorf("client: %s: an answer that does not count %d events", response.Status, len(batch))
-	}
-	return a, fmt.Errorf("client: %s %s: %s", response.Status, a.Code, a.Detail)
+	return c.judge(response, text, len(batch))
 }
 
-func (c *Client) authorize(request *http.Request) {
+// judge reads an answer. It counts only if it speaks of each of the n events, and is of the level
+// that was asked for.
+func (c *Client) judge(response *http.Response, text []byte, n int) Attempt {
+	answer := attempt.ParseAnswer(text)
+	a := Attempt{
+		Status: response.StatusCode, Code: answer.Code, Detail: answer.Detail, Duplicates: answer.Duplicates,
+		retryAfter: attempt.RetryAfter(response.Header, time.Now()),
+	}
+	if answer.Accepted != nil {
+		a.Accepted = *answer.Accepted
+	}
+	for _, e := range answer.Errors {
+		a.Rejected = append(a.Rejected, Rejection(e))
+	}
+	switch a.Status {
+	case http.StatusOK, http.StatusAccepted:
+		if !answer.Counts(n) || !answer.Names(n) || !answer.IsOf(c.options.level(), a.Status) {
+			a.Err = fmt.Errorf("client: %s: no acknowledgement of %d events", response.Status, n)
+		}
+	case http.StatusUnprocessableEntity:
+		if !answer.Counts(n) || !answer.Names(n) {
+			a.Err = fmt.Errorf("client: %s: an answer that does not count %d events", response.Status, n)
+		}
+	default:
+		a.Err = fmt.Errorf("client: %s %s: %s", response.Status, answer.Code, answer.Detail)
+	}
+	return a
+}
+
+// join is the body of a batch: NDJSON, of which the aggregator takes each line for itself, unless
+// an event goes over more than one line.
+func join(batch [][]byte) (body []byte, contentType string) {
+	for _, event := range batch {
+		if bytes.IndexByte(event, '\n') >= 0 {
+			return append(append([]byte{'['}, bytes.Join(batch, []byte{','})...), ']'), "application/json"
+		}
+	}
+	return append(bytes.Join(batch, []byte{'\n'}), '\n'), "application/x-ndjson"
+}
+
+// identify says who asks.
+func (c *Client) identify(request *http.Request) {
+	request.Header.Set("User-Agent", c.options.UserAgent)
 	if c.options.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.options.Token)
 	}
-}
-
-// speaksOf is true if the answer counts n events, and names each that is rejected once.
-func (a *answer) speaksOf(n int) bool {
-	if a.Accepted == nil || *a.Accepted < 0 || *a.Accepted+a.Rejected != n || len(a.Errors) != a.Rejected {
-		return false
-	}
-	named := map[int]bool{}
-	for _, e := range a.Errors {
-		if e.Index < 0 || e.Index >= n || named[e.Index] {
-			return false
-		}
-		named[e.Index] = true
-	}
-	return true
-}
-
-// retryAfter reads seconds or an HTTP date; 0 if it is neither.
-func retryAfter(header http.Header) time.Duration {
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,8 +66,24 @@ func encode(e Event, limit int) ([]byte, error) {
 	return text, nil
 }
 
-func decode(text []byte) (Event, error) {
+// encodeRaw checks that text can be an event: the aggregator judges the rest.
+func encodeRaw(text []byte, limit int) ([]byte, error) {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 || text[0] != '{' || !json.Valid(text) {
+		return nil, fmt.Errorf("%w: not a JSON object", ErrInvalid)
+	}
+	if len(text) > limit {
+		return nil, fmt.Errorf("%w: %d bytes, and BatchBytes is %d", ErrInvalid, len(text), limit)
+	}
+	return bytes.Clone(text), nil
+}
+
+// decode is the event that text encodes. One of PublishRaw that has not the form of an Event has
+// only a payload: all of it.
+func decode(text []byte) Event {
 	var w wire
-	err := json.Unmarshal(text, &w)
-	return Event{Topic: w.Topic, ID: w.ID, Time: w.Timestamp, Source: w.Source, Payload: w.Payload}, err
+	if json.Unmarshal(text, &w) != nil {
+		return Event{Payload: text}
+	}
+	return Event{Topic: w.Topic, ID: w.ID, Time: w.Timestamp, Source: w.Source, Payload: w.Payload}
 }

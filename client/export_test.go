@@ -1,16 +1,23 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"sekali/internal/attempt"
+)
 
 // Hasten makes a client's pauses as short as a test needs. Nothing may have been published yet.
-func Hasten(c *Client) { c.pauses = pauses{time.Millisecond, 4 * time.Millisecond} }
+func Hasten(c *Client) { c.policy.BaseDelay, c.policy.MaxDelay = time.Millisecond, 4*time.Millisecond }
 
 // HastenSilence makes a client's subscriptions less patient. None may be there yet.
 func HastenSilence(c *Client, silence time.Duration) { c.silence = silence }
 
-// PauseAfter is the pause of every client after attempt n.
-func PauseAfter(n int, asked time.Duration) time.Duration {
-	return pauses{firstPause, longestPause}.after(n, asked)
+// Policy is how the client of some options, which must be good ones, repeats a request.
+func Policy(o Options) attempt.Policy {
+	if err := o.complete(); err != nil {
+		panic(err)
+	}
+	return o.policy()
 }
 
 // The spool's records.
@@ -21,5 +28,3 @@ var (
 )
 
 const HeaderBytes = headerBytes
-
-const LongestPause, LongestRetryAfter = longestPause, longestRetryAfter

@@ -41,6 +41,7 @@ type fake struct {
 	stored   []stored     // in the order of storing
 	known    map[string]bool
 	requests int
+	lines    int // of the requests, those in NDJSON
 	repeats  int
 }
 
@@ -88,7 +89,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	case cut:
 		panic(http.ErrAbortHandler)
 	}
-	status, text := f.store(body)
+	status, text := f.store(body, r.Header.Get("Content-Type") == "application/x-ndjson")
 	switch todo {
 	case lose:
 		panic(http.ErrAbortHandler)
@@ -118,9 +119,13 @@ func newStream(ids ...string) *httptest.Server {
 }
 
 // store takes a request's events, each once.
-func (f *fake) store(body []byte) (int, string) {
+func (f *fake) store(body []byte, lines bool) (int, string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if lines {
+		f.lines++
+		body = fmt.Appendf(nil, "[%s]", strings.ReplaceAll(strings.TrimSuffix(string(body), "\n"), "\n", ","))
+	}
 	var events []stored
 	if err := json.Unmarshal(body, &events); err != nil || strings.Contains(string(body), "poison") {
 		return http.StatusBadRequest, `{"code":"malformed","detail":"poison"}`

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+
+	"sekali/internal/attempt"
 )
 
 // The bounds where Options has 0. A batch of 1 MiB is a sixteenth of what the server takes.
@@ -19,11 +22,29 @@ const (
 	defaultQueueBytes  = 64 << 20
 	defaultSpoolBytes  = 256 << 20
 	defaultTimeout     = 30 * time.Second
+	defaultUserAgent   = "sekali-client"
+
+	// A pause after a failed attempt is random below a bound that doubles from the first to the
+	// longest, so that many clients do not come back at once.
+	defaultFirstPause   = 100 * time.Millisecond
+	defaultLongestPause = 10 * time.Second
+	// defaultLongestRetryAfter bounds what a server can ask for.
+	defaultLongestRetryAfter = time.Minute
+)
+
+// What Options.Ack may be: how safe an event is when it counts as answered.
+const (
+	AckMemory  = "memory"  // it is in the aggregator's memory
+	AckJournal = "journal" // it is synced to the disk; SIGKILL and power loss do not take it
+	AckStore   = "store"   // it is committed, and the answer tells the duplicates
+	AckServer  = "server"  // what the aggregator was started with
 )
 
 // Options of a Client. The zero value is a good one.
 type Options struct {
-	Token string // sent as Authorization: Bearer; "": none
+	Token     string // sent as Authorization: Bearer; "": none
+	UserAgent string // "": sekali-client
+	Ack       string // "": AckJournal
 
 	BatchEvents int           // most events of a request; 0: 1000
 	BatchBytes  int           // most bytes of a request's events, and of one event; 0: 1 MiB
@@ -42,22 +63,36 @@ type Options struct {
 	Timeout time.Duration // of one attempt until its whole answer is read; 0: 30 s
 	GiveUp  time.Duration // after how long a batch fails that nobody answers; 0: never
 
+	FirstPause        time.Duration // bound of the first pause between attempts, which doubles; 0: 100 ms
+	LongestPause      time.Duration // where the doubling ends; 0: 10 s
+	LongestRetryAfter time.Duration // a server that asks for more is given this; 0: 1 min
+
+	// Retry is asked after each attempt whose answer does not count whether the batch is sent again;
+	// nil: always. If not, its events fail. A batch that the aggregator cannot read is not cut in two.
+	Retry func(Attempt) bool
+
 	// Failed is told each event that will not be stored: the error is a *RejectedError, or an
 	// ErrGaveUp. The sender calls it, so the next request waits for it; it must not call the Client.
 	Failed func(Event, error)
+
+	// Done is told what became of each batch, in order, before it leaves the queue: for a program
+	// that keeps its own place in what it publishes. The sender calls it as it does Failed. An error
+	// stops the client: nothing more is sent, and Publish returns it.
+	Done func(Batch) error
 
 	Transport http.RoundTripper // nil: one like http.DefaultTransport
 }
 
 // complete checks the options and fills in what is 0.
 func (o *Options) complete() error {
-	for _, n := range []int64{int64(o.BatchEvents), int64(o.BatchBytes), int64(o.QueueEvents), o.QueueBytes, o.SpoolBytes, int64(o.Timeout), int64(o.GiveUp)} {
+	for _, n := range []int64{int64(o.BatchEvents), int64(o.BatchBytes), int64(o.QueueEvents), o.QueueBytes, o.SpoolBytes, int64(o.Timeout), int64(o.GiveUp),
+		int64(o.FirstPause), int64(o.LongestPause), int64(o.LongestRetryAfter)} {
 		if n < 0 {
 			return fmt.Errorf("client: an option is negative: %d", n)
 		}
 	}
-	if strings.ContainsAny(o.Token, "\r\n") {
-		return fmt.Errorf("client: the token is not one line")
+	if strings.ContainsAny(o.Token+o.UserAgent, "\r\n") {
+		return fmt.Errorf("client: the token or the user agent is not one line")
 	}
 	o.BatchEvents = cmp.Or(o.BatchEvents, defaultBatchEvents)
 	o.BatchBytes = cmp.Or(o.BatchBytes, defaultBatchBytes)
@@ -66,6 +101,14 @@ func (o *Options) complete() error {
 	o.QueueBytes = cmp.Or(o.QueueBytes, defaultQueueBytes)
 	o.SpoolBytes = cmp.Or(o.SpoolBytes, defaultSpoolBytes)
 	o.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	o.FirstPause = cmp.Or(o.FirstPause, defaultFirstPause)
+	o.LongestPause = max(o.FirstPause, cmp.Or(o.LongestPause, defaultLongestPause))
+	o.LongestRetryAfter = cmp.Or(o.LongestRetryAfter, defaultLongestRetryAfter)
+	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
+	o.Ack = cmp.Or(o.Ack, AckJournal)
+	if !slices.Contains([]string{AckMemory, AckJournal, AckStore, AckServer}, o.Ack) {
+		return fmt.Errorf("client: Ack %q is not memory, journal, store or server", o.Ack)
+	}
 	if o.QueueBytes < int64(o.BatchBytes) {
 		return fmt.Errorf("client: QueueBytes %d is less than BatchBytes %d", o.QueueBytes, o.BatchBytes)
 	}
@@ -79,6 +122,22 @@ func (o *Options) complete() error {
 		o.Transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	return nil
+}
+
+// level is the acknowledgement to ask for; "": that of the aggregator.
+func (o *Options) level() string {
+	if o.Ack == AckServer {
+		return ""
+	}
+	return o.Ack
+}
+
+// policy is how a request is repeated.
+func (o *Options) policy() attempt.Policy {
+	return attempt.Policy{
+		MaxAttempts: attempt.AnyNumber, MaxElapsed: cmp.Or(o.GiveUp, attempt.ForEver),
+		BaseDelay: o.FirstPause, MaxDelay: o.LongestPause, MaxRetryAfter: o.LongestRetryAfter,
+	}
 }
 
 // open returns the queue that the options ask for.

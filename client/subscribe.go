@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"sekali/internal/attempt"
 )
 
 const (
@@ -50,7 +52,7 @@ func (c *Client) Subscribe(ctx context.Context, topic string, after uint64) iter
 			if s.heard != heard {
 				n = 1
 			}
-			pause := c.pauses.after(n, asked)
+			pause := c.policy.Pause(n, asked)
 			var refused *RejectedError
 			switch {
 			case errors.Is(err, errStopped):
@@ -103,14 +105,14 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 		return 0, err
 	}
 	request.Header.Set("Accept", "text/event-stream")
-	s.client.authorize(request)
+	s.client.identify(request)
 	response, err := s.client.http.Do(request)
 	if err != nil {
 		return 0, errors.Join(err, context.Cause(ctx))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return retryAfter(response.Header), refusal(response)
+		return attempt.RetryAfter(response.Header, time.Now()), refusal(response)
 	}
 	in := bufio.NewReaderSize(response.Body, 64<<10)
 	var f frame
@@ -138,8 +140,8 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 // be refused again.
 func refusal(response *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxProblemBytes)) // the status says enough
-	var a answer
-	if json.Unmarshal(text, &a) != nil {
+	a := attempt.ParseAnswer(text)
+	if a.Code == "" && a.Detail == "" {
 		a.Detail = http.StatusText(response.StatusCode)
 	}
 	e := &RejectedError{response.StatusCode, a.Code, a.Detail}
