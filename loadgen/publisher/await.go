@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 )
 
@@ -23,8 +23,12 @@ func (p *publisher) await(ctx context.Context) error {
 	if p.config.Wait == 0 {
 		return nil
 	}
-	ready := *p.target
-	ready.Path, ready.RawQuery = strings.TrimSuffix(ready.Path, "/publish")+"/readyz", ""
+	target, err := url.Parse(p.config.URL)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	ready := target.JoinPath("readyz")
+	ready.RawQuery = ""
 	until := time.Now().Add(p.config.Wait)
 	for {
 		reason := p.probe(ctx, ready.String())
@@ -55,7 +59,7 @@ func (p *publisher) probe(ctx context.Context, url string) (reason string) {
 	if err != nil {
 		return err.Error()
 	}
-	answer, err := p.sender.Transport.RoundTrip(r)
+	answer, err := p.transport.RoundTrip(r)
 	if err != nil {
 		return err.Error()
 	}

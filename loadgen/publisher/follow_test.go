@@ -116,7 +116,7 @@ func (l *rotatedLog) follow(c Config, stored map[string]string, n, acknowledged 
 		stored[e.EventID] = e.Payload.Text
 		if read < acknowledged {
 			keeper.due = time.Time{}
-			if err := keeper.took(batch{places: []place{at}}); err != nil {
+			if err := keeper.took([]place{at}); err != nil {
 				l.t.Fatal(err)
 			}
 		}

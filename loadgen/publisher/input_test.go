@@ -43,14 +43,27 @@ func TestBadLinesAreNamed(t *testing.T) {
 func TestComplaintsAreBoundedAndHarmless(t *testing.T) {
 	a := newAggregator(t)
 	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
-		fmt.Fprintf(w, `{"accepted":9,"rejected":1,"errors":[{"index":0,"code":"x","detail":"a\u001b[2J\nb"},{"index":99},{"index":-1}]}`)
+		fmt.Fprintf(w, `{"accepted":9,"rejected":1,"errors":[{"index":0,"code":"x","detail":"a\u001b[2J\nb"}]}`)
 		return true
 	}
 	c := testConfig(a.URL)
 	c.Count = 1000
-	_, complaints, err := publish(t, t.Context(), c)
-	if err == nil || strings.Count(complaints, "\n") != maxComplaints+1 || strings.Contains(complaints, "\x1b") {
-		t.Errorf("%v, %q", err, complaints)
+	report, complaints, err := publish(t, t.Context(), c)
+	if err == nil || report.Acknowledged != 900 || report.Rejected != 100 || strings.Count(complaints, "\n") != maxComplaints+1 || strings.Contains(complaints, "\x1b") {
+		t.Errorf("%+v, %v, %q", report, err, complaints)
+	}
+}
+
+// An answer that names events which were not sent leaves open which ones are stored.
+func TestAnAnswerAboutOtherEvents(t *testing.T) {
+	a := newAggregator(t)
+	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		fmt.Fprintf(w, `{"accepted":8,"rejected":2,"errors":[{"index":99},{"index":-1}]}`)
+		return true
+	}
+	report, complaints, err := publish(t, t.Context(), testConfig(a.URL))
+	if err == nil || report.Unknown != 10 || report.Acknowledged != 0 || !strings.Contains(complaints, "bad_answer") {
+		t.Errorf("%+v, %v, %q", report, err, complaints)
 	}
 }
 
@@ -101,15 +114,24 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("input/output error") }
 
-// A gigabyte would not fit: what is read ahead is bounded, and so is a body.
-func TestInputIsStreamed(t *testing.T) {
-	items := make(chan item, readAhead)
-	for range readAhead {
-		items <- item{event: make([]byte, maxLineBytes), at: place{number: 1}}
+// However many events a request may have, its bytes are bounded; and the longest line fits, though
+// each byte of it is escaped to six.
+func TestBodiesAreBounded(t *testing.T) {
+	a := newAggregator(t)
+	longest, bodies := int64(0), 0
+	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		longest, bodies = max(longest, r.ContentLength), n
+		return false
 	}
-	close(items)
-	b, err := nextBatch(t.Context(), items, maxPerBatch, nil)
-	if err != nil || len(b.body) > flushBytes+maxLineBytes+1 || len(b.body) < flushBytes {
-		t.Errorf("a body of %d bytes, %v", len(b.body), err)
+	plain, worst := strings.Repeat("x", maxLineBytes), strings.Repeat("\x01", maxLineBytes)
+	c := testConfig(a.URL)
+	c.Input, c.Lines, c.Topic, c.Count, c.PerRequest, c.Timeout = "-", true, "t", unbounded, maxPerBatch, time.Minute
+	c.Stdin = strings.NewReader(strings.Repeat(plain+"\n", 10) + worst + "\n" + worst + "\n")
+	report, complaints, err := publish(t, t.Context(), c)
+	if err != nil || report.Acknowledged != 12 {
+		t.Fatalf("%+v, %q, %v", report, complaints, err)
+	}
+	if longest > batchBytes || longest < 6*maxLineBytes || bodies < 4 {
+		t.Errorf("%d bodies, the longest of %d bytes", bodies, longest)
 	}
 }

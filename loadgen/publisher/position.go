@@ -152,9 +152,9 @@ func newSaver(c Config, from position, src source) (*saver, error) {
 	return s, s.save()
 }
 
-// took says that what the batch holds was answered for good.
-func (s *saver) took(b batch) error {
-	for _, at := range b.places {
+// took says that the events of these places were answered for good.
+func (s *saver) took(places []place) error {
+	for _, at := range places {
 		if at.mark == nil {
 			continue
 		}

@@ -1,5 +1,6 @@
 // Package publisher sends events to an aggregator until each is acknowledged:
-// the seeded stream, NDJSON events, or plain log lines.
+// the seeded stream, NDJSON events, or plain log lines. The package client batches,
+// sends and repeats; here are the sources, the report and the position.
 //
 // It delivers at least once, in order, one request at a time; the aggregator
 // makes it once. It may therefore be stopped or killed at any moment and run
@@ -13,11 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
-
-	"sekali/loadgen/delivery"
-	"sekali/loadgen/ledger"
 )
 
 const (
@@ -39,10 +36,6 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	target, err := delivery.Target(c.URL, c.Ack)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
 	var saved position
 	if c.State != "" {
 		if saved, err = loadPosition(c.State, c.Input); err != nil {
@@ -63,16 +56,7 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 		DisableCompression: true,
 	}
 	defer transport.CloseIdleConnections()
-	p := &publisher{
-		config:  c,
-		sender:  delivery.Sender{Transport: transport, Policy: c.Retry, Timeout: c.Timeout, Start: time.Now()},
-		target:  target,
-		header:  http.Header{"Content-Type": {"application/x-ndjson"}, "User-Agent": {"sekali-publisher"}},
-		account: account{what: "event", complainTo: stderr, started: time.Now()},
-	}
-	if token != "" {
-		p.header.Set("Authorization", "Bearer "+token)
-	}
+	p := &publisher{config: c, token: token, transport: transport, account: account{what: "event", complainTo: stderr, started: time.Now()}}
 	if c.Input != "" {
 		p.account.what = "line"
 	}
@@ -94,44 +78,60 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 }
 
 type publisher struct {
-	config  Config
-	sender  delivery.Sender
-	target  *url.URL
-	header  http.Header
-	account account
-	saver   *saver // nil: no position is saved
+	config    Config
+	token     string
+	transport *http.Transport
+	account   account
+	saver     *saver // nil: no position is saved
 }
 
 // publish sends all of src, which is read until reading ends.
 func (p *publisher) publish(ctx, reading context.Context, src source) error {
-	items := read(reading, src, p.config.Count)
+	s, err := newSender(ctx, p.config, p.token, p.transport, &p.account, p.saver)
+	if err != nil {
+		src.Close()
+		return err
+	}
+	err = p.feed(s, read(reading, src, p.config.Count))
+	unsent, failure := s.close()
+	switch {
+	case failure != nil:
+		return failure
+	case ctx.Err() != nil && (unsent > 0 || !errors.Is(err, io.EOF)):
+		err = ctx.Err()
+	}
+	return p.ended(err)
+}
 
-	sending, stopSending := withGrace(ctx, stopGrace)
-	defer stopSending()
-
+// feed gives the events of items to the sender. The error is io.EOF once all are given, that of the
+// source, or that of the sender's end.
+func (p *publisher) feed(s *sender, items <-chan item) error {
 	begun := time.Now()
-	var sent uint64
-	for {
-		b, err := nextBatch(ctx, items, p.config.PerRequest, p.account.skip)
-		if ctx.Err() != nil {
-			return p.ended(ctx.Err())
+	for sent := uint64(0); ; {
+		if sent%uint64(p.config.PerRequest) == 0 && !p.pace(s.running, begun, sent) {
+			return s.running.Err()
 		}
-		if len(b.places) > 0 { // also what was read before an error
-			if !p.pace(ctx, begun, sent) {
-				return p.ended(ctx.Err())
-			}
-			sent += uint64(len(b.places))
-			if err := p.deliver(sending, b); err != nil {
-				return err
-			}
-			if p.saver != nil {
-				if err := p.saver.took(b); err != nil {
-					return err
-				}
-			}
+		var next item
+		var ok bool
+		select {
+		case next, ok = <-items:
+		case <-s.running.Done():
+			return s.running.Err()
 		}
-		if err != nil {
-			return p.ended(err)
+		if !ok {
+			return io.EOF
+		}
+		if next.err == nil {
+			next.err = s.publish(next.event, next.at)
+		}
+		skipped := (*skipError)(nil)
+		switch {
+		case next.err == nil:
+			sent++
+		case errors.As(next.err, &skipped):
+			p.account.skip(next.at, skipped)
+		default:
+			return next.err
 		}
 	}
 }
@@ -166,40 +166,4 @@ func (p *publisher) pace(ctx context.Context, begun time.Time, sent uint64) bool
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// deliver sends a batch. The error says that there is no point in sending more:
-// the aggregator could not be reached within the policy, or it refused in a way
-// that has nothing to do with this batch.
-func (p *publisher) deliver(ctx context.Context, b batch) error {
-	result := p.sender.Send(ctx, delivery.Request{
-		Number: p.account.Requests, URL: p.target, Header: p.header, Body: b.body, Events: len(b.places),
-	}, p.account.attempted)
-	p.account.delivered(b, result)
-	switch {
-	case result.Outcome == ledger.Acknowledged:
-		return nil
-	case result.GaveUp || result.Last.Cause == ledger.CauseCanceled:
-		return fmt.Errorf("gave up: %w", errIncomplete)
-	}
-	switch result.Last.Status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return nil // this batch only; the report counts it
-	}
-	return fmt.Errorf("the aggregator answers %s: %w", reason(result), errIncomplete)
-}
-
-// withGrace returns a context that ends a while after ctx does.
-func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	forget := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-later.Done():
-		}
-	})
-	return later, func() { forget(); cancel() }
 }

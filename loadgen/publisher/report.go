@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"sekali/loadgen/delivery"
+	"sekali/client"
 	"sekali/loadgen/ledger"
 )
 
@@ -33,8 +33,9 @@ func (r *Report) complete() bool {
 	return r.Rejected+r.Refused+r.Unknown+r.Skipped == 0
 }
 
-// account keeps the report, and complains about single events.
+// account keeps the report, and complains about single events; safe for concurrent use.
 type account struct {
+	mu sync.Mutex
 	Report
 	what       string // of a place: "line" or "event"
 	complainTo io.Writer
@@ -42,66 +43,65 @@ type account struct {
 	started    time.Time
 }
 
-func (a *account) attempted(attempt ledger.Attempt) {
-	if attempt.Attempt == 1 {
-		a.Requests++
-	} else {
-		a.Retries++
-	}
-}
-
 func (a *account) skip(at place, reason error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.Skipped++
 	a.complain(fmt.Sprintf("%s %d: %v", a.what, at.number, reason))
 }
 
-// delivered books the result of a batch.
-func (a *account) delivered(b batch, result delivery.Result) {
-	switch result.Outcome {
+// delivered books the result of a batch: its last attempt, as the client and as the ledger has it,
+// and what all of them came to.
+func (a *account) delivered(places []place, answer client.Attempt, last ledger.Attempt, outcome ledger.Outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Requests++
+	a.Retries += uint64(last.Attempt - 1)
+	switch outcome {
 	case ledger.Acknowledged:
-		a.Acknowledged += uint64(result.Last.Accepted)
-		a.Rejected += uint64(result.Last.Rejected)
-		for _, at := range b.places {
+		a.Acknowledged += uint64(last.Accepted)
+		a.Rejected += uint64(last.Rejected)
+		for _, at := range places {
 			if at.undated {
 				a.Undated++
 			}
 		}
-		if result.Answer.Duplicates != nil {
-			sum := uint64(*result.Answer.Duplicates)
+		if answer.Duplicates != nil {
+			sum := uint64(*answer.Duplicates)
 			if a.Duplicates != nil {
 				sum += *a.Duplicates
 			}
 			a.Duplicates = &sum
 		}
 	case ledger.Refused:
-		a.Refused += uint64(len(b.places))
+		a.Refused += uint64(len(places))
 	case ledger.Unknown:
-		a.Unknown += uint64(len(b.places))
+		a.Unknown += uint64(len(places))
 	}
-	for _, e := range result.Answer.Errors {
-		if e.Index >= 0 && e.Index < len(b.places) {
-			a.complain(fmt.Sprintf("%s %d: %s: %s", a.what, b.places[e.Index].number, e.Code, e.Detail))
+	for _, e := range answer.Rejected {
+		if e.Index >= 0 && e.Index < len(places) {
+			a.complain(fmt.Sprintf("%s %d: %s: %s", a.what, places[e.Index].number, e.Code, e.Detail))
 		}
 	}
-	if result.Outcome != ledger.Acknowledged {
-		a.complain(fmt.Sprintf("%s %d to %d %v: %s", a.what, b.places[0].number, b.places[len(b.places)-1].number, result.Outcome, reason(result)))
+	if outcome != ledger.Acknowledged {
+		a.complain(fmt.Sprintf("%s %d to %d %v: %s", a.what, places[0].number, places[len(places)-1].number, outcome, reason(last, answer.Detail)))
 	}
 }
 
 // reason is why the last attempt of a request was not acknowledged.
-func reason(result delivery.Result) string {
-	text := result.Last.Cause
+func reason(last ledger.Attempt, detail string) string {
+	text := last.Cause
 	if text == "" {
 		text = "refused"
 	}
-	if result.Answer.Detail != "" {
-		text += ": " + result.Answer.Detail
+	if detail != "" {
+		text += ": " + detail
 	}
-	if result.Last.Status != 0 {
-		text = fmt.Sprintf("%d %s", result.Last.Status, text)
+	if last.Status != 0 {
+		text = fmt.Sprintf("%d %s", last.Status, text)
 	}
-	if result.Last.Attempt > 1 {
-		text += fmt.Sprintf(" (%d attempts)", result.Last.Attempt)
+	if last.Attempt > 1 {
+		text += fmt.Sprintf(" (%d attempts)", last.Attempt)
 	}
 	return text
 }
