@@ -10,10 +10,10 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// minOtherWindowNS is the shortest window of which it is said what others took: the machine's time
-// is counted in ticks of 10 ms a core, and in a third of a second generator and aggregator alone
-// have come to a tenth of two cores more than the machine.
-const minOtherWindowNS = second
+// LeastOthersNS is the shortest time of which it is said what others took: the machine's time is
+// counted in ticks of 10 ms a core, and in a third of a second generator and aggregator alone have
+// come to a tenth of two cores more than the machine. Where a load is shorter, the lab watches on.
+const LeastOthersNS = second
 
 // second is one in nanoseconds.
 const second = int64(1e9)
@@ -36,6 +36,7 @@ func Summarize(r *record.Raw) (record.Summary, error) {
 	commitGap(r, &s, w)
 	little(r, &s)
 	costs(r, &s, w)
+	surroundings(r, &s, w)
 	ceiling(r, &s)
 	fault(r, &s)
 	if err := deduplication(r, &s); err != nil {
@@ -282,12 +283,6 @@ func costs(r *record.Raw, s *record.Summary, w window) {
 	}
 	serverCPU := used(func(s record.Sample) float64 { return float64(s.ServerCPUNS) })
 	s.ServerCPUUSPerStored, s.ServerCPUShare = per(serverCPU, 1e-3), share(serverCPU)
-	known := !slices.ContainsFunc(answered, func(s record.Sample) bool { return s.MachineCPUNS == 0 })
-	if known && w.endNS-w.startNS >= minOtherWindowNS {
-		machineCPU := used(func(s record.Sample) float64 { return float64(s.MachineCPUNS) })
-		// Of nothing, ticks of 10 ms may be less.
-		s.OtherCPUShare = share(max(0, machineCPU-serverCPU-generatorCPU))
-	}
 	if !onTmpfs {
 		s.BytesWrittenPerStored = per(used(func(s record.Sample) float64 { return float64(s.ServerWriteBytes) }), 1)
 	}

@@ -30,6 +30,9 @@ const (
 	maxCeilingShare = 0.8
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
 	maxStallNS = int64(250 * time.Millisecond)
+	// maxStalledShare bounds the sum of the generator's stalls as a part of the measured time. In a
+	// closed loop nothing else shows them: the publishers wait, and the aggregator seems slow.
+	maxStalledShare = 0.05
 	// maxTraceGapNS bounds the time between two answers of an aggregator that was up, at a sample
 	// every 100 ms.
 	maxTraceGapNS = int64(time.Second)
@@ -39,11 +42,15 @@ const (
 	maxLittleError = 0.2
 )
 
-// The codes of reasons. The first two lie in the machine as a rule; the CPU time of others includes
-// what the kernel does for the server, a few hundredths of a core.
+// The codes of reasons. The first three lie in the machine as a rule, and pass; the CPU time of
+// others includes what the kernel does for the server, a few hundredths of a core.
 const (
 	OthersTook        = "others_took_cpu"
 	MachineStoodStill = "machine_stood_still"
+	GeneratorStalled  = "generator_stalled"
+	OthersUnknown     = "others_not_measurable"
+	Throttled         = "throttled"
+	ThrottlingUnknown = "throttling_not_measurable"
 	OnTmpfs           = "on_tmpfs"
 	DirtyTree         = "dirty_tree"
 	WithRace          = "with_race"
@@ -59,6 +66,10 @@ const (
 // remedies say what can be done about a reason that is not about what the aggregator said or did.
 var remedies = map[string]string{
 	OthersTook:        "close what else runs (a browser, a compiler, an update), and run the case again",
+	OthersUnknown:     "run it where /proc/stat has a line for each core that the lab and the aggregator may use",
+	Throttled:         "take the CPU quota away (docker --cpus, systemd's CPUQuota, a pod's limit), or pin the run to fewer cores instead: taskset",
+	ThrottlingUnknown: "run it where /proc/PID/cgroup and /sys/fs/cgroup can be read",
+	GeneratorStalled:  "find out what stops the lab (a debugger, a hypervisor, a machine that swaps), close what else runs, and run the case again",
 	MachineStoodStill: "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again",
 	OnTmpfs:           "write to a disk: -out <folder on a disk>",
 	DirtyTree:         "commit the changes, `make build`, and run again: figures need a commit that they belong to",
@@ -84,9 +95,11 @@ func OfAggregator(reason record.Reason) bool {
 	return !ok
 }
 
-// Disturbed reports that the run is INVALID for nothing but what lies in the machine.
+// Disturbed reports that the run is INVALID for nothing but what lies in the machine, and passes.
 func Disturbed(v record.Validity) bool {
-	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(r record.Reason) bool { return r.Code != OthersTook && r.Code != MachineStoodStill })
+	return !v.Valid && !slices.ContainsFunc(v.Reasons, func(r record.Reason) bool {
+		return r.Code != OthersTook && r.Code != MachineStoodStill && r.Code != GeneratorStalled
+	})
 }
 
 func because(code, format string, args ...any) record.Reason {
@@ -95,11 +108,12 @@ func because(code, format string, args ...any) record.Reason {
 
 // Validate says whether the figures in s are the aggregator's.
 func Validate(r *record.Raw, s record.Summary) record.Validity {
-	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), traceReasons(r), littleReasons(r, s))
+	around, unchecked := surroundingsReasons(r, s)
+	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), around, traceReasons(r), littleReasons(r, s))
 	if reasons == nil {
 		reasons = []record.Reason{}
 	}
-	return record.Validity{Valid: len(reasons) == 0, Reasons: reasons}
+	return record.Validity{Valid: len(reasons) == 0, Reasons: reasons, Unchecked: unchecked}
 }
 
 func environmentReasons(e record.Environment) []record.Reason {
@@ -144,9 +158,6 @@ func generatorReasons(r *record.Raw, s record.Summary) []record.Reason {
 	}
 	if share := s.GeneratorCPUShare; share != nil && *share > maxGeneratorShare {
 		reasons = append(reasons, because(GeneratorTook, "the generator took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxGeneratorShare*100))
-	}
-	if share := s.OtherCPUShare; share != nil && *share > maxOtherShare {
-		reasons = append(reasons, because(OthersTook, "others took %.0f %% of all cores, the bound is %.0f %%", *share*100, maxOtherShare*100))
 	}
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
 		reasons = append(reasons, because(GeneratorSetRate, "the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",

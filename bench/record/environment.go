@@ -35,3 +35,16 @@ type Store struct {
 	Synchronous   string `json:"synchronous"`
 	PageSize      int    `json:"page_size"`
 }
+
+// Surroundings is what generator and aggregator had around them while the load lasted.
+type Surroundings struct {
+	Cores     string `json:"cores"`      // that either of the two may use, as 0-3,7: on these, others' CPU time is summed
+	CoreCount int    `json:"core_count"` // of them; 0: not known
+
+	AggregatorAffinity string   `json:"aggregator_affinity,omitempty"` // the cores that it may use; "": not known
+	AggregatorQuota    string   `json:"aggregator_quota,omitempty"`    // as cpu_quota of the environment; "": not known
+	Groups             []string `json:"groups,omitempty"`              // control groups whose throttling is in the trace
+
+	OthersUnknown     string `json:"others_unknown,omitempty"`     // why others' CPU time is not in the trace; "": it is
+	ThrottlingUnknown string `json:"throttling_unknown,omitempty"` // why throttling is not in it; "": it is
+}

@@ -45,6 +45,9 @@ type Run struct {
 	DrainedNS int64         `json:"drained_ns"` // the queue was first seen empty after the last answer
 	Generator Generator     `json:"generator"`
 
+	// Surroundings is absent in records of before they were watched.
+	Surroundings *Surroundings `json:"surroundings,omitempty"`
+
 	// What follows from them.
 	Summary      Summary       `json:"summary"`
 	Validity     Validity      `json:"validity"`
@@ -129,6 +132,9 @@ type Generator struct {
 type Validity struct {
 	Valid   bool     `json:"valid"`
 	Reasons []Reason `json:"reasons"` // why not
+
+	// Unchecked is what could not be checked, and is nobody's fault: a running server's CPU time.
+	Unchecked []Reason `json:"unchecked,omitempty"`
 }
 
 // Reason is why a run is INVALID: Code is for programs, and Text for people, a whole sentence
@@ -149,19 +155,25 @@ func (r *Reason) UnmarshalJSON(text []byte) error {
 }
 
 // Texts are the reasons for people.
-func (v Validity) Texts() []string {
-	texts := make([]string, len(v.Reasons))
-	for i, r := range v.Reasons {
+func (v Validity) Texts() []string { return texts(v.Reasons) }
+
+func texts(reasons []Reason) []string {
+	texts := make([]string, len(reasons))
+	for i, r := range reasons {
 		texts[i] = r.Text
 	}
 	return texts
 }
 
 func (v Validity) String() string {
-	if v.Valid {
-		return "VALID"
+	text := "VALID"
+	if !v.Valid {
+		text = "INVALID: " + strings.Join(v.Texts(), "; ")
 	}
-	return "INVALID: " + strings.Join(v.Texts(), "; ")
+	if len(v.Unchecked) > 0 {
+		text += " (not checked: " + strings.Join(texts(v.Unchecked), "; ") + ")"
+	}
+	return text
 }
 
 // Expectation is one claim of the scenario and what became of it.

@@ -55,10 +55,20 @@ type Summary struct {
 	GeneratorCPUShare *float64    `json:"generator_cpu_share"` // of all cores, in the window
 	ServerCPUShare    *float64    `json:"server_cpu_share"`    // of all cores, in the window
 
-	// OtherCPUShare is what neither of the two used, of all cores, in the window: other processes,
-	// the kernel's own threads and interrupts, and other guests of the machine's hypervisor. Of a
-	// window under a second it is not said.
+	// OtherCPUShare is what neither of the two used, of the cores that they may use, in the window and
+	// in a second at least: other processes, the kernel's own threads and interrupts, and other guests
+	// of the machine's hypervisor. In records without surroundings it is of all cores, and is not said
+	// of a window under a second.
 	OtherCPUShare *float64 `json:"other_cpu_share,omitempty"`
+
+	// What a CPU quota held back in the window, whichever group it was of: in so many of its periods,
+	// and for so long on all cores together.
+	ThrottledPeriods *int64   `json:"throttled_periods,omitempty"`
+	ThrottledMS      *float64 `json:"throttled_ms,omitempty"`
+
+	// GeneratorStalledShare is the part of the measured time, of a second at least, in which the
+	// generator did not run though it should have: the sum of its stalls of over 20 ms.
+	GeneratorStalledShare *float64 `json:"generator_stalled_share,omitempty"`
 
 	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
 	GeneratorCeilingEventsPerS   *float64 `json:"generator_ceiling_events_per_s,omitempty"`

@@ -39,12 +39,18 @@ type Sample struct {
 	ServerRSSBytes   int64
 	ServerWriteBytes int64 // handed to the block layer
 	GeneratorCPUNS   int64
-	MachineCPUNS     int64 // all processes on all cores, and what a hypervisor took; 0 throughout where it is not known
+	MachineCPUNS     int64 // all processes on the cores that are watched, and what a hypervisor took; 0 throughout where it is not known
 
 	GeneratorAllocatedBytes int64 // 0 throughout in a trace of earlier runs, like the next
 	GeneratorWriteBytes     int64 // handed to the block layer
 
 	Failed uint64 // dead letters; 0 throughout in a trace of earlier runs
+
+	// How often and for how long a CPU quota has held back the groups of the lab and the aggregator,
+	// and for how long the generator has not run; 0 throughout in a trace of earlier runs.
+	ThrottledPeriods int64
+	ThrottledNS      int64
+	StalledNS        int64
 }
 
 // Answered says that the sample holds counters.
@@ -112,11 +118,14 @@ var columns = []column{
 	signed("generator_allocated_bytes", func(s *Sample) *int64 { return &s.GeneratorAllocatedBytes }),
 	signed("generator_write_bytes", func(s *Sample) *int64 { return &s.GeneratorWriteBytes }),
 	counter("failed", func(s *Sample) *uint64 { return &s.Failed }),
+	signed("throttled_periods", func(s *Sample) *int64 { return &s.ThrottledPeriods }),
+	signed("throttled_ns", func(s *Sample) *int64 { return &s.ThrottledNS }),
+	signed("stalled_ns", func(s *Sample) *int64 { return &s.StalledNS }),
 }
 
 // earlierColumns is how many columns a trace may have that was made before the last ones were
 // measured.
-var earlierColumns = []int{len(columns) - 4, len(columns) - 3, len(columns) - 1}
+var earlierColumns = []int{len(columns) - 7, len(columns) - 6, len(columns) - 4, len(columns) - 3}
 
 // TraceWriter writes samples as gzipped CSV with a header line. Not for concurrent use.
 type TraceWriter struct {

@@ -26,11 +26,12 @@ func TestTraceOfEarlierRuns(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	const own = ",generator_allocated_bytes,generator_write_bytes,failed"
+	const late, lateRow = ",throttled_periods,throttled_ns,stalled_ns", ",0,0,0"
+	const own, ownRow = ",generator_allocated_bytes,generator_write_bytes,failed" + late, ",0,0,0" + lateRow
 	for cut, want := range map[string]string{
-		",machine_cpu_ns" + own + "|,7,0,0,0": "", "|,7,0,0,0": "error", ",machine_cpu_ns" + own + "|": "error",
-		",generator_cpu_ns,machine_cpu_ns" + own + "|,5,7,0,0,0": "error", ",generator_write_bytes,failed|,0,0": "error",
-		",failed|,0": "",
+		",machine_cpu_ns" + own + "|,7" + ownRow: "", "|,7" + ownRow: "error", ",machine_cpu_ns" + own + "|": "error",
+		",generator_cpu_ns,machine_cpu_ns" + own + "|,5,7" + ownRow: "error", ",generator_write_bytes,failed" + late + "|,0,0" + lateRow: "error",
+		",failed" + late + "|,0" + lateRow: "", late + "|" + lateRow: "", ",throttled_ns,stalled_ns|,0,0": "error",
 	} {
 		header, row, _ := strings.Cut(cut, "|")
 		earlier := zipped(t, strings.NewReplacer(header+"\n", "\n", row+"\n", "\n").Replace(unzipped(t, text.Bytes())))
@@ -38,7 +39,7 @@ func TestTraceOfEarlierRuns(t *testing.T) {
 		for s, err := range record.ReadTrace(bytes.NewReader(earlier)) {
 			if err != nil {
 				failed = "error"
-			} else if samples++; s.GeneratorCPUNS != 5 || (s.MachineCPUNS != 0) != (header == ",failed") {
+			} else if samples++; s.GeneratorCPUNS != 5 || (s.MachineCPUNS != 0) != (header == late || header == ",failed"+late) {
 				t.Errorf("%q: %+v", cut, s)
 			}
 		}
@@ -77,7 +78,8 @@ func zipped(t *testing.T, text string) []byte {
 func TestTraceReadsBack(t *testing.T) {
 	want := []record.Sample{{TNS: -5, Phase: -1}, {TNS: 1, AnsweredNS: 2, Phase: 3, Ready: true, Received: 4, UniqueProcessed: 5,
 		DuplicateDropped: 6, Rejected: 7, QueueDepth: 8, QueueBytes: 9, BacklogBytes: 10, Commits: 11, JournalSyncs: 12, JournalBytes: 13,
-		AllocatedBytes: 14, ServerCPUNS: 15, ServerRSSBytes: 16, ServerWriteBytes: 17, GeneratorCPUNS: 18, MachineCPUNS: 19, GeneratorAllocatedBytes: 20, GeneratorWriteBytes: 21}}
+		AllocatedBytes: 14, ServerCPUNS: 15, ServerRSSBytes: 16, ServerWriteBytes: 17, GeneratorCPUNS: 18, MachineCPUNS: 19, GeneratorAllocatedBytes: 20, GeneratorWriteBytes: 21,
+		Failed: 22, ThrottledPeriods: 23, ThrottledNS: 24, StalledNS: 25}}
 	text := resulttest.TraceText(t, want)
 	var got []record.Sample
 	for s, err := range record.ReadTrace(bytes.NewReader(text)) {

@@ -113,6 +113,14 @@ func (a *aggregator) process() *process.Process {
 	return a.current
 }
 
+// pid is the number of the process; 0: it is not ours.
+func (a *aggregator) pid() int {
+	if p := a.process(); p != nil {
+		return p.PID()
+	}
+	return 0
+}
+
 // watch calls failed if the process ends without our doing, until ctx ends.
 func (a *aggregator) watch(ctx context.Context, failed func(error)) {
 	for {

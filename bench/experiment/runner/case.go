@@ -236,7 +236,8 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 
-	s.sampler = &sampler{aggregator: s.aggregator}
+	var stalls stallWatch
+	s.sampler = &sampler{aggregator: s.aggregator, around: lookAround(s.aggregator.pid()), stalls: &stalls}
 	s.sampler.take(ctx)
 	background, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -244,7 +245,7 @@ func (s *session) load(ctx context.Context) error {
 	defer halt()
 	running.Go(func() { s.sampler.run(background) })
 	running.Go(func() { s.watch.run(background, s.aggregator, s.base) })
-	running.Go(func() { s.run.Generator.Stalls, s.run.Generator.LongestStallNS = watchStalls(background) })
+	running.Go(func() { stalls.run(background) })
 	measure := func() { s.histograms.open(ctx, s.aggregator); s.profiles.begin(ctx, s) }
 	if s.firstMeasured() == 0 {
 		measure()
@@ -272,8 +273,11 @@ func (s *session) load(ctx context.Context) error {
 	if err := s.histograms.close(ctx, s.aggregator); err != nil {
 		return err
 	}
+	s.lookOn(ctx, summary.StartedAt)
 	halt()
 	s.sampler.take(ctx)
+	s.run.Generator.Stalls, s.run.Generator.LongestStallNS = stalls.stalls, stalls.longestNS
+	s.run.Surroundings = s.sampler.around.record()
 	if err := s.profiles.end(ctx, s); err != nil {
 		return err
 	}

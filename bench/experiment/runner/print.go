@@ -43,8 +43,9 @@ func printFigures(w io.Writer, run record.Run) {
 	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
 	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %s s\n", s.QueueDepthMax, s.QueueDepthMean, plain(s.DrainS, 3))
 	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
-	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, %d of %d requests sent\n",
-		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, s.RequestsSent, s.RequestsPlanned)
+	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, stalled for %s, %d of %d requests sent\n",
+		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, percent(s.GeneratorStalledShare), s.RequestsSent, s.RequestsPlanned)
+	fmt.Fprintf(w, "  others              %s of the cores that the run may use\n", percent(s.OtherCPUShare))
 	if s.GeneratorCeilingShare != nil {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
 			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)

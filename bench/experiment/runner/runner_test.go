@@ -28,6 +28,9 @@ import (
 const serveVariable = "SEKALI_TEST_AGGREGATOR"
 
 func TestMain(m *testing.M) {
+	if out := os.Getenv(labVariable); out != "" {
+		os.Exit(runLab(out))
+	}
 	switch behaviour := os.Getenv(serveVariable); behaviour {
 	case "":
 		goleak.VerifyTestMain(m)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/bench/record"
+	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
 )
 
@@ -23,6 +24,8 @@ const sampleInterval = 100 * time.Millisecond
 // hour.
 type sampler struct {
 	aggregator *aggregator
+	around     *surroundings
+	stalls     *stallWatch
 
 	mu      sync.Mutex
 	samples []sample
@@ -35,7 +38,9 @@ type sample struct {
 	stats      stats
 	usage      process.Usage
 	generator  int64 // CPU time of this process, ns
-	machine    int64 // of all processes, ns; 0: not known
+	machine    int64 // of all processes on the cores that are watched, ns; 0: not known
+	throttled  machine.Throttling
+	stalled    int64 // ns in which this process did not run though it should have
 	allocated  int64 // bytes that this process has allocated
 	written    int64 // bytes that it has handed to the block layer
 }
@@ -64,9 +69,7 @@ func (s *sampler) take(ctx context.Context) sample {
 	if own, err := process.Own(); err == nil {
 		now.written = own.WriteBytes
 	}
-	if busy, err := process.MachineCPU(); err == nil { // where it cannot be read, a run goes without
-		now.machine = busy
-	}
+	now.machine, now.throttled, now.stalled = s.around.busy(), s.around.throttled(s.aggregator.pid()), s.stalls.stalledNS.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.samples = append(s.samples, now)
@@ -128,6 +131,10 @@ func (s sample) row(startedAt time.Time, phases []record.PhaseTimes) record.Samp
 
 		GeneratorAllocatedBytes: s.allocated,
 		GeneratorWriteBytes:     s.written,
+
+		ThrottledPeriods: s.throttled.Periods,
+		ThrottledNS:      s.throttled.NS,
+		StalledNS:        s.stalled,
 	}
 	if !s.answeredAt.IsZero() {
 		row.AnsweredNS = int64(s.answeredAt.Sub(startedAt))

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"sekali/bench/figures"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/loadgen/attack"
@@ -101,6 +102,13 @@ func (s *session) drain(ctx context.Context, summary attack.Summary) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// lookOn waits until the trace covers the shortest time over which others are measured: after a
+// shorter load, the machine is watched for the rest of it.
+func (s *session) lookOn(ctx context.Context, startedAt time.Time) {
+	begun := startedAt.Add(time.Duration(s.run.Phases[s.firstMeasured()].StartNS))
+	sleep(ctx, time.Until(begun.Add(time.Duration(figures.LeastOthersNS)+2*beat)))
 }
 
 // say shows a step that has no rate.

@@ -41,6 +41,24 @@ func Rewrite(t *testing.T, dir string, change func(*record.Sample)) {
 	}
 }
 
+// AddSamples adds so many to the end of a folder's trace, each made of the one before it.
+func AddSamples(t *testing.T, dir string, count int, change func(*record.Sample)) {
+	t.Helper()
+	raw, err := record.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := raw.Trace
+	for range count {
+		next := samples[len(samples)-1]
+		change(&next)
+		samples = append(samples, next)
+	}
+	if err := os.WriteFile(filepath.Join(dir, record.TraceFile), TraceText(t, samples), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // RewriteRun changes a folder's run.json.
 func RewriteRun(t *testing.T, dir string, change func(*record.Run)) {
 	t.Helper()

@@ -39,11 +39,9 @@ func Read(version string) record.Environment {
 		Kernel:      kernel(),
 		GoVersion:   runtime.Version(),
 	}
-	if status, err := os.ReadFile("/proc/self/status"); err == nil {
-		e.Affinity = affinity(string(status))
-	}
-	if groups, err := os.ReadFile("/proc/self/cgroup"); err == nil {
-		e.CPUQuota = quota(string(groups), "/sys/fs/cgroup")
+	e.Affinity, _ = Affinity(os.Getpid())
+	if folders, err := Groups(os.Getpid()); err == nil {
+		e.CPUQuota = Quota(folders)
 	}
 	e.Commit, e.Dirty = strings.CutSuffix(version, "-dirty")
 	if info, ok := debug.ReadBuildInfo(); ok {

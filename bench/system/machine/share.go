@@ -1,12 +1,25 @@
 package machine
 
 import (
+	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// affinity is the list of cores that this process may use, as the kernel writes it.
+// maxCore bounds the numbers of cores that are believed.
+const maxCore = 1 << 16
+
+// Affinity is the list of cores that a process may use, as the kernel writes it: 0-1,5.
+func Affinity(pid int) (string, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return "", err
+	}
+	return affinity(string(status)), nil
+}
+
 func affinity(status string) string {
 	for line := range strings.Lines(status) {
 		if cores, found := strings.CutPrefix(line, "Cpus_allowed_list:"); found {
@@ -16,40 +29,43 @@ func affinity(status string) string {
 	return ""
 }
 
-// quota is how much CPU time the cgroup of this process may use, v2 or v1; "" where neither says.
-// groups is /proc/self/cgroup, root where the groups are mounted.
-func quota(groups, root string) string {
-	read := func(path ...string) string {
-		text, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(text))
-	}
-	for line := range strings.Lines(groups) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		switch {
-		case parts[1] == "":
-			// A container sees its own group as the root.
-			for _, dir := range []string{parts[2], "/"} {
-				if text := read(dir, "cpu.max"); text != "" {
-					return text
-				}
+// Cores are the numbers of all cores in lists of the kernel's, each once.
+func Cores(lists ...string) ([]int, error) {
+	var cores []int
+	for _, list := range lists {
+		for part := range strings.SplitSeq(list, ",") {
+			first, last, isRange := strings.Cut(part, "-")
+			if !isRange {
+				last = first
 			}
-		case strings.Contains(","+parts[1]+",", ",cpu,"):
-			for _, dir := range []string{parts[2], "/"} {
-				allowed, period := read("cpu", dir, "cpu.cfs_quota_us"), read("cpu", dir, "cpu.cfs_period_us")
-				if allowed == "-1" {
-					allowed = "max"
-				}
-				if allowed != "" && period != "" {
-					return allowed + " " + period
-				}
+			low, errLow := strconv.Atoi(first)
+			high, errHigh := strconv.Atoi(last)
+			if errLow != nil || errHigh != nil || low < 0 || high < low || high > maxCore {
+				return nil, fmt.Errorf("%q is not a list of cores", list)
+			}
+			for core := low; core <= high; core++ {
+				cores = append(cores, core)
 			}
 		}
 	}
-	return ""
+	slices.Sort(cores)
+	return slices.Compact(cores), nil
+}
+
+// List writes cores, which rise, as the kernel does.
+func List(cores []int) string {
+	var parts []string
+	for i := 0; i < len(cores); {
+		end := i
+		for end+1 < len(cores) && cores[end+1] == cores[end]+1 {
+			end++
+		}
+		part := strconv.Itoa(cores[i])
+		if end > i {
+			part += "-" + strconv.Itoa(cores[end])
+		}
+		parts = append(parts, part)
+		i = end + 1
+	}
+	return strings.Join(parts, ",")
 }

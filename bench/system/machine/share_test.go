@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -15,24 +13,19 @@ func TestAffinity(t *testing.T) {
 	}
 }
 
-func TestQuota(t *testing.T) {
-	root := t.TempDir()
-	for name, text := range map[string]string{
-		"docker/a/cpu.max": "50000 100000\n", "cpu/b/cpu.cfs_quota_us": "-1\n", "cpu/b/cpu.cfs_period_us": "100000\n",
-	} {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+func TestCores(t *testing.T) {
+	for _, test := range []struct {
+		lists []string
+		want  string
+	}{{[]string{"0-1,5"}, "0-1,5"}, {[]string{"3", "0-1", "1-2"}, "0-3"}, {[]string{"7", "7"}, "7"}} {
+		cores, err := Cores(test.lists...)
+		if got := List(cores); err != nil || got != test.want {
+			t.Errorf("%v: %q, %v", test.lists, got, err)
 		}
 	}
-	for groups, want := range map[string]string{
-		"0::/docker/a\n": "50000 100000", "4:cpu,cpuacct:/b\n1:name=systemd:/\n": "max 100000", "0::/elsewhere\n": "", "nothing": "",
-	} {
-		if got := quota(groups, root); got != want {
-			t.Errorf("%q: %q, want %q", groups, got, want)
+	for _, bad := range []string{"", "a", "3-1", "-1", "0-", "0-99999999"} {
+		if cores, err := Cores(bad); err == nil {
+			t.Errorf("%q: %v", bad, cores)
 		}
 	}
 }
