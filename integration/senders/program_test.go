@@ -162,6 +162,7 @@ func (tr *trial) feed(events int, give func(n int) error, restart func()) {
 			kills.Wait()
 			kills.Go(tr.kill)
 		case events / 2:
+			kills.Wait()
 			restart()
 		}
 		if err := give(n); err != nil {

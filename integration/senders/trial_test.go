@@ -43,8 +43,12 @@ type trial struct {
 
 	// badGateway: the proxy answers 502 where it else cuts the connection, as a load balancer does.
 	badGateway bool
-	// drops: the sender has lost what it could not send at once, and has ended before finish.
+	// drops: the sender has lost what it could not send at once, and will send no more by finish.
 	drops bool
+	// meanwhile is called while the aggregator is away. What the sender has in hand then has reached
+	// nobody: for a while before a kill no answer is lost, and then no request gets through.
+	meanwhile  func()
+	kept, shut atomic.Bool
 
 	mu     sync.RWMutex
 	p      *process.Process
@@ -52,6 +56,8 @@ type trial struct {
 	kills  int
 	answer atomic.Int64 // answers of 2xx
 	lost   atomic.Int64 // of them, those that the sender did not get
+
+	capture capture
 }
 
 func newTrial(t *testing.T, flags ...string) *trial {
@@ -87,17 +93,34 @@ func (tr *trial) start() {
 // kill ends the aggregator with SIGKILL, and starts it again after a while.
 func (tr *trial) kill() {
 	tr.t.Helper()
+	if tr.meanwhile != nil {
+		for _, state := range []*atomic.Bool{&tr.kept, &tr.shut} {
+			state.Store(true)
+			defer state.Store(false)
+			time.Sleep(down)
+		}
+	}
 	tr.p.Kill()
 	<-tr.p.Exited()
 	tr.kills++
 	time.Sleep(down)
+	if tr.meanwhile != nil {
+		tr.meanwhile()
+	}
 	tr.start()
 }
 
 // ServeHTTP hands a request on. Of what the aggregator has answered, some is lost.
 func (tr *trial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes))
+	seen := tr.capture.begin(r, body)
 	if err != nil {
+		seen(false, "not sent to its end: %v", err)
+		return
+	}
+	if tr.shut.Load() {
+		seen(false, "let through to nobody")
+		tr.cut(w)
 		return
 	}
 	tr.mu.RLock()
@@ -105,23 +128,27 @@ func (tr *trial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tr.mu.RUnlock()
 	request, err := http.NewRequestWithContext(r.Context(), r.Method, "http://"+addr+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
+		seen(false, "%v", err)
 		tr.cut(w)
 		return
 	}
 	request.Header = r.Header.Clone()
 	answer, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
+		seen(false, "no answer: %v", err)
 		tr.cut(w)
 		return
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
+		seen(false, "no answer: %v", err)
 		tr.cut(w)
 		return
 	}
-	if r.Method == http.MethodPost && answer.StatusCode < 300 && tr.answer.Add(1)%loseEvery == 0 {
+	if r.Method == http.MethodPost && answer.StatusCode < 300 && !tr.kept.Load() && tr.answer.Add(1)%loseEvery == 0 {
 		tr.lost.Add(1)
+		seen(false, "%d, lost on its way: %.100s", answer.StatusCode, text)
 		tr.cut(w)
 		return
 	}
@@ -129,7 +156,8 @@ func (tr *trial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(answer.StatusCode)
-	_, _ = w.Write(text)
+	_, err = w.Write(text)
+	seen(answer.StatusCode < 300, "%d, handed on (%v): %.100s", answer.StatusCode, err, text)
 }
 
 // cut ends a request without the aggregator's answer.
@@ -186,8 +214,8 @@ var number = regexp.MustCompile(`trial-event-(\d+)`)
 func mark(n int) string { return fmt.Sprintf("trial-event-%06d", n) }
 
 // finish waits for the events 0 to sent-1, wants each to be stored once, notes the outcome. Of a
-// sender that drops it wants none to be stored twice, and some to be lost.
-func (tr *trial) finish(o outcome, sent int) {
+// sender that drops it wants none to be stored twice, and some to be lost. It says which are lost.
+func (tr *trial) finish(o outcome, sent int) (lost []int) {
 	tr.t.Helper()
 	awaited := sent
 	if tr.drops {
@@ -209,7 +237,6 @@ func (tr *trial) finish(o outcome, sent int) {
 			times[m[1]]++
 		}
 	}
-	var lost []int
 	for n := range sent {
 		switch key := fmt.Sprintf("%06d", n); times[key] {
 		case 1:
@@ -225,7 +252,7 @@ func (tr *trial) finish(o outcome, sent int) {
 	o.Sent, o.Duplicates, o.Kills, o.AnswersLost = sent, c.Duplicates, tr.kills, int(tr.lost.Load())
 	tr.t.Logf("%+v of %+v", o, c)
 	if (o.Lost > 0) != tr.drops || o.Stored+o.Lost != sent || c.Unique != len(times) {
-		tr.t.Errorf("%s: %d sent, %d stored once, %d lost; /stats has %d; lost are %v", o.Sender, sent, o.Stored, o.Lost, c.Unique, lost)
+		tr.t.Errorf("%s: %d sent, %d stored once, %d lost; /stats has %d; what was seen of the lost:\n%s", o.Sender, sent, o.Stored, o.Lost, c.Unique, tr.capture.of(lost))
 	}
 	if o.AnswersLost == 0 || o.Kills != 2 || o.Duplicates == 0 {
 		tr.t.Errorf("%s: %d answers lost, %d kills, %d duplicates: the trial tried nothing", o.Sender, o.AnswersLost, o.Kills, o.Duplicates)
@@ -233,6 +260,7 @@ func (tr *trial) finish(o outcome, sent int) {
 	outcomesMu.Lock()
 	outcomes = append(outcomes, o)
 	outcomesMu.Unlock()
+	return lost
 }
 
 // exportAll asks for all stored events, a line each.
