@@ -17,13 +17,20 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release fuzz compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release fuzz log log-test compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 build: ## bin/aggregator, bin/loadgen, bin/bench
 	$(GO_BUILD) -o bin/ ./cmd/aggregator ./cmd/loadgen ./cmd/bench
+
+# A module of its own: the first build takes a minute for the server in it.
+log: ## bin/sekali-log, the log of a cluster
+	cd sekali-log && $(GO_BUILD) -o ../bin/ .
+
+log-test: ## three servers of the log: killed, stopped, replaced, and the control
+	cd sekali-log && go test -count=1 -timeout 5m ./...
 
 # For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's. Scripts
 # call bin/bench run, whose exit code is the verdict.
@@ -58,6 +65,7 @@ lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
 	go mod tidy -diff
 	cd integration/senders && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
 	cd bench/yardsticks && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
+	cd sekali-log && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./...
 
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
 MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)

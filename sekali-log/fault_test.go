@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// sender publishes numbers until it is stopped, each until it is acknowledged.
+type sender struct {
+	acknowledged map[uint64]int // stream sequence to number
+	attempts     []int          // of each number
+	longest      time.Duration  // without an acknowledgement
+}
+
+// send publishes until ctx ends. A number without an answer is sent again: it may then be there
+// twice.
+func send(ctx context.Context, js jetstream.JetStream) *sender {
+	s := &sender{acknowledged: map[uint64]int{}}
+	last := time.Now()
+	for ctx.Err() == nil {
+		number := len(s.attempts)
+		s.attempts = append(s.attempts, 0)
+		for ctx.Err() == nil {
+			s.attempts[number]++
+			trying, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			ack, err := js.Publish(trying, "log", fmt.Appendf(nil, "number %d", number), jetstream.WithRetryAttempts(0))
+			cancel()
+			if err == nil {
+				s.acknowledged[ack.Sequence] = number
+				s.longest = max(s.longest, time.Since(last))
+				last = time.Now()
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	s.longest = max(s.longest, time.Since(last))
+	return s
+}
+
+// check compares what was acknowledged with what a replica holds.
+func (s *sender) check(t *testing.T, who string, held map[uint64]string) {
+	t.Helper()
+	copies := make([]int, len(s.attempts))
+	for sequence := uint64(1); sequence <= uint64(len(held)); sequence++ {
+		var number int
+		if _, err := fmt.Sscanf(held[sequence], "number %d", &number); err != nil || number >= len(copies) {
+			t.Fatalf("%s: sequence %d holds %q", who, sequence, held[sequence])
+		}
+		copies[number]++
+	}
+	for sequence, number := range s.acknowledged {
+		if want := fmt.Sprintf("number %d", number); held[sequence] != want {
+			t.Errorf("%s: %q was acknowledged as sequence %d, which holds %q", who, want, sequence, held[sequence])
+		}
+	}
+	for number, n := range copies {
+		if n > s.attempts[number] || n < 1 && number < len(copies)-1 {
+			t.Errorf("%s: number %d is there %d times, and was sent %d times", who, number, n, s.attempts[number])
+		}
+	}
+}
+
+// held reads the stream from a server, which is made its leader for that.
+func (c *cluster) held(nc *nats.Conn, stream jetstream.Stream, m *member) map[uint64]string {
+	c.t.Helper()
+	c.within(40*time.Second, m.name+" leads", func() bool {
+		info := c.info(stream)
+		if info != nil && info.Cluster.Leader == m.identityNow() {
+			return true
+		}
+		request, _ := json.Marshal(map[string]any{"placement": map[string]string{"preferred": m.identityNow()}})
+		nc.Request("$JS.API.STREAM.LEADER.STEPDOWN.LOG", request, 2*time.Second)
+		time.Sleep(500 * time.Millisecond)
+		return false
+	})
+	info := c.healed(stream)
+	held := map[uint64]string{}
+	for sequence := info.State.FirstSeq; sequence <= info.State.LastSeq; sequence++ {
+		// The stream allows direct answers by any replica; this question is only the leader's.
+		request, _ := json.Marshal(map[string]uint64{"seq": sequence})
+		answer, err := nc.Request("$JS.API.STREAM.MSG.GET.LOG", request, 5*time.Second)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		var got struct {
+			Message struct{ Data []byte }
+			Error   *jetstream.APIError
+		}
+		if err := json.Unmarshal(answer.Data, &got); err != nil || got.Error != nil {
+			c.t.Fatalf("sequence %d: %v, %v", sequence, err, got.Error)
+		}
+		held[sequence] = string(got.Message.Data)
+	}
+	return held
+}
+
+// electionBound is CLUSTER's 4 to 9 s with as much again for two slow cores.
+const electionBound = 15 * time.Second
+
+// TestLeaderKilled: what was acknowledged before and after is in all three logs, at its sequence.
+func TestLeaderKilled(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t).startAll()
+	nc := c.connect()
+	stream := c.stream(nc)
+	c.healed(stream)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan *sender)
+	go func() { done <- send(ctx, js) }()
+	time.Sleep(time.Second)
+	before := c.info(stream).State.Msgs
+	victim := c.leader(stream)
+	killed := time.Now()
+	victim.end(syscall.SIGKILL)
+	c.within(electionBound, "an acknowledgement by the other two", func() bool {
+		info := c.info(stream)
+		return info != nil && info.Cluster.Leader != victim.identityNow() && info.State.Msgs > before+50
+	})
+	t.Logf("acknowledged again within %v", time.Since(killed).Round(time.Millisecond))
+	c.start(victim)
+	c.listening(victim)
+	c.healed(stream)
+	stop()
+	sent := <-done
+	if len(sent.acknowledged) < 100 || sent.longest > electionBound {
+		t.Errorf("%d acknowledged, the longest pause was %v", len(sent.acknowledged), sent.longest)
+	}
+	t.Logf("%d acknowledged, the longest pause was %v", len(sent.acknowledged), sent.longest.Round(time.Millisecond))
+	for _, m := range c.servers {
+		sent.check(t, m.name, c.held(nc, stream, m))
+	}
+}
+
+// TestCheckFindsFaults is the control of check: what is lost, changed or doubled is found.
+func TestCheckFindsFaults(t *testing.T) {
+	for name, spoil := range map[string]func(held map[uint64]string){
+		"lost":    func(h map[uint64]string) { delete(h, 3) },
+		"changed": func(h map[uint64]string) { h[2] = "number 0" },
+		"doubled": func(h map[uint64]string) { h[4] = "number 2" },
+	} {
+		held := map[uint64]string{1: "number 0", 2: "number 1", 3: "number 2"}
+		spoil(held)
+		probe := &testing.T{}
+		finished := make(chan struct{})
+		go func() { // check may end its goroutine
+			defer close(finished)
+			(&sender{acknowledged: map[uint64]int{1: 0, 2: 1, 3: 2}, attempts: []int{1, 1, 1}}).check(probe, name, held)
+		}()
+		<-finished
+		if !probe.Failed() {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
+
+// TestGracefulStop: a leader that is asked to stop hands over, and nobody waits for an election.
+func TestGracefulStop(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t).startAll()
+	nc := c.connect()
+	stream := c.stream(nc)
+	c.healed(stream)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan *sender)
+	go func() { done <- send(ctx, js) }()
+	time.Sleep(500 * time.Millisecond)
+	asked := time.Now()
+	code := c.leader(stream).end(syscall.SIGTERM)
+	took := time.Since(asked)
+	time.Sleep(500 * time.Millisecond)
+	stop()
+	sent := <-done
+	if code != 0 || took > 15*time.Second || sent.longest > 3*time.Second {
+		t.Errorf("exit code %d after %v, the longest pause was %v", code, took, sent.longest)
+	}
+	t.Logf("stopped in %v, the longest pause was %v", took.Round(time.Millisecond), sent.longest.Round(time.Millisecond))
+}
+
+// syncing asks every server, over the connection that an aggregator has, whether it syncs always.
+func (c *cluster) syncing(nc *nats.Conn) map[string]bool {
+	c.t.Helper()
+	inbox := nats.NewInbox()
+	answers, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer answers.Unsubscribe()
+	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING.VARZ", inbox, nil); err != nil {
+		c.t.Fatal(err)
+	}
+	syncing := map[string]bool{}
+	for end := time.Now().Add(2 * time.Second); len(syncing) < 3; {
+		message, err := answers.NextMsg(time.Until(end))
+		if err != nil {
+			break
+		}
+		var answer struct {
+			Server struct{ Name string }
+			Data   struct {
+				Jetstream struct {
+					Config struct {
+						SyncAlways bool `json:"sync_always"`
+					}
+				}
+			}
+		}
+		if err := json.Unmarshal(message.Data, &answer); err != nil {
+			c.t.Fatal(err)
+		}
+		syncing[answer.Server.Name] = answer.Data.Jetstream.Config.SyncAlways
+	}
+	return syncing
+}
+
+// TestSyncIsSeen: from outside, on one connection; and a server that does not sync is seen, too.
+func TestSyncIsSeen(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.servers[1].lazy = true
+	c.startAll()
+	nc := c.connect()
+	c.stream(nc)
+	var seen map[string]bool
+	c.within(20*time.Second, "answers of three servers", func() bool { seen = c.syncing(nc); return len(seen) == 3 })
+	for _, m := range c.servers {
+		if seen[m.identityNow()] == m.lazy {
+			t.Errorf("%s: lazy %t, seen as %v", m.name, m.lazy, seen)
+		}
+	}
+}
+
+// TestEmptyFolder: under an old name it is refused; with -replace it becomes another server, which
+// gets its copy of the stream, and the lost one is taken out.
+func TestEmptyFolder(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t).startAll()
+	nc := c.connect()
+	stream := c.stream(nc)
+	c.healed(stream)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan *sender)
+	go func() { done <- send(ctx, js) }()
+	time.Sleep(500 * time.Millisecond)
+	lost := c.servers[2]
+	lostName := lost.identityNow()
+	lost.end(syscall.SIGKILL)
+	lost.dir = t.TempDir()
+	c.start(lost)
+	<-lost.exited
+	if code := lost.command.ProcessState.ExitCode(); code != 2 || !lost.says("start once with -replace") {
+		t.Errorf("an empty folder: exit code %d", code)
+	}
+	c.start(lost, "-replace")
+	c.listening(lost)
+	c.within(60*time.Second, "the lost server is taken out", func() bool { return lost.says("took the place of a lost server") })
+	newName := lost.identityNow()
+	var info *jetstream.StreamInfo
+	c.within(60*time.Second, "the new server has the stream", func() bool {
+		info = c.healed(stream)
+		return slices.Contains([]string{info.Cluster.Leader, info.Cluster.Replicas[0].Name, info.Cluster.Replicas[1].Name}, newName)
+	})
+	stop()
+	sent := <-done
+	for _, m := range c.servers {
+		sent.check(t, m.name, c.held(nc, stream, m))
+	}
+	system := c.connect(nats.UserInfo(systemUser, systemUser))
+	peers, _ := members(system)
+	if len(peers) != 3 {
+		t.Errorf("members: %v", peers)
+	}
+	for _, p := range peers {
+		if p.Name == lostName || p.ID == peerID(lostName) {
+			t.Errorf("the lost server %s is still a member", lostName)
+		}
+	}
+}
+
+// TestStaggeredStart: the first servers of a new cluster do not come at one moment, and need not
+// wait for what only an old one could say.
+func TestStaggeredStart(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	for _, m := range c.servers {
+		c.start(m)
+		started := time.Now()
+		c.listening(m)
+		if took := time.Since(started); took > joinTimeout/2 {
+			t.Errorf("%s listened after %v", m.name, took)
+		}
+	}
+	c.healed(c.stream(c.connect()))
+}
