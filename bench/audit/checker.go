@@ -171,21 +171,31 @@ func (c *Checker) Add(e *Event) {
 }
 
 // AddExact takes a stored event that is the stream's original byte for byte, as the caller knows
-// from what it compared when the event was read. Its place among the others is not looked at.
-func (c *Checker) AddExact(original uint64) {
+// from what it compared when the event was read; a variant has the payload of a conflicting repeat
+// instead. Of its times only the place among the others is looked at.
+func (c *Checker) AddExact(original uint64, variant bool) {
 	c.report.Stored++
 	e := &Event{}
 	switch {
 	case original >= c.originals:
 		c.unexpected(e, fmt.Sprintf("is original %d, which was never sent", original))
+		return
 	case c.stored.has(original):
 		c.report.Duplicated++
 		c.find("duplicated", e, fmt.Sprintf("is original %d, stored twice", original))
+		return
+	}
+	c.stored.set(original)
+	if variant {
+		c.variants[original] = true
+	}
+	switch {
 	case !c.acknowledged.has(original) && !c.possible.has(original):
-		c.stored.set(original)
 		c.unexpected(e, fmt.Sprintf("is original %d, only in requests that were refused or not sent", original))
-	default:
-		c.stored.set(original)
+	case c.timing != nil:
+		if wrong := c.timing.place(original); wrong != "" {
+			c.find("timing", e, wrong)
+		}
 	}
 }
 
@@ -251,7 +261,7 @@ func (c *Checker) Finish(counters *Counters) (Report, error) {
 	c.report.Bounds = bounds
 	if counters != nil {
 		c.report.Counters = counters
-		c.report.Checks = bounds.check(*counters, c.report.Stored)
+		c.report.Checks = bounds.Checks(*counters, c.report.Stored)
 		if c.sent.Answers {
 			c.report.Checks = append(c.report.Checks, within("duplicates_by_answers", counters.DuplicateDropped,
 				c.answered, c.answered+bounds.UnknownEvents))

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -8,9 +9,9 @@ import (
 )
 
 const (
-	// maxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
+	// MaxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
 	// without them, and has neither of the two checks.
-	maxTimed = 5_000_000
+	MaxTimed = 5_000_000
 	// clockSlack is how far the aggregator's clock may be from the sender's: both are of one machine.
 	clockSlack = 100 * time.Millisecond
 	// tick is the unit in which times are held: 32 bits of it are 11 hours.
@@ -37,7 +38,7 @@ type timing struct {
 }
 
 func newTiming(startedAt time.Time, originals uint64) *timing {
-	if startedAt.IsZero() || originals > maxTimed {
+	if startedAt.IsZero() || originals > MaxTimed {
 		return nil
 	}
 	t := &timing{startedAt: startedAt, sent: make([]uint32, originals), done: make([]uint32, originals), request: make([]uint32, originals),
@@ -71,7 +72,13 @@ func (t *timing) check(original uint64, received time.Time) (wrong string) {
 	case done != never && received.After(at(done).Add(clockSlack)):
 		t.outOfTime++
 		wrong = fmt.Sprintf("was received %s after it was acknowledged", received.Sub(at(done)))
-	case done < t.lastSent:
+	}
+	return cmp.Or(t.place(original), wrong)
+}
+
+// place is the part of check that needs no time of the aggregator.
+func (t *timing) place(original uint64) (wrong string) {
+	if t.done[original] < t.lastSent {
 		t.outOfOrder++
 		wrong = "was acknowledged before an event with a smaller seq was sent"
 	}
@@ -88,5 +95,5 @@ func (t *timing) check(original uint64, received time.Time) (wrong string) {
 }
 
 func (t *timing) checks() []Check {
-	return []Check{within("received_out_of_time", t.outOfTime, 0, 0), within("out_of_real_time_order", t.outOfOrder, 0, 0)}
+	return []Check{within(OutOfTime, t.outOfTime, 0, 0), within("out_of_real_time_order", t.outOfOrder, 0, 0)}
 }

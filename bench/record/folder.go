@@ -61,7 +61,7 @@ func WriteHistograms(dir string, h Histograms) error {
 }
 
 // HashFiles returns the raw files that the folder has, and its profiles; an audit may not have been
-// made.
+// made, and what is stored not been kept.
 func HashFiles(dir string) ([]File, error) {
 	profiles, err := filepath.Glob(filepath.Join(dir, ProfilesDir, "*.pb.gz"))
 	if err != nil {
@@ -74,7 +74,7 @@ func HashFiles(dir string) ([]File, error) {
 	files := []File{}
 	for _, name := range names {
 		file, err := HashFile(dir, name)
-		if errors.Is(err, fs.ErrNotExist) && name == AuditFile {
+		if errors.Is(err, fs.ErrNotExist) && (name == AuditFile || name == StoredFile) {
 			continue
 		}
 		if err != nil {

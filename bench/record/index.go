@@ -9,7 +9,17 @@ type Index struct {
 	StartedAt   time.Time   `json:"started_at"`
 	FinishedAt  time.Time   `json:"finished_at"`
 	Environment Environment `json:"environment"`
+	Planned     int         `json:"planned,omitempty"` // runs of the sitting; 0: not recorded
 	Results     []Entry     `json:"results"`
+	LeftOut     []LeftOut   `json:"left_out,omitempty"` // planned, and without a result
+}
+
+// LeftOut is a run that left no result.
+type LeftOut struct {
+	Scenario string `json:"scenario"`
+	Case     string `json:"case"`
+	Repeat   int    `json:"repeat"`
+	Why      string `json:"why"`
 }
 
 // Entry is one result folder and its verdict.

@@ -17,6 +17,7 @@ type Raw struct {
 	Run        Run
 	Trace      []Sample
 	Histograms Histograms
+	Stored     *Stored // nil: not kept
 
 	Requests []Request // by number, whether sent or not
 	Attempts []ledger.Attempt
@@ -47,6 +48,9 @@ func ReadRaw(dir string) (*Raw, error) {
 		return nil, err
 	}
 	if err := readJSON(filepath.Join(dir, HistogramsFile), &raw.Histograms); err != nil {
+		return nil, err
+	}
+	if raw.Stored, err = ReadStored(dir); err != nil {
 		return nil, err
 	}
 	if err := raw.fold(); err != nil {

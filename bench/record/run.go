@@ -12,26 +12,29 @@ import (
 // The files of a result folder. The raw ones have their SHA-256 in run.json, and so have profiles.
 const (
 	RunFile        = "run.json"
-	RequestsFile   = "requests.csv.gz" // raw: the ledger, one row an attempt
-	TraceFile      = "trace.csv.gz"    // raw: one row a sample
-	HistogramsFile = "histograms.json" // raw: the aggregator's own histograms
-	AuditFile      = "audit.json"      // raw: as in run.json, for who wants it alone
-	BenchFile      = "bench.txt"       // derived: the Go benchmark format
-	PageFile       = "report.html"     // derived: opens offline
-	ProfilesDir    = "profiles"        // only if asked for
-	IndexFile      = "index.json"      // of the folder that holds the result folders of one run
+	RequestsFile   = "requests.csv.gz"    // raw: the ledger, one row an attempt
+	TraceFile      = "trace.csv.gz"       // raw: one row a sample
+	HistogramsFile = "histograms.json"    // raw: the aggregator's own histograms
+	AuditFile      = "audit.json"         // raw: as in run.json, for who wants it alone
+	StoredFile     = "stored" + Extension // raw: which originals the aggregator gave back, in its order
+	BenchFile      = "bench.txt"          // derived: the Go benchmark format
+	PageFile       = "report.html"        // derived: opens offline
+	ProfilesDir    = "profiles"           // only if asked for
+	IndexFile      = "index.json"         // of the folder that holds the result folders of one run
 
 	InterruptedFile = "INTERRUPTED" // marks a folder whose run was ended early
 )
 
-// RawFiles are the files that every figure follows from, but for what profiles say.
-var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile}
+// RawFiles are the files that every figure follows from, but for what profiles say. A folder of
+// before it was kept has no StoredFile.
+var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile, StoredFile}
 
 // Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are
 // nanoseconds since the attack's start, unless they are durations.
 type Run struct {
 	Format      int         `json:"format"`
-	ID          string      `json:"id"` // name of the run that this result belongs to, as 20261231-235959
+	ID          string      `json:"id"`                // name of the run that this result belongs to, as 20261231-235959
+	Sitting     *Sitting    `json:"sitting,omitempty"` // null: not recorded
 	Scenario    Scenario    `json:"scenario"`
 	StartedAt   time.Time   `json:"started_at"` // the attack's start
 	Environment Environment `json:"environment"`
@@ -54,6 +57,12 @@ type Run struct {
 	Audit        *audit.Report `json:"audit"` // null: not audited; such a run cannot enter REPORT.md
 	Expectations []Expectation `json:"expectations"`
 	Files        []File        `json:"files"` // the raw ones, and profiles
+}
+
+// Sitting is the place of a run among those that one command ran.
+type Sitting struct {
+	Number int `json:"number"` // from 1
+	Of     int `json:"of"`
 }
 
 // Scenario is the question, verbatim.

@@ -1,9 +1,14 @@
 package record
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -26,6 +31,8 @@ type Stored struct {
 	Runs    [][2]int64 `json:"runs"`    // of originals: how far behind the end of the run before it one begins, and its length
 	Sums    []string   `json:"sums"`    // of the hashes of the originals [i×65536, (i+1)×65536) among them, each as often as it came back
 	Strange []Event    `json:"strange"` // not of the stream, or changed
+	// Variants are the originals among Runs whose payload is that of a conflicting repeat.
+	Variants []uint64 `json:"variants,omitempty"`
 	// MoreStrange counts those beyond the first thousand.
 	MoreStrange uint64 `json:"more_strange,omitempty"`
 	// OutOfOrder counts events whose seq did not rise, or whose received_at fell.
@@ -71,17 +78,24 @@ func NewCollector(of *stream.Stream) *Collector { return &Collector{stream: of, 
 
 // Add takes the next event.
 func (c *Collector) Add(e *audit.Event) {
+	// Counted as the audit does.
+	if e.Seq <= c.lastSeq {
+		c.rest.OutOfOrder++
+	}
+	c.lastSeq = max(c.lastSeq, e.Seq)
 	received, err := time.Parse(time.RFC3339Nano, string(e.ReceivedAt))
-	if err != nil || e.Seq <= c.lastSeq || received.Before(c.lastTime) {
+	if err != nil || !bytes.HasSuffix(e.ReceivedAt, []byte("Z")) || received.Before(c.lastTime) {
 		c.rest.OutOfOrder++
 	} else {
 		c.lastTime = received
 	}
-	c.lastSeq = max(c.lastSeq, e.Seq)
-	original, known := stream.OriginalOf(e.Payload)
-	if !known || c.stream == nil || original > 1<<40 || !asSent(c.stream.Event(original), e) {
+	original, variant, known := c.exact(e)
+	if !known {
 		c.strange(e)
 		return
+	}
+	if variant {
+		c.rest.Variants = append(c.rest.Variants, original)
 	}
 	n := int64(original)
 	if last := len(c.runs) - 1; last >= 0 && c.runs[last][1] == n {
@@ -91,6 +105,36 @@ func (c *Collector) Add(e *audit.Event) {
 	}
 	c.scratch = appendContent(c.scratch[:0], e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload)
 	c.sums = addSum(c.sums, original, c.scratch)
+}
+
+// Tee takes the events that go by.
+func (c *Collector) Tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audit.Event, error] {
+	return func(yield func(*audit.Event, error) bool) {
+		for event, err := range events {
+			if err == nil {
+				c.Add(event)
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+// exact is the original that an event is byte for byte, but for the payload of a variant.
+func (c *Collector) exact(e *audit.Event) (original uint64, variant, known bool) {
+	if c.stream == nil {
+		return 0, false, false
+	}
+	original, known = c.stream.OriginalOf(e.Topic, e.EventID, e.Payload)
+	if !known || original > 1<<40 {
+		return 0, false, false
+	}
+	want := c.stream.Event(original)
+	if variant = c.stream.Config().Shape != "" && string(e.Payload) == c.stream.VariantPayload(original); variant {
+		want.Payload = string(e.Payload)
+	}
+	return original, variant, asSent(want, e)
 }
 
 func (c *Collector) strange(e *audit.Event) {
@@ -131,12 +175,19 @@ func (c *Collector) Stored(sorted bool) Stored {
 func (s Stored) Replay(of *stream.Stream, to *audit.Checker) error {
 	var sums []uint64
 	var content []byte
+	variants := map[uint64]bool{}
+	for _, original := range s.Variants {
+		variants[original] = true
+	}
 	for original, err := range s.Originals() {
 		if err != nil {
 			return err
 		}
-		to.AddExact(original)
+		to.AddExact(original, variants[original])
 		e := of.Event(original)
+		if variants[original] {
+			e.Payload = of.VariantPayload(original)
+		}
 		content = appendContent(content[:0], e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload)
 		sums = addSum(sums, original, content)
 	}
@@ -152,6 +203,14 @@ func (s Stored) Replay(of *stream.Stream, to *audit.Checker) error {
 		to.Add(e.audited())
 	}
 	return nil
+}
+
+// Length is how many events there are.
+func (s Stored) Length() (n uint64) {
+	for _, run := range s.Runs {
+		n += uint64(run[1])
+	}
+	return n + uint64(len(s.Strange)) + s.MoreStrange
 }
 
 // Originals yields the originals that came back as they were sent, in order.
@@ -172,6 +231,19 @@ func (s Stored) Originals() func(yield func(uint64, error) bool) {
 			}
 		}
 	}
+}
+
+// WriteStored writes what a run's aggregator gave back into its result folder.
+func WriteStored(dir string, s Stored) error { return write(filepath.Join(dir, StoredFile), s) }
+
+// ReadStored reads that of a result folder; nil: it has none, as those of before it was kept.
+func ReadStored(dir string) (*Stored, error) {
+	s := &Stored{}
+	err := read(filepath.Join(dir, StoredFile), s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return s, err
 }
 
 func asSent(want stream.Event, e *audit.Event) bool {

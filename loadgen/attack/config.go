@@ -69,6 +69,23 @@ func (p Phase) planned() uint64 {
 	return n
 }
 
+// Planned is how many requests the phase sends; false where only its duration ends it.
+func (p Phase) Planned() (n uint64, known bool) {
+	if p.Rate == 0 {
+		return p.Requests, p.Duration == 0
+	}
+	return p.planned(), true
+}
+
+// Due is when the i-th request of an open-loop phase is to be sent, since the phase's start. It
+// depends on nothing but the config.
+func (p Phase) Due(i uint64) time.Duration {
+	if p.Rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(i) / p.Rate * float64(time.Second))
+}
+
 // lasts is how long an open-loop phase takes.
 func (p Phase) lasts() time.Duration {
 	whole := time.Duration(float64(p.planned()) / p.Rate * float64(time.Second))

@@ -58,8 +58,8 @@ func (s *segment) phaseOf(i uint64) *scheduled {
 }
 
 // due is when the i-th request of an open-loop segment is to be sent, since the
-// segment's start. It depends on nothing but the config.
+// segment's start.
 func (s *segment) due(i uint64) time.Duration {
 	p := s.phaseOf(i)
-	return p.start + time.Duration(float64(i-p.first)/p.Rate*float64(time.Second))
+	return p.start + p.Due(i-p.first)
 }

@@ -10,9 +10,9 @@ import (
 	"syscall"
 
 	"sekali/bench/audit"
+	"sekali/bench/figures"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
-	"sekali/loadgen/stream"
 )
 
 // showEvery is how many audited events lie between two looks at the progress.
@@ -43,7 +43,11 @@ func (s *session) audit(ctx context.Context) error {
 	}
 	reference := audit.NewReference(s.base.LastSeq)
 	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
-	report, err := Audit(s.dir, s.run, s.counted(reference.Tee(events), counters.UniqueProcessed), counters)
+	kept := record.NewCollector(s.stream)
+	report, err := Audit(s.dir, s.run, s.counted(kept.Tee(reference.Tee(events)), counters.UniqueProcessed), counters)
+	if err == nil {
+		err = record.WriteStored(s.dir, kept.Stored(false))
+	}
 	if err != nil {
 		return err
 	}
@@ -93,21 +97,13 @@ func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) i
 // Audit holds stored events against the ledger of a result folder. counters may be nil: then they
 // are not checked.
 func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
-	made, err := stream.New(run.Stream)
-	if err != nil {
-		return audit.Report{}, fmt.Errorf("audit: %w", err)
-	}
-	var planned uint64
-	for _, p := range run.Phases {
-		planned += p.Planned
-	}
-	checker, err := audit.NewChecker(audit.Sent{
-		Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned,
-		Attempts: func() iter.Seq2[ledger.Attempt, error] {
-			return ledger.ReadFile(filepath.Join(dir, record.RequestsFile))
-		},
-		Promised: promised(run), StartedAt: run.StartedAt, Answers: run.Aggregator.Ack == "store",
+	sent, err := figures.Sent(run, func() iter.Seq2[ledger.Attempt, error] {
+		return ledger.ReadFile(filepath.Join(dir, record.RequestsFile))
 	})
+	if err != nil {
+		return audit.Report{}, err
+	}
+	checker, err := audit.NewChecker(sent)
 	if err != nil {
 		return audit.Report{}, err
 	}
@@ -118,15 +114,6 @@ func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], co
 		checker.Add(event)
 	}
 	return checker.Finish(counters)
-}
-
-// promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
-// came after.
-func promised(run record.Run) func(ledger.Attempt) bool {
-	if run.Aggregator.Ack != "memory" || run.Fault == nil || run.Fault.Kind != "sigkill" {
-		return nil
-	}
-	return func(a ledger.Attempt) bool { return a.SentNS >= run.Fault.RestartedNS }
 }
 
 func writeAudit(dir string, report audit.Report) error {

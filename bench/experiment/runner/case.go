@@ -42,6 +42,12 @@ type job struct {
 	point    *scenario.Point // of a sweep; nil: none
 	repeat   int             // from 1
 	repeats  int
+	sitting  record.Sitting
+}
+
+// leftOut is the job in the index, where it left no result.
+func (j job) leftOut(why string) record.LeftOut {
+	return record.LeftOut{Scenario: j.scenario.Name, Case: j.name, Repeat: j.repeat, Why: why}
 }
 
 // label names the job for people.
@@ -168,8 +174,9 @@ func (s *session) prepare() error {
 	}
 	s.stream = events
 	s.run = record.Run{
-		Format: record.Format,
-		ID:     s.config.id,
+		Format:  record.Format,
+		ID:      s.config.id,
+		Sitting: &s.job.sitting,
 		Scenario: record.Scenario{Name: s.job.scenario.Name, Case: s.job.name, Repeat: s.job.repeat,
 			Question: s.job.scenario.Question, Path: s.job.scenario.Path, Text: string(s.job.scenario.Text)},
 		Environment: s.config.environment,
@@ -298,10 +305,7 @@ func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart f
 	if load.Compression != "none" {
 		config.Compression = load.Compression
 	}
-	for _, p := range load.Phases {
-		config.Phases = append(config.Phases, attack.Phase{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients,
-			Duration: time.Duration(p.Duration), Requests: p.Requests, Measured: p.Measured})
-	}
+	config.Phases = attackPhases(load.Phases)
 	return config
 }
 

@@ -75,6 +75,12 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	return recordedPlan(run), nil
 }
 
+// The places of two parts of a plan.
+const (
+	planStream = 0
+	planFlags  = 3
+)
+
 func recordedPlan(run record.Run) []string {
 	parts := []string{
 		fmt.Sprintf("stream is %+v", run.Stream),

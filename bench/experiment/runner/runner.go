@@ -91,7 +91,7 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 	if !config.external() {
 		machine.AddProgram(&config.environment, config.Aggregator)
 	}
-	index := record.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Results: []record.Entry{}}
+	index := record.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Planned: len(config.jobs()), Results: []record.Entry{}}
 	end := closing{w: stdout, colours: wantsColour(stdout), dir: dir, pages: config.Finished != nil}
 	config.runJobs(ctx, dir, &index, &end, stdout, stderr)
 	index.FinishedAt = time.Now()
@@ -107,6 +107,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	for i, job := range jobs {
 		times.begin(i, time.Now())
 		if why := cannotBreak(job.settings.Fault); why != nil {
+			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
 			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
 			continue
@@ -126,6 +127,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 		}
 		times.finish(time.Now())
 		if err != nil {
+			index.LeftOut = append(index.LeftOut, job.leftOut("failed: "+err.Error()))
 			end.add(done{job: job, conclusion: failed, why: err.Error()})
 			fmt.Fprintf(stdout, "FAILED %s: %v\n", job.label(), err)
 			continue
@@ -252,6 +254,9 @@ func (c *Config) jobs() []job {
 				jobs = append(jobs, job{scenario: s, settings: one.Settings, name: one.Name, point: one.Point, repeat: repeat + 1, repeats: c.Repeat})
 			}
 		}
+	}
+	for i := range jobs {
+		jobs[i].sitting = record.Sitting{Number: i + 1, Of: len(jobs)}
 	}
 	return jobs
 }

@@ -101,15 +101,15 @@ func TestRunEnds(t *testing.T) {
 		"INVALID after what was met": {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(2)}, exit: 3, reason: ErrInvalid.Error(), probes: 13},
 		"not confirmed": {model: saturationtest.Aggregator{Capacity: func(probe int) float64 {
 			return map[bool]float64{true: 40, false: 1}[probe <= 8]
-		}}, exit: 3, reason: ErrNotConfirmed.Error(), probes: 19},
+		}}, exit: 3, reason: ErrNotConfirmed.Error(), probes: 18},
 		"a probe fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: third}, exit: 1, reason: errFailed.Error() + ": ", probes: 2},
 		"interrupted":   {model: saturationtest.Aggregator{Capacity: steady(40)}, interrupt: 3, exit: 1, reason: "interrupted", probes: 2},
 		"the budget":    {model: saturationtest.Aggregator{Capacity: steady(40)}, change: func(c *Config) { c.Search.Budget = 1 }, exit: 3, reason: "the budget was used up: 1ns"},
-		"cannot be planned": {model: saturationtest.Aggregator{Capacity: steady(40)}, exit: 1, reason: "saturation.yaml:10:1: ", change: func(c *Config) {
+		"cannot be planned": {model: saturationtest.Aggregator{Capacity: steady(40)}, exit: 1, reason: "saturation.yaml:11:1: ", change: func(c *Config) {
 			c.Plan.text = []byte(saturationtest.Text + "cases: []\n")
 		}},
 		"the curve fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: curve}, change: func(c *Config) { c.Curve = true }, exit: 1,
-			reason: errFailed.Error() + ": ", probes: 12},
+			reason: errFailed.Error() + ": ", probes: 9},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := settings(t, 1)

@@ -17,16 +17,16 @@ import (
 	"sekali/bench/scenario"
 )
 
-// Text is a scenario for the models, which always have a warm-up of 1 s at half the rate and 50
-// events a request.
+// Text is a scenario for the models, which always have a warm-up of 1 s and 50 events a request.
 const Text = `name: saturation
 question: Synthetic figures for a test. What is the highest rate?
-stream: {duplicates: 0.2}
+stream: {seed: 1, duplicates: 0.2}
 load:
   events_per_request: 50
   phases:
     - {name: warm-up, rate: 1/s, duration: 1s}
     - {name: measured, rate: 1/s, duration: 1s, measured: true}
+aggregator: {ack: store}
 `
 
 // Aggregator is a model. Its methods are not for concurrent use.
@@ -51,7 +51,7 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 	index := record.Index{ID: id}
 	for _, s := range config.Scenarios {
 		for _, one := range s.Cases {
-			entry, err := a.write(dir, s.Name, one)
+			entry, err := a.write(dir, s, one)
 			if err != nil {
 				fmt.Fprintf(stdout, "FAILED %v\n", err)
 				return dir, runner.ExitFailed
@@ -62,28 +62,33 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 			index.Results = append(index.Results, entry)
 		}
 	}
-	if err := record.WriteIndex(dir, index); err != nil {
+	last, err := record.ReadRun(filepath.Join(dir, index.Results[len(index.Results)-1].Dir))
+	if err == nil {
+		index.ID, index.StartedAt, index.FinishedAt, index.Environment = last.ID, last.StartedAt, last.StartedAt, last.Environment
+		err = record.WriteIndex(dir, index)
+	}
+	if err != nil {
 		fmt.Fprintf(stdout, "FAILED %v\n", err)
 		return dir, runner.ExitFailed
 	}
 	return dir, exit
 }
 
-func (a *Aggregator) write(dir, name string, one scenario.Case) (record.Entry, error) {
-	entry := record.Entry{Dir: fmt.Sprintf("%s-%s-1", name, one.Name), Scenario: name, Case: one.Name, Repeat: 1}
+func (a *Aggregator) write(dir string, s *scenario.Scenario, one scenario.Case) (record.Entry, error) {
+	entry := record.Entry{Dir: fmt.Sprintf("%s-%s-1", s.Name, one.Name), Scenario: s.Name, Case: one.Name, Repeat: 1}
 	folder := filepath.Join(dir, entry.Dir)
 	measured := one.Settings.Load.Phases[len(one.Settings.Load.Phases)-1]
-	model := resulttest.Model{Scenario: name, Case: one.Name, Repeat: 1, Ack: "store", Rate: float64(measured.Rate),
+	model := resulttest.Model{Text: string(s.Text), Scenario: s.Name, Case: one.Name, Repeat: 1, Ack: "store", Rate: float64(measured.Rate), WarmUp: float64(measured.Rate),
 		Measured: time.Duration(measured.Duration), EventsPerS: 50 * a.Capacity(a.probes), Seed: uint64(a.probes)}
+	if p := one.Point; p != nil {
+		model.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
+	}
 	if err := resulttest.Write(folder, model); err != nil {
 		return entry, err
 	}
 	run, err := record.ReadRun(folder)
 	if err != nil {
 		return entry, err
-	}
-	if p := one.Point; p != nil {
-		run.Scenario.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
 	}
 	if a.Spoil != nil {
 		a.Spoil(a.probes, &run)

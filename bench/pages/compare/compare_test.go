@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +176,10 @@ func TestProfiledOnOneSide(t *testing.T) {
 // A side that no longer holds what it claims is worse, whatever its figures are.
 func TestBrokenExpectationIsWorse(t *testing.T) {
 	a, b := side(t, 1, overload), side(t, 1, overload)
-	broken := func(r *record.Run) { r.Expectations[0].Held, r.Expectations[0].Got = false, "3" }
+	broken := func(r *record.Run) {
+		lost := slices.IndexFunc(r.Expectations, func(e record.Expectation) bool { return e.Name == "lost" })
+		r.Expectations[lost].Held, r.Expectations[lost].Got = false, "3"
+	}
 	change(t, filepath.Join(b, "burst-1"), broken)
 	if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "NOT HELD by B: lost: expected 0, got 3") || !strings.Contains(out, "no profiles") {
 		t.Errorf("%v\n%s", v, out)

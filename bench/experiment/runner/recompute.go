@@ -1,0 +1,94 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sekali/bench/record"
+	"sekali/bench/scenario"
+	"sekali/loadgen/attack"
+)
+
+// Recompute reads the scenario of a run again, as its run.json has it, and returns what was claimed
+// and what became of it, by the audit and the summary in r.Run. The error is for a run that is not
+// the one that the text asks for: another load, other flags, requests that were due at other times.
+func Recompute(r *record.Raw) ([]record.Expectation, error) {
+	one, err := caseOf(r.Run)
+	if err != nil {
+		return nil, err
+	}
+	if r.Run.Audit == nil {
+		return nil, errors.New("not audited")
+	}
+	return expectations(one.Settings.Expect, *r.Run.Audit, r.Run.Summary), asPlanned(r, one)
+}
+
+// caseOf is the case of a run, by the text of its scenario.
+func caseOf(run record.Run) (scenario.Case, error) {
+	s, err := scenario.Parse("the text of the scenario", []byte(run.Scenario.Text))
+	if err != nil {
+		return scenario.Case{}, err
+	}
+	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
+	if at < 0 || s.Name != run.Scenario.Name {
+		return scenario.Case{}, fmt.Errorf("its scenario %q has no case %q", s.Name, run.Scenario.Label())
+	}
+	if s.Question != run.Scenario.Question {
+		return scenario.Case{}, fmt.Errorf("its scenario asks %q, not %q", s.Question, run.Scenario.Question)
+	}
+	return s.Cases[at], nil
+}
+
+// asPlanned holds a run to what its scenario says of it.
+func asPlanned(r *record.Raw, one scenario.Case) error {
+	run := r.Run
+	planned, err := plan(one.Settings, slices.Contains(run.Aggregator.Flags, profileFlag))
+	if err != nil {
+		return err
+	}
+	for i, part := range recordedPlan(run) {
+		// A server that was running already has its own flags, and the stream a seed of the moment.
+		if part != planned[i] && !(run.Aggregator.External && (i == planStream || i == planFlags)) {
+			return fmt.Errorf("its %s; by the text of its scenario, the %s", part, planned[i])
+		}
+	}
+	if p, s := one.Point, run.Scenario.Sweep; (p == nil) != (s == nil) || p != nil && *s != (record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}) {
+		return errors.New("it is at another point of the sweep than its case")
+	}
+	return onTime(r, attackPhases(one.Settings.Load.Phases))
+}
+
+// onTime holds the number of requests, and in an open loop the moment at which each was due, to the
+// plan, which is a function of the scenario alone.
+func onTime(r *record.Raw, phases []attack.Phase) error {
+	for i, p := range phases {
+		if planned, known := p.Planned(); known && planned != r.Run.Phases[i].Planned {
+			return fmt.Errorf("phase %s has %d requests; by its scenario %d", p.Name, r.Run.Phases[i].Planned, planned)
+		}
+	}
+	next := make([]uint64, len(phases))
+	for number, q := range r.Requests {
+		if !q.Planned {
+			return fmt.Errorf("request %d is not in the ledger", number)
+		}
+		p := phases[q.Phase]
+		if due := r.Run.Phases[q.Phase].StartNS + int64(p.Due(next[q.Phase])); p.Rate > 0 && q.First.PlannedNS != due {
+			return fmt.Errorf("request %d was due %s after its phase began; by its scenario %s", number,
+				time.Duration(q.First.PlannedNS-r.Run.Phases[q.Phase].StartNS), p.Due(next[q.Phase]))
+		}
+		next[q.Phase]++
+	}
+	return nil
+}
+
+// attackPhases are the phases of a scenario as the generator takes them.
+func attackPhases(phases []scenario.Phase) []attack.Phase {
+	var all []attack.Phase
+	for _, p := range phases {
+		all = append(all, attack.Phase{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Duration: time.Duration(p.Duration),
+			Requests: p.Requests, Measured: p.Measured})
+	}
+	return all
+}

@@ -1,0 +1,184 @@
+package figures
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"sekali/bench/audit"
+	"sekali/bench/record"
+	"sekali/loadgen/ledger"
+	"sekali/loadgen/stream"
+)
+
+// atTheTime are the checks of an audit that need the aggregator itself: of them a record has only
+// what they came to.
+var atTheTime = []string{"processed_not_numbered", "committed_not_readable", "page_events_wrong", "topic_page_events_wrong",
+	"stream_events_wrong", "changed_on_disk", audit.OutOfTime}
+
+// later are the checks that records have since what is stored is kept.
+var later = []string{"conflicts", "duplicates_by_answers"}
+
+// Sent is what the sender of a run knew.
+func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (audit.Sent, error) {
+	made, err := stream.New(run.Stream)
+	if err != nil {
+		return audit.Sent{}, fmt.Errorf("audit: %w", err)
+	}
+	var planned uint64
+	for _, p := range run.Phases {
+		planned += p.Planned
+	}
+	return audit.Sent{Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned, Attempts: attempts,
+		Promised: promised(run), StartedAt: run.StartedAt, Answers: run.Aggregator.Ack == "store"}, nil
+}
+
+// promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
+// came after.
+func promised(run record.Run) func(ledger.Attempt) bool {
+	if run.Aggregator.Ack != "memory" || run.Fault == nil || run.Fault.Kind != "sigkill" {
+		return nil
+	}
+	return func(a ledger.Attempt) bool { return a.SentNS >= run.Fault.RestartedNS }
+}
+
+// Audit computes a run's audit again: from the ledger, from what is stored where that was kept, and
+// from what the aggregator had counted. What needs the aggregator itself it takes from the record,
+// and holds it to its own arithmetic. The error is for a record that contradicts itself.
+func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
+	if recorded.Counters == nil {
+		return recorded, fmt.Errorf("audit: the aggregator's counters are not recorded")
+	}
+	again, err := replay(r, recorded)
+	if err != nil {
+		return recorded, err
+	}
+	again.Counters, again.Database, again.Findings = recorded.Counters, recorded.Database, recorded.Findings
+	if recorded.Database != nil {
+		again.AddDatabase(*recorded.Database, recorded.Counters.UniqueProcessed)
+		again.Findings = recorded.Findings
+	}
+	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
+	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters))
+}
+
+// replay holds what is stored against the ledger.
+func replay(r *record.Raw, recorded audit.Report) (again audit.Report, err error) {
+	sent, err := Sent(r.Run, func() iter.Seq2[ledger.Attempt, error] {
+		return func(yield func(ledger.Attempt, error) bool) {
+			for _, a := range r.Attempts {
+				if !yield(a, nil) {
+					return
+				}
+			}
+		}
+	})
+	if err != nil {
+		return again, err
+	}
+	checker, err := audit.NewChecker(sent)
+	if err != nil {
+		return again, err
+	}
+	counters := *recorded.Counters
+	if r.Stored == nil {
+		unanswered := checker.Unanswered()
+		checker.AddKept(recorded.Recovered > 0)
+		again, err = checker.Finish(&counters)
+		return byNumber(recorded, again, unanswered), err
+	}
+	if err := r.Stored.Replay(sent.Stream, checker); err != nil {
+		return again, err
+	}
+	again, err = checker.Finish(&counters)
+	again.OutOfOrder = r.Stored.OutOfOrder
+	return again, err
+}
+
+// byNumber is the audit of a record that has only how many events are stored: what was lost follows
+// from the number as long as nothing is stored that must not be.
+func byNumber(recorded, again audit.Report, unanswered uint64) audit.Report {
+	again.Stored, again.Duplicated, again.Unexpected, again.OutOfOrder = recorded.Stored, recorded.Duplicated, recorded.Unexpected, recorded.OutOfOrder
+	again.Recovered = min(recorded.Recovered, unanswered)
+	switch found := again.Acknowledged + again.Recovered + again.Duplicated; {
+	case again.Unexpected > 0 || again.Bounds.RejectedEvents > 0:
+		again.Lost = recorded.Lost
+	case found >= again.Stored:
+		again.Lost = found - again.Stored
+	}
+	// The most that the duplicates may be grows with what is stored.
+	if most := recorded.Bounds.DuplicatesMax; again.Lost > 0 || again.Recovered < unanswered && again.Recovered > 0 {
+		again.Bounds.DuplicatesMax = min(again.Bounds.DuplicatesMax, max(again.Bounds.DuplicatesMin, most))
+	}
+	again.Checks = again.Bounds.Checks(*again.Counters, again.Stored)
+	return again
+}
+
+// checks are the recorded ones with the numbers that were computed, or, where they cannot be, with
+// what follows from their own.
+func checks(recorded, computed []audit.Check, kept bool) []audit.Check {
+	var again []audit.Check
+	for _, c := range recorded {
+		at := slices.IndexFunc(computed, func(other audit.Check) bool { return other.Name == c.Name })
+		switch {
+		case slices.Contains(atTheTime, c.Name):
+			c = audit.None(c.Name, c.Got)
+		case at >= 0:
+			c = computed[at]
+		default:
+			c.Held = c.Min <= c.Got && c.Got <= c.Max
+		}
+		again = append(again, c)
+	}
+	for _, c := range computed {
+		if (kept || !slices.Contains(later, c.Name)) && !slices.ContainsFunc(recorded, func(other audit.Check) bool { return other.Name == c.Name }) {
+			again = append(again, c)
+		}
+	}
+	return again
+}
+
+// missing names what a record of today must have.
+func missing(r *record.Raw, a audit.Report) error {
+	if r.Run.Aggregator.External {
+		return nil
+	}
+	if a.Database == nil {
+		return errors.New("audit: the database was not inspected")
+	}
+	if r.Run.Sitting != nil && r.Stored == nil {
+		return errors.New("audit: what is stored was not kept")
+	}
+	for _, name := range atTheTime {
+		if r.Stored != nil && name != audit.OutOfTime && !slices.ContainsFunc(a.Checks, func(c audit.Check) bool { return c.Name == name }) {
+			return fmt.Errorf("audit: the check %s is missing", name)
+		}
+	}
+	return nil
+}
+
+// byTrace holds the counters of the audit to the last sample of the trace, which was taken after
+// the drain.
+func byTrace(r *record.Raw, c audit.Counters) error {
+	answered := r.Answered()
+	if len(answered) == 0 {
+		return nil
+	}
+	first, last := answered[0], answered[len(answered)-1]
+	for _, of := range []struct {
+		name          string
+		told, sampled uint64
+	}{
+		{"received", c.Received, grown(first.Received, last.Received)},
+		{"unique_processed", c.UniqueProcessed, grown(first.UniqueProcessed, last.UniqueProcessed)},
+		{"duplicate_dropped", c.DuplicateDropped, grown(first.DuplicateDropped, last.DuplicateDropped)},
+		{"failed", c.Failed, grown(first.Failed, last.Failed)},
+		{"rejected", c.Rejected, grown(first.Rejected, last.Rejected)},
+	} {
+		if of.told != of.sampled {
+			return fmt.Errorf("audit: %s is %d in the audit, and %d at the end of the trace", of.name, of.told, of.sampled)
+		}
+	}
+	return nil
+}
