@@ -176,6 +176,7 @@ type view struct {
 	Beside       *beside  // nil: no yardsticks
 	Senders      *senders // nil: none
 	Machines     []machine
+	Sittings     sittings
 }
 
 // PublishedAnswer and PublishedProcessed are the course report's own figures.
@@ -202,7 +203,7 @@ type machine struct {
 
 // markdown is REPORT.md, the pages that it leads to, and the pictures of both.
 func (s *set) markdown() ([]file, []picture, error) {
-	v := view{AnswersTable: s.answersTable(), LevelsTable: s.levelsTable(), WhyRuns: s.whyRuns(), Every: s.every(), CostTable: s.costTable(), Machines: s.machines()}
+	v := view{AnswersTable: s.answersTable(), LevelsTable: s.levelsTable(), WhyRuns: s.whyRuns(), Every: s.every(), CostTable: s.costTable(), Machines: s.machines(), Sittings: s.sittings}
 	if levels := s.find("ack-levels"); levels != nil {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sekali/bench/audit"
 	"sekali/bench/figures"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
@@ -81,9 +83,10 @@ func makeGolden(t *testing.T) {
 
 func writeReference(t *testing.T, root string, models []resulttest.Model) {
 	t.Helper()
-	index := record.Index{ID: "synthetic"}
+	index := record.Index{ID: "synthetic", Planned: len(models)}
 	reference := filepath.Join(root, filepath.FromSlash(referenceDir), "synthetic")
-	for _, m := range models {
+	for i, m := range models {
+		m.Sitting = &record.Sitting{Number: i + 1, Of: len(models)}
 		dir := m.Scenario
 		if m.Case != "" {
 			dir += "-" + m.Case
@@ -92,7 +95,12 @@ func writeReference(t *testing.T, root string, models []resulttest.Model) {
 		if err := resulttest.Write(filepath.Join(reference, dir), m); err != nil {
 			t.Fatal(err)
 		}
-		index.Results = append(index.Results, record.Entry{Dir: dir, Scenario: m.Scenario, Case: m.Case, Repeat: m.Repeat, Valid: true, Held: true})
+		run, err := record.ReadRun(filepath.Join(reference, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		index.StartedAt, index.FinishedAt, index.Environment = run.StartedAt, run.StartedAt, run.Environment
+		index.Results = append(index.Results, entryOf(dir, run))
 	}
 	if err := record.WriteIndex(reference, index); err != nil {
 		t.Fatal(err)
@@ -401,8 +409,10 @@ func TestWhatDidNotHoldIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	run.Environment.Race = true
-	run.Expectations[0].Held, run.Expectations[0].Got = false, "12"
-	run.Audit.Checks[0].Held = false
+	lost := slices.IndexFunc(run.Expectations, func(e record.Expectation) bool { return e.Name == "lost" })
+	run.Expectations[lost].Held, run.Expectations[lost].Got = false, "12"
+	stored := slices.IndexFunc(run.Audit.Checks, func(c audit.Check) bool { return c.Name == "unique_processed" })
+	run.Audit.Checks[stored].Held = false
 	if err := record.WriteRun(folder, run); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "
 // set is what a report is made of: scenarios, their cases, and the repeats of each.
 type set struct {
 	scenarios  []*scenario
+	sittings   sittings
 	faults     *record.Faults     // nil: none
 	soak       *soak              // nil: none
 	yardsticks *record.Yardsticks // nil: none
@@ -52,6 +53,7 @@ type group struct {
 // repeat is one result folder, its figures recomputed.
 type repeat struct {
 	Path     string // of the folder, from the report on, with slashes
+	Kept     bool   // which events are stored
 	Run      record.Run
 	Summary  record.Summary
 	Trace    []record.Sample
@@ -68,6 +70,9 @@ func readSet(reference string) (*set, error) {
 	}
 	s := &set{}
 	if err := s.read(reference, folders); err != nil {
+		return nil, err
+	}
+	if s.sittings, err = readSittings(reference); err != nil {
 		return nil, err
 	}
 	if err := s.readSearches(reference); err != nil {
@@ -102,7 +107,7 @@ func (s *set) read(reference string, folders []record.Folder) error {
 		if err != nil {
 			return err
 		}
-		r := repeat{Run: f.Run, Trace: raw.Trace}
+		r := repeat{Run: f.Run, Trace: raw.Trace, Kept: raw.Stored != nil}
 		below, err := filepath.Rel(reference, f.Dir)
 		if err != nil {
 			return fmt.Errorf("report: %w", err)

@@ -167,6 +167,17 @@ var auditRows = []row{
 	countRow("out of order", func(r repeat) uint64 { return r.Run.Audit.OutOfOrder }),
 	{"counters and database", checks},
 	{"expectations", expectations},
+	{"computed again from", recomputed},
+}
+
+// recomputed says what make verify computes the audit from.
+func recomputed(g *group) string {
+	for _, r := range g.Repeats {
+		if !r.Kept {
+			return "the ledger, and the number of stored events"
+		}
+	}
+	return "the ledger, and which events are stored"
 }
 
 func causes(g *group) string {

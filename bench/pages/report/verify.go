@@ -2,7 +2,6 @@ package report
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,6 @@ import (
 	"reflect"
 	"strings"
 
-	"sekali/bench/audit"
-	"sekali/bench/figures"
-	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -22,32 +18,14 @@ import (
 const maxDifferences = 20
 
 // Verify recomputes everything that follows from results/reference/ under root: it compares the raw
-// files with their hashes, each run.json's summary, validity and audit, bench.txt and report.html
-// with the raw files, and REPORT.md, the pictures and README.md's headline figures with what they
-// would be now. It prints the first differences; same says that there are none. The error is for
-// what could not be compared at all.
+// files with their hashes, each run.json's summary, validity, audit and expectations, bench.txt and
+// report.html with the raw files, each index with its folders, and REPORT.md, the pictures and
+// README.md's headline figures with what they would be now. It prints the first differences; same
+// says that there are none. The error is for what could not be compared at all.
 func Verify(root string, w io.Writer) (same bool, err error) {
-	folders, err := record.Open(filepath.Join(root, filepath.FromSlash(referenceDir)))
+	recomputed, differences, err := verifyReference(filepath.Join(root, filepath.FromSlash(referenceDir)))
 	if err != nil {
 		return false, err
-	}
-	var differences []error
-	for _, f := range folders {
-		differences = append(differences, verifyFolder(f)...)
-	}
-	searches, err := searchFolders(filepath.Join(root, filepath.FromSlash(referenceDir)))
-	if err != nil {
-		return false, err
-	}
-	recomputed := len(folders)
-	for _, dir := range searches {
-		n, more := verifySearch(dir)
-		recomputed, differences = recomputed+n, append(differences, more...)
-	}
-	differences = append(differences, verifyYardsticks(filepath.Join(root, filepath.FromSlash(referenceDir)))...)
-	for _, verify := range []func(string) (int, []error){verifyFaults, verifySoak} {
-		n, more := verify(filepath.Join(root, filepath.FromSlash(referenceDir)))
-		recomputed, differences = recomputed+n, append(differences, more...)
 	}
 	if files, err := render(root); err != nil {
 		// What is broken was named above, or is named here.
@@ -72,49 +50,31 @@ func Verify(root string, w io.Writer) (same bool, err error) {
 	return len(differences) == 0, nil
 }
 
-// withCodesOf takes the codes out of recomputed reasons where the committed ones are from before
-// there were codes.
-func withCodesOf(committed, recomputed record.Validity) record.Validity {
-	for i := range recomputed.Reasons {
-		if i < len(committed.Reasons) && committed.Reasons[i].Code == "" {
-			recomputed.Reasons[i].Code = ""
-		}
-	}
-	return recomputed
-}
-
-// verifyFolder holds a result folder to its raw files.
-func verifyFolder(f record.Folder) []error {
-	differences := record.CheckFiles(f)
-	raw, err := record.ReadRaw(f.Dir)
+// verifyReference holds what lies below the reference to its raw files, and counts the results.
+func verifyReference(reference string) (recomputed int, differences []error, err error) {
+	folders, err := record.Open(reference)
 	if err != nil {
-		return append(differences, err)
+		return 0, nil, err
 	}
-	summary, err := figures.Summarize(raw)
+	differences = verifySittings(reference)
+	for _, f := range folders {
+		differences = append(differences, verifyFolder(f)...)
+	}
+	searches, err := searchFolders(reference)
 	if err != nil {
-		return append(differences, fmt.Errorf("%s: %w", f.Dir, err))
+		return 0, nil, err
 	}
-	name := filepath.Join(f.Dir, record.RunFile)
-	differences = append(differences, compareJSON(name+": summary", f.Run.Summary, summary)...)
-	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, withCodesOf(f.Run.Validity, judge.Validate(raw, summary)))...)
-	bench, err := figures.BenchText(f.Run)
-	differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.BenchFile), bench, err)...)
-	if hasPage(f.Dir) {
-		text, err := page(f.Dir)
-		differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.PageFile), text, err)...)
+	recomputed = len(folders)
+	for _, dir := range searches {
+		n, more := verifySearch(dir)
+		recomputed, differences = recomputed+n, append(differences, more...)
 	}
-	var audited audit.Report
-	text, err := os.ReadFile(filepath.Join(f.Dir, record.AuditFile))
-	if err == nil {
-		err = json.Unmarshal(text, &audited)
+	differences = append(differences, verifyYardsticks(reference)...)
+	for _, verify := range []func(string) (int, []error){verifyFaults, verifySoak} {
+		n, more := verify(reference)
+		recomputed, differences = recomputed+n, append(differences, more...)
 	}
-	if err != nil {
-		return append(differences, fmt.Errorf("%s: %w", filepath.Join(f.Dir, record.AuditFile), err))
-	}
-	if f.Run.Audit == nil {
-		return append(differences, fmt.Errorf("%s: not audited", name))
-	}
-	return append(differences, compareJSON(name+": audit", *f.Run.Audit, audited)...)
+	return recomputed, differences, nil
 }
 
 // verifyDerived compares a file with what it would be now, unless that could not be made.
