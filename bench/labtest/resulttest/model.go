@@ -28,7 +28,7 @@ const (
 	sampleEveryNS = 100 * ms
 	commitEveryNS = 20 * ms
 	acceptNS      = 1 * ms // sent → in the queue
-	// streamSeed is that of every model, as repeats have one scenario; Model.Seed is that of the noise.
+	// streamSeed is that of every model, since repeats have one scenario; Model.Seed is the noise.
 	streamSeed = 1
 	// eventsPerRequest keeps the folders small.
 	eventsPerRequest = 50
