@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"sekali/internal/memorydir"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,7 +98,7 @@ func init() { _ = flag.Set("rapid.checks", "50") }
 // or finds damaged what it had written.
 func TestIndexAgainstAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "dedup")
+		dir, err := memorydir.Make("dedup")
 		if err != nil {
 			t.Fatal(err)
 		}

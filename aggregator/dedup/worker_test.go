@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"sekali/internal/memorydir"
 )
 
 // TestRunsStayFew: with no more than their credit, for in a bubble no time passes while the writer
@@ -43,7 +45,7 @@ const fewNewest = 64
 // fewRuns fills so many tables with batches of up to most events. It reports whether a merge had to
 // wait for credit, and what is wrong.
 func fewRuns(most, tables int, random *rand.Rand) (waited bool, err error) {
-	dir, err := os.MkdirTemp("", "dedup")
+	dir, err := memorydir.Make("dedup")
 	if err != nil {
 		return false, err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"sekali/internal/memorydir"
 )
 
 var at = time.Unix(1_800_000_000, 5).UTC()
@@ -63,7 +65,7 @@ func bodies(t rapid.TB, j *Journal, frames []Frame) []string {
 // comes back, in order.
 func TestReplayAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "journal")
+		dir, err := memorydir.Make("journal")
 		if err != nil {
 			t.Fatal(err)
 		}

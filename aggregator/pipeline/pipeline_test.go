@@ -22,6 +22,7 @@ import (
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
+	"sekali/internal/memorydir"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,7 @@ type rig struct {
 }
 
 func newRig(t rapid.TB, cfg Config) *rig {
-	dir, err := os.MkdirTemp("", "pipeline")
+	dir, err := memorydir.Make("pipeline")
 	if err != nil {
 		t.Fatal(err)
 	}

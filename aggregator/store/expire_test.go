@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sekali/aggregator/event"
+	"sekali/internal/memorydir"
 )
 
 // TestExpiredEventsStayDuplicates holds random batches and expiries against a model: what is not
@@ -21,7 +22,7 @@ import (
 func TestExpiredEventsStayDuplicates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		design := Design{rapid.SampledFrom([]Dedup{DedupRuns, DedupTable}).Draw(t, "dedup"), LayoutBlocks}
-		dir, err := os.MkdirTemp("", "expire")
+		dir, err := memorydir.Make("expire")
 		if err != nil {
 			t.Fatal(err)
 		}

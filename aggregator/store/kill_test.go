@@ -40,12 +40,16 @@ func applyForEver(dir string) error {
 			}
 		}
 	}()
+	said := false // that this child has committed
 	for apply := NewApplier(s); ; {
 		out, err := apply.Apply(state, Batch{Rows: killRows(state.Commits)})
 		if err != nil {
 			return err
 		}
-		state = out.State
+		if state = out.State; !said {
+			said = true
+			fmt.Println(state.Commits)
+		}
 		if state.Commits%50 == 0 {
 			if _, err := s.Checkpoint(); err != nil {
 				return err
@@ -70,7 +74,8 @@ func killRows(batch int64) []Row {
 }
 
 // TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, again and
-// again on one folder. What was decided must be what a map decides.
+// again on one folder, some time after its first commit. What was decided must be what a map
+// decides.
 func TestKilledWhileRunsAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
@@ -78,7 +83,14 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), killedDir+"="+dir)
 		child.Stderr = os.Stderr
-		if err := child.Start(); err != nil {
+		committed, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := committed.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Duration(50+random.IntN(250)) * time.Millisecond)

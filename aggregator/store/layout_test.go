@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sekali/aggregator/event"
+	"sekali/internal/memorydir"
 )
 
 // TestPagesAgainstAList: whatever the layout, a page is what a list of the stored events says, and
@@ -30,7 +31,7 @@ type listed struct {
 }
 
 func pagesAgainstAList(t *rapid.T, layout Layout) {
-	dir, err := os.MkdirTemp("", "store")
+	dir, err := memorydir.Make("store")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
+	"sekali/internal/memorydir"
 	"sekali/internal/sqlite"
 )
 
@@ -71,7 +72,7 @@ func drawSteps(t *rapid.T) (steps []step) {
 
 // applyAgainstAMap reports whether runs were merged.
 func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merged bool) {
-	dir, err := os.MkdirTemp("", "store")
+	dir, err := memorydir.Make("store")
 	if err != nil {
 		t.Fatal(err)
 	}
