@@ -34,6 +34,13 @@ const (
 	StoreMigrating = "store.migrating" // so is the schema taken forward
 )
 
+// And those of a cluster.
+const (
+	LogSending  = "log.sending"  // a frame is in the journal and not yet sent to the log
+	LogAnswered = "log.answered" // the log has it, and the outbox does not know it yet
+	LogSeen     = "log.seen"     // it was read back from the log and is not yet in the store
+)
+
 // Points returns the places of the normal work.
 func Points() []string {
 	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, JournalShort, StoreApplied, StoreCommitted, WriterAnswer,

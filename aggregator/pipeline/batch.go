@@ -23,7 +23,8 @@ type batch struct {
 	parts  []part
 	frames []byte // of the journal, as the rows were read from them
 
-	refused int // how many of the pipeline's it takes along
+	refused  int   // how many of the pipeline's it takes along
+	released int64 // bytes of the outbox that are not needed once it is committed
 }
 
 // BatchBytes ends a batch of large events, so that what it takes of the memory does not depend on
@@ -47,7 +48,10 @@ func (w *writer) prepareNext() {
 	if !w.choose(w.next, w.batch.parts) {
 		return
 	}
-	last := w.batch.Rows[len(w.batch.Rows)-1].ReceivedAt
+	last := w.state.LastReceivedAt
+	if n := len(w.batch.Rows); n > 0 {
+		last = w.batch.Rows[n-1].ReceivedAt
+	}
 	w.preparing = make(chan error, 1)
 	go func() { w.preparing <- w.read(w.next, last) }()
 }
@@ -63,7 +67,8 @@ func (w *writer) awaitNext() (err error) {
 
 // choose says what b applies, behind the parts that are being applied: whole items in order up to
 // BatchBytes, and the beginning of one that has too many events. A request at the store level is
-// never cut, since one transaction has to answer it. It returns whether more would not have fit.
+// never cut, since one transaction has to answer it; nor is a message of a cluster's log. It
+// returns whether more would not have fit.
 func (w *writer) choose(b *batch, behind []part) (full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +89,7 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 		}
 		to := i.events
 		if to-from > room {
-			if i.waiter == nil {
+			if i.waiter == nil && i.entry == nil {
 				to = from + room
 			} else if len(b.parts) > 0 {
 				return true
@@ -109,6 +114,9 @@ func (w *writer) read(b *batch, last string) error {
 	}
 	b.Rows, b.frames = b.Rows[:0], slices.Grow(b.frames[:0], frames)
 	for _, part := range b.parts {
+		if part.item.events == 0 { // of a cluster's log: it does not count
+			continue
+		}
 		// Two levels wait different times before the queue; its order is the truth.
 		last = max(last, part.item.receivedAt().UTC().Format(ReceivedLayout))
 		if err := w.readPart(b, part, last); err != nil {
@@ -157,7 +165,7 @@ func (b *batch) recycle() {
 	}
 	for _, part := range b.parts {
 		// A publisher at the store level may still read its own.
-		if i := part.item; part.to == i.events && i.inMemory() && i.waiter == nil {
+		if i := part.item; part.to == i.events && i.inMemory() && i.waiter == nil && i.entry == nil {
 			event.Recycle(i.data)
 		}
 	}

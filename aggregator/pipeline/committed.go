@@ -28,7 +28,9 @@ func (w *writer) committed(out store.Outcome, now time.Time) {
 			c.BacklogBytes -= i.frame.Bytes
 		}
 	}
+	c.BacklogBytes -= w.batch.released
 	w.mu.Unlock()
+	w.entriesCommitted(out)
 	w.watches.tell(len(w.batch.Rows), func(i int) string { return w.batch.Rows[i].Topic }, out.Stored)
 
 	crash.Here(crash.WriterAnswer)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
 	"sekali/aggregator/stage"
 )
@@ -22,31 +23,36 @@ type group struct {
 	bytes    int64
 	done     chan struct{} // closed once durable, or failed with err
 	err      error
+
+	keep   bool            // of a cluster: somebody waits for the outcome of each event
+	ticket *cluster.Ticket // of a cluster, set before done is closed
 }
 
-// join admits a request and adds it to the group that the committer takes next.
-func (p *Pipeline) join(r *event.Request) (*group, error) {
+// join admits a request and adds it to the group that the committer takes next. It returns how many
+// events of the group are before the request's.
+func (p *Pipeline) join(level Level, r *event.Request) (g *group, before int, err error) {
 	p.lockFresh(waitingBytes(r))
 	defer p.mu.Unlock()
 	if err := p.refusal(Journal, r); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	p.countRejected(r)
 	size := int64(len(r.Data))
-	var g *group
 	if n := len(p.pending); n > 0 && p.pending[n-1].bytes+size <= groupBytes {
 		g = p.pending[n-1]
 	} else {
 		g = &group{done: make(chan struct{})}
 		p.pending = append(p.pending, g)
 	}
+	before = g.events
+	g.keep = g.keep || level == Store
 	g.requests = append(g.requests, r.Data)
 	g.events += r.Events
 	g.bytes += size
 	p.pendingEvents += r.Events
 	p.pendingBytes += size + itemBytes
 	wake(p.pendingReady)
-	return g, nil
+	return g, before, nil
 }
 
 // RunCommitter writes group after group to the journal until the pipeline is closed
@@ -102,7 +108,7 @@ func (p *Pipeline) takeGroup() (g *group, closed bool) {
 // journal is repaired before it returns.
 func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
-	frame, err := p.journal.Append(g.requests, g.events, p.clock.now())
+	frame, err := p.write(g)
 	p.Timings.JournalSync.Record(time.Since(start), 1)
 	if err == nil {
 		err = p.inPlace()
@@ -113,11 +119,18 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	if err == nil {
 		p.counters.JournalSyncs++
 		p.counters.JournalBytes += frame.Bytes
-		p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
+		if p.cfg.Node == nil {
+			p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
+		} else {
+			p.counters.BacklogBytes += frame.Bytes
+		}
 		p.mu.Unlock()
+		p.handOver(g, frame)
 		close(g.done)
 		for _, data := range g.requests {
-			event.Recycle(data)
+			if !g.keep { // its publisher reads it yet
+				event.Recycle(data)
+			}
 		}
 		p.fitJournal()
 		return nil

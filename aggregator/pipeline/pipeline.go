@@ -32,6 +32,7 @@ import (
 	"sync"
 	"time"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
@@ -42,18 +43,19 @@ type Level string
 
 // The levels, from the weakest to the strongest.
 const (
-	Memory  Level = "memory"  // the event is in the queue
-	Journal Level = "journal" // the journal is fsynced
-	Store   Level = "store"   // the transaction is committed
+	Memory     Level = "memory"     // the event is in the queue
+	Journal    Level = "journal"    // the journal is fsynced
+	Replicated Level = "replicated" // so is the log, of a cluster
+	Store      Level = "store"      // the transaction is committed
 )
 
 // ParseLevel checks a level's name.
 func ParseLevel(s string) (Level, error) {
 	switch l := Level(s); l {
-	case Memory, Journal, Store:
+	case Memory, Journal, Replicated, Store:
 		return l, nil
 	}
-	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
+	return "", fmt.Errorf("ack level %q, want memory, journal or store, or replicated in a cluster", s)
 }
 
 // Why a request is refused whole. Nothing of it has been taken, but after ErrDiskFailing it is open
@@ -80,6 +82,7 @@ type Config struct {
 	BatchEvents  int           // events in one transaction
 	Retention    time.Duration // after which an event's content expires; 0: never
 	Intact       func() error  // what has become of the data folder; nil: it is not watched
+	Node         *cluster.Node // this aggregator's part in a cluster; nil: it is alone
 }
 
 // Counters is one consistent look at the pipeline. Its Rejected includes what is not committed yet.
@@ -111,6 +114,7 @@ type Pipeline struct {
 	pendingReady chan struct{} // a token when a group was begun
 	queueReady   chan struct{} // a token when the queue gained an item
 	closing      chan struct{} // closed when no more is admitted
+	replication  replication   // of a cluster
 
 	// mu is the admission lock: every publisher takes it. Under it nothing is asked of the system, and
 	// nothing is logged. It guards all below.
@@ -145,6 +149,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		pendingReady: make(chan struct{}, 1),
 		queueReady:   make(chan struct{}, 1),
 		closing:      make(chan struct{}),
+		replication:  newReplication(),
 	}
 	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
 	p.refreshFree(p.askFree())
@@ -152,6 +157,10 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		p.notCheckpointed = wal.Pages - wal.Checkpointed
 	}
 	for i, frame := range backlog {
+		if cfg.Node != nil { // it comes back from the log
+			p.counters.BacklogBytes += frame.Bytes
+			continue
+		}
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
 		if i == 0 && frame.Start == state.Journal {
 			item.applied = state.JournalApplied
@@ -166,6 +175,8 @@ type Outcome struct {
 	Stored []bool  // in the request's order; false is a duplicate
 	Seqs   []int64 // of the stored event; 0: a duplicate whose seq only the store tells
 	Failed []bool  // the database refused the event; nil: none
+
+	Position uint64 // of a cluster's log, at the replicated and store levels
 }
 
 // Publish takes the accepted events of a request and returns when they are as safe as
@@ -182,9 +193,12 @@ func (p *Pipeline) Publish(level Level, r *event.Request) (Outcome, error) {
 		p.countRejected(r)
 		return Outcome{}, nil
 	}
+	if p.cfg.Node != nil {
+		return p.replicate(level, r)
+	}
 	switch level {
 	case Journal:
-		g, err := p.join(r)
+		g, _, err := p.join(level, r)
 		if err != nil {
 			return Outcome{}, err
 		}
@@ -290,6 +304,11 @@ func (p *Pipeline) Counters() Counters {
 // Ready says why an event could not be taken now at the level, however small it is; nil if it
 // could.
 func (p *Pipeline) Ready(level Level) error {
+	if p.cfg.Node != nil {
+		if err := p.cfg.Node.Ready(); err != nil {
+			return err
+		}
+	}
 	p.lockFresh(readyBytes)
 	defer p.mu.Unlock()
 	if err := p.refusal(level, &event.Request{Events: 1}); err != nil {

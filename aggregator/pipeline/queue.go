@@ -3,6 +3,7 @@ package pipeline
 import (
 	"time"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/journal"
 )
 
@@ -13,8 +14,9 @@ type item struct {
 	events     int
 	applied    int // of them, already committed; only the writer changes it
 	acceptedAt time.Time
-	stamp      time.Time // received_at, of those in memory
-	waiter     *waiter   // of a request at the store level
+	stamp      time.Time      // received_at, of those in memory
+	waiter     *waiter        // of a request at the store level
+	entry      *cluster.Entry // of a cluster: the message of the log that it is; else nil
 }
 
 // waiter is a publisher that waits for the commit.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/store"
 )
 
@@ -74,7 +75,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		if err := w.takeBatch(); err != nil {
 			return err
 		}
-		if n := len(w.batch.Rows); n > 0 || w.refusedWait() {
+		if n := len(w.batch.Rows); len(w.batch.parts) > 0 || w.refusedWait() {
 			w.quiet = 0
 			if err := w.commit(ctx); errors.Is(err, store.ErrLocked) {
 				return w.leave()
@@ -127,7 +128,7 @@ func (p *Pipeline) leave() error {
 func (p *Pipeline) drained() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.closed && p.committerDone && len(p.queue.waiting()) == 0 && len(p.refused) == 0
+	return p.closed && p.committerDone && len(p.queue.waiting()) == 0 && len(p.refused) == 0 && p.replication.idle()
 }
 
 // pause is how long the next batch may gather yet, while all that waits is safe in the journal and
@@ -135,7 +136,7 @@ func (p *Pipeline) drained() bool {
 func (w *writer) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 || w.counters.QueueDepth >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
+	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 && w.hurried() || w.counters.QueueDepth >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
 		return 0
 	}
 	return commitEvery - time.Since(w.committing)
@@ -150,6 +151,7 @@ func (w *writer) commit(ctx context.Context) error {
 	b.Rejected = w.rejected
 	w.mu.Unlock()
 	w.takeRefused()
+	w.takeEntries()
 	if len(b.parts) > 0 {
 		w.prepareNext()
 	}
@@ -185,6 +187,9 @@ func (w *writer) commit(ctx context.Context) error {
 // applyUntilDone applies the batch, again and again if the disk fails.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
 	out, err := w.apply.Apply(w.state, batch)
+	if errors.Is(err, cluster.ErrHalted) { // nothing was applied, and trying again would end the same
+		return out, err
+	}
 	if errors.Is(err, store.ErrLocked) {
 		out, err = w.awaitLock(ctx, batch, err)
 	}
@@ -227,7 +232,7 @@ func (w *writer) flushCounters(ctx context.Context) error {
 	w.mu.Lock()
 	n := w.rejected
 	w.mu.Unlock()
-	if n == 0 {
+	if n == 0 && !w.releasable() {
 		return nil
 	}
 	if err := w.takeBatch(); err != nil {
@@ -238,6 +243,7 @@ func (w *writer) flushCounters(ctx context.Context) error {
 
 // abandon answers those whose commit will not come in this life of the process.
 func (w *writer) abandon() {
+	close(w.replication.ended)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.settleRefused(len(w.refused), ErrDiskFailing)

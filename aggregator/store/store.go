@@ -38,8 +38,9 @@ const (
 	readers = 8
 )
 
-// Store is the open database. NewBatch, Apply, Expire, Reopen, WAL, Checkpoint and TruncateWAL have
-// one caller, the writer; Close comes after it. Everything else may be called beside it.
+// Store is the open database. NewBatch, Apply, Change, Expire, Reopen, WAL, Checkpoint and
+// TruncateWAL have one caller, the writer; Close comes after it. Everything else may be called
+// beside it.
 type Store struct {
 	// Set by Open, and only read.
 	path         string

@@ -26,6 +26,8 @@ type Batch struct {
 	Refused        []Refused        // to keep as dead letters
 	Journal        journal.Position // the state to record
 	JournalApplied int
+	// Also is done in the same transaction, once all else of it is; nil: nothing is.
+	Also func(c *sqlite.Conn, out *Outcome) error
 
 	keys *dedup.Batch // of the rows, where runs decide; nil: they are made when it is applied
 }
@@ -131,7 +133,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			s.LastReceivedAt = b.Rows[len(b.Rows)-1].ReceivedAt
 		}
 		s.Journal, s.JournalApplied = b.Journal, b.JournalApplied
-		if err := writeState(c, out.State); err != nil {
+		if err := b.finish(c, &out); err != nil {
 			return err
 		}
 		crash.Here(crash.StoreApplied)
@@ -144,6 +146,22 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	out.Held = a.store.dedup.committed(a.stored, out.State.LastSeq)
 	a.store.memory.Store(a.store.dedup.memoryBytes())
 	return out, nil
+}
+
+// finish is the last thing that the transaction of a batch does.
+func (b *Batch) finish(c *sqlite.Conn, out *Outcome) error {
+	if err := writeState(c, out.State); err != nil || b.Also == nil {
+		return err
+	}
+	return b.Also(c, out)
+}
+
+// Change runs a function in a transaction of its own. Nobody may apply anything meanwhile.
+func (s *Store) Change(change func(c *sqlite.Conn) error) error {
+	if s.writer == nil {
+		return fmt.Errorf("store: closed after a failure")
+	}
+	return s.writer.Transaction(func() error { return change(s.writer) })
 }
 
 // count is how many are true.

@@ -1,0 +1,49 @@
+package cluster
+
+import "maps"
+
+// Seen is how far a session has come in the log.
+type Seen struct {
+	Number   uint64 // of the latest frame that counted
+	Sum      uint32 // its checksum
+	Position uint64 // its place in the log
+}
+
+// Cursor is how far the log was read, and what decides which of its frames count. All nodes have
+// the same at the same position.
+type Cursor struct {
+	Position uint64 // of the last message; 0: none
+	Sessions map[Session]Seen
+}
+
+// Clone returns a copy.
+func (c *Cursor) Clone() Cursor { return Cursor{c.Position, maps.Clone(c.Sessions)} }
+
+// Next moves to the message at a place in the log. It counts if it is the next of its session: a
+// sender who does not know whether a frame has arrived sends it again, under its number, and all
+// behind it. So a repeat is no publisher's duplicate, and a frame that has overtaken another comes
+// again behind it.
+//
+// An error halts: the reader has lost a message, the log has lost a frame that it had acknowledged,
+// or two processes write under one session.
+func (c *Cursor) Next(at uint64, f *Frame) (counts bool, err error) {
+	if at != c.Position+1 { // clients of logs have lost messages in silence, so nobody is believed
+		return false, halt("the log goes on at %d behind %d: messages are missing", at, c.Position)
+	}
+	seen := c.Sessions[f.Session]
+	switch {
+	case f.Acked > seen.Number:
+		return false, halt("the log has lost frames of the session %v that it had acknowledged: up to %d at %d, and up to %d are here",
+			f.Session, f.Acked, f.AckedAt, seen.Number)
+	case f.Number == seen.Number && f.Sum != seen.Sum:
+		return false, halt("the log has two frames %d of the session %v", f.Number, f.Session)
+	case f.Number == seen.Number+1 && f.Previous != seen.Sum:
+		return false, halt("frame %d of the session %v does not follow the one before it", f.Number, f.Session)
+	}
+	c.Position = at
+	if f.Number != seen.Number+1 {
+		return false, nil
+	}
+	c.Sessions[f.Session] = Seen{f.Number, f.Sum, at}
+	return true, nil
+}

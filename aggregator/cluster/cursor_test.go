@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"sekali/aggregator/event"
+)
+
+func bodyOf(t *testing.T, ids ...string) *event.Request {
+	t.Helper()
+	r := event.NewRequest(0)
+	for _, id := range ids {
+		if err := r.Add(&event.Fields{Topic: []byte("t"), ID: []byte(id), Timestamp: []byte("2026-11-23T06:41:10Z")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// chainOf is frames of one session that follow one another.
+func chainOf(t *testing.T, session Session, n int) (frames []Frame) {
+	previous := uint32(0)
+	for number := range n {
+		r := bodyOf(t, "e")
+		f := Frame{Session: session, Number: uint64(number + 1), Previous: previous, Time: time.Unix(1, 0), Events: 1, Body: r.Data}
+		f.Encode(nil)
+		previous = f.Sum
+		frames = append(frames, f)
+	}
+	return frames
+}
+
+// TestCursorPassesOver: repeats and frames that have overtaken another do not count, and what is
+// sent again behind them does.
+func TestCursorPassesOver(t *testing.T) {
+	f := chainOf(t, NewSession(), 4)
+	c := Cursor{Sessions: map[Session]Seen{}}
+	for at, step := range []struct {
+		frame  int
+		counts bool
+	}{{0, true}, {0, false}, {2, false}, {3, false}, {1, true}, {0, false}, {2, true}, {1, false}, {3, true}, {3, false}} {
+		counts, err := c.Next(uint64(at+1), &f[step.frame])
+		if err != nil || counts != step.counts {
+			t.Fatalf("message %d, frame %d: counts %v, %v; want %v", at+1, step.frame+1, counts, err, step.counts)
+		}
+	}
+	if seen := c.Sessions[f[0].Session]; seen != (Seen{4, f[3].Sum, 9}) || c.Position != 10 {
+		t.Errorf("the cursor is at %d with %+v", c.Position, seen)
+	}
+}
+
+// TestCursorHalts: what a log does that has lost or changed something is an error, and nothing is
+// passed over.
+func TestCursorHalts(t *testing.T) {
+	f := chainOf(t, NewSession(), 5)
+	other := f[1]
+	other.Body = bodyOf(t, "other").Data
+	other.Encode(nil)
+	acked := f[4]
+	acked.Acked, acked.AckedAt = 3, 17
+	for _, c := range []struct {
+		name  string
+		at    uint64
+		frame Frame
+		says  string
+	}{
+		{"a message is missing", 4, f[2], "messages are missing"},
+		{"a message comes twice", 2, f[2], "messages are missing"},
+		{"numbers begin anew", 1, f[2], "messages are missing"},
+		{"an acknowledged frame is missing", 3, acked, "lost frames"},
+		{"two of one number", 3, other, "two frames 2"},
+		{"the chain is broken", 3, Frame{Session: f[0].Session, Number: 3, Previous: 1}, "does not follow"},
+	} {
+		cursor := Cursor{Sessions: map[Session]Seen{}}
+		for at := range 2 {
+			if counts, err := cursor.Next(uint64(at+1), &f[at]); !counts || err != nil {
+				t.Fatal(counts, err)
+			}
+		}
+		if _, err := cursor.Next(c.at, &c.frame); !errors.Is(err, ErrHalted) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if cursor.Position != 2 {
+			t.Errorf("%s: the cursor has moved to %d", c.name, cursor.Position)
+		}
+	}
+}
+
+// TestDecodeRefuses: each flipped bit, each cut and each event that the store could not take is
+// refused, before it is sent as well as when it is read.
+func TestDecodeRefuses(t *testing.T) {
+	r := bodyOf(t, "a", "b")
+	f := Frame{Session: NewSession(), Number: 1, Time: time.Unix(1, 5), Events: 2, Body: r.Data}
+	message := f.Encode(nil)
+	back, rest, err := Decode(message)
+	if err != nil || len(rest) != 0 || back.Session != f.Session || back.Sum != f.Sum || !back.Time.Equal(f.Time) || string(back.Body) != string(f.Body) {
+		t.Fatalf("%+v, %d bytes left, %v", back, len(rest), err)
+	}
+	for i := range message {
+		for bit := range 8 {
+			message[i] ^= 1 << bit
+			if _, _, err := Decode(message); !errors.Is(err, ErrFrame) {
+				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
+			}
+			message[i] ^= 1 << bit
+		}
+		if _, _, err := Decode(message[:i]); !errors.Is(err, ErrFrame) {
+			t.Fatalf("cut at %d: %v", i, err)
+		}
+	}
+	long := event.NewRequest(0)
+	if err := long.Add(&event.Fields{Topic: make([]byte, 256), ID: []byte("e"), Timestamp: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]Frame{
+		"a topic of 256 bytes": {Number: 1, Events: 1, Body: long.Data},
+		"too few events":       {Number: 1, Events: 3, Body: r.Data},
+		"too many events":      {Number: 1, Events: 1, Body: r.Data},
+		"no events":            {Number: 1},
+		"no number":            {Events: 2, Body: r.Data},
+		"acknowledged itself":  {Number: 1, Acked: 1, Events: 2, Body: r.Data},
+	} {
+		if _, _, err := Decode(bad.Encode(nil)); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzDecode: no message takes the reader down, and what is taken is what was made.
+func FuzzDecode(f *testing.F) {
+	frame := Frame{Session: Session{1}, Number: 1, Events: 1, Body: []byte("\x01t\x01e\x01x\x00\x00")}
+	f.Add(frame.Encode(nil))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		got, rest, err := Decode(message)
+		if err == nil && string(got.Encode(nil)) != string(message[:len(message)-len(rest)]) {
+			t.Errorf("%x is read as %+v", message, got)
+		}
+	})
+}

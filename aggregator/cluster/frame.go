@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+	"unsafe"
+
+	"sekali/aggregator/event"
+)
+
+const (
+	frameMagic = uint32(0x314c4b53) // "SKL1"
+	// frameFormat is that of the bytes. applyVersion is that of what they lead to: every node has to
+	// know it, or it would decide otherwise than the others.
+	frameFormat  = 1
+	applyVersion = 1
+	frameHeader  = 84
+	frameTrailer = 4 // CRC-32C of all before
+
+	// FrameBytes is about the size of a frame; the log's servers advise small messages, and a PubAck
+	// of 1 MiB takes some five times as long as one of 128 KiB. A larger request is cut by events.
+	FrameBytes = 1 << 20
+	// MaxFrameBytes is a frame of one event. A log server takes messages of 2 MiB, its own part
+	// included.
+	MaxFrameBytes = 2<<20 - 4<<10
+	// MaxEventBytes is the largest event that fits, in its compact form.
+	MaxEventBytes = MaxFrameBytes - frameHeader - frameTrailer
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Frame is one message of the log: events of one node.
+type Frame struct {
+	Session  Session
+	Number   uint64 // in its session, from 1 without a gap
+	Previous uint32 // Sum of the frame before it in the session; 0: it is the first
+	// Frames of the session up to the number Acked were acknowledged when this one was made, that one
+	// at AckedAt in the log. A log without it has lost something; see Cursor.
+	Acked, AckedAt uint64
+	Time           time.Time // of the node's clock
+	Events         int
+	Body           []byte // the events, back to back
+	Sum            uint32 // its checksum; Encode sets it, too
+}
+
+// ErrFrame is wrapped by what is wrong with the bytes of a frame.
+var ErrFrame = errors.New("not a frame of the log")
+
+// Encode appends the frame's bytes.
+func (f *Frame) Encode(dst []byte) []byte {
+	from := len(dst)
+	le := binary.LittleEndian
+	dst = le.AppendUint32(dst, frameMagic)
+	dst = le.AppendUint16(dst, frameFormat)
+	dst = le.AppendUint16(dst, applyVersion)
+	dst = le.AppendUint32(dst, 0) // the partition, of which there is one
+	dst = le.AppendUint32(dst, 0) // the kind: events
+	dst = append(dst, f.Session[:]...)
+	dst = le.AppendUint64(dst, f.Number)
+	dst = le.AppendUint64(dst, f.Acked)
+	dst = le.AppendUint64(dst, f.AckedAt)
+	dst = le.AppendUint64(dst, uint64(f.Time.UnixNano()))
+	dst = le.AppendUint32(dst, f.Previous)
+	dst = le.AppendUint32(dst, uint32(f.Events))
+	dst = le.AppendUint32(dst, uint32(len(f.Body)))
+	dst = le.AppendUint64(dst, 0) // reserved
+	dst = append(dst, f.Body...)
+	f.Sum = crc32.Checksum(dst[from:], castagnoli)
+	return le.AppendUint32(dst, f.Sum)
+}
+
+// Decode returns the first frame in data, and what is behind it. It takes what every node can
+// apply, and nothing else: it is asked before a frame is sent, too, for one that the readers cannot
+// apply would halt them one after the other. The body points into data.
+func Decode(data []byte) (f Frame, rest []byte, err error) {
+	le := binary.LittleEndian
+	switch {
+	case len(data) < frameHeader+frameTrailer:
+		return f, nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(data))
+	case le.Uint32(data) != frameMagic:
+		return f, nil, fmt.Errorf("%w: it begins with %x", ErrFrame, data[:4])
+	}
+	size := int(le.Uint32(data[72:]))
+	if size > len(data)-frameHeader-frameTrailer {
+		return f, nil, fmt.Errorf("%w: it ends within its body", ErrFrame)
+	}
+	end := frameHeader + size
+	if f.Sum = le.Uint32(data[end:]); crc32.Checksum(data[:end], castagnoli) != f.Sum {
+		return f, nil, fmt.Errorf("%w: its checksum is wrong", ErrFrame)
+	}
+	format, apply, partition, kind := le.Uint16(data[4:]), le.Uint16(data[6:]), le.Uint32(data[8:]), le.Uint32(data[12:])
+	if format != frameFormat || apply != applyVersion || partition != 0 || kind != 0 {
+		return f, nil, fmt.Errorf("%w that this program knows: format %d, apply version %d, partition %d, kind %d", ErrFrame, format, apply, partition, kind)
+	}
+	copy(f.Session[:], data[16:])
+	f.Number, f.Acked, f.AckedAt = le.Uint64(data[32:]), le.Uint64(data[40:]), le.Uint64(data[48:])
+	f.Time = time.Unix(0, int64(le.Uint64(data[56:])))
+	f.Previous, f.Events = le.Uint32(data[64:]), int(le.Uint32(data[68:]))
+	f.Body = data[frameHeader:end:end]
+	if f.Number == 0 || f.Acked >= f.Number || f.Events == 0 {
+		return f, nil, fmt.Errorf("%w: number %d, acknowledged through %d, %d events", ErrFrame, f.Number, f.Acked, f.Events)
+	}
+	if err := checkEvents(f.Body, f.Events); err != nil {
+		return f, nil, fmt.Errorf("%w: %w", ErrFrame, err)
+	}
+	return f, data[end+frameTrailer:], nil
+}
+
+// checkEvents holds the events to what the store's keys and columns can take.
+func checkEvents(body []byte, events int) error {
+	rest := unsafe.String(unsafe.SliceData(body), len(body))
+	for n := range events {
+		e, behind, err := event.Next(rest)
+		if err != nil {
+			return fmt.Errorf("event %d: %w", n, err)
+		}
+		if !within(e.Topic, 1, event.MaxTextBytes) || !within(e.ID, 1, event.MaxTextBytes) ||
+			!within(e.Timestamp, 1, event.MaxTimestampBytes) || !within(e.Source, 0, event.MaxTextBytes) {
+			return fmt.Errorf("event %d: a text is too short or too long", n)
+		}
+		rest = behind
+	}
+	if rest != "" {
+		return fmt.Errorf("%d bytes behind the last event", len(rest))
+	}
+	return nil
+}
+
+func within(s string, least, most int) bool { return len(s) >= least && len(s) <= most }

@@ -1,0 +1,361 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sekali/aggregator/crash"
+	"sekali/aggregator/journal"
+)
+
+// Config is what a node is made of.
+type Config struct {
+	Name     string
+	Version  string
+	Log      Log
+	Registry Registry
+	MaxLag   time.Duration
+	Journal  Journal
+	Replica  *Replica
+	Cursor   Cursor
+	Logger   *slog.Logger
+
+	DoubtAfter time.Duration // 0: as the sender has it
+}
+
+// Node is this aggregator's part in the cluster: it sends its outbox, reads the log, and tells the
+// others how far it is.
+type Node struct {
+	cfg     Config
+	Outbox  *Outbox
+	Replica *Replica // owned by the writer
+
+	deliver func(ctx context.Context, e *Entry) error
+	cursor  Cursor // owned by the reader
+
+	mu     sync.Mutex // guards all below
+	status status
+}
+
+// status is what is known of the cluster.
+type status struct {
+	halted    error
+	head      Head
+	headErr   error // why the log could not be asked; nil: it was
+	asked     bool  // it was asked once with success
+	unproven  error // why the log does not show that it syncs
+	read      uint64
+	applied   Checkpoint // in this node's store, durably
+	kept      []Checkpoint
+	samples   []sample
+	beats     map[string]Beat
+	doubt     string // another replica differs, and no third has told which is wrong
+	elsewhere uint64 // the furthest position of another store
+	moved     chan struct{}
+}
+
+// sample is where the log ended at a time.
+type sample struct {
+	last uint64
+	at   time.Time
+}
+
+var errUnproven = errors.New("the log's servers were not yet asked whether they sync what they store")
+
+// Open returns a node that is not yet running. The checkpoints are those of its store.
+func Open(cfg Config, kept []Checkpoint) *Node {
+	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone()}
+	n.status = status{unproven: errUnproven, headErr: ErrUnreachable, read: cfg.Replica.Position,
+		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, beats: map[string]Beat{}, moved: make(chan struct{})}
+	return n
+}
+
+// Run sends, reads and tells until ctx ends, and hands what it reads to deliver, which may wait. A
+// node that halts goes on to serve what it has; an error is one that ends the process.
+func (n *Node) Run(ctx context.Context, deliver func(ctx context.Context, e *Entry) error) error {
+	n.deliver = deliver
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	writing, halt := context.WithCancel(ctx)
+	defer halt()
+	parts := []func() error{
+		func() error {
+			defer halt() // what has halted sends no more
+			return n.read(ctx)
+		},
+		func() error {
+			if !n.awaitEnd(writing) {
+				return nil
+			}
+			s := &sender{outbox: n.Outbox, journal: n.cfg.Journal, log: n.cfg.Log, logger: n.cfg.Logger, doubts: cmp.Or(n.cfg.DoubtAfter, doubtAfter)}
+			return s.run(writing)
+		},
+		func() error { return n.beat(ctx, halt) },
+	}
+	results := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { results <- part() }()
+	}
+	var errs []error
+	for range parts {
+		if err := <-results; err != nil {
+			errs = append(errs, err)
+			end()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// awaitEnd waits, if an earlier life has left frames, until the log was read as far as it went at
+// the start: most of them are in it. It reports false if ctx has ended.
+func (n *Node) awaitEnd(ctx context.Context) bool {
+	if all, _ := n.Outbox.Depth(); all == 0 {
+		return true
+	}
+	for {
+		n.mu.Lock()
+		there, moved := n.status.asked && n.status.read >= n.status.head.Last, n.status.moved
+		n.mu.Unlock()
+		if there {
+			return true
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// readPause is how long a reader rests that has lost the log.
+const readPause = 200 * time.Millisecond
+
+// read reads the log until ctx ends, or until the node has halted.
+func (n *Node) read(ctx context.Context) error {
+	lost := false
+	for ctx.Err() == nil {
+		err := n.look(ctx)
+		if err == nil {
+			if lost {
+				n.cfg.Logger.Info("the log is read again", "position", n.cursor.Position)
+				lost = false
+			}
+			err = n.cfg.Log.Read(ctx, n.cursor.Position, func(at uint64, message []byte) error { return n.take(ctx, at, message) })
+		}
+		if errors.Is(err, ErrHalted) {
+			n.haltFor(err)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !lost {
+			n.cfg.Logger.Warn("the log is not read", "position", n.cursor.Position, "error", err)
+			lost = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(readPause):
+		}
+	}
+	return nil
+}
+
+// take hands a message of the log on to the store.
+func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
+	f, rest, err := Decode(message)
+	if err != nil {
+		return halt("message %d of the log: %w", at, err)
+	}
+	if len(rest) > 0 {
+		return halt("message %d of the log: %d bytes behind its frame", at, len(rest))
+	}
+	counts, err := n.cursor.Next(at, &f)
+	if err != nil {
+		return err
+	}
+	crash.Here(crash.LogSeen)
+	e := &Entry{At: at, Frame: f, Counts: counts}
+	if counts {
+		n.Outbox.Read(f.Session, f.Number, at)
+	} else {
+		e.Frame.Body = nil
+	}
+	n.mu.Lock()
+	n.status.read = at
+	n.move()
+	n.mu.Unlock()
+	return n.deliver(ctx, e)
+}
+
+// move wakes those who wait for a position. mu is held.
+func (n *Node) move() {
+	close(n.status.moved)
+	n.status.moved = make(chan struct{})
+}
+
+// look asks the log what it is, and whether it is the one that was applied. An error that is
+// ErrHalted is for good.
+func (n *Node) look(ctx context.Context) error {
+	head, err := n.cfg.Log.Head(ctx)
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.headErr = err
+	if err != nil {
+		return err
+	}
+	if err := n.check(&head); err != nil {
+		return err
+	}
+	n.status.head, n.status.asked = head, true
+	n.sample(head.Last, now)
+	return nil
+}
+
+// check compares a log with what was applied of it. A log that was made anew, or that went back,
+// says "nothing new" to a reader who only asks for more. mu is held.
+func (n *Node) check(head *Head) error {
+	id, applied := n.Replica.Identity, n.status.applied.Position
+	switch {
+	case head.Cluster != id.Cluster || head.Epoch != id.Epoch:
+		return halt("the log is of the cluster %s, epoch %d, and the store of %s, epoch %d", head.Cluster, head.Epoch, id.Cluster, id.Epoch)
+	case !head.Created.Equal(id.Created):
+		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
+	case head.Last < applied:
+		return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)
+	case head.First > applied+1:
+		return halt("the log begins at %d, and only %d was applied: this replica has to be made from another one's", head.First, applied)
+	}
+	return nil
+}
+
+// haltFor notes why the node has halted. The first reason stands.
+func (n *Node) haltFor(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.status.halted == nil {
+		n.status.halted = err
+		n.cfg.Logger.Error("nothing is taken any more, and reads are stale", "error", err)
+	}
+	n.move()
+}
+
+// Committed notes what the store has made durable. The writer calls it.
+func (n *Node) Committed() {
+	made := n.Replica.Committed()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.applied = Checkpoint{n.Replica.Position, n.Replica.Hash}
+	n.status.kept = append(n.status.kept, made...)
+	if over := len(n.status.kept) - keptCheckpoints; over > 0 {
+		n.status.kept = append(n.status.kept[:0:0], n.status.kept[over:]...)
+	}
+	for len(n.status.samples) > 0 && n.status.samples[0].last <= n.Replica.Position {
+		n.status.samples = n.status.samples[1:]
+	}
+	n.move()
+}
+
+// Halted says why the node has halted; nil: it has not.
+func (n *Node) Halted() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.status.halted
+}
+
+// Await waits until the store has applied the log up to a position, for so long at most. It reports
+// whether it has.
+func (n *Node) Await(position uint64, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	for {
+		n.mu.Lock()
+		there, halted, moved := n.status.applied.Position >= position, n.status.halted != nil, n.status.moved
+		n.mu.Unlock()
+		if there || halted {
+			return there
+		}
+		select {
+		case <-moved:
+		case <-timer.C:
+			return false
+		}
+	}
+}
+
+// through is up to where the log is in two stores, this node's among them.
+func (n *Node) through() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return min(n.status.applied.Position, n.status.elsewhere)
+}
+
+// Releasable reports that Release would release something.
+func (n *Node) Releasable() bool { return n.Outbox.releasable(n.through()) }
+
+// Release forgets what is in this node's store and in another one's; see Outbox.Release.
+func (n *Node) Release() (at journal.Position, bytes int64, ok bool) {
+	return n.Outbox.Release(n.through())
+}
+
+// samplesKept bounds them; one is taken a second.
+const samplesKept = 3600
+
+// sample notes where the log ends. mu is held.
+func (n *Node) sample(last uint64, at time.Time) {
+	if last > n.status.applied.Position && len(n.status.samples) < samplesKept {
+		n.status.samples = append(n.status.samples, sample{last, at})
+	}
+}
+
+// lag is how long ago the log ended where the store has not yet come. mu is held.
+func (n *Node) lag(now time.Time) time.Duration {
+	if len(n.status.samples) == 0 {
+		return 0
+	}
+	return now.Sub(n.status.samples[0].at)
+}
+
+// Why a node is not ready, or keeps a promise from being given.
+var (
+	ErrUnproven = errors.New("the log does not show that it syncs what it stores")
+	ErrLagging  = errors.New("this replica is behind the log")
+	ErrNoQuorum = errors.New("the log has no leader, or cannot be reached")
+)
+
+// Durable says why nothing can be promised to be in the log now; nil: it can.
+func (n *Node) Durable() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.status.halted != nil:
+		return n.status.halted
+	case n.status.asked && len(n.status.head.Faults) > 0:
+		return fmt.Errorf("%w: %s", ErrUnproven, n.status.head.Faults[0])
+	case n.status.unproven != nil:
+		return fmt.Errorf("%w: %w", ErrUnproven, n.status.unproven)
+	}
+	return nil
+}
+
+// Ready says why readers and publishers should go to another node; nil: they need not.
+func (n *Node) Ready() error {
+	if err := n.Durable(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.status.headErr != nil {
+		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
+	}
+	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
+		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, n.status.head.Last-min(n.status.head.Last, n.status.applied.Position), lag.Seconds())
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"sekali/aggregator/journal"
+)
+
+// fill puts n frames into an outbox, each in a frame of the journal of its own.
+func fill(t *testing.T, o *Outbox, n int) (tickets []*Ticket) {
+	t.Helper()
+	for range n {
+		m, err := o.Make([][]byte{bodyOf(t, "e").Data}, 1, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := int64(len(tickets) * 100)
+		tickets = append(tickets, o.Add(m, journal.Frame{Start: journal.Position{Segment: 1, Offset: at}, Bytes: 100}, true))
+	}
+	return tickets
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func logged(tickets []*Ticket) (n int) {
+	for _, t := range tickets {
+		if closed(t.Logged) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestAnswerOfOvertakerIsNotBelieved: the log has kept frame 2 and not frame 1, so the readers pass
+// over frame 2. Its answer acknowledges nothing, not even once frame 1 has come, behind it.
+func TestAnswerOfOvertakerIsNotBelieved(t *testing.T) {
+	o := NewOutbox()
+	tickets := fill(t, o, 3)
+	o.Answered(frameKey{o.session, 2}, 10)
+	o.Answered(frameKey{o.session, 3}, 11)
+	if n := logged(tickets); n != 0 {
+		t.Fatalf("%d frames are acknowledged, of which none counts", n)
+	}
+	o.Answered(frameKey{o.session, 1}, 12) // sent again
+	if n := logged(tickets); n != 1 {
+		t.Fatalf("%d frames are acknowledged, 1 counts", n)
+	}
+	o.Answered(frameKey{o.session, 2}, 13)
+	o.Answered(frameKey{o.session, 3}, 14)
+	if n := logged(tickets); n != 3 || tickets[2].At != 14 {
+		t.Fatalf("%d frames are acknowledged, the last at %d", n, tickets[2].At)
+	}
+	m, err := o.Make([][]byte{bodyOf(t, "e").Data}, 1, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, _, err := Decode(m.Bytes[0]); err != nil || f.Number != 4 || f.Acked != 3 || f.AckedAt != 14 {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// TestSeenIsAcknowledged: a frame that is read back needs no answer.
+func TestSeenIsAcknowledged(t *testing.T) {
+	o := NewOutbox()
+	tickets := fill(t, o, 2)
+	o.Read(o.session, 1, 5)
+	o.Read(o.session, 2, 6)
+	if n := logged(tickets); n != 2 || tickets[1].At != 6 {
+		t.Fatalf("%d frames are acknowledged, the last at %d", n, tickets[1].At)
+	}
+}
+
+// TestKeptUntilInTwoStores: the journal is needed until what it has is in this store and in another
+// one, and until its publisher was told.
+func TestKeptUntilInTwoStores(t *testing.T) {
+	o := NewOutbox()
+	fill(t, o, 3)
+	for number := uint64(1); number <= 3; number++ {
+		o.Read(o.session, number, number+10)
+	}
+	if _, _, ok := o.Release(12); ok {
+		t.Fatal("released before it was applied here")
+	}
+	for number := uint64(1); number <= 2; number++ {
+		o.Applied(&Entry{Frame: Frame{Session: o.session, Number: number}}, []bool{true}, []int64{1})
+	}
+	if !o.releasable(11) || o.releasable(10) {
+		t.Error("the first frame is at 11")
+	}
+	at, bytes, ok := o.Release(11)
+	if !ok || bytes != 100 || at != (journal.Position{Segment: 1, Offset: 100}) {
+		t.Errorf("released up to %v, %d bytes, %v", at, bytes, ok)
+	}
+	if _, bytes, ok := o.Release(13); !ok || bytes != 100 {
+		t.Errorf("released %d bytes, %v: the third is not applied here", bytes, ok)
+	}
+	if all, unlogged := o.Depth(); all != 1 || unlogged != 0 {
+		t.Errorf("%d frames are left, %d of them not in the log", all, unlogged)
+	}
+}
+
+// TestSessionsDoNotMix: nothing of this life is sent while a frame of an earlier one may have to be
+// sent again.
+func TestSessionsDoNotMix(t *testing.T) {
+	o := NewOutbox()
+	earlier := NewSession()
+	o.add([]*sent{{frameKey: frameKey{earlier, 7}, last: true}, {frameKey: frameKey{earlier, 8}, last: true}}, journal.Frame{})
+	fill(t, o, 1)
+	if v := o.view(1); v.next == nil || v.next.number != 8 {
+		t.Fatalf("%+v", v.next)
+	}
+	if v := o.view(2); v.next != nil {
+		t.Fatalf("%+v is to be sent beside an earlier session's", v.next)
+	}
+	o.Answered(frameKey{earlier, 7}, 3)
+	o.Answered(frameKey{earlier, 8}, 4)
+	if v := o.view(2); v.next == nil || v.next.session != o.session {
+		t.Fatalf("%+v", v.next)
+	}
+}
+
+// TestLargeRequestIsCut: a request larger than a frame becomes several, each with whole events, and
+// an event that fits into none is known before.
+func TestLargeRequestIsCut(t *testing.T) {
+	o := NewOutbox()
+	id := make([]byte, 200)
+	for i := range id {
+		id[i] = 'x'
+	}
+	var ids []string
+	for range 20_000 {
+		ids = append(ids, string(id))
+	}
+	r := bodyOf(t, ids...)
+	m, err := o.Make([][]byte{r.Data}, r.Events, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := 0
+	for _, b := range m.Bytes {
+		f, _, err := Decode(b)
+		if err != nil || len(f.Body) > FrameBytes {
+			t.Fatal(len(f.Body), err)
+		}
+		events += f.Events
+	}
+	if events != r.Events || len(m.Bytes) < 4 {
+		t.Errorf("%d events in %d frames, want %d", events, len(m.Bytes), r.Events)
+	}
+	if Fits(make([]byte, MaxEventBytes+1)) || !Fits(r.Data) {
+		t.Error("Fits is wrong")
+	}
+}

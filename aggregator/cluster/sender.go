@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sekali/aggregator/crash"
+	"sekali/aggregator/journal"
+)
+
+const (
+	// inFlight is how many frames are under way to the log at one time: with 8 of 128 KiB it took as
+	// much as with more, and a doubt costs no more than these.
+	inFlight = 8
+	// doubtAfter is how long the oldest of them may go without an answer before all are sent again,
+	// twice as long after each time up to doubtGrows: a log that is slow must not get more to do. An
+	// election takes 4 to 9 s.
+	doubtAfter = 2 * time.Second
+	doubtGrows = 8 // times at most
+	// sendPause is how long the sender rests when the log does not take what it is sent.
+	sendPause = 100 * time.Millisecond
+)
+
+// sender sends the outbox to the log, in order, and again what may not have arrived.
+type sender struct {
+	outbox  *Outbox
+	journal Journal
+	log     Log
+	logger  *slog.Logger
+	doubts  time.Duration // doubtAfter, but in tests
+
+	held journal.Frame // whose body is in body
+	body []byte
+
+	mu      sync.Mutex
+	failed  error // what the log has said of a frame since it was looked at
+	failing bool  // it was logged
+}
+
+// run sends until ctx ends. It returns an error if the outbox cannot be read.
+func (s *sender) run(ctx context.Context) error {
+	next := uint64(0) // how many were sent, of all that were ever in the outbox
+	var oldest uint64 // of those under way …
+	var since time.Time
+	patience := s.doubts
+	for ctx.Err() == nil {
+		v := s.outbox.view(next)
+		now := time.Now()
+		if v.acked != oldest || since.IsZero() {
+			if v.acked != oldest {
+				patience = s.doubts
+				s.recovered()
+			}
+			oldest, since = v.acked, now
+		}
+		next = max(next, v.acked)
+		failed := s.takeFailed()
+		switch {
+		case failed != nil || next > v.acked && now.Sub(since) >= patience:
+			if failed == nil {
+				patience = min(2*patience, doubtGrows*s.doubts)
+			}
+			s.doubt(failed, next-v.acked)
+			next, since = v.acked, time.Time{}
+			if failed != nil {
+				s.rest(ctx, sendPause, nil)
+			}
+		case v.next != nil && next-v.acked < inFlight:
+			if next == v.acked {
+				since = now
+			}
+			if err := s.send(v.next); err != nil {
+				return err
+			}
+			next++
+		case next > v.acked:
+			s.rest(ctx, time.Until(since.Add(patience)), v.changed)
+		default:
+			s.rest(ctx, time.Hour, v.changed)
+		}
+	}
+	return nil
+}
+
+// rest waits for a change, for so long at most.
+func (s *sender) rest(ctx context.Context, most time.Duration, changed <-chan struct{}) {
+	timer := time.NewTimer(max(most, time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer.C:
+	}
+}
+
+// send hands a frame to the log. What the log says at once is as what it says later.
+func (s *sender) send(f *sent) error {
+	if s.held != f.in {
+		body, err := s.journal.Read(f.in, s.body)
+		if err != nil {
+			return err
+		}
+		s.held, s.body = f.in, body
+	}
+	// A copy: the log has it until it answers, and the buffer is for the next.
+	message := append([]byte(nil), s.body[f.from:f.to]...)
+	key := f.frameKey
+	crash.Here(crash.LogSending)
+	err := s.log.Append(message, func(at uint64, err error) {
+		crash.Here(crash.LogAnswered)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		s.outbox.Answered(key, at)
+	})
+	if err != nil {
+		s.fail(err)
+	}
+	return nil
+}
+
+func (s *sender) fail(err error) {
+	s.mu.Lock()
+	s.failed = err
+	s.mu.Unlock()
+	s.outbox.wake()
+}
+
+func (s *sender) takeFailed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.failed
+	s.failed = nil
+	return err
+}
+
+// doubt logs the first of a row.
+func (s *sender) doubt(failed error, frames uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.failing {
+		if failed == nil {
+			failed = errors.New("no answer")
+		}
+		s.logger.Warn("the log does not answer: what is not acknowledged is sent again", "frames", frames, "error", failed)
+	}
+	s.failing = true
+}
+
+func (s *sender) recovered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing {
+		s.logger.Info("the log answers again")
+	}
+	s.failing = false
+}
+
+// sending is what the sender sees of the outbox.
+type sending struct {
+	acked   uint64 // of all frames that were ever in the outbox, so many are in the log
+	next    *sent  // the one behind those that were sent; nil: none may be sent now
+	changed <-chan struct{}
+}
+
+// view shows the frame behind the first so many. None of a session is sent before all of an earlier
+// one are in the log: it could come before what is then sent again.
+func (o *Outbox) view(next uint64) (v sending) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	v.acked, v.changed = o.gone+uint64(o.acked), o.changed
+	if i := int(max(next, v.acked) - o.gone); i < len(o.frames) && o.frames[i].session == o.frames[o.acked].session {
+		v.next = o.frames[i]
+	}
+	return v
+}
+
+func (o *Outbox) wake() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tell()
+}

@@ -1,0 +1,193 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+)
+
+// In a cluster the way of an event is longer: the committer's journal is the outbox, from which the
+// node sends frames to the log, and the queue is filled with what the node reads from the log, its
+// own frames and the others'.
+
+// QuorumWait is how long a publisher waits for the log. An election takes 4 to 9 s.
+const QuorumWait = 10 * time.Second
+
+// ErrNoQuorum means that the log has not answered in time. It is open whether the events will be
+// stored: they are in this node's journal, and are sent on.
+var ErrNoQuorum = cluster.ErrNoQuorum
+
+// replication is what the pipeline of a cluster has beside the others.
+type replication struct {
+	waiting atomic.Int32  // publishers that wait for the log or for the store …
+	hurried atomic.Int32  // … of them, for the store
+	made    *cluster.Made // of the group that is being journaled; the committer's
+	roomy   chan struct{} // a token when the queue has lost an item
+	ended   chan struct{} // closed when the writer has ended
+}
+
+func newReplication() replication {
+	return replication{roomy: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+// idle reports that nobody waits.
+func (r *replication) idle() bool { return r.waiting.Load() == 0 }
+
+// Node is this aggregator's part in a cluster; nil: it is alone.
+func (p *Pipeline) Node() *cluster.Node { return p.cfg.Node }
+
+// replicate is Publish in a cluster.
+func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err error) {
+	if !cluster.Fits(r.Data) {
+		return out, fmt.Errorf("%w: an event of more than %d bytes does not fit into the cluster's log", ErrTooLarge, cluster.MaxEventBytes)
+	}
+	if err := p.cfg.Node.Halted(); err != nil {
+		return out, err
+	}
+	if level == Replicated || level == Store {
+		if err := p.cfg.Node.Durable(); err != nil {
+			return out, err
+		}
+		p.replication.waiting.Add(1)
+		defer p.replication.waiting.Add(-1)
+	}
+	if level == Store {
+		p.replication.hurried.Add(1)
+		defer p.replication.hurried.Add(-1)
+	}
+	limit := time.NewTimer(QuorumWait)
+	defer limit.Stop()
+	g, before, err := p.join(level, r)
+	if err != nil || level == Memory {
+		return out, err
+	}
+	if <-g.done; g.err != nil || level == Journal {
+		return out, g.err
+	}
+	select {
+	case <-g.ticket.Logged:
+	case <-limit.C:
+		return out, fmt.Errorf("%w: no answer within %v; it is open whether the events will be stored", ErrNoQuorum, QuorumWait)
+	case <-p.replication.ended:
+		return out, ErrShuttingDown
+	}
+	out.Position = g.ticket.At
+	if level == Replicated {
+		return out, nil
+	}
+	select {
+	case <-g.ticket.Applied:
+	case <-p.replication.ended:
+		return out, ErrShuttingDown
+	}
+	end := before + r.Events
+	out.Stored, out.Seqs = g.ticket.Stored[before:end:end], g.ticket.Seqs[before:end:end]
+	return out, nil
+}
+
+// write makes a group durable in the journal, in a cluster as frames of the log.
+func (p *Pipeline) write(g *group) (frame journal.Frame, err error) {
+	now := p.clock.now()
+	if p.cfg.Node == nil {
+		return p.journal.Append(g.requests, g.events, now)
+	}
+	if p.replication.made, err = p.cfg.Node.Outbox.Make(g.requests, g.events, now); err != nil {
+		return frame, err
+	}
+	return p.journal.Append(p.replication.made.Bytes, g.events, now)
+}
+
+// handOver gives the node a group that is in the journal, to send it.
+func (p *Pipeline) handOver(g *group, frame journal.Frame) {
+	if p.cfg.Node != nil {
+		g.ticket = p.cfg.Node.Outbox.Add(p.replication.made, frame, g.keep)
+		p.replication.made = nil
+	}
+}
+
+// RunNode runs the node until ctx ends.
+func (p *Pipeline) RunNode(ctx context.Context) error {
+	return p.cfg.Node.Run(ctx, p.deliver)
+}
+
+// deliver queues a message of the log, once there is room. Half of what may wait in memory is for
+// them, so that publishers are taken while the store catches up.
+func (p *Pipeline) deliver(ctx context.Context, e *cluster.Entry) error {
+	i := &item{data: e.Frame.Body, events: e.Events(), acceptedAt: time.Now(), stamp: e.Frame.Time, entry: e}
+	for !p.enqueueEntry(i) {
+		select {
+		case <-p.replication.roomy:
+		case <-time.After(freshFree): // the disk may have room again
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return ctx.Err()
+}
+
+// enqueueEntry reports false if there is no room. Once the pipeline is closed it takes what
+// somebody waits for, and no more: the others go on sending.
+func (p *Pipeline) enqueueEntry(i *item) bool {
+	p.lockFresh(i.memoryBytes())
+	defer p.mu.Unlock()
+	if p.closed && p.replication.idle() {
+		return false
+	}
+	full := p.queue.memoryEvents+i.events > p.cfg.QueueEvents/2 || p.counters.QueueBytes+i.memoryBytes() > p.cfg.QueueBytes/2
+	if len(p.queue.waiting()) > 0 && full || p.noRoom(i.memoryBytes()) != nil {
+		return false
+	}
+	p.enqueue(i)
+	return true
+}
+
+// takeEntries gives the batch what its transaction does for the cluster.
+func (w *writer) takeEntries() {
+	b := w.batch
+	b.Also, b.released = nil, 0
+	if w.cfg.Node == nil {
+		return
+	}
+	var entries []*cluster.Entry
+	for _, part := range b.parts {
+		entries = append(entries, part.item.entry)
+	}
+	if len(entries) > 0 {
+		b.Also = w.cfg.Node.Replica.Also(entries, b.Rows)
+	}
+	b.Journal, b.JournalApplied = w.state.Journal, w.state.JournalApplied
+	if at, bytes, ok := w.cfg.Node.Release(); ok {
+		b.Journal, b.JournalApplied, b.released = at, 0, bytes
+	}
+}
+
+// entriesCommitted tells the node what is in the store, and answers its publishers.
+func (w *writer) entriesCommitted(out store.Outcome) {
+	if w.cfg.Node == nil {
+		return
+	}
+	if len(w.batch.parts) > 0 {
+		w.cfg.Node.Committed()
+	}
+	row := 0
+	for _, part := range w.batch.parts {
+		if n := part.to - part.from; n > 0 {
+			w.cfg.Node.Outbox.Applied(part.item.entry, out.Stored[row:row+n], out.Seqs[row:row+n])
+			row += n
+		}
+	}
+	wake(w.replication.roomy)
+}
+
+// releasable reports that some of the outbox is not needed any more.
+func (w *writer) releasable() bool { return w.cfg.Node != nil && w.cfg.Node.Releasable() }
+
+// hurried reports that somebody waits for the commit of what is in memory: not what a cluster's log
+// keeps, unless its publisher does.
+func (w *writer) hurried() bool { return w.cfg.Node == nil || w.replication.hurried.Load() > 0 }

@@ -1,0 +1,246 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/event"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+	"sekali/internal/sqlite"
+)
+
+var testIdentity = cluster.Identity{Cluster: "test", Epoch: 1, Created: time.Unix(5, 0)}
+
+// replicaRig is a pipeline of a cluster whose log is fed by hand.
+type replicaRig struct {
+	t      rapid.TB
+	dir    string
+	s      *store.Store
+	j      *journal.Journal
+	p      *Pipeline
+	w      *writer
+	cursor cluster.Cursor
+}
+
+func (r *replicaRig) open(batchEvents int) {
+	r.t.Helper()
+	s, state, err := store.Open(r.dir, store.Design{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	j, backlog, err := journal.Open(filepath.Join(r.dir, "journal"), state.Journal)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var node *cluster.Node
+	err = s.Change(func(c *sqlite.Conn) error {
+		if is, err := cluster.IsReplica(c); err != nil {
+			return err
+		} else if !is {
+			if err := cluster.MakeReplica(c, testIdentity); err != nil {
+				return err
+			}
+		}
+		replica, cursor, err := cluster.OpenReplica(c)
+		if err != nil {
+			return err
+		}
+		kept, err := cluster.Checkpoints(c)
+		r.cursor = cursor
+		node = cluster.Open(cluster.Config{Name: "a", Replica: replica, Cursor: cursor, Journal: j, Logger: slog.New(slog.DiscardHandler)}, kept)
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.s, r.j = s, j
+	r.p = New(Config{QueueEvents: 1 << 20, QueueBytes: 1 << 30, BacklogBytes: 1 << 30, BatchEvents: batchEvents, Node: node}, s, j, state, backlog, slog.New(slog.DiscardHandler))
+	r.w = newWriter(r.p)
+}
+
+func (r *replicaRig) close() {
+	r.t.Helper()
+	if err := r.w.awaitNext(); err != nil {
+		r.t.Fatal(err)
+	}
+	_ = r.w.awaitCheckpoint()
+	if err := r.s.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.j.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// feed queues messages behind the ones that were fed.
+func (r *replicaRig) feed(messages [][]byte, until int) {
+	r.t.Helper()
+	for int(r.cursor.Position) < until {
+		at := r.cursor.Position + 1
+		f, _, err := cluster.Decode(messages[at-1])
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		counts, err := r.cursor.Next(at, &f)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		e := &cluster.Entry{At: at, Frame: f, Counts: counts}
+		if !counts {
+			e.Frame.Body = nil
+		}
+		if !r.p.enqueueEntry(&item{data: e.Frame.Body, events: e.Events(), stamp: f.Time, entry: e}) {
+			r.t.Fatal("no room")
+		}
+	}
+}
+
+// commit applies what was fed, in as many transactions as it takes.
+func (r *replicaRig) commit() {
+	r.t.Helper()
+	for {
+		if err := r.w.takeBatch(); err != nil {
+			r.t.Fatal(err)
+		}
+		if len(r.w.batch.parts) == 0 {
+			return
+		}
+		if err := r.w.commit(context.Background()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// applied is everything that must be the same on every replica.
+func (r *replicaRig) applied() (lines []string) {
+	r.t.Helper()
+	for _, sql := range []string{
+		"SELECT seq || ' ' || topic || ' ' || event_id || ' ' || timestamp || ' ' || source || ' ' || coalesce(payload, '-') || ' ' || received_at FROM events ORDER BY seq",
+		"SELECT name || ' ' || events FROM topics ORDER BY name",
+		"SELECT 'state ' || unique_processed || ' ' || duplicate_dropped || ' ' || failed || ' ' || conflicts || ' ' || last_seq || ' ' || last_received_at FROM state",
+		"SELECT 'at ' || position || ' ' || hash FROM cluster",
+		"SELECT session || ' ' || number || ' ' || checksum || ' ' || position FROM cluster_sessions ORDER BY session",
+		"SELECT 'checkpoint ' || position || ' ' || hash FROM cluster_checkpoints ORDER BY position",
+	} {
+		rows, err := r.s.Pool.Query(sql)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				r.t.Fatal(err)
+			}
+			lines = append(lines, line)
+		}
+		if err := rows.Close(); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return lines
+}
+
+// drawLog is a log of some senders, with their repeats and with frames that overtake others. It
+// returns how many frames count.
+func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
+	type sender struct {
+		session  cluster.Session
+		number   uint64
+		previous uint32
+		sent     [][]byte // all of them
+	}
+	var senders []*sender
+	ids := 1 + random.IntN(60)
+	for range frames {
+		if len(senders) == 0 || random.IntN(20) == 0 {
+			senders = append(senders, &sender{session: cluster.NewSession()})
+		}
+		s := senders[random.IntN(len(senders))]
+		r := event.NewRequest(0)
+		for range 1 + random.IntN(6) {
+			err := r.Add(&event.Fields{Topic: fmt.Append(nil, "t", random.IntN(3)), ID: fmt.Append(nil, "e", random.IntN(ids)),
+				Timestamp: []byte("2026-11-23T06:41:10Z"), Payload: fmt.Append(nil, random.IntN(4))})
+			if err != nil {
+				panic(err)
+			}
+		}
+		s.number++
+		f := cluster.Frame{Session: s.session, Number: s.number, Previous: s.previous, Events: r.Events, Body: r.Data,
+			Time: time.Unix(1_800_000_000+int64(random.IntN(100)), int64(random.IntN(1000)))}
+		message := f.Encode(nil)
+		s.previous, s.sent = f.Sum, append(s.sent, message)
+		counting++
+		switch random.IntN(6) {
+		case 0: // it is sent again, with some before it
+			messages = append(messages, message)
+			messages = append(messages, s.sent[random.IntN(len(s.sent)):]...)
+		case 1: // one that would be the next but one has overtaken it
+			later := cluster.Frame{Session: s.session, Number: s.number + 1, Previous: 7, Events: 1, Body: r.Data[:len(r.Data):len(r.Data)], Time: f.Time}
+			later.Events = r.Events
+			messages = append(messages, later.Encode(nil), message)
+		default:
+			messages = append(messages, message)
+		}
+	}
+	return messages, counting
+}
+
+// TestCutsDoNotShow applies the same log in batches of one message, and in batches cut at random
+// with restarts between them: all that is stored is the same, seq by seq, and so is the hash.
+func TestCutsDoNotShow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "log"), 0))
+		messages, counting := drawLog(random, rapid.IntRange(1, 25).Draw(t, "frames"))
+		one := &replicaRig{t: t, dir: tempDir(t)}
+		defer os.RemoveAll(one.dir)
+		one.open(1)
+		for at := range messages {
+			one.feed(messages, at+1)
+			one.commit()
+		}
+		want := one.applied()
+		one.close()
+		cut := &replicaRig{t: t, dir: tempDir(t)}
+		defer os.RemoveAll(cut.dir)
+		cut.open(rapid.IntRange(1, 40).Draw(t, "batch"))
+		for int(cut.cursor.Position) < len(messages) {
+			cut.feed(messages, min(len(messages), int(cut.cursor.Position)+rapid.IntRange(1, 30).Draw(t, "cut")))
+			if rapid.IntRange(0, 5).Draw(t, "crash") == 0 { // what is queued and not committed is read again
+				cut.close()
+				cut.open(rapid.IntRange(1, 40).Draw(t, "batch"))
+				continue
+			}
+			cut.commit()
+		}
+		if got := cut.applied(); !slices.Equal(got, want) {
+			t.Errorf("cut otherwise, the log leads to\n%q\nwant\n%q", got, want)
+		}
+		numbers := uint64(0)
+		for _, seen := range cut.cursor.Sessions {
+			numbers += seen.Number
+		}
+		if int(numbers) != counting {
+			t.Errorf("%d frames count, %d were made", numbers, counting)
+		}
+		cut.close()
+	})
+}
+
+func tempDir(t rapid.TB) string {
+	dir, err := os.MkdirTemp("", "replica")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
