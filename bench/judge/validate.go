@@ -197,7 +197,8 @@ func traceReasons(r *record.Raw) []record.Reason {
 	if gap := longestGapNS(r, answered); gap > maxTraceGapNS {
 		reasons = append(reasons, because(TraceIncomplete, "the queue trace has a gap of %d ms, the bound is %d ms", gap/1e6, maxTraceGapNS/1e6))
 	}
-	if n := outsideLedger(r, answered); n > 0 {
+	if early, late := outsideLedger(r, answered); early+late > 0 {
+		n := early + late
 		reasons = append(reasons, because(TraceContradicts, "in %d of %d samples the received events are not those that the ledger had sent by then", n, len(answered)))
 	}
 	return reasons
@@ -216,9 +217,20 @@ func longestGapNS(r *record.Raw, answered []record.Sample) int64 {
 	return longest
 }
 
-// outsideLedger counts the samples whose received events are fewer than had been acknowledged when
-// the sample was asked for, or more than had been sent when it was answered.
-func outsideLedger(r *record.Raw, answered []record.Sample) int {
+// AcknowledgedNotReceived counts the samples of the trace in which the aggregator had received
+// fewer events than it had acknowledged by then. No machine makes it say so.
+func AcknowledgedNotReceived(r *record.Raw) uint64 {
+	answered := r.Answered()
+	if len(answered) == 0 {
+		return 0
+	}
+	_, late := outsideLedger(r, answered)
+	return late
+}
+
+// outsideLedger counts the samples whose received events are more than had been sent when the
+// sample was answered, and those that are fewer than had been acknowledged when it was asked for.
+func outsideLedger(r *record.Raw, answered []record.Sample) (early, late uint64) {
 	var acknowledged, sent []event
 	perRequest := uint64(r.Run.Load.EventsPerRequest)
 	for _, a := range r.Attempts {
@@ -231,17 +243,20 @@ func outsideLedger(r *record.Raw, answered []record.Sample) int {
 		sent = append(sent, event{a.SentNS, perRequest})
 	}
 	low, high := running(acknowledged), running(sent)
-	base, outside := answered[0].Received, 0
+	base := answered[0].Received
 	for _, s := range answered {
 		received := max(base, s.Received) - base
 		// A kill takes from ack=memory what it had acknowledged: the audit's matter, not the
 		// trace's.
 		lossy := r.Run.Aggregator.Ack == "memory" && r.Run.Fault != nil && s.TNS >= r.Run.Fault.AtNS
-		if received < low(s.TNS) && !lossy || received > high(s.AnsweredNS) {
-			outside++
+		switch fewest, most := low(s.TNS), high(s.AnsweredNS); {
+		case received > most:
+			early++
+		case received < fewest && !lossy:
+			late++
 		}
 	}
-	return outside
+	return early, late
 }
 
 // event is so many events at one moment.

@@ -138,6 +138,26 @@ func TestValidity(t *testing.T) {
 	}
 }
 
+// TestAcknowledgedNotReceived: that fewer events were received than acknowledged is counted apart,
+// for the audit; that more were received than sent is not.
+func TestAcknowledgedNotReceived(t *testing.T) {
+	for shift, found := range map[int]bool{0: false, -1: true, +1000: false} {
+		dir := resulttest.Folder(t, resulttest.Burst)
+		resulttest.Rewrite(t, dir, func(s *record.Sample) {
+			if s.TNS > 2e9 {
+				s.Received, s.UniqueProcessed = uint64(int(s.Received)+shift), uint64(int(s.UniqueProcessed)+shift)
+			}
+		})
+		raw, err := record.ReadRaw(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := judge.AcknowledgedNotReceived(raw); n > 0 != found {
+			t.Errorf("received %+d: %d samples", shift, n)
+		}
+	}
+}
+
 func validity(t *testing.T, dir string) record.Validity {
 	t.Helper()
 	raw, err := record.ReadRaw(dir)

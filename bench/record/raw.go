@@ -40,7 +40,12 @@ func ReadRaw(dir string) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := &Raw{Run: run}
+	return ReadRawOf(dir, run)
+}
+
+// ReadRawOf reads the raw files of a run whose run.json need not be written yet.
+func ReadRawOf(dir string, run Run) (raw *Raw, err error) {
+	raw = &Raw{Run: run}
 	if raw.Attempts, err = readAll(filepath.Join(dir, RequestsFile), ledger.Read); err != nil {
 		return nil, err
 	}

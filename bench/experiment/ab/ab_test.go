@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/audit"
 	"sekali/bench/experiment/runner"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
@@ -159,6 +160,7 @@ func TestDisturbedPairsAreSetAside(t *testing.T) {
 		"the program's own":       {map[int][]record.Reason{4: {program}}, 8, 16},
 		"both":                    {map[int][]record.Reason{4: {machine, program}}, 8, 16},
 		"the other's own":         {map[int][]record.Reason{4: {machine}, 5: {program}}, 8, 16},
+		"refused, and disturbed":  {map[int][]record.Reason{5: {machine}}, 8, 18},
 		"lost events":             {map[int][]record.Reason{5: {machine}}, 8, 16},
 		"disturbed all the time":  {map[int][]record.Reason{0: {machine}, 2: {machine}, 4: {machine}, 6: {machine}}, 8, 20},
 		"disturbed, and together": {map[int][]record.Reason{14: {machine}, 15: {machine}}, 8, 18},
@@ -176,12 +178,17 @@ func TestDisturbedPairsAreSetAside(t *testing.T) {
 					t.Errorf("run %d is of %s, want %s", runs, filepath.Base(c.Out), want)
 				}
 				reasons := test.invalid[runs]
-				held := name != "lost events" || runs != 5
+				held, broken, lost := runs != 5, "refused", &audit.Report{}
+				if name == "lost events" && !held {
+					broken, lost.Lost = "lost", 1
+				} else if name != "refused, and disturbed" {
+					held = true
+				}
 				runs++
 				err := errors.Join(
 					record.WriteIndex(dir, record.Index{Format: record.Format, Results: []record.Entry{{Dir: "noise-1"}}}),
 					record.WriteRun(filepath.Join(dir, "noise-1"), record.Run{Format: record.Format, Validity: record.Validity{Valid: reasons == nil, Reasons: reasons},
-						Expectations: []record.Expectation{{Name: "lost", Held: held}}}))
+						Audit: lost, Expectations: []record.Expectation{{Name: broken, Held: held}}}))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -69,8 +69,8 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 func mostSetAside(pairs int) int { return max(2, pairs/4) }
 
 // evidenceOf counts the results that a pair lacks, and says what the machine did to one of its
-// runs. It says nothing of the machine where a run lacks a result, broke an expectation or is
-// INVALID for any other reason: that may be a program's doing, and is not set aside.
+// runs. It says nothing of the machine where a run lacks a result, or is broken or INVALID for any
+// other reason: that may be a program's doing, and is not set aside.
 func evidenceOf(dirs [2]string, cases int) (missing int, broken bool, disturbed string, err error) {
 	for _, dir := range dirs {
 		index, err := record.ReadIndex(dir)
@@ -86,7 +86,7 @@ func evidenceOf(dirs [2]string, cases int) (missing int, broken bool, disturbed 
 			if judge.Disturbed(run.Validity) {
 				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Texts(), "; "), filepath.Join(dir, entry.Dir))
 			}
-			broken = broken || !run.Held() || !run.Validity.Valid && !judge.Disturbed(run.Validity)
+			broken = broken || len(judge.Broken(run)) > 0 || !run.Validity.Valid && !judge.Disturbed(run.Validity)
 		}
 	}
 	if missing > 0 || broken {

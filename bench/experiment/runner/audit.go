@@ -11,6 +11,7 @@ import (
 
 	"sekali/bench/audit"
 	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 )
@@ -52,6 +53,11 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	report.AddChecks(s.watch.checks(reference)...)
+	raw, err := record.ReadRawOf(s.dir, s.run)
+	if err != nil {
+		return err
+	}
+	report.AddChecks(audit.None("acknowledged_not_received", judge.AcknowledgedNotReceived(raw)))
 	reading, err := s.checkReading(ctx, reference)
 	if err != nil {
 		return err

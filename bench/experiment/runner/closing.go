@@ -35,10 +35,11 @@ type done struct {
 	why        string      // where there is no result
 }
 
-// conclude says what a result came to. An expectation that did not hold counts before the figures.
+// conclude says what a result came to. What the aggregator broke counts before the figures; what
+// the machine may have broken does not.
 func conclude(run record.Run) conclusion {
 	switch {
-	case !run.Held():
+	case len(judge.Broken(run)) > 0:
 		return failed
 	case !run.Validity.Valid:
 		return invalid
@@ -151,7 +152,7 @@ func (d done) cells() []string {
 	s := d.run.Summary
 	lost := withheld
 	if a := d.run.Audit; a != nil {
-		if lost = strconv.FormatUint(a.Lost, 10); a.Lost > 0 && d.run.Held() {
+		if lost = strconv.FormatUint(a.Lost, 10); a.Lost > 0 && len(judge.Broken(*d.run)) == 0 {
 			lost += " (expected)"
 		}
 	}

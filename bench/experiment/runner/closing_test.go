@@ -151,3 +151,31 @@ func TestTimeLeft(t *testing.T) {
 		t.Errorf("%s left after the end", got)
 	}
 }
+
+// TestRefusedInAnInvalidRun: what the machine may have had refused is no failure of the
+// aggregator's, unless the run is VALID; what the audit found is, whatever the machine did.
+func TestRefusedInAnInvalidRun(t *testing.T) {
+	invalid := record.Validity{Reasons: []record.Reason{{Code: judge.OthersTook, Text: "others took 40 %"}}}
+	for _, test := range []struct {
+		name     string
+		lost     uint64
+		validity record.Validity
+		exit     int
+		said     string
+	}{
+		{"refused", 0, invalid, ExitInvalid, "  not counted         refused: expected 0, got 7, of a run that is INVALID"},
+		{"unacknowledged", 0, invalid, ExitInvalid, "  not counted         unacknowledged"},
+		{"refused", 0, record.Validity{Valid: true}, ExitFailed, "  NOT HELD            refused"},
+		{"lost", 7, invalid, ExitFailed, "  NOT HELD            lost"},
+	} {
+		run := record.Run{Audit: &audit.Report{Lost: test.lost}, Validity: test.validity, Expectations: []record.Expectation{{Name: test.name, Expected: "0", Got: "7"}}}
+		one := job{scenario: &scenario.Scenario{Name: "x"}, repeats: 1}
+		var said strings.Builder
+		printRun(&said, one, run, false)
+		c := &closing{w: &said}
+		c.add(done{job: one, conclusion: conclude(run), run: &run})
+		if exit := c.exit(); exit != test.exit || !strings.Contains(said.String(), test.said) {
+			t.Errorf("%s, %d lost, %s: exit %d\n%s", test.name, test.lost, test.validity, exit, said.String())
+		}
+	}
+}

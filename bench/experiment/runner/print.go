@@ -21,12 +21,16 @@ func printRun(w io.Writer, j job, run record.Run, detailed bool) {
 	if detailed {
 		printFigures(w, run)
 	}
+	broken := judge.Broken(run)
 	for _, e := range run.Expectations {
-		if !e.Held {
+		switch {
+		case slices.Contains(broken, e):
 			fmt.Fprintf(w, "  NOT HELD            %s: expected %s, got %s\n", e.Name, e.Expected, e.Got)
+		case !e.Held:
+			fmt.Fprintf(w, "  not counted         %s: expected %s, got %s, of a run that is INVALID\n", e.Name, e.Expected, e.Got)
 		}
 	}
-	if !run.Held() && run.Audit != nil {
+	if len(broken) > 0 && run.Audit != nil {
 		for _, finding := range run.Audit.Findings {
 			fmt.Fprintf(w, "    %s\n", finding)
 		}
@@ -76,7 +80,7 @@ func auditWord(run record.Run) string {
 	for _, c := range a.FailedChecks() {
 		found = append(found, c.String())
 	}
-	if run.Held() {
+	if len(judge.Broken(run)) == 0 {
 		return "as expected: " + strings.Join(found, ", ")
 	}
 	return "FAILED: " + strings.Join(found, ", ")

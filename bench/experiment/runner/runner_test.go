@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -203,6 +206,48 @@ func TestMutants(t *testing.T) {
 				t.Errorf("exit code %d, %s:\n%s", o.exit, test.failed, o.output)
 			}
 		})
+	}
+}
+
+// TestAcknowledgedAndNotReceived: a server that counts what it has acknowledged only later is
+// FAILED, by its audit; the machine does nothing of the kind.
+func TestAcknowledgedAndNotReceived(t *testing.T) {
+	memory := memoryserver.New()
+	var begun atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/publish" {
+			begun.CompareAndSwap(0, time.Now().UnixNano())
+		}
+		at := begun.Load()
+		if r.URL.Path != "/stats" || at == 0 || time.Now().UnixNano() > at+int64(time.Second) {
+			memory.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		memory.ServeHTTP(answer, r)
+		// It hides the last events.
+		counts := map[string]any{}
+		if err := json.Unmarshal(answer.Body.Bytes(), &counts); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"received", "unique_processed", "last_seq"} {
+			if n, ok := counts[name].(float64); ok {
+				counts[name] = max(0, n-100)
+			}
+		}
+		if err := json.NewEncoder(w).Encode(counts); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, strings.Replace(short, "duplicates: 0.2", "duplicates: 0", 1)), Aggregator: server.URL})
+	run := o.run(t, 0)
+	var failed []string
+	for _, c := range run.Audit.FailedChecks() {
+		failed = append(failed, c.Name)
+	}
+	if o.exit != ExitFailed || !slices.Equal(failed, []string{"acknowledged_not_received"}) {
+		t.Errorf("exit %d, %v\n%s", o.exit, failed, o.output)
 	}
 }
 

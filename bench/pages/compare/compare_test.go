@@ -214,10 +214,13 @@ func TestEveryRepeatsEnvironment(t *testing.T) {
 
 // What was refused in an INVALID run is no evidence against B; what the audit found is.
 func TestRefusedInAnInvalidRun(t *testing.T) {
-	for name, want := range map[string]Verdict{"refused": NotEnough, "lost": Worse} {
+	for name, want := range map[string]Verdict{"refused": NotEnough, "unacknowledged": NotEnough, "lost": Worse} {
 		a, b := side(t, 1, overload), side(t, 1, overload)
 		change(t, filepath.Join(b, "burst-1"), func(r *record.Run) {
 			r.Environment.Dirty = true
+			if name == "lost" {
+				r.Audit.Lost = 3
+			}
 			r.Expectations = append(r.Expectations, record.Expectation{Name: name, Expected: "0", Got: "3"})
 		})
 		if v, out := compare(t, a, b); v != want {

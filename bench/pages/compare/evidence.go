@@ -9,6 +9,7 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/figures"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -218,25 +219,13 @@ func (p *pair) verdict() Verdict {
 	return verdict
 }
 
-// broken says that B does not hold what A holds. What a publisher was refused, or not answered,
-// counts in VALID runs only: elsewhere the machine may have done it.
-func (p *pair) broken() bool {
-	return p.a.held() && slices.ContainsFunc(p.b.folders, func(f record.Folder) bool {
-		return slices.ContainsFunc(f.Run.Expectations, func(e record.Expectation) bool {
-			return !e.Held && (f.Run.Validity.Valid || e.Name != "refused" && e.Name != "unacknowledged")
-		})
-	})
-}
+// broken says that B broke what A did not, by its own doing.
+func (p *pair) broken() bool { return !p.a.broken() && p.b.broken() }
 
-// held says that every repeat was as expected. What an audit must find is an expectation: a loss
-// may be one.
-func (g group) held() bool {
-	for _, f := range g.folders {
-		if !f.Run.Held() {
-			return false
-		}
-	}
-	return true
+// broken says that a repeat is not as expected, and that it is no machine's doing. What an audit
+// must find is an expectation: a loss may be one.
+func (g group) broken() bool {
+	return slices.ContainsFunc(g.folders, func(f record.Folder) bool { return len(judge.Broken(f.Run)) > 0 })
 }
 
 // change is the difference of the medians, B from A; NaN where A's is 0.

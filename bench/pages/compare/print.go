@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"sekali/bench/judge"
 	"sekali/bench/pages/chart"
 )
 
@@ -44,10 +45,8 @@ func (p *pair) printBroken(w io.Writer) {
 		return
 	}
 	for _, f := range p.b.folders {
-		for _, e := range f.Run.Expectations {
-			if !e.Held {
-				fmt.Fprintf(w, "NOT HELD by B: %s: expected %s, got %s (%s)\n", e.Name, e.Expected, e.Got, f.Dir)
-			}
+		for _, e := range judge.Broken(f.Run) {
+			fmt.Fprintf(w, "NOT HELD by B: %s: expected %s, got %s (%s)\n", e.Name, e.Expected, e.Got, f.Dir)
 		}
 	}
 }

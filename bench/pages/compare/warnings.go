@@ -38,7 +38,7 @@ func (p *pair) warnings() []string {
 	if a, b := p.a.profiled(), p.b.profiled(); a != b {
 		warnings = append(warnings, fmt.Sprintf("%s was run with profiles, which take time, and the other side without", map[bool]string{true: "A", false: "B"}[a]))
 	}
-	if !p.a.held() && !p.b.held() {
+	if p.a.broken() && p.b.broken() {
 		warnings = append(warnings, "neither side holds what its scenario claims")
 	}
 	for _, side := range []struct {
