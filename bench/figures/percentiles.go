@@ -2,6 +2,7 @@ package figures
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -82,6 +83,9 @@ func (h *histogram) milliseconds(samples int64) (record.Percentiles, error) {
 	p.Mean, p.Max = figure(h.counts.Mean()/1000), figure(float64(h.counts.Max())/1000)
 	return p, nil
 }
+
+// LeastSamples is how many it takes for a percentile that is not withheld.
+func LeastSamples(percent float64) int64 { return int64(math.Ceil(minBeyond * 100 / (100 - percent))) }
 
 // round keeps as many digits as a summary has.
 func round(x float64) float64 {

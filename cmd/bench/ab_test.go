@@ -4,6 +4,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,13 +40,13 @@ func TestABTakesTurns(t *testing.T) {
 	if exit != 3 {
 		t.Errorf("exit %d, %s%s", exit, stdout, stderr)
 	}
+	// A busy machine may have pairs set aside, and more run.
+	begun := regexp.MustCompile(`(?m)^([ab], [0-9]+) of [0-9]+$`)
 	var order []string
-	for line := range strings.Lines(stdout) {
-		if side, _, ok := strings.Cut(line, " of 2\n"); ok {
-			order = append(order, side)
-		}
+	for _, line := range begun.FindAllStringSubmatch(stdout, -1) {
+		order = append(order, line[1])
 	}
-	if got := strings.Join(order, "; "); got != "a, 1; b, 1; b, 2; a, 2" {
+	if got, want := strings.Join(order, "; "), "a, 1; b, 1; b, 2; a, 2; a, 3; b, 3; b, 4; a, 4"; len(order) < 4 || !strings.HasPrefix(want, got) {
 		t.Errorf("order: %s", got)
 	}
 	for _, want := range []string{"The sides took turns", "Noise floor", "A against itself: not enough evidence"} {

@@ -26,9 +26,9 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 			return runner.ExitUsage
 		}
 	}
-	verdict, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
+	result, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench compare: %v\n", err)
 	}
-	return int(verdict)
+	return int(result.Verdict)
 }

@@ -100,8 +100,10 @@ func (s *sitting) looks() []int {
 // look compares what there is, and prints it where it ends the sitting.
 func (s *sitting) look(last bool) (compare.Verdict, error) {
 	var said bytes.Buffer
-	verdict, err := compare.Run(compare.Config{A: filepath.Join(s.Out, "a", "runs"), B: filepath.Join(s.Out, "b", "runs"),
+	result, err := compare.Run(compare.Config{A: filepath.Join(s.Out, "a", "runs"), B: filepath.Join(s.Out, "b", "runs"),
 		Margin: s.Margin, Same: s.B == "", Looks: len(s.record.Looks), Pictures: filepath.Join(s.Out, "pictures")}, &said)
+	verdict := result.Verdict
+	s.record.Withheld = result.Withheld
 	if err != nil || verdict != compare.NotEnough || last || s.failed+s.broken > 0 {
 		_, _ = s.stdout.Write(said.Bytes())
 	}

@@ -29,7 +29,8 @@ type Record struct {
 	Pairs     int      `json:"pairs"`     // that were compared
 	SetAside  int      `json:"set_aside"` // pairs that the machine disturbed
 	Verdict   string   `json:"verdict"`
-	Ended     string   `json:"ended"` // why without a verdict; "": it has one, or took as many pairs as it was told to
+	Withheld  []string `json:"withheld,omitempty"` // deciding metrics that neither side had, and why
+	Ended     string   `json:"ended"`              // why without a verdict; "": it has one, or took as many pairs as it was told to
 }
 
 // Side is one of the two aggregators.

@@ -31,6 +31,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"sekali/bench/figures"
@@ -69,15 +70,22 @@ type Config struct {
 	Pictures string  // folder for the queue traces, made if need be; "": none
 }
 
-// Run compares B with A, prints the tables and returns the verdict on B.
-func Run(c Config, w io.Writer) (Verdict, error) {
+// Result is what a comparison comes to.
+type Result struct {
+	Verdict  Verdict  // on B
+	Withheld []string // deciding metrics that neither side has, and why: case: metric: why
+}
+
+// Run compares B with A, prints the tables and returns what it comes to.
+func Run(c Config, w io.Writer) (Result, error) {
+	none := Result{Verdict: NotEnough}
 	a, err := readSide(c.A)
 	if err != nil {
-		return NotEnough, err
+		return none, err
 	}
 	b, err := readSide(c.B)
 	if err != nil {
-		return NotEnough, err
+		return none, err
 	}
 	pairs, alone := match(a, b)
 	fmt.Fprintf(w, "A: %s\nB: %s\n", c.A, c.B)
@@ -85,22 +93,25 @@ func Run(c Config, w io.Writer) (Verdict, error) {
 		fmt.Fprintf(w, "not compared, since only one side has it: %s\n", name)
 	}
 	if len(pairs) == 0 {
-		return NotEnough, fmt.Errorf("compare: %s and %s have no scenario and case in common", c.A, c.B)
+		return none, fmt.Errorf("compare: %s and %s have no scenario and case in common", c.A, c.B)
 	}
 	margin := cmp.Or(c.Margin, DefaultMargin)
 	for i := range pairs {
 		pairs[i].measure(margin, max(1, c.Looks))
 	}
 	tests := correct(pairs)
-	verdict := SameOrBetter
+	result := Result{Verdict: SameOrBetter}
 	for i := range pairs {
 		if err := pairs[i].report(w, design{pairs[i].paired, tests, max(1, c.Looks)}, c, margin); err != nil {
-			return NotEnough, fmt.Errorf("compare: %w", err)
+			return none, fmt.Errorf("compare: %w", err)
 		}
-		verdict = verdict.with(pairs[i].verdict())
+		result.Verdict = result.Verdict.with(pairs[i].verdict())
+		for _, a := range pairs[i].absent {
+			result.Withheld = append(result.Withheld, fmt.Sprintf("%s: %s: %s", pairs[i].b.label, a.name, a.why))
+		}
 	}
-	fmt.Fprintf(w, "\n%s\n", verdict.sentence(c.Same, margin))
-	return verdict, nil
+	fmt.Fprintf(w, "\n%s%s\n", result.Verdict.sentence(c.Same, margin), result.Verdict.reservations(pairs, tests))
+	return result, nil
 }
 
 // report writes all there is of one pair.
@@ -157,6 +168,32 @@ func (v Verdict) sentence(same bool, margin float64) string {
 	return "B is the same as A, or better, within " + part(margin)
 }
 
+// reservations end the last line: why a metric that is called worse above, or would be by itself,
+// does not make B worse, and what was not looked at.
+func (v Verdict) reservations(pairs []pair, tests int) string {
+	var text strings.Builder
+	for i := range pairs {
+		p := &pairs[i]
+		for j := range p.deciders {
+			d := &p.deciders[j]
+			switch {
+			case v == Worse:
+			case d.worse():
+				fmt.Fprintf(&text, "; %s is called worse (p %s) and does not count, since a WARNING forbids the comparison", d.Name, chance(d.p))
+			case d.worseAlone():
+				fmt.Fprintf(&text, "; %s alone would be worse (p %s), but of %d deciding metrics one comes out so by chance (p %s after Holm's correction)",
+					d.Name, chance(d.alone), tests, chance(d.p))
+			}
+		}
+		for _, a := range p.absent {
+			if v == SameOrBetter {
+				fmt.Fprintf(&text, "; %s was not looked at: %s", a.name, a.why)
+			}
+		}
+	}
+	return text.String()
+}
+
 // group is one scenario and case of one side, with its repeats.
 type group struct {
 	label     string
@@ -198,8 +235,12 @@ type pair struct {
 	a, b     group
 	paired   bool // the sides took turns: their i-th repeats belong together
 	deciders []decider
+	absent   []absence
 	others   []metric
 }
+
+// absence is a deciding metric that neither side has.
+type absence struct{ name, why string }
 
 // interleaved says that the sides took turns: each repeat of one ran beside the same repeat of the
 // other, and before the next of either.

@@ -49,11 +49,11 @@ func change(t *testing.T, dir string, edit func(*record.Run)) {
 func compare(t *testing.T, a, b string) (Verdict, string) {
 	t.Helper()
 	var out bytes.Buffer
-	v, err := Run(Config{A: a, B: b, Pictures: t.TempDir()}, &out)
+	result, err := Run(Config{A: a, B: b, Pictures: t.TempDir()}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v, out.String()
+	return result.Verdict, out.String()
 }
 
 var overload = resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 100, Measured: time.Second, EventsPerS: 4000}
@@ -99,9 +99,9 @@ func TestNoiseFloor(t *testing.T) {
 	aDir, bDir := side(t, 8, overload), side(t, 8, b)
 	takeTurns(t, aDir, bDir, 8)
 	var out bytes.Buffer
-	v, err := Run(Config{A: aDir, B: bDir, Same: true, Margin: 0.15}, &out)
-	if err != nil || v != SameOrBetter {
-		t.Errorf("%v, %v", v, err)
+	result, err := Run(Config{A: aDir, B: bDir, Same: true, Margin: 0.15}, &out)
+	if err != nil || result.Verdict != SameOrBetter {
+		t.Errorf("%v, %v", result, err)
 	}
 	for _, want := range []string{"smallest effect seen with 8", "repeats a side to see 15 %", "A is the same as itself, within 15 %"} {
 		if !strings.Contains(out.String(), want) {
@@ -225,6 +225,50 @@ func TestRefusedInAnInvalidRun(t *testing.T) {
 		})
 		if v, out := compare(t, a, b); v != want {
 			t.Errorf("%s: %v\n%s", name, v, out)
+		}
+	}
+}
+
+// A program against itself, every run INVALID and refusing: there is no verdict, and the last line
+// says why a figure that is called worse above it does not count.
+func TestSameWithEveryRunInvalid(t *testing.T) {
+	slower := overload
+	slower.EventsPerS, slower.Seed = 3000, 100
+	a, b := side(t, 8, overload), side(t, 8, slower)
+	for _, dir := range []string{a, b} {
+		for i := range 8 {
+			change(t, filepath.Join(dir, fmt.Sprintf("burst-%d", i+1)), func(r *record.Run) {
+				r.Environment.Dirty = true
+				if dir == b {
+					r.Expectations = append(r.Expectations, record.Expectation{Name: "refused", Expected: "0", Got: "9"})
+				}
+			})
+		}
+	}
+	v, out := compare(t, a, b)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	last := lines[len(lines)-1]
+	if v != NotEnough || !strings.Contains(last, "not enough evidence; processing_latency_ms_p50 is called worse (p ") ||
+		!strings.Contains(last, ") and does not count, since a WARNING forbids the comparison") {
+		t.Errorf("%v\n%s", v, out)
+	}
+}
+
+// What neither side has decides nothing, and is named: in the table, in the last line and in the
+// result.
+func TestWithheld(t *testing.T) {
+	again := overload
+	again.Seed = 100
+	a, b := side(t, 8, overload), side(t, 8, again)
+	const why = "withheld on both sides: 100 requests a repeat, 1000 needed"
+	var out bytes.Buffer
+	result, err := Run(Config{A: a, B: b, Margin: 0.3}, &out)
+	if err != nil || len(result.Withheld) == 0 || result.Withheld[0] != "burst: response_time_ms_p99: "+why {
+		t.Errorf("%q, %v", result.Withheld, err)
+	}
+	for _, want := range []string{"WITHHELD: response_time_ms_p99 decides nothing: " + why, "or better, within 30 %; response_time_ms_p99 was not looked at: " + why} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("without %q:\n%s", want, out.String())
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/montanaflynn/stats"
 
@@ -46,8 +47,9 @@ type metric struct {
 // decider is a metric that decides.
 type decider struct {
 	metric
-	shift          // of the logarithms: that of the ratio B/A
-	missing string // why it has no ratio; "": it has one
+	shift           // of the logarithms: that of the ratio B/A
+	missing string  // why it has no ratio; "": it has one
+	alone   float64 // the p-value before it is corrected
 	margin  float64
 	alpha   float64 // the chance of a false alarm that this look has
 }
@@ -58,11 +60,13 @@ func (p *pair) measure(margin float64, looks int) {
 	for _, m := range figures.Metrics {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
 		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {
-			if len(one.a)+len(one.b) > 0 {
-				d := decider{metric: one, margin: margin, alpha: alpha / float64(looks), missing: p.missing(one)}
-				d.test(p.paired)
-				p.deciders = append(p.deciders, d)
+			if len(one.a)+len(one.b) == 0 {
+				p.absent = append(p.absent, absence{m.Name, p.whyAbsent(m.Name)})
+				continue
 			}
+			d := decider{metric: one, margin: margin, alpha: alpha / float64(looks), missing: p.missing(one)}
+			d.test(p.paired)
+			p.deciders = append(p.deciders, d)
 			continue
 		}
 		if len(one.a) < len(p.a.summaries) || len(one.b) < len(p.b.summaries) {
@@ -101,6 +105,29 @@ func (p *pair) missing(m metric) string {
 	return ""
 }
 
+// whyAbsent says why neither side has a deciding metric.
+func (p *pair) whyAbsent(name string) string {
+	needed := int64(figures.LeastSamples(50))
+	if strings.HasSuffix(name, "_p99") {
+		needed = int64(figures.LeastSamples(99))
+	}
+	var counts []int64
+	for _, s := range slices.Concat(p.a.summaries, p.b.summaries) {
+		counts = append(counts, s.ResponseTimeMS.Count)
+	}
+	switch least, most := slices.Min(counts), slices.Max(counts); {
+	case strings.HasPrefix(name, "response_time_ms") && most > 0:
+		text := fmt.Sprintf("withheld on both sides: %d", least)
+		if most > least {
+			text += fmt.Sprintf(" to %d", most)
+		}
+		return fmt.Sprintf("%s requests a repeat, %d needed", text, needed)
+	case strings.HasPrefix(name, "processing_latency_ms"):
+		return fmt.Sprintf("on both sides it is not said, or of fewer than %d commits a repeat", needed)
+	}
+	return "neither side has it"
+}
+
 // openLoop says that a schedule, and not the aggregator, set how many events came.
 func (p *pair) openLoop() bool {
 	for _, phase := range p.a.folders[0].Run.Phases {
@@ -113,11 +140,12 @@ func (p *pair) openLoop() bool {
 
 func (d *decider) test(paired bool) {
 	if d.missing != "" {
-		d.p = 1
+		d.p, d.alone = 1, 1
 		return
 	}
 	a, b := logarithms(d.a), logarithms(d.b)
 	d.p = probability(a, b, paired)
+	d.alone = d.p
 	if paired {
 		d.shift = pairedShift(a, b, 1-d.alpha)
 	} else {
@@ -174,8 +202,13 @@ func (d *decider) limit(part float64) float64 {
 	return math.Log(1 + part)
 }
 
-func (d *decider) worse() bool {
-	return d.missing == "" && d.p <= d.alpha && d.loss(d.point) > d.limit(min(leastShift, d.margin))
+func (d *decider) worse() bool { return d.p <= d.alpha && d.shifted() }
+
+// worseAlone says that the metric would be worse if no other decided beside it.
+func (d *decider) worseAlone() bool { return d.alone <= d.alpha && d.shifted() }
+
+func (d *decider) shifted() bool {
+	return d.missing == "" && d.loss(d.point) > d.limit(min(leastShift, d.margin))
 }
 
 // sameOrBetter says that the whole interval lies on the good side of the margin.

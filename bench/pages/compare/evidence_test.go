@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/figures"
 	"sekali/bench/record"
 )
 
@@ -196,6 +197,32 @@ func TestLeastShift(t *testing.T) {
 	}
 	if v := verdictOn(w.compare(12, 0.02)); v != Worse {
 		t.Errorf("2 %% slower is %v", v)
+	}
+}
+
+// A metric that would be worse by itself, and is not among all that decide, is named, with the
+// reason.
+func TestWorseAlone(t *testing.T) {
+	// Twelve pairs, each worse by more than the one before, but for the seventh, which is better: p is
+	// 0.009, and 0.056 after the correction.
+	var a, b []float64
+	for i := range 12 {
+		shift := 0.01 + 0.002*float64(i)
+		if i == 6 {
+			shift = -shift
+		}
+		a, b = append(a, 100), append(b, 100*(1+shift))
+	}
+	d := decider{metric: metric{Metric: figures.Metric{Name: "server_cpu_us_per_stored", Better: figures.Lower}, a: a, b: b}, margin: 0.05, alpha: 0.0166}
+	d.test(true)
+	pairs := []pair{{deciders: []decider{d, {alpha: 0.0166, metric: metric{p: 1}}, {metric: metric{p: 1}}, {metric: metric{p: 1}}, {metric: metric{p: 1}}, {metric: metric{p: 1}}}}}
+	tests := correct(pairs)
+	said := NotEnough.reservations(pairs, tests)
+	if !strings.HasPrefix(said, "; server_cpu_us_per_stored alone would be worse (p 0.00") || !strings.Contains(said, "of 6 deciding metrics") || !strings.Contains(said, "after Holm's correction") {
+		t.Errorf("%q (%v, corrected %v)", said, pairs[0].deciders[0].alone, pairs[0].deciders[0].p)
+	}
+	if said := Worse.reservations(pairs, tests); said != "" {
+		t.Errorf("of a verdict that is worse: %q", said)
 	}
 }
 

@@ -69,6 +69,9 @@ func (p *pair) printDeciders(w io.Writer, d design) error {
 			fmt.Fprintf(w, "MISSING: %s: %s\n", m.Name, m.missing)
 		}
 	}
+	for _, a := range p.absent {
+		fmt.Fprintf(w, "WITHHELD: %s decides nothing: %s\n", a.name, a.why)
+	}
 	return nil
 }
 

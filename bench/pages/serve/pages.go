@@ -199,11 +199,11 @@ func (h *Handler) compared(a, b string) (comparedView, error) {
 	defer os.RemoveAll(scratch)
 	var text bytes.Buffer
 	under := func(name string) string { return filepath.Join(h.dir, filepath.FromSlash(name)) }
-	verdict, err := comparison.Run(comparison.Config{A: under(a), B: under(b), Pictures: scratch}, &text)
+	result, err := comparison.Run(comparison.Config{A: under(a), B: under(b), Pictures: scratch}, &text)
 	if err != nil {
 		view.Problem = err.Error()
 	}
-	view.Verdict = verdict.String()
+	view.Verdict = result.Verdict.String()
 	view.Text = strings.ReplaceAll(text.String(), scratch+string(filepath.Separator), "")
 	drawn, err := filepath.Glob(filepath.Join(scratch, "*.svg"))
 	for _, name := range drawn {
