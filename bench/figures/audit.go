@@ -59,6 +59,9 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 		again.AddDatabase(*recorded.Database, recorded.Counters.UniqueProcessed)
 		again.Findings = recorded.Findings
 	}
+	if r.Run.Surroundings != nil { // records of before have no such check
+		again.AddChecks(audit.None(NotReceived, AcknowledgedNotReceived(r)))
+	}
 	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
 	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters))
 }

@@ -152,7 +152,7 @@ func TestAcknowledgedNotReceived(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := judge.AcknowledgedNotReceived(raw); n > 0 != found {
+		if n := figures.AcknowledgedNotReceived(raw); n > 0 != found {
 			t.Errorf("received %+d: %d samples", shift, n)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"sekali/bench/audit"
 	"sekali/bench/figures"
-	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 )
@@ -57,7 +56,7 @@ func (s *session) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report.AddChecks(audit.None("acknowledged_not_received", judge.AcknowledgedNotReceived(raw)))
+	report.AddChecks(audit.None(figures.NotReceived, figures.AcknowledgedNotReceived(raw)))
 	reading, err := s.checkReading(ctx, reference)
 	if err != nil {
 		return err
