@@ -387,3 +387,27 @@ func TestJournald(t *testing.T) {
 		}
 	}
 }
+
+// TestOTLPPlaceInAFile: a path and an offset are an id on one host, in one life of the file. A line
+// that is read again has another observed time, and is the same event.
+func TestOTLPPlaceInAFile(t *testing.T) {
+	id := func(host, line, observed string) string {
+		r, err := ingest.OTLPJSON(input(`{"resourceLogs":[{"resource":{"attributes":[{"key":"host.name","value":{"stringValue":"` + host + `"}}]},"scopeLogs":[{"logRecords":[
+			{"observedTimeUnixNano":"` + observed + `","body":{"stringValue":"` + line + `"},"attributes":[
+			{"key":"log.file.path","value":{"stringValue":"/var/log/app.log"}},{"key":"log.file.record_offset","value":{"intValue":"0"}}]}]}]}]}`))
+		return idOf(described(t, r, err)[0])
+	}
+	first := id("a", "started", "1764295200000000001")
+	if !strings.HasPrefix(first, "/var/log/app.log@0~") {
+		t.Errorf("%q", first)
+	}
+	if again := id("a", "started", "1764295200000000002"); again != first {
+		t.Errorf("read again it is %q, was %q", again, first)
+	}
+	if other := id("b", "started", "1764295200000000001"); other == first {
+		t.Errorf("another host's line is %q too: one of them is dropped", other)
+	}
+	if rotated := id("a", "ended", "1764295200000000001"); rotated == first {
+		t.Errorf("the first line of the next file is %q too: it is dropped", rotated)
+	}
+}

@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -26,8 +28,8 @@ const (
 )
 
 // OTLP maps an ExportLogsServiceRequest in protobuf. The payload of an event is the record with its
-// resource and scope; its id is log.record.uid, else log.file.path@log.file.record_offset, else a
-// hash of (resource, scope, record).
+// resource and scope; its id is log.record.uid, else its place in a file, else a hash of (resource,
+// scope, record).
 //
 // It reads the wire by protowire: the official types would add 10 MB to the binary.
 func OTLP(in *Input) (*event.Request, error) {
@@ -203,7 +205,7 @@ func (m *otlp) logRecord(b []byte) error {
 	case len(a.uid) > 0:
 		f.ID = a.uid
 	case len(a.path) > 0 && len(a.offset) > 0:
-		f.ID = append(append(append([]byte{}, a.path...), '@'), a.offset...)
+		f.ID = m.place()
 	default:
 		m.contentID(m.origin.with(b))
 	}
@@ -214,6 +216,16 @@ func (m *otlp) logRecord(b []byte) error {
 	}
 	m.override(m.in)
 	return m.add()
+}
+
+// place is the id of a record that says where it was read: path@offset~hash. Other hosts have the
+// same paths, and a file that was rotated has the same offsets: so the hash is of the resource, the
+// scope, the time and the body. Not of the observed time, which is another one when the line is
+// read again.
+func (m *otlp) place() []byte {
+	a, r := &m.attributes, &m.record
+	sum := hash(m.origin[:], binary.LittleEndian.AppendUint64(nil, r.time), r.body)
+	return fmt.Appendf(nil, "%s@%s~%x", a.path, a.offset, sum[:8])
 }
 
 // with is the digest of a record behind what it shares with others.

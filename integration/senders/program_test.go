@@ -126,6 +126,15 @@ func (p *program) stop() {
 	}
 }
 
+// kill ends the program with SIGKILL.
+func (p *program) kill() {
+	p.t.Helper()
+	if err := syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL); err != nil {
+		p.t.Fatal(err)
+	}
+	<-p.exited
+}
+
 // version is the first number with dots that the program says with a flag.
 func (p *program) version(flag string) string {
 	p.t.Helper()
