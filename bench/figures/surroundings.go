@@ -40,7 +40,7 @@ func others(r *record.Raw, cores int, startNS, endNS int64) *float64 {
 	if unknown || r.Run.Aggregator.External || cores == 0 || endNS-startNS < LeastOthersNS {
 		return nil
 	}
-	if r.Run.Surroundings != nil && answered[len(answered)-1].TNS < endNS {
+	if r.Run.Surroundings != nil && answered[len(answered)-1].AnsweredNS < endNS {
 		return nil // the trace ends before
 	}
 	used := func(field func(record.Sample) float64) float64 {
