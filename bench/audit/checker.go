@@ -32,6 +32,8 @@ type Sent struct {
 	StartedAt time.Time
 	// Answers says that acknowledgements tell how many duplicates they had (ack=store).
 	Answers bool
+	// Outside is what was read while the load lasted; nil: nothing was.
+	Outside *Outside
 }
 
 // Checker takes the stored events one by one; it keeps three bits for each original of the stream.
@@ -52,6 +54,7 @@ type Checker struct {
 	stored       bitset
 	variants     map[uint64]bool // originals that are stored as a conflicting repeat has them
 	timing       *timing         // nil: times are not looked at
+	waits        *waits          // nil: nor how long events waited
 	topics       map[string]uint64
 	answered     uint64 // duplicates that acknowledgements told of
 
@@ -65,7 +68,8 @@ func NewChecker(sent Sent) (*Checker, error) {
 	originals := sent.Stream.Originals(sent.Requests * sent.EventsPerRequest)
 	c := &Checker{sent: sent, originals: originals, acknowledged: newBitset(originals), certain: newBitset(originals),
 		possible: newBitset(originals), stored: newBitset(originals), lastSeq: -1,
-		timing: newTiming(sent.StartedAt, originals), topics: map[string]uint64{}, variants: map[uint64]bool{}}
+		timing: newTiming(sent.StartedAt, originals), topics: map[string]uint64{}, variants: map[uint64]bool{},
+		waits: newWaits(sent.Outside)}
 	for attempt, err := range sent.Attempts() {
 		if err != nil {
 			return nil, fmt.Errorf("audit: ledger: %w", err)
@@ -167,6 +171,7 @@ func (c *Checker) Add(e *Event) {
 		if wrong := c.timing.check(original, received); wrong != "" {
 			c.find("timing", e, wrong)
 		}
+		c.timing.wait(c.waits, e.Seq, original)
 	}
 }
 
@@ -270,6 +275,10 @@ func (c *Checker) Finish(counters *Counters) (Report, error) {
 	}
 	if c.timing != nil {
 		c.report.Checks = append(c.report.Checks, c.timing.checks()...)
+	}
+	if c.timing != nil && c.waits != nil {
+		c.report.Checks = append(c.report.Checks, c.waits.check()...)
+		c.report.Waits = c.waits.report()
 	}
 	return c.report, nil
 }

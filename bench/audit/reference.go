@@ -40,6 +40,10 @@ type Reference struct {
 	held  []held
 	count uint64
 	sum   uint64
+
+	sightings  []Sighting // by their ends
+	sightingAt int        // the first that does not end before the last event
+	sighted    []held
 }
 
 type held struct {
@@ -56,6 +60,7 @@ func (r *Reference) Add(e *Event) {
 	hash := hashOf(e)
 	r.count++
 	r.sum = r.sum*0x9e3779b97f4a7c15 + hash
+	r.sight(e.Seq, hash)
 	if len(r.held) < maxHeld {
 		r.held = append(r.held, held{e.Seq, hash, maphash.Bytes(seed, e.Topic)})
 	}

@@ -17,6 +17,8 @@ type Report struct {
 	Checks   []Check   `json:"checks"`
 	Database *Database `json:"database"` // null: not inspected
 	Findings []string  `json:"findings"` // the first of what was found, in words
+
+	Waits *Waits `json:"waits,omitempty"` // as a reader from outside bounds them; null: nothing was read
 }
 
 // AddDatabase holds the stopped aggregator's file to what it had said of itself.

@@ -64,7 +64,7 @@ func (t *timing) carry(original uint64, a ledger.Attempt, promised bool) {
 // check takes the stored originals in the order of their seq and says what is wrong with one; "":
 // nothing.
 func (t *timing) check(original uint64, received time.Time) (wrong string) {
-	at := func(ticks uint32) time.Time { return t.startedAt.Add(time.Duration(ticks) * tick) }
+	at := t.at
 	switch sent, done := t.sent[original], t.done[original]; {
 	case received.Before(at(sent).Add(-clockSlack)):
 		t.outOfTime++
@@ -92,6 +92,20 @@ func (t *timing) place(original uint64) (wrong string) {
 	}
 	t.last[t.request[original]] = original
 	return wrong
+}
+
+func (t *timing) at(ticks uint32) time.Time { return t.startedAt.Add(time.Duration(ticks) * tick) }
+
+// wait hands a stored original to who bounds how long it waited.
+func (t *timing) wait(w *waits, seq int64, original uint64) {
+	if w == nil || t.sent[original] == never {
+		return
+	}
+	var done time.Time
+	if t.done[original] != never {
+		done = t.at(t.done[original])
+	}
+	w.add(seq, t.at(t.sent[original]), done)
 }
 
 func (t *timing) checks() []Check {

@@ -172,6 +172,26 @@ func windowOf(r *record.Raw, s record.Summary) window {
 	return w
 }
 
+// EndedTooEarlyNS is how long after the window's end, as the processing latencies have it, the trace
+// still shows less committed than the window had accepted; 0: it does not.
+func EndedTooEarlyNS(r *record.Raw, s record.Summary) (late int64) {
+	answered := r.Answered()
+	if r.Run.Fault != nil || len(answered) == 0 || len(r.Measured()) == 0 {
+		return 0
+	}
+	w := windowOf(r, s)
+	fewer := func(sample record.Sample) bool { return grown(answered[0].Committed(), sample.Committed()) < w.within }
+	if fewer(answered[len(answered)-1]) {
+		return 0 // something is missing, which is another matter
+	}
+	for _, sample := range answered {
+		if fewer(sample) {
+			late = max(late, sample.TNS-w.endNS)
+		}
+	}
+	return late
+}
+
 // processed is how many of the accepted events were committed in the window: all, but for what a
 // kill at ack=memory took from the queue.
 func processed(r *record.Raw, s record.Summary, w window) float64 {

@@ -39,6 +39,9 @@ const (
 	// latencies say, as a share of the larger, beside three standard errors of the trace's own mean
 	// and one request: samples that keep step with the requests always see the same moment of them.
 	maxLittleError = 0.2
+	// maxEarlyNS is how much earlier the processing latencies may have the last commit than the trace:
+	// their clock is read after it, and a histogram rounds.
+	maxEarlyNS = int64(20 * time.Millisecond)
 )
 
 // The codes of reasons. The first three lie in the machine as a rule, and pass; the CPU time of
@@ -108,7 +111,7 @@ func because(code, format string, args ...any) record.Reason {
 // Validate says whether the figures in s are the aggregator's.
 func Validate(r *record.Raw, s record.Summary) record.Validity {
 	around, unchecked := surroundingsReasons(r, s)
-	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), around, traceReasons(r), littleReasons(r, s))
+	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), around, traceReasons(r), latencyReasons(r, s))
 	if reasons == nil {
 		reasons = []record.Reason{}
 	}
@@ -216,7 +219,18 @@ func longestGapNS(r *record.Raw, answered []record.Sample) int64 {
 	return longest
 }
 
-// littleReasons hold the queue trace to the processing latencies.
+// latencyReasons hold the queue trace to the processing latencies: to their mean, and to the longest,
+// which ends the window.
+func latencyReasons(r *record.Raw, s record.Summary) []record.Reason {
+	if reasons := littleReasons(r, s); reasons != nil {
+		return reasons
+	}
+	if early := figures.EndedTooEarlyNS(r, s); early > maxEarlyNS {
+		return []record.Reason{because(TraceContradicts, "by the processing latencies all was committed %d ms before the queue trace still has events that wait", early/1e6)}
+	}
+	return nil
+}
+
 func littleReasons(r *record.Raw, s record.Summary) []record.Reason {
 	if s.LittleTraceEvents == nil {
 		return nil

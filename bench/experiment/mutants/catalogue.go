@@ -26,7 +26,7 @@ type mutant struct {
 	page        func(*liar, *event) (keep bool) // of JSON pages
 	topicOnly   bool                            // only of pages of a topic
 	stream      func(*liar, *event) (keep bool)
-	ended       func(data string) error // once the aggregator has ended
+	ended       func(data string, life int) error // once the aggregator has ended
 
 	uncaught string // why the lab cannot see it; "": it does
 }
@@ -66,13 +66,24 @@ var catalogue = []mutant{
 	{name: "honest-restart", lie: "none: the control, stopped and started", load: "restart"},
 	{name: "honest-store", lie: "none: the control, at ack=store", load: "store"},
 	{name: "honest-slow", lie: "none: the control, with a queue", load: "queue"},
+	{name: "honest-kill", lie: "none: the control, killed at ack=memory", load: "kill"},
 	{name: "honest-mixed", lie: "none: the control, with the hostile stream", load: "mixed"},
 
 	{name: "all-committed", lie: "/stats says that nothing waits", load: "queue", stats: allCommitted},
-	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
-		allCommitted(l, r, e)
-		e.values["last_seq"] = e.values["received"]
+	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: "queue", stats: allCommittedSeq},
+	{name: "all-committed-rarely", lie: "the same, in one answer of four", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
+		if l.one(4) {
+			allCommittedSeq(l, r, e)
+		}
 	}},
+	{name: "drained", lie: "/stats says that nothing waits once no request came for 20 ms", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
+		if l.idle(20 * time.Millisecond) {
+			allCommittedSeq(l, r, e)
+		}
+	}},
+	{name: "half-waits", lie: "/stats halves the depth, and how long events waited", load: "queue", stats: halfWaits},
+	{name: "waits-capped", lie: "no event is said to have waited longer than 500 ms", load: "queue", stats: capWaits},
+	{name: "rolled-back", lie: "what was committed in the last moments before a SIGKILL is gone", load: "kill", ended: rollBack},
 	{name: "commits", lie: "/stats counts half of the commits", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "commits") },
 		uncaught: "nobody but the server counts its transactions"},
 	{name: "syncs", lie: "/stats counts half of the syncs", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "journal_syncs") },
@@ -169,6 +180,11 @@ func allCommitted(_ *liar, _ *http.Response, e *event) {
 	depth, _ := strconv.ParseInt(string(e.values["queue_depth"]), 10, 64)
 	number("unique_processed", depth)(nil, nil, e)
 	e.values["queue_depth"], e.values["queue_bytes"], e.values["backlog_bytes"] = jsontext.Value("0"), jsontext.Value("0"), jsontext.Value("0")
+}
+
+func allCommittedSeq(l *liar, r *http.Response, e *event) {
+	allCommitted(l, r, e)
+	e.values["last_seq"] = e.values["received"]
 }
 
 func halve(e *event, name string) {

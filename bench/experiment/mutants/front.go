@@ -87,6 +87,7 @@ func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
 		return fmt.Errorf("mutants: there is no %q", name)
 	}
 	var server *http.Server
+	life := 1
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
@@ -97,7 +98,8 @@ func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
 			if err != nil {
 				return fmt.Errorf("mutants: %w", err)
 			}
-			server = &http.Server{Handler: newLiar(mutant, where.Addr, data)}
+			liar := newLiar(mutant, where.Addr, data)
+			life, server = liar.life, &http.Server{Handler: liar}
 			go server.Serve(listener)
 			line = bytes.Replace(line, []byte(where.Addr), []byte(listener.Addr().String()), 1)
 		}
@@ -111,7 +113,7 @@ func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
 	if mutant.ended == nil {
 		return lines.Err()
 	}
-	return mutant.ended(data)
+	return mutant.ended(data, life)
 }
 
 // script makes a program of a mutant, which the lab can be given as its aggregator.

@@ -27,6 +27,7 @@ type liar struct {
 	random *rand.Rand
 	seen   map[string]string // what a mutant remembers of events
 	known  map[string]bool   // connections that have been served
+	latest time.Time         // the last request to store something
 }
 
 func newLiar(m mutant, addr, data string) *liar {
@@ -54,6 +55,7 @@ func lives(data string) int {
 
 func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
+		l.busy()
 		if l.refuse != nil && l.refuse(l, w, r) {
 			return
 		}
@@ -143,6 +145,19 @@ func (l *liar) first(r *http.Request) bool {
 	defer l.mu.Unlock()
 	defer func() { l.known[r.RemoteAddr] = true }()
 	return !l.known[r.RemoteAddr]
+}
+
+func (l *liar) busy() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.latest = time.Now()
+}
+
+// idle says that something was sent, and nothing for so long.
+func (l *liar) idle(d time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.latest.IsZero() && time.Since(l.latest) > d
 }
 
 // slow is how long the slow mutants wait.

@@ -23,6 +23,8 @@ var loads = map[string]string{
 	"store":   "stream: {seed: 2, duplicates: 0.2}\naggregator: {ack: store}\n" + requests,
 	"restart": "stream: {seed: 3, duplicates: 0.2}\nfault: {kind: sigterm, at: 900ms}\n" + requests,
 	"mixed":   "stream: {seed: 4, duplicates: 0.2, shape: mixed}\n" + requests,
+	"kill": "stream: {seed: 6, duplicates: 0.2}\naggregator: {ack: memory, dedup: table, layout: rows}\n" +
+		"fault: {kind: sigkill, at: 900ms}\nexpect: {lost: any}\n" + requests,
 	// Small transactions, so that events wait.
 	"queue": "stream: {seed: 5, duplicates: 0.2}\naggregator: {batch_events: 10}\n" + strings.Replace(requests, "request: 20", "request: 200", 1),
 }
@@ -127,27 +129,32 @@ func (c Config) try(ctx context.Context, m mutant, program string) (string, erro
 	return verdict(folders[0].Run), nil
 }
 
-// verdict is the first thing that a run's record says of the aggregator, and not of the machine.
+// verdict is what a run's record says of the aggregator first, and not of the machine: which check
+// did not hold, what was found, which expectation was not met, why the figures are not its own.
 func verdict(run record.Run) string {
-	if run.Audit != nil && len(run.Audit.Findings) > 0 {
-		return run.Audit.Findings[0]
-	}
+	var said []string
 	if run.Audit != nil {
-		if failed := run.Audit.FailedChecks(); len(failed) > 0 {
-			return failed[0].String()
+		for _, check := range run.Audit.FailedChecks() {
+			said = append(said, check.String())
+		}
+		if !run.Held() {
+			said = append(said, run.Audit.Findings...)
 		}
 	}
 	for _, e := range run.Expectations {
 		if !e.Held {
-			return fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got)
+			said = append(said, fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got))
 		}
 	}
 	for _, reason := range run.Validity.Reasons {
 		if judge.OfAggregator(reason) {
-			return "INVALID: " + reason.Text
+			said = append(said, "INVALID: "+reason.Text)
 		}
 	}
-	return ""
+	if len(said) == 0 {
+		return ""
+	}
+	return said[0]
 }
 
 // WriteHeader and Write make the table in Markdown.

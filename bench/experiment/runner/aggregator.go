@@ -38,6 +38,7 @@ type aggregator struct {
 	mu       sync.Mutex
 	current  *process.Process // nil: not ours
 	expected bool             // its end is our doing
+	changed  time.Time        // when it was last signalled or started
 	counted  *process.Process // the last one whose usage is in past
 	past     process.Usage    // of the processes that have ended
 }
@@ -95,7 +96,7 @@ func (a *aggregator) start(ctx context.Context) (time.Time, error) {
 		return startedAt, err
 	}
 	a.mu.Lock()
-	a.current, a.expected = p, false
+	a.current, a.expected, a.changed = p, false, time.Now()
 	a.mu.Unlock()
 	if a.url == "" { // its successors have the same
 		a.url, a.config.Listen = p.URL, p.Addr
@@ -149,10 +150,17 @@ func (a *aggregator) watch(ctx context.Context, failed func(error)) {
 	}
 }
 
+// interrupted says that the process was not there all the time since a moment, by our doing.
+func (a *aggregator) interrupted(since time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.expected || !a.changed.Before(since)
+}
+
 // end sends the signal and waits for the end. Only SIGTERM has to end with exit code 0.
 func (a *aggregator) end(ctx context.Context, signal syscall.Signal) error {
 	a.mu.Lock()
-	a.expected = true
+	a.expected, a.changed = true, time.Now()
 	p := a.current
 	a.mu.Unlock()
 	// A silent connection of ours is nothing that a graceful stop should have to wait for.

@@ -42,9 +42,11 @@ func (s *session) audit(ctx context.Context) error {
 		}
 	}
 	reference := audit.NewReference(s.base.LastSeq)
+	outside := s.outside()
+	reference.Sightings(outside.Sightings)
 	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
 	kept := record.NewCollector(s.stream)
-	report, err := Audit(s.dir, s.run, s.counted(kept.Tee(reference.Tee(events)), counters.UniqueProcessed), counters)
+	report, err := Audit(s.dir, s.run, s.counted(kept.Tee(reference.Tee(events)), counters.UniqueProcessed), counters, outside)
 	if err == nil {
 		err = record.WriteStored(s.dir, kept.Stored(false))
 	}
@@ -100,14 +102,15 @@ func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) i
 }
 
 // Audit holds stored events against the ledger of a result folder. counters may be nil: then they
-// are not checked.
-func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters) (audit.Report, error) {
+// are not checked; so may what was seen from outside.
+func Audit(dir string, run record.Run, events iter.Seq2[*audit.Event, error], counters *audit.Counters, outside *audit.Outside) (audit.Report, error) {
 	sent, err := figures.Sent(run, func() iter.Seq2[ledger.Attempt, error] {
 		return ledger.ReadFile(filepath.Join(dir, record.RequestsFile))
 	})
 	if err != nil {
 		return audit.Report{}, err
 	}
+	sent.Outside = outside
 	checker, err := audit.NewChecker(sent)
 	if err != nil {
 		return audit.Report{}, err
@@ -137,12 +140,12 @@ func AuditFolder(ctx context.Context, dir, source, token string) (audit.Report, 
 		return audit.Report{}, err
 	}
 	if IsURL(source) {
-		return Audit(dir, run, audit.Export(ctx, &http.Client{Transport: &http.Transport{Proxy: nil}}, source, token, 0), nil)
+		return Audit(dir, run, audit.Export(ctx, &http.Client{Transport: &http.Transport{Proxy: nil}}, source, token, 0), nil, nil)
 	}
 	file, err := os.Open(source)
 	if err != nil {
 		return audit.Report{}, fmt.Errorf("audit: %w", err)
 	}
 	defer file.Close()
-	return Audit(dir, run, audit.Read(file), nil)
+	return Audit(dir, run, audit.Read(file), nil, nil)
 }

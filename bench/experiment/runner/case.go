@@ -84,7 +84,7 @@ type session struct {
 	base       stats // before the attack
 	run        record.Run
 	sampler    *sampler
-	watch      watch // from outside, while the load lasts
+	watch      *watch // from outside, while the load lasts
 	histograms histograms
 	profiles   profiles
 	breaking   sync.WaitGroup // the fault, and the restart after it
@@ -243,15 +243,16 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 
+	s.watch = newWatch(s.aggregator, s.base)
 	var stalls stallWatch
-	s.sampler = &sampler{aggregator: s.aggregator, around: lookAround(s.aggregator.pid()), stalls: &stalls}
+	s.sampler = &sampler{aggregator: s.aggregator, around: lookAround(s.aggregator.pid()), stalls: &stalls, answered: s.watch.claim}
 	s.sampler.take(ctx)
 	background, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	halt := sync.OnceFunc(func() { stop(); running.Wait() })
 	defer halt()
 	running.Go(func() { s.sampler.run(background) })
-	running.Go(func() { s.watch.run(background, s.aggregator, s.base) })
+	running.Go(func() { s.watch.run(background) })
 	running.Go(func() { stalls.run(background) })
 	measure := func() { s.histograms.open(ctx, s.aggregator); s.profiles.begin(ctx, s) }
 	if s.firstMeasured() == 0 {

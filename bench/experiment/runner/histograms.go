@@ -19,7 +19,8 @@ type histograms struct {
 }
 
 type histogramWindow struct {
-	startedAt, endedAt time.Time
+	startedAt, endedAt time.Time // when the first answer was asked for, and the last one had come
+	startedBy, endedBy time.Time // when the first answer had come, and the last one was asked for
 	start, end         record.Snapshot
 }
 
@@ -33,7 +34,7 @@ func (h *histograms) open(ctx context.Context, a *aggregator) {
 		h.fail(fmt.Errorf("histograms at the start of the measured window: %w", err))
 		return
 	}
-	h.current = &histogramWindow{startedAt: now, start: s.Histograms}
+	h.current = &histogramWindow{startedAt: now, startedBy: time.Now(), start: s.Histograms}
 }
 
 // interrupt ends the window, if one is open, before a fault ends the process.
@@ -65,6 +66,7 @@ func (h *histograms) endCurrent(ctx context.Context, a *aggregator) {
 	if h.current == nil {
 		return
 	}
+	h.current.endedBy = time.Now()
 	s, err := a.stats(ctx, true)
 	if err != nil {
 		h.fail(fmt.Errorf("histograms at the end of the measured window: %w", err))
@@ -91,4 +93,24 @@ func (h *histograms) since(startedAt time.Time) record.Histograms {
 			EndNS: int64(w.endedAt.Sub(startedAt)), Start: w.start, End: w.end})
 	}
 	return all
+}
+
+// told is how long the server says that events waited, in the one window of a process that nothing
+// ended; nil: there is none, since what it counted last is not known.
+func (h *histograms) told() (waits [][2]int64, from, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.ended) != 1 || h.current != nil {
+		return nil, from, until
+	}
+	w := h.ended[0]
+	before := map[int64]int64{}
+	for _, pair := range w.start.ProcessingLatencyUS {
+		before[pair[0]] = pair[1]
+	}
+	waits = [][2]int64{}
+	for _, pair := range w.end.ProcessingLatencyUS {
+		waits = append(waits, [2]int64{pair[0], max(0, pair[1]-before[pair[0]])})
+	}
+	return waits, w.startedBy, w.endedBy
 }

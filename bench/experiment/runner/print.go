@@ -54,6 +54,12 @@ func printFigures(w io.Writer, run record.Run) {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
 			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
 	}
+	if a := run.Audit; a != nil && a.Waits != nil && a.Waits.Bounded > 0 {
+		waits := a.Waits
+		fmt.Fprintf(w, "  seen from outside   events waited p50 %s to %s, p99 %s to %s, max %s to %s ms; %d looks, %d events read, %s of the time\n",
+			plain(waits.AtLeastMS.P50, 3), plain(waits.AtMostMS.P50, 3), plain(waits.AtLeastMS.P99, 3), plain(waits.AtMostMS.P99, 3),
+			plain(waits.AtLeastMS.Max, 3), plain(waits.AtMostMS.Max, 3), waits.Looks, waits.Read, percent(&waits.Share))
+	}
 	if len(s.ErrorsByCause) > 0 {
 		fmt.Fprintf(w, "  errors              %s; %d retries\n", causes(s.ErrorsByCause), s.Retries)
 	}

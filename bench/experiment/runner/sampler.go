@@ -26,7 +26,9 @@ type sampler struct {
 	aggregator *aggregator
 	around     *surroundings
 	stalls     *stallWatch
+	answered   func(stats) // is handed every answer; nil: nobody
 
+	turn    sync.Mutex // one question at a time, so that samples are in the order of their times
 	mu      sync.Mutex
 	samples []sample
 }
@@ -60,10 +62,32 @@ func (s *sampler) run(ctx context.Context) {
 
 // take adds one sample and returns it.
 func (s *sampler) take(ctx context.Context) sample {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	now := sample{askedAt: time.Now()}
 	if answer, err := s.aggregator.stats(ctx, false); err == nil {
 		now.stats, now.answeredAt = answer, time.Now()
+		if s.answered != nil {
+			s.answered(answer)
+		}
 	}
+	return s.keep(now)
+}
+
+// drained asks whether nothing waits any more; the answer that says so is a sample too.
+func (s *sampler) drained(ctx context.Context) (now stats, empty bool, err error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	asked := time.Now()
+	if now, err = s.aggregator.stats(ctx, false); err != nil || now.QueueDepth > 0 {
+		return now, false, err
+	}
+	s.keep(sample{askedAt: asked, answeredAt: time.Now(), stats: now})
+	return now, true, nil
+}
+
+// keep adds a sample, with what is known of the processes now.
+func (s *sampler) keep(now sample) sample {
 	now.usage = s.aggregator.usage()
 	now.generator, now.allocated = ownCPU(), ownAllocated()
 	if own, err := process.Own(); err == nil {

@@ -77,15 +77,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// drain waits until the queue is empty. A queue that is not, in time, leaves DrainedNS at zero; the
-// audit says the rest.
+// drain waits until the queue is empty, and holds the answer that says so to what can be read. A
+// queue that is not empty in time leaves DrainedNS at zero; the audit says the rest.
 func (s *session) drain(ctx context.Context, summary attack.Summary) error {
 	began, moved, drawn := time.Now(), time.Now(), time.Time{}
 	var processed uint64
 	for {
-		now, err := s.aggregator.stats(ctx, false)
-		if err == nil && now.QueueDepth == 0 {
+		now, empty, err := s.sampler.drained(ctx)
+		if empty {
 			s.run.DrainedNS = int64(time.Since(summary.StartedAt))
+			s.watch.look(ctx, now)
 			return nil
 		}
 		if err == nil && now.processed() != processed {
