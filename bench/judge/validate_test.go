@@ -100,7 +100,7 @@ func TestValidity(t *testing.T) {
 			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] = (bucket[0] + 1) / 2 })
 		}},
 		{"the longest latencies left out", "before the queue trace still has events that wait", func(t *testing.T, dir string) {
-			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] = min(bucket[0], 800_000) })
+			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] = min(bucket[0], 1_500_000) })
 		}},
 		{"latencies too long, with a fault of the disk", "Little's law", func(t *testing.T, dir string) {
 			resulttest.RewriteRun(t, dir, func(r *record.Run) {
