@@ -172,8 +172,8 @@ func windowOf(r *record.Raw, s record.Summary) window {
 	return w
 }
 
-// EndedTooEarlyNS is how long after the window's end, as the processing latencies have it, the trace
-// still shows less committed than the window had accepted; 0: it does not.
+// EndedTooEarlyNS is how long after the window's end, as the processing latencies have it, the
+// trace still shows less committed than the window had accepted; 0: it does not.
 func EndedTooEarlyNS(r *record.Raw, s record.Summary) (late int64) {
 	answered := r.Answered()
 	if r.Run.Fault != nil || len(answered) == 0 || len(r.Measured()) == 0 {

@@ -219,8 +219,8 @@ func longestGapNS(r *record.Raw, answered []record.Sample) int64 {
 	return longest
 }
 
-// latencyReasons hold the queue trace to the processing latencies: to their mean, and to the longest,
-// which ends the window.
+// latencyReasons hold the queue trace to the processing latencies: to their mean, and to the
+// longest, which ends the window.
 func latencyReasons(r *record.Raw, s record.Summary) []record.Reason {
 	if reasons := littleReasons(r, s); reasons != nil {
 		return reasons

@@ -101,6 +101,16 @@ func (s Summary) Refusals() uint64 {
 	return n
 }
 
+// Failures are the attempts of the measured phases that had no answer, or another one than 2xx and
+// 503, whether a retry got through or not.
+func (s Summary) Failures() uint64 {
+	var n uint64
+	for _, count := range s.ErrorsByCause {
+		n += count
+	}
+	return n - s.Refusals()
+}
+
 // Percentiles of a distribution, HDR with three significant digits. A percentile with fewer than
 // ten samples beyond it is null; of the processing latency a sample is a commit, however many
 // events it had.

@@ -255,7 +255,13 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Expect.Duplicated.text, "0")
 	setDefault(&s.Expect.Unexpected.text, "0")
 	setDefault(&s.Expect.Unacknowledged.text, "0")
-	setDefault(&s.Expect.Refused.text, "any")
+	// Whoever repeats what was refused or not answered has still been refused, or not answered.
+	attempts := "0"
+	if s.Fault.Kind != NoFault {
+		attempts = "any"
+	}
+	setDefault(&s.Expect.Refused.text, attempts)
+	setDefault(&s.Expect.Failures.text, attempts)
 	setDefault(&s.Expect.DeduplicationRate, "exact")
 }
 

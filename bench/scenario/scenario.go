@@ -121,14 +121,15 @@ const (
 )
 
 // Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost,
-// duplicated or unexpected, everything acknowledged in the end, the deduplication rate exact,
-// refusals allowed.
+// duplicated or unexpected, everything acknowledged in the end, the deduplication rate exact, and
+// where nothing is broken every attempt acknowledged.
 type Expect struct {
 	Lost              Count  `yaml:"lost"`
 	Duplicated        Count  `yaml:"duplicated"`
 	Unexpected        Count  `yaml:"unexpected"`
 	Unacknowledged    Count  `yaml:"unacknowledged"`     // measured requests that no attempt of the publisher got through
 	Refused           Count  `yaml:"refused"`            // measured attempts that were answered 503
+	Failures          Count  `yaml:"failures"`           // measured attempts without an answer, or with another than 2xx and 503
 	DeduplicationRate string `yaml:"deduplication_rate"` // exact or any
 }
 

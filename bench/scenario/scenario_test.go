@@ -68,7 +68,7 @@ func TestCasesOverrideKeyByKey(t *testing.T) {
 	if want := (Fault{Kind: Sigkill, At: Duration(2 * time.Second), RestartAfter: Duration(250 * time.Millisecond)}); memory.Fault != want || base.Fault != want {
 		t.Errorf("fault: %+v, %+v", base.Fault, memory.Fault)
 	}
-	if want := (Expect{Lost: Exactly(0), Duplicated: Exactly(0), Unexpected: Exactly(0), Unacknowledged: Exactly(0), Refused: Exactly(0), DeduplicationRate: "exact"}); base.Expect != want {
+	if want := (Expect{Lost: Exactly(0), Duplicated: Exactly(0), Unexpected: Exactly(0), Unacknowledged: Exactly(0), Refused: Exactly(0), Failures: Any, DeduplicationRate: "exact"}); base.Expect != want {
 		t.Errorf("expect: %+v", base.Expect)
 	}
 	if memory.Expect.Lost != Some || memory.Expect.Refused != Exactly(0) {

@@ -26,6 +26,7 @@ func expectations(expect scenario.Expect, report audit.Report, summary record.Su
 		{"rejected", scenario.Exactly(0), report.Bounds.RejectedEvents},
 		{"unacknowledged", expect.Unacknowledged, summary.RequestsPlanned - summary.RequestsAcknowledged},
 		{"refused", expect.Refused, summary.Refusals()},
+		{"failures", expect.Failures, summary.Failures()},
 	}
 	var all []record.Expectation
 	for _, c := range counts {
