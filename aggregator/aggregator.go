@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 
 // failures is how many can be told of at once: one of each goroutine that serve starts, and of the
 // two listeners beside the public one.
-const failures = 6
+const failures = 7
 
 // instance is an aggregator from its data folder to its listeners. One goroutine calls open, serve,
 // stop and close, in this order, and has all fields to itself; others send to failed.
@@ -88,6 +88,7 @@ type instance struct {
 
 	abort              context.CancelFunc // ends the goroutines of serve, whatever waits
 	committed, written chan struct{}      // closed when the committer and the writer have ended
+	replicated         chan struct{}      // so of the node of a cluster; nil: there is none
 }
 
 // close closes what is open, the last opened first.
@@ -145,10 +146,14 @@ func (a *instance) openFolder() error {
 		}
 		return nil
 	})
+	node, err := a.openNode(j, backlog)
+	if err != nil {
+		return err
+	}
 	a.pipeline = pipeline.New(pipeline.Config{
 		QueueEvents: a.cfg.QueueEvents, QueueBytes: a.cfg.QueueBytes,
 		BacklogBytes: a.cfg.BacklogBytes, BatchEvents: a.cfg.BatchEvents,
-		Retention: a.cfg.Retention, Intact: folder.intact,
+		Retention: a.cfg.Retention, Intact: folder.intact, Node: node,
 	}, s, j, state, backlog, a.log)
 	return nil
 }
@@ -180,6 +185,10 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	go run(a.pipeline.RunWatch, work, make(chan struct{}), a.failed)
 	go run(a.pipeline.RunCommitter, work, a.committed, a.failed)
 	go run(a.pipeline.RunWriter, work, a.written, a.failed)
+	if a.pipeline.Node() != nil {
+		a.replicated = make(chan struct{})
+		go run(a.pipeline.RunNode, work, a.replicated, a.failed)
+	}
 	if a.cfg.DedupMemory != nil {
 		go a.watchMemory(work)
 	}
@@ -218,6 +227,10 @@ func (a *instance) stop() error {
 	defer budget.Stop()
 	<-a.committed
 	<-a.written
+	if a.replicated != nil {
+		a.abort()
+		<-a.replicated
+	}
 	err = errors.Join(err, a.admin.Close(), a.metrics.Close())
 	for len(a.failed) > 0 {
 		err = errors.Join(err, <-a.failed)

@@ -37,7 +37,14 @@ type Config struct {
 	HMACSecretFile  string // of signed webhooks to /ingest
 	TLSCert, TLSKey string
 	Insecure        bool // listen beyond loopback with neither token nor TLS
-	Version         string
+
+	Cluster          string        // URLs of a cluster's log; "": this aggregator is alone
+	Node             string        // its name in the cluster
+	ClusterTokenFile string        // of the log's token
+	ClusterCA        string        // file of the certificates that the log's are signed with
+	MaxLag           time.Duration // beyond which a replica is not ready
+
+	Version string
 
 	// DedupMemory is told how many bytes of memory deduplication takes, whenever that has changed;
 	// nil: nobody is.
@@ -63,6 +70,7 @@ func DefaultConfig() Config {
 		// is reached only under load.
 		BatchEvents:  50_000,
 		MaxBodyBytes: 16 << 20,
+		MaxLag:       5 * time.Second,
 	}
 }
 
@@ -112,6 +120,9 @@ func (c Config) check() error {
 	}
 	if c.Data == "" {
 		return errors.New("-data is empty")
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
 	}
 	if err := checkOrigin(c.CORSOrigin); err != nil {
 		return err

@@ -88,6 +88,9 @@ func MendTime(data string, now time.Time, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if replica, err := isReplica(s); replica || err != nil {
+		return errors.Join(err, errReplicaTimes, s.Close())
+	}
 	if err := s.Close(); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sekali/aggregator/api"
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
@@ -41,6 +42,7 @@ type look struct {
 	pipeline.Counters
 	database, wal int64
 	public        *api.Server
+	cluster       *cluster.Status // nil: there is none
 }
 
 // distribution is one histogram; its bounds and values are in units of scale.
@@ -98,6 +100,9 @@ func newCollector(p *pipeline.Pipeline, s *store.Store, public *api.Server) *col
 	gauge("sekali_wal_pages", "Length of the WAL, in pages.", func(l look) int64 { return l.WALPages })
 	gauge("sekali_wal_bytes", "Size of the WAL's file.", func(l look) int64 { return l.wal })
 	gauge("sekali_database_bytes", "Size of the database's file.", func(l look) int64 { return l.database })
+	if node := p.Node(); node != nil {
+		c.addCluster(node)
+	}
 	t := p.Timings
 	c.distributions = []distribution{
 		{describe("sekali_processing_latency_seconds", "From admission to commit, an event each."), t.Processing, timeBounds, 1e-6},
@@ -107,6 +112,24 @@ func newCollector(p *pipeline.Pipeline, s *store.Store, public *api.Server) *col
 		{describe("sekali_batch_events", "Events in one transaction."), t.BatchEvents, eventBounds, 1},
 	}
 	return c
+}
+
+// addCluster adds the figures of a cluster's node.
+func (c *collector) addCluster(node *cluster.Node) {
+	for _, f := range []struct {
+		name, help string
+		of         func(*cluster.Status) float64
+	}{
+		{"sekali_cluster_position", "How far the cluster's log is in this store.", func(s *cluster.Status) float64 { return float64(s.Position) }},
+		{"sekali_cluster_head", "How far the log goes, as it was asked last.", func(s *cluster.Status) float64 { return float64(s.Head) }},
+		{"sekali_cluster_lag_seconds", "How long ago the log went as far as this store has not yet come.", func(s *cluster.Status) float64 { return s.LagSeconds }},
+		{"sekali_cluster_log_bytes", "What the log takes on each of its servers.", func(s *cluster.Status) float64 { return float64(s.LogBytes) }},
+		{"sekali_cluster_outbox_frames", "Frames of this node that are not yet in two stores.", func(s *cluster.Status) float64 { return float64(s.OutboxFrames) }},
+		{"sekali_cluster_unlogged_frames", "Of them, those that the log has not taken.", func(s *cluster.Status) float64 { return float64(s.UnloggedFrames) }},
+		{"sekali_cluster_faults", "What is wrong with the cluster as this node sees it; /stats says what.", func(s *cluster.Status) float64 { return float64(len(s.Faults)) }},
+	} {
+		c.figures = append(c.figures, figure{describe(f.name, f.help), prometheus.GaugeValue, func(l look) float64 { return f.of(l.cluster) }})
+	}
 }
 
 func describe(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
@@ -129,6 +152,10 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	l := look{Counters: c.pipeline.Counters(), public: c.public}
 	l.database, l.wal = c.store.Sizes()
+	if node := c.pipeline.Node(); node != nil {
+		status := node.Status()
+		l.cluster = &status
+	}
 	for _, f := range c.figures {
 		to <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(l))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/pipeline"
 )
 
@@ -67,6 +68,14 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 		code = "database_locked"
 	case errors.Is(err, pipeline.ErrShuttingDown):
 		code = "shutting_down"
+	case errors.Is(err, pipeline.ErrNoQuorum):
+		code = "no_quorum"
+	case errors.Is(err, cluster.ErrHalted):
+		code = "halted"
+	case errors.Is(err, cluster.ErrUnproven):
+		code = "log_not_synced"
+	case errors.Is(err, cluster.ErrLagging):
+		code = "lagging"
 	case errors.Is(err, pipeline.ErrDiskFailing):
 		code = "disk_failing"
 	default:

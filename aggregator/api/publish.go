@@ -19,6 +19,7 @@ type published struct {
 	Failed     int               `json:"failed,omitempty"`     // at the store level: dead letters
 	Errors     []event.Rejection `json:"errors"`
 	Results    []result          `json:"results,omitempty"`
+	Position   string            `json:"position,omitempty"` // of a cluster's log
 }
 
 // result is what became of one event, at the store level.
@@ -76,7 +77,7 @@ func (a *Server) publishQuery(ctx *fasthttp.RequestCtx) (level pipeline.Level, r
 	values, err := query(ctx, "ack", "results")
 	level = a.cfg.Ack
 	if name, ok := values["ack"]; ok && err == nil {
-		level, err = pipeline.ParseLevel(name)
+		level, err = a.parseLevel(name)
 	}
 	results = values["results"] == "true"
 	if r, ok := values["results"]; ok && err == nil && r != "true" && r != "false" {
@@ -110,6 +111,7 @@ func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantR
 			}
 		}
 	}
+	p.Position = a.publishedAt(ctx, out)
 	if p.Accepted == 0 && p.Rejected > 0 {
 		status = fasthttp.StatusUnprocessableEntity
 	}

@@ -75,7 +75,7 @@ func (a *Server) levelOf(ctx *fasthttp.RequestCtx) (pipeline.Level, bool) {
 	if len(name) == 0 {
 		return a.cfg.Ack, true
 	}
-	level, err := pipeline.ParseLevel(string(name))
+	level, err := a.parseLevel(string(name))
 	if err != nil {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 	}

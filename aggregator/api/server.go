@@ -17,6 +17,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/stage"
@@ -59,6 +60,7 @@ type Server struct {
 	cfg      Config
 	pipeline *pipeline.Pipeline
 	store    *store.Store
+	node     *cluster.Node // nil: it is alone
 	log      *slog.Logger
 	http     *fasthttp.Server
 	started  time.Time
@@ -86,6 +88,9 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
 		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
+	}
+	if p != nil { // as in a test
+		a.node = p.Node()
 	}
 	a.open = len(cfg.Tokens) == 0
 	a.tokens.Store(&[]*credential{})
@@ -139,6 +144,9 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	if r.method == fasthttp.MethodGet {
 		a.conns.serve(ctx.Conn())
+	}
+	if a.node != nil && !a.atPosition(ctx, r.right) {
+		return
 	}
 	r.handle(a, ctx)
 }

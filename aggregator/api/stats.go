@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
 	"sekali/aggregator/store"
 )
@@ -40,6 +41,7 @@ type statistics struct {
 	BacklogBytes   int64           `json:"backlog_bytes"`
 	AllocatedBytes uint64          `json:"allocated_bytes"`
 	Store          storeStatistics `json:"store"`
+	Cluster        *cluster.Status `json:"cluster,omitempty"`
 	Histograms     *histograms     `json:"histograms,omitempty"`
 }
 
@@ -91,6 +93,10 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	if values["histograms"] == "true" {
 		t := a.pipeline.Timings
 		s.Histograms = &histograms{t.Processing.Buckets(), t.Commit.Buckets(), t.JournalSync.Buckets(), t.RunsHeld.Buckets(), t.BatchEvents.Buckets()}
+	}
+	if a.node != nil {
+		status := a.node.Status()
+		s.Cluster = &status
 	}
 	a.answer(ctx, fasthttp.StatusOK, s, nil)
 }

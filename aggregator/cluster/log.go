@@ -47,6 +47,7 @@ type Head struct {
 	Peers       []Peer   // its servers, the leader included
 	Faults      []string // what of its settings would lose something
 	Nodes       []string // the aggregators that apply it
+	Base        int64    // the last seq of the store that the first replica was, before any message
 }
 
 // Identity tells one log from another under the same name, whose numbers begin anew.
@@ -58,9 +59,9 @@ type Identity struct {
 
 // Peer is a server of the log.
 type Peer struct {
-	Name    string
-	Offline bool
-	Behind  uint64 // operations that it has not stored yet
+	Name    string `json:"name"`
+	Offline bool   `json:"offline"`
+	Behind  uint64 `json:"behind"` // operations that it has not stored yet
 }
 
 var (

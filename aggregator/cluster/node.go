@@ -117,9 +117,12 @@ func (n *Node) awaitEnd(ctx context.Context) bool {
 	if all, _ := n.Outbox.Depth(); all == 0 {
 		return true
 	}
-	for {
+	for end, known := uint64(0), false; ; {
 		n.mu.Lock()
-		there, moved := n.status.asked && n.status.read >= n.status.head.Last, n.status.moved
+		if !known && n.status.asked { // the end goes on
+			end, known = n.status.head.Last, true
+		}
+		there, moved := known && n.status.read >= end, n.status.moved
 		n.mu.Unlock()
 		if there {
 			return true
@@ -215,6 +218,7 @@ func (n *Node) look(ctx context.Context) error {
 	}
 	n.status.head, n.status.asked = head, true
 	n.sample(head.Last, now)
+	n.move()
 	return nil
 }
 

@@ -108,6 +108,9 @@ func (p *Pipeline) Warnings() (warnings []string) {
 	if why := p.clock.resting(); why != "" && p.cfg.Retention > 0 {
 		warnings = append(warnings, "nothing expires for a while: "+why)
 	}
+	if p.cfg.Node != nil {
+		warnings = append(warnings, p.cfg.Node.Warnings()...)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.locked != nil {

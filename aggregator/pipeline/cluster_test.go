@@ -267,3 +267,196 @@ func compareNodes(t *testing.T, log *memorylog.Log, nodes []*clusterNode, acked 
 		}
 	}
 }
+
+// TestOutboxIsSentAfterARestart: what the journal has and the log has not is sent by the next life
+// of the process, under the numbers of the one before, while nothing else moves the log.
+func TestOutboxIsSentAfterARestart(t *testing.T) {
+	log := memorylog.New("a")
+	log.Delay = 50 * time.Millisecond
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	log.Down(true)
+	for _, id := range []string{"x", "y"} {
+		if _, err := n.p.Publish(Journal, requestOf(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if head, _ := log.Head(context.Background()); head.Last != 0 {
+		t.Fatalf("the log has %d messages", head.Last)
+	}
+	n.kill()
+	log.Down(false)
+	n.start()
+	n.awaitPosition(2)
+	if lines := n.applied(); !strings.HasPrefix(lines[0], "1 t x ") || !strings.HasPrefix(lines[1], "2 t y ") {
+		t.Errorf("stored is %q", lines)
+	}
+	n.stop()
+}
+
+// TestNothingIsPromisedInVain: without a proof that the log syncs nothing is acknowledged beyond
+// the journal, and while it cannot be reached a publisher is told that it is open.
+func TestNothingIsPromisedInVain(t *testing.T) {
+	log := memorylog.New("a")
+	log.Unsync(errors.New("server 2 does not sync"))
+	n := newClusterNode(t, "a", log)
+	for _, level := range []Level{Replicated, Store} {
+		if _, err := n.p.Publish(level, requestOf("x")); !errors.Is(err, cluster.ErrUnproven) {
+			t.Errorf("%s: %v", level, err)
+		}
+	}
+	if err := n.p.Ready(Replicated); !errors.Is(err, cluster.ErrUnproven) {
+		t.Errorf("ready: %v", err)
+	}
+	if _, err := n.p.Publish(Journal, requestOf("y")); err != nil {
+		t.Error(err)
+	}
+	log.Unsync(nil)
+	awaitProof(t, n)
+	out, err := n.p.Publish(Store, requestOf("x", "y"))
+	if err != nil || out.Position == 0 || !slices.Equal(out.Stored, []bool{true, false}) || !slices.Equal(out.Seqs, []int64{2, 1}) {
+		t.Errorf("%+v, %v", out, err)
+	}
+	n.stop()
+}
+
+// TestHaltedNodeTakesNothing: each way in which a log shows that it is not the one that was applied
+// halts the node, which goes on to serve what it has.
+func TestHaltedNodeTakesNothing(t *testing.T) {
+	for name, change := range map[string]func(*cluster.Head){
+		"it was made anew":                  func(h *cluster.Head) { h.Created = h.Created.Add(time.Second) },
+		"it is another cluster's":           func(h *cluster.Head) { h.Cluster = "another" },
+		"it has lost what it had":           func(h *cluster.Head) { h.Last = 0 },
+		"it begins behind what was applied": func(h *cluster.Head) { h.First, h.Last = 10, 12 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := memorylog.New("a")
+			n := newClusterNode(t, "a", log)
+			awaitProof(t, n)
+			if _, err := n.p.Publish(Store, requestOf("x")); err != nil {
+				t.Fatal(err)
+			}
+			log.Change(change)
+			awaitHalt(t, n)
+			for _, level := range []Level{Memory, Journal, Replicated, Store} {
+				if _, err := n.p.Publish(level, requestOf("y")); !errors.Is(err, cluster.ErrHalted) {
+					t.Errorf("%s: %v", level, err)
+				}
+			}
+			if lines := n.applied(); !strings.HasPrefix(lines[0], "1 t x ") {
+				t.Errorf("stored is %q", lines)
+			}
+			n.stop()
+		})
+	}
+}
+
+func awaitHalt(t *testing.T, n *clusterNode) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); n.p.Node().Halted() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it has not halted after 10 s")
+		}
+	}
+}
+
+// TestPoisonHalts: a message that is no frame is not passed over.
+func TestPoisonHalts(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log)
+	log.Put([]byte("anything"))
+	awaitHalt(t, n)
+	n.stop()
+}
+
+// TestTriggerEndsTheNode: what a trigger does the other replicas do not. The batch is not applied,
+// and the next start refuses.
+func TestTriggerEndsTheNode(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	foreign, err := sqlite.Open("file:" + filepath.Join(n.dir, store.File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = foreign.Exec("PRAGMA busy_timeout=5000; CREATE TRIGGER refuse BEFORE INSERT ON blocks BEGIN SELECT RAISE(ABORT, 'no'); END")
+	if err = errors.Join(err, foreign.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.p.Publish(Journal, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-n.failed; !errors.Is(err, cluster.ErrHalted) {
+		t.Errorf("the writer ended with %v", err)
+	}
+	n.kill()
+	s, _, err := store.Open(n.dir, store.Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Change(func(c *sqlite.Conn) error {
+		_, _, err := cluster.OpenReplica(c)
+		return err
+	})
+	if !errors.Is(err, cluster.ErrTrigger) {
+		t.Errorf("a start with a trigger: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSecondOfANameEnds: of two processes with one node's name, the second ends.
+func TestSecondOfANameEnds(t *testing.T) {
+	log := memorylog.New("a", "b")
+	first := newClusterNode(t, "a", log)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, revision, _ := log.Get(context.Background(), "a"); revision > 0 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal("it has told nothing")
+		}
+	}
+	second := newClusterNode(t, "a", log)
+	select {
+	case err := <-second.failed:
+		if !errors.Is(err, cluster.ErrNameTaken) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it has not ended")
+	}
+	second.kill()
+	first.stop()
+}
+
+// TestOddOneHalts: of three replicas the one that has decided otherwise halts, and no other.
+func TestOddOneHalts(t *testing.T) {
+	log := memorylog.New("a", "b", "c")
+	odd := newClusterNode(t, "c", log)
+	awaitProof(t, odd)
+	if _, err := odd.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	odd.kill()
+	// What a mistake of this replica's would leave.
+	s, _, err := store.Open(odd.dir, store.Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Change(func(c *sqlite.Conn) error {
+		return c.Exec("UPDATE cluster SET hash = '000102030405060708090a0b0c0d0e0f'")
+	}), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	odd.start()
+	others := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
+	awaitHalt(t, odd)
+	for _, n := range others {
+		if err := n.p.Node().Halted(); err != nil {
+			t.Errorf("%s has halted: %v", n.name, err)
+		}
+		n.stop()
+	}
+	odd.stop()
+}

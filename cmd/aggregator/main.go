@@ -18,6 +18,7 @@ import (
 
 	"sekali/aggregator"
 	"sekali/aggregator/logs"
+	"sekali/aggregator/pipeline"
 	"sekali/internal/settings"
 )
 
@@ -49,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 0
 		case "check", "backup", "mend-time":
 			return maintain(ctx, args[0], args[1:], stdout, stderr)
+		case "cluster":
+			return clusterCommand(ctx, args[1:], stdout, stderr)
 		}
 	}
 	return serve(ctx, args, stdout, stderr)
@@ -59,6 +62,7 @@ const usage = `Usage: aggregator [flags]
        aggregator check [-data D]
        aggregator backup [-data D] -to FILE|FOLDER
        aggregator mend-time [-data D]
+       aggregator cluster init|status -cluster URLS …
        aggregator --version
 
 Each flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.`
@@ -87,6 +91,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, name := range unknown(flags, os.Environ()) {
 		log.Warn("an environment variable is no flag of the aggregator's", "name", name)
 	}
+	if cfg.Cluster != "" && !origins.Given("ack") {
+		cfg.Ack = string(pipeline.Replicated)
+	}
 	cfg.DedupMemory = tune(cfg.QueueBytes, contention)
 	if err := aggregator.Run(ctx, cfg, log); err != nil {
 		if errors.Is(err, aggregator.ErrConfig) {
@@ -110,7 +117,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.StringVar(&cfg.Admin, "admin", cfg.Admin, "`address` of /metrics and /debug/pprof; empty turns it off")
 	flags.StringVar(&cfg.Metrics, "metrics", "", "`address` of /metrics alone, for another machine; empty: none")
 	flags.StringVar(&cfg.Data, "data", cfg.Data, "`folder` of the journal and the database; created with mode 0700")
-	flags.StringVar(&cfg.Ack, "ack", cfg.Ack, "`level` for requests that name none: memory, journal, store")
+	flags.StringVar(&cfg.Ack, "ack", cfg.Ack, "`level` for requests that name none: memory, journal, store; in a cluster replicated, too, which is its default")
 	flags.IntVar(&cfg.QueueEvents, "queue-events", cfg.QueueEvents, "events that may wait in memory")
 	flags.Int64Var(&cfg.QueueBytes, "queue-bytes", cfg.QueueBytes, "bytes that may wait in memory")
 	flags.Int64Var(&cfg.BacklogBytes, "backlog-bytes", cfg.BacklogBytes, "bytes that may wait in the journal")
@@ -127,6 +134,11 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate `file`")
 	flags.StringVar(&cfg.TLSKey, "tls-key", "", "key `file`")
 	flags.BoolVar(&cfg.Insecure, "insecure", false, "allow a non-loopback address with neither token nor TLS")
+	flags.StringVar(&cfg.Cluster, "cluster", "", "`URLs` of a cluster's log, with commas: nats://host:port,…; empty: this aggregator is alone")
+	flags.StringVar(&cfg.Node, "node", "", "`name` of this aggregator in the cluster")
+	flags.StringVar(&cfg.ClusterTokenFile, "cluster-token-file", "", "`file` of the token that the cluster's log wants")
+	flags.StringVar(&cfg.ClusterCA, "cluster-ca", "", "`file` of the certificates that those of the cluster's log are signed with")
+	flags.DurationVar(&cfg.MaxLag, "max-lag", cfg.MaxLag, "`time` that a replica may be behind the cluster's log and be ready")
 	flags.BoolVar(contention, "profile-contention", false, "take mutex and block profiles")
 	flags.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn, error")
 	return flags

@@ -13,6 +13,8 @@ import (
 type Log struct {
 	// Fate is asked for each message; nil: each is kept and answered.
 	Fate func(message []byte) Fate
+	// Delay is how long the log takes to say what it is.
+	Delay time.Duration
 
 	mu       sync.Mutex // guards all below
 	head     cluster.Head
@@ -147,6 +149,7 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 
 // Head implements cluster.Log.
 func (l *Log) Head(context.Context) (cluster.Head, error) {
+	time.Sleep(l.Delay)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {

@@ -1,0 +1,145 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/pipeline"
+	"sekali/aggregator/store"
+	"sekali/internal/sqlite"
+)
+
+const (
+	// firstEpoch is that of the only log there is so far.
+	firstEpoch = 1
+	// joinBudget is how long a new replica waits for the log, of which it has to know what it is.
+	joinBudget = 30 * time.Second
+	joinPause  = 200 * time.Millisecond
+)
+
+var nodeName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// errReplicaTimes: the other replicas have the times as they were received.
+var errReplicaTimes = errors.New("it is a replica of a cluster, whose times are those of all replicas")
+
+// checkCluster refuses what a cluster cannot do alike on all nodes.
+func (c Config) checkCluster() error {
+	if c.Cluster == "" {
+		for flag, value := range map[string]string{"node": c.Node, "cluster-token-file": c.ClusterTokenFile, "cluster-ca": c.ClusterCA} {
+			if value != "" {
+				return fmt.Errorf("-%s=%q, which is of a cluster, without -cluster", flag, value)
+			}
+		}
+		if c.Ack == string(pipeline.Replicated) {
+			return errors.New("-ack=replicated without -cluster")
+		}
+		return nil
+	}
+	switch {
+	case !nodeName.MatchString(c.Node):
+		return fmt.Errorf("-node=%q, want a name of this aggregator in -cluster: small letters, digits and -", c.Node)
+	case c.Retention != 0:
+		return errors.New("-retention with -cluster: the replicas would expire at different moments; it is not built yet")
+	case c.Dedup != "" && c.Dedup != string(store.DedupRuns):
+		return fmt.Errorf("-dedup=%s with -cluster, which wants runs", c.Dedup)
+	case c.MaxLag <= 0:
+		return fmt.Errorf("-max-lag=%v, want more than 0", c.MaxLag)
+	}
+	return nil
+}
+
+// isReplica reports whether a store is a cluster's.
+func isReplica(s *store.Store) (bool, error) {
+	var n int
+	err := s.Pool.QueryRow("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'cluster'").Scan(&n)
+	return n > 0, err
+}
+
+// openNode makes this aggregator a node of the cluster; nil without -cluster.
+func (a *instance) openNode(j *journal.Journal, backlog []journal.Frame) (*cluster.Node, error) {
+	replica, err := isReplica(a.store)
+	switch {
+	case err != nil:
+		return nil, err
+	case a.cfg.Cluster == "" && replica:
+		return nil, fmt.Errorf("%w: -data=%s is a replica of a cluster: without -cluster it would differ from the others", ErrConfig, a.cfg.Data)
+	case a.cfg.Cluster == "":
+		return nil, nil
+	case a.store.Info.Dedup != store.DedupRuns:
+		return nil, fmt.Errorf("%w: -cluster wants a data folder that was made with -dedup runs", ErrConfig)
+	}
+	log, err := jetstream.Dial(a.logConfig("aggregator "+a.cfg.Node), firstEpoch)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -cluster: %w", ErrConfig, err)
+	}
+	a.closers = append(a.closers, log.Close)
+	if !replica {
+		if err := a.join(log, len(backlog)); err != nil {
+			return nil, err
+		}
+	}
+	return a.newNode(log, j, backlog)
+}
+
+func (a *instance) logConfig(name string) jetstream.Config {
+	return jetstream.Config{URLs: a.cfg.Cluster, TokenFile: a.cfg.ClusterTokenFile, CAFile: a.cfg.ClusterCA, Name: name, Logger: a.log}
+}
+
+// join makes an empty store a replica at the beginning of the log.
+func (a *instance) join(log *jetstream.Log, waiting int) error {
+	head, err := awaitHead(log)
+	if err != nil {
+		return fmt.Errorf("-cluster: %w", err)
+	}
+	var last int64
+	if err := a.store.Pool.QueryRow("SELECT last_seq FROM state").Scan(&last); err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains(head.Nodes, a.cfg.Node):
+		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrConfig, a.cfg.Node, head.Nodes)
+	case last != 0 || waiting != 0:
+		return fmt.Errorf("%w: -data=%s has events and is no replica: `aggregator cluster init -data` makes it the beginning of a new cluster", ErrConfig, a.cfg.Data)
+	case head.Base != 0:
+		return fmt.Errorf("%w: the cluster began with events up to %d: -data has to be a copy of the folder that it began with", ErrConfig, head.Base)
+	case head.First > 1:
+		return fmt.Errorf("%w: the log begins at %d: -data has to be a copy of another replica's", ErrConfig, head.First)
+	}
+	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity) })
+}
+
+// awaitHead asks a log that may be starting.
+func awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
+	for end := time.Now().Add(joinBudget); ; time.Sleep(joinPause) {
+		if head, err = log.Head(context.Background()); err == nil || time.Now().After(end) {
+			return head, err
+		}
+	}
+}
+
+// newNode reads how far the store is, and what is left in the outbox.
+func (a *instance) newNode(log *jetstream.Log, j *journal.Journal, backlog []journal.Frame) (*cluster.Node, error) {
+	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, Journal: j, Logger: a.log}
+	var kept []cluster.Checkpoint
+	err := a.store.Change(func(c *sqlite.Conn) (err error) {
+		if cfg.Replica, cfg.Cursor, err = cluster.OpenReplica(c); err == nil {
+			kept, err = cluster.Checkpoints(c)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	node := cluster.Open(cfg, kept)
+	if err := node.Outbox.Load(j, backlog, &cfg.Cursor); err != nil {
+		return nil, err
+	}
+	return node, nil
+}

@@ -1,0 +1,104 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// pingServers asks every server for its settings. sync_interval is one of the server's, and no
+// stream shows it.
+const pingServers = "$SYS.REQ.SERVER.PING.VARZ"
+
+// proofWait is how long servers may take to answer.
+const proofWait = 1500 * time.Millisecond
+
+// proof is what a server has said of itself. It stands until the server says something else: one
+// that is away syncs nothing, and stores nothing.
+type proof struct {
+	synced bool
+	at     time.Time
+}
+
+// varz is what is read of a server's answer.
+type varz struct {
+	Server struct {
+		Name string `json:"name"`
+	} `json:"server"`
+	Data struct {
+		JetStream struct {
+			Config *struct {
+				SyncAlways bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"jetstream"`
+	} `json:"data"`
+	Error *struct {
+		Description string `json:"description"`
+	} `json:"error"`
+}
+
+// Synced implements cluster.Log. While the log has no leader, who its servers are is known from
+// before.
+func (l *Log) Synced(ctx context.Context) error {
+	if _, err := l.Head(ctx); err != nil {
+		return l.proven()
+	}
+	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
+	if err != nil {
+		return unreachable(err)
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	if err := l.conn.PublishRequest(pingServers, answers.Subject, nil); err != nil {
+		return unreachable(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, proofWait)
+	defer cancel()
+	asked := time.Now()
+	for !l.allAnswered(asked) {
+		m, err := answers.NextMsgWithContext(ctx)
+		if err != nil || len(m.Data) == 0 {
+			break
+		}
+		var v varz
+		if json.Unmarshal(m.Data, &v) != nil || v.Server.Name == "" || v.Error != nil {
+			continue
+		}
+		config := v.Data.JetStream.Config
+		l.mu.Lock()
+		l.proofs[v.Server.Name] = proof{config != nil && config.SyncAlways, time.Now()}
+		l.mu.Unlock()
+	}
+	return l.proven()
+}
+
+// allAnswered reports that every server that is there has answered since it was asked.
+func (l *Log) allAnswered(asked time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.peers {
+		if !p.Offline && l.proofs[p.Name].at.Before(asked) {
+			return false
+		}
+	}
+	return len(l.peers) > 0
+}
+
+// proven judges what is known.
+func (l *Log) proven() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.peers) == 0 {
+		return errors.New("the log's servers are not known: it is no cluster")
+	}
+	for _, p := range l.peers {
+		switch proof, ok := l.proofs[p.Name]; {
+		case ok && !proof.synced:
+			return fmt.Errorf("the log's server %s answers before it has synced: it needs sync_interval always", p.Name)
+		case !ok && !p.Offline:
+			return fmt.Errorf("the log's server %s has not said whether it syncs", p.Name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is what a node knows of the cluster, for people and programs.
+type Status struct {
+	Node           string        `json:"node"`
+	Cluster        string        `json:"id"`
+	Epoch          uint64        `json:"epoch"`
+	Position       uint64        `json:"position"` // of the log, in this node's store
+	Hash           string        `json:"hash"`     // of what was decided up to there
+	Head           uint64        `json:"head"`     // of the log, when it was asked last
+	First          uint64        `json:"first"`    // of the log
+	LogBytes       int64         `json:"log_bytes"`
+	LagSeconds     float64       `json:"lag_seconds"`
+	Leader         string        `json:"log_leader"`
+	Peers          []Peer        `json:"log_peers"`
+	OutboxFrames   int           `json:"outbox_frames"`
+	UnloggedFrames int           `json:"unlogged_frames"` // of them, those that the log has not taken
+	Checkpoints    []TextOfHash  `json:"checkpoints"`
+	Nodes          []OtherStatus `json:"nodes"`
+	Synced         bool          `json:"log_synced"` // the log's servers have shown that they sync
+	Faults         []string      `json:"faults"`
+}
+
+// OtherStatus is what another node has told last.
+type OtherStatus struct {
+	Node       string  `json:"node"`
+	Position   uint64  `json:"position"`
+	Hash       string  `json:"hash"`
+	AgeSeconds float64 `json:"age_seconds"` // by its clock and this one's
+	Halted     string  `json:"halted,omitempty"`
+}
+
+// Status returns what is known now.
+func (n *Node) Status() Status {
+	all, unlogged := n.Outbox.Depth()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	st, now := &n.status, time.Now()
+	s := Status{
+		Node: n.cfg.Name, Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch,
+		Position: st.applied.Position, Hash: st.applied.Hash.String(), Head: max(st.head.Last, st.read), First: st.head.First, LogBytes: st.head.Bytes,
+		LagSeconds: n.lag(now).Seconds(), Leader: st.head.Leader, Peers: slices.Clone(st.head.Peers), OutboxFrames: all, UnloggedFrames: unlogged,
+		Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
+	}
+	for _, c := range st.kept[max(0, len(st.kept)-toldCheckpoints):] {
+		s.Checkpoints = append(s.Checkpoints, TextOfHash{c.Position, c.Hash.String()})
+	}
+	for _, b := range st.beats {
+		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(b.At).Seconds(), b.Halted})
+	}
+	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
+	for _, fault := range []error{st.halted, st.unproven, st.headErr} {
+		if fault != nil {
+			s.Faults = append(s.Faults, fault.Error())
+		}
+	}
+	if st.doubt != "" {
+		s.Faults = append(s.Faults, st.doubt)
+	}
+	if s.Faults == nil {
+		s.Faults = []string{}
+	}
+	return s
+}
+
+// Warnings are what does not keep the node from taking events, and what a person should know.
+func (n *Node) Warnings() (warnings []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.status.doubt != "" {
+		warnings = append(warnings, "replicas differ: "+n.status.doubt)
+	}
+	for _, p := range n.status.head.Peers {
+		if p.Offline {
+			warnings = append(warnings, "the log's server "+p.Name+" is away")
+		}
+	}
+	return warnings
+}
+
+// Position is how far the store is, and of which epoch.
+func (n *Node) Position() (epoch, position uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.Replica.Identity.Epoch, n.status.applied.Position
+}

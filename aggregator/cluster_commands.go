@@ -1,0 +1,255 @@
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/journal"
+	"sekali/aggregator/store"
+	"sekali/internal/sqlite"
+)
+
+// clusterBudget bounds a command on a cluster.
+const clusterBudget = 20 * time.Second
+
+// ClusterConfig is what the commands on a cluster as a whole are told.
+type ClusterConfig struct {
+	URLs, TokenFile, CAFile string
+	Version                 string
+
+	// Of init.
+	Nodes    []string
+	Replicas int
+	LogBytes int64
+	Data     string // "": the cluster begins with nothing
+}
+
+func (c *ClusterConfig) dial() (*jetstream.Log, error) {
+	if c.URLs == "" {
+		return nil, fmt.Errorf("%w: -cluster is needed", ErrConfig)
+	}
+	log, err := jetstream.Dial(jetstream.Config{URLs: c.URLs, TokenFile: c.TokenFile, CAFile: c.CAFile, Name: "aggregator cluster",
+		Logger: slog.New(slog.DiscardHandler)}, firstEpoch)
+	if err != nil {
+		return nil, fmt.Errorf("%w: -cluster: %w", ErrConfig, err)
+	}
+	return log, nil
+}
+
+func (c *ClusterConfig) checkInit() error {
+	if len(c.Nodes) == 0 {
+		return fmt.Errorf("%w: -nodes is needed", ErrConfig)
+	}
+	for i, name := range c.Nodes {
+		if !nodeName.MatchString(name) || slices.Contains(c.Nodes[:i], name) {
+			return fmt.Errorf("%w: -nodes: %q, want different names of small letters, digits and -", ErrConfig, name)
+		}
+	}
+	if c.Replicas != 1 && c.Replicas != 3 {
+		return fmt.Errorf("%w: -replicas=%d, want 3, or 1", ErrConfig, c.Replicas)
+	}
+	if c.LogBytes < 64<<20 {
+		return fmt.Errorf("%w: -log-bytes=%d, want %d at least", ErrConfig, c.LogBytes, 64<<20)
+	}
+	return nil
+}
+
+// ClusterInit makes the log of a new cluster. With the folder of a stopped aggregator its store
+// becomes the beginning, which the other nodes get as a copy. A log that is there is left as it is.
+func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
+	if err := c.checkInit(); err != nil {
+		return err
+	}
+	log, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes}
+	if c.Data == "" {
+		return c.initLog(ctx, log, wanted, w, func(cluster.Head) error { return nil })
+	}
+	if _, err := os.Stat(filepath.Join(c.Data, store.File)); err != nil {
+		return err // before lock would make the folder
+	}
+	unlock, err := lock(c.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, state, err := store.Open(c.Data, store.Design{})
+	if err != nil {
+		return err
+	}
+	if err := c.checkBase(s, state); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	wanted.Base = state.LastSeq
+	err = c.initLog(ctx, log, wanted, w, func(head cluster.Head) error {
+		return s.Change(func(conn *sqlite.Conn) error { return cluster.MakeReplica(conn, head.Identity) })
+	})
+	return errors.Join(err, s.Close())
+}
+
+// checkBase refuses a store that cannot be the beginning of a cluster.
+func (c *ClusterConfig) checkBase(s *store.Store, state store.State) error {
+	replica, err := isReplica(s)
+	if err != nil {
+		return err
+	}
+	waiting, err := journal.Check(filepath.Join(c.Data, "journal"), state.Journal)
+	if err != nil {
+		return err
+	}
+	switch n := waiting.Events - state.JournalApplied; {
+	case replica:
+		return fmt.Errorf("%s is a replica of a cluster already", c.Data)
+	case n > 0:
+		return fmt.Errorf("%s: %d events wait in the journal: start the aggregator once without -cluster, and stop it", c.Data, n)
+	case s.Info.Dedup != store.DedupRuns:
+		return fmt.Errorf("%s was made with -dedup %s, a cluster wants runs", c.Data, s.Info.Dedup)
+	case state.Expired > 0:
+		return fmt.Errorf("%s has expired events, which a cluster cannot have yet", c.Data)
+	}
+	return nil
+}
+
+// initLog makes the log, and then what else has to be made for it.
+func (c *ClusterConfig) initLog(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted, w io.Writer, then func(cluster.Head) error) error {
+	head, err := awaitInit(ctx, log, wanted)
+	exists := errors.Is(err, jetstream.ErrExists)
+	if err != nil && !exists {
+		return err
+	}
+	if exists && (!slices.Equal(head.Nodes, wanted.Nodes) || head.Base != wanted.Base || len(head.Faults) > 0 || wanted.Base != 0 && head.Last > 0) {
+		return fmt.Errorf("there is a log already, of the nodes %s, which began with the events up to %d %v", strings.Join(head.Nodes, ","), head.Base, head.Faults)
+	}
+	if err := then(head); err != nil {
+		return err
+	}
+	what := "made"
+	if exists {
+		what = "is there already"
+	}
+	fmt.Fprintf(w, "cluster %s: its log %s, of the nodes %s, beginning with the events up to %d\n", head.Cluster, what, strings.Join(head.Nodes, ", "), head.Base)
+	return nil
+}
+
+// awaitInit tries until the servers have found each other.
+func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted) (head cluster.Head, err error) {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, clusterBudget/4)
+		head, err = log.Init(attempt, wanted)
+		cancel()
+		if err == nil || errors.Is(err, jetstream.ErrExists) {
+			return head, err
+		}
+		select {
+		case <-ctx.Done():
+			return head, err
+		case <-time.After(joinPause):
+		}
+	}
+}
+
+// ClusterStatus writes what the log and the nodes say. The error says that something is wrong.
+func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
+	log, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	head, err := awaitHeadOf(ctx, log)
+	if err != nil {
+		return err
+	}
+	wrong := slices.Clone(head.Faults)
+	fmt.Fprintf(w, "cluster %s, epoch %d\nlog: %d to %d, %d bytes\n", head.Cluster, head.Epoch, head.First, head.Last, head.Bytes)
+	for _, p := range head.Peers {
+		what := fmt.Sprintf("%d behind", p.Behind)
+		switch {
+		case p.Name == head.Leader:
+			what = "leader"
+		case p.Offline:
+			what = "away"
+			wrong = append(wrong, "the log's server "+p.Name+" is away")
+		}
+		fmt.Fprintf(w, "  %s: %s\n", p.Name, what)
+	}
+	if err := log.Synced(ctx); err != nil {
+		wrong = append(wrong, err.Error())
+	} else {
+		fmt.Fprintln(w, "  all that are there sync what they store")
+	}
+	for _, name := range head.Nodes {
+		line, fault := statusOfNode(ctx, log.Registry(), name, head.Last)
+		fmt.Fprintf(w, "node %s: %s\n", name, line)
+		if fault != "" {
+			wrong = append(wrong, "node "+name+": "+fault)
+		}
+	}
+	for _, fault := range wrong {
+		fmt.Fprintln(w, "fault:", fault)
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%d faults", len(wrong))
+	}
+	fmt.Fprintln(w, "ok")
+	return nil
+}
+
+// awaitHeadOf asks until the servers have a leader, or ctx ends.
+func awaitHeadOf(ctx context.Context, log *jetstream.Log) (cluster.Head, error) {
+	for {
+		head, err := log.Head(ctx)
+		if err == nil {
+			return head, nil
+		}
+		select {
+		case <-ctx.Done():
+			return head, err
+		case <-time.After(joinPause):
+		}
+	}
+}
+
+// beatAge is how old what a node has told may be.
+const beatAge = 10 * time.Second
+
+func statusOfNode(ctx context.Context, registry cluster.Registry, name string, last uint64) (line, fault string) {
+	value, revision, err := registry.Get(ctx, name)
+	if err != nil {
+		return "not known", err.Error()
+	}
+	if revision == 0 {
+		return "was never there", "it was never there"
+	}
+	var b cluster.Beat
+	if err := json.Unmarshal(value, &b); err != nil {
+		return "not understood", err.Error()
+	}
+	age := time.Since(b.At)
+	line = fmt.Sprintf("at %d (%d behind), hash %s, version %s, told %.0f s ago", b.Position, max(last, b.Position)-b.Position, b.Hash, b.Version, age.Seconds())
+	switch {
+	case b.Halted != "":
+		return line, b.Halted
+	case age > beatAge:
+		return line, fmt.Sprintf("it has told nothing for %.0f s", age.Seconds())
+	}
+	return line, ""
+}
