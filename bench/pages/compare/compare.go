@@ -21,7 +21,8 @@
 // nothing but what the machine did is run again by bench ab, within a bound and whatever its
 // figures were. Here an INVALID run leaves a comparison without evidence. Two sides that ran one
 // after the other are compared with Mann-Whitney's U, which takes a drift for a difference; that is
-// said. Both tests go by ranks, and are exact for so few values.
+// said. Both tests go by ranks, and are exact for so few values. Where no repeat has requests
+// enough for a 99th percentile of its own, those of all repeats together have one (see pool).
 package compare
 
 import (
@@ -199,6 +200,7 @@ type group struct {
 	label     string
 	folders   []record.Folder
 	summaries []record.Summary
+	responses [][]float64 // response times of each repeat in ms; none where each has its own p99
 }
 
 // readSide recomputes every summary from the raw files.
@@ -225,6 +227,9 @@ func readSide(path string) ([]group, error) {
 		}
 		groups[at].folders = append(groups[at].folders, f)
 		groups[at].summaries = append(groups[at].summaries, summary)
+		if summary.ResponseTimeMS.P99 == nil {
+			groups[at].responses = append(groups[at].responses, responses(raw))
+		}
 	}
 	return groups, nil
 }

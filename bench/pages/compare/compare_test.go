@@ -13,6 +13,7 @@ import (
 
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/record"
+	"sekali/loadgen/ledger"
 )
 
 // side writes a run of n repeats and returns its folder.
@@ -260,7 +261,7 @@ func TestWithheld(t *testing.T) {
 	again := overload
 	again.Seed = 100
 	a, b := side(t, 8, overload), side(t, 8, again)
-	const why = "withheld on both sides: 100 requests a repeat, 1000 needed"
+	const why = "withheld on both sides: 800 and 800 requests in all repeats together, 1000 needed"
 	var out bytes.Buffer
 	result, err := Run(Config{A: a, B: b, Margin: 0.3}, &out)
 	if err != nil || len(result.Withheld) == 0 || result.Withheld[0] != "burst: response_time_ms_p99: "+why {
@@ -270,6 +271,35 @@ func TestWithheld(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("without %q:\n%s", want, out.String())
 		}
+	}
+}
+
+// Where no repeat has requests enough for a p99 of its own, all together have one, which decides:
+// two requests in a hundred that wait make B worse, and are seen in no other deciding metric.
+func TestTheTailOfAllRepeatsTogether(t *testing.T) {
+	again := overload
+	again.Seed = 100
+	a, b := side(t, 12, overload), side(t, 12, again)
+	takeTurns(t, a, b, 12)
+	for i := range 12 {
+		resulttest.RewriteRequests(t, filepath.Join(b, fmt.Sprintf("burst-%d", i+1)), func(one *ledger.Attempt) {
+			if one.Phase == 1 && (int(one.Request)+i)%150 < 3 {
+				one.DoneNS += 250e6
+			}
+		})
+	}
+	var out bytes.Buffer
+	result, err := Run(Config{A: a, B: b, Margin: 0.3}, &out)
+	if err != nil || result.Verdict != Worse || len(result.Withheld) > 0 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); len(fields) > 1 && slices.Contains(deciding, fields[0]) && (fields[len(fields)-1] == "worse") != (fields[0] == pooledMetric) {
+			t.Errorf("%s", line)
+		}
+	}
+	if want := "(of 1 200 requests in 12 repeats)"; strings.Count(out.String(), want) != 2 {
+		t.Errorf("without %q:\n%s", want, out.String())
 	}
 }
 

@@ -50,6 +50,7 @@ type decider struct {
 	shift           // of the logarithms: that of the ratio B/A
 	missing string  // why it has no ratio; "": it has one
 	alone   float64 // the p-value before it is corrected
+	pool    *pool   // of all repeats' requests; nil: each repeat has a value of its own
 	margin  float64
 	alpha   float64 // the chance of a false alarm that this look has
 }
@@ -61,6 +62,10 @@ func (p *pair) measure(margin float64, looks int) {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
 		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {
 			if len(one.a)+len(one.b) == 0 {
+				if d := p.pooled(one, margin, looks); d != nil {
+					p.deciders = append(p.deciders, *d)
+					continue
+				}
 				p.absent = append(p.absent, absence{m.Name, p.whyAbsent(m.Name)})
 				continue
 			}
@@ -75,6 +80,21 @@ func (p *pair) measure(margin float64, looks int) {
 		one.p = probability(one.a, one.b, p.paired)
 		p.others = append(p.others, one)
 	}
+}
+
+// pooled decides a metric that no repeat has over all their requests together; nil: they are too
+// few, or it is another metric.
+func (p *pair) pooled(m metric, margin float64, looks int) *decider {
+	if m.Name != pooledMetric {
+		return nil
+	}
+	together := newPool(p.a, p.b, p.paired, maxDraws)
+	if together == nil {
+		return nil
+	}
+	d := &decider{metric: m, margin: margin, alpha: alpha / float64(looks)}
+	together.test(d)
+	return d
 }
 
 // values are those of the repeats that have the metric.
@@ -107,23 +127,20 @@ func (p *pair) missing(m metric) string {
 
 // whyAbsent says why neither side has a deciding metric.
 func (p *pair) whyAbsent(name string) string {
-	needed := int64(figures.LeastSamples(50))
-	if strings.HasSuffix(name, "_p99") {
-		needed = int64(figures.LeastSamples(99))
-	}
-	var counts []int64
-	for _, s := range slices.Concat(p.a.summaries, p.b.summaries) {
-		counts = append(counts, s.ResponseTimeMS.Count)
-	}
-	switch least, most := slices.Min(counts), slices.Max(counts); {
-	case strings.HasPrefix(name, "response_time_ms") && most > 0:
-		text := fmt.Sprintf("withheld on both sides: %d", least)
-		if most > least {
-			text += fmt.Sprintf(" to %d", most)
+	var sums [2]int64
+	for i, g := range []group{p.a, p.b} {
+		for _, s := range g.summaries {
+			sums[i] += s.ResponseTimeMS.Count
 		}
-		return fmt.Sprintf("%s requests a repeat, %d needed", text, needed)
+	}
+	few := figures.LeastSamples(50)
+	switch {
+	case name == pooledMetric:
+		return fmt.Sprintf("withheld on both sides: %d and %d requests in all repeats together, %d needed", sums[0], sums[1], figures.LeastSamples(pooledPercent))
+	case strings.HasPrefix(name, "response_time_ms"):
+		return fmt.Sprintf("withheld on both sides: fewer than %d requests a repeat", few)
 	case strings.HasPrefix(name, "processing_latency_ms"):
-		return fmt.Sprintf("on both sides it is not said, or of fewer than %d commits a repeat", needed)
+		return fmt.Sprintf("on both sides it is not said, or of fewer than %d commits a repeat", few)
 	}
 	return "neither side has it"
 }

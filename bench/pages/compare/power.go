@@ -67,5 +67,8 @@ func (m *decider) need(d design) int {
 	}
 	loss := m.loss(m.point)
 	n := d.need(m.scatter, max(loss, m.limit(m.margin)-loss))
+	if m.pool != nil {
+		return max(n, m.pool.repeats[0]+1, m.pool.repeats[1]+1)
+	}
 	return max(n, len(m.a)+1, len(m.b)+1)
 }

@@ -59,7 +59,7 @@ func (p *pair) printDeciders(w io.Writer, d design) error {
 		if m.missing != "" {
 			continue
 		}
-		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Name, spread(m.a), spread(m.b), ratio(m.point), m.interval(), chance(m.p), m.judgement())
+		fmt.Fprintf(columns, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Name, m.spread(0, m.a), m.spread(1, m.b), ratio(m.point), m.interval(), chance(m.p), m.judgement())
 	}
 	if err := columns.Flush(); err != nil {
 		return err
@@ -124,6 +124,14 @@ func (m *decider) interval() string {
 		return "too few repeats"
 	}
 	return ratio(m.low) + " to " + ratio(m.high)
+}
+
+// spread is a side's value of a deciding metric.
+func (m *decider) spread(side int, values []float64) string {
+	if m.pool != nil {
+		return m.pool.spread(side, values[0])
+	}
+	return spread(values)
 }
 
 // spread is the median, and of several values the smallest, the largest and how many.
