@@ -198,14 +198,18 @@ func TestEveryRepeatsEnvironment(t *testing.T) {
 		dir := map[string]string{"A": a, "B": b}[of]
 		for _, one := range []string{a, b} {
 			for _, repeat := range []string{"burst-1", "burst-2", "burst-3"} {
-				change(t, filepath.Join(one, repeat), func(r *record.Run) { r.Environment.Affinity, r.Environment.CPUQuota = "0-1", "max 100000" })
+				change(t, filepath.Join(one, repeat), func(r *record.Run) {
+					r.Environment.Affinity, r.Environment.CPUQuota = "0-1", "max 100000"
+					r.Surroundings = &record.Surroundings{AggregatorAffinity: "0-1", AggregatorQuota: "max 100000"}
+				})
 			}
 		}
 		change(t, filepath.Join(dir, "burst-3"), func(r *record.Run) {
 			r.Aggregator.Ack, r.Environment.Cores, r.Environment.Affinity, r.Environment.CPUQuota = "memory", 64, "0", "50000 100000"
+			r.Surroundings = &record.Surroundings{AggregatorAffinity: "1", AggregatorQuota: "20000 100000"}
 		})
 		v, out := compare(t, a, b)
-		for _, name := range []string{"durability", "number of cores", "set of cores to run on", "CPU quota"} {
+		for _, name := range []string{"durability", "number of cores", "set of cores to run on", "CPU quota", "aggregator's set of cores", "aggregator's CPU quota"} {
 			if v != NotEnough || !strings.Contains(out, "WARNING: the "+name+" differs") {
 				t.Errorf("%s: %v, %s\n%s", of, v, name, out)
 			}

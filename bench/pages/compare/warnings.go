@@ -91,9 +91,15 @@ func differences(a, b record.Run) []property {
 		}
 		return property{name, a, b}
 	}
+	var sa, sb record.Surroundings // of before they were watched: nothing is recorded
+	if a.Surroundings != nil && b.Surroundings != nil {
+		sa, sb = *a.Surroundings, *b.Surroundings
+	}
 	return []property{
 		recorded("set of cores to run on", ea.Affinity, eb.Affinity),
 		recorded("CPU quota", ea.CPUQuota, eb.CPUQuota),
+		recorded("aggregator's set of cores", sa.AggregatorAffinity, sb.AggregatorAffinity),
+		recorded("aggregator's CPU quota", sa.AggregatorQuota, sb.AggregatorQuota),
 		{"processor", ea.CPUModel, eb.CPUModel},
 		{"number of cores", fmt.Sprint(ea.Cores), fmt.Sprint(eb.Cores)},
 		{"memory", fmt.Sprint(ea.MemoryBytes), fmt.Sprint(eb.MemoryBytes)},
