@@ -25,13 +25,14 @@ const (
 
 // Fault is what a run of one kind of fault left.
 type Fault struct {
-	Format  int     `json:"format"`
-	Name    string  `json:"name"`
-	Promise string  `json:"promise"`
-	Tells   string  `json:"tells,omitempty"`
-	Note    string  `json:"note,omitempty"` // measured beside, in words
-	Trials  []Trial `json:"trials"`
-	Skipped string  `json:"skipped,omitempty"` // why it did not run
+	Format  int      `json:"format"`
+	Name    string   `json:"name"`
+	Promise string   `json:"promise"`
+	Tells   string   `json:"tells,omitempty"`
+	Note    string   `json:"note,omitempty"`    // measured beside, in words
+	Sitting *Sitting `json:"sitting,omitempty"` // its place among the kinds that were tried; null: not recorded
+	Trials  []Trial  `json:"trials"`
+	Skipped string   `json:"skipped,omitempty"` // why it did not run
 }
 
 // Trial is the life of one data folder.

@@ -32,6 +32,7 @@ type Faults struct {
 	Date    string         `json:"date"` // RFC 3339
 	Machine string         `json:"machine"`
 	Commit  string         `json:"commit"`
+	Planned int            `json:"planned,omitempty"` // kinds that were to be tried; 0: not recorded
 	Faults  []FaultSummary `json:"faults"`
 	Files   []File         `json:"files,omitempty"` // the records that the faults are computed from, in their order
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"sekali/bench/experiment"
@@ -34,12 +35,11 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
 	held = true
 	var failed []error
-	for _, kind := range Catalogue() {
-		if !only.MatchString(kind.Name) {
-			continue
-		}
+	kinds := slices.DeleteFunc(Catalogue(), func(k Kind) bool { return !only.MatchString(k.Name) })
+	found.Planned = len(kinds)
+	for i, kind := range kinds {
 		began := time.Now()
-		row, file, err := runInto(ctx, config, kind, dir)
+		row, file, err := runInto(ctx, config, kind, record.Sitting{Number: i + 1, Of: len(kinds)}, dir)
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
@@ -63,11 +63,12 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 }
 
 // runInto tries one kind, writes its record, and returns what is computed from that.
-func runInto(ctx context.Context, config Config, kind Kind, dir string) (row record.FaultSummary, file record.File, err error) {
+func runInto(ctx context.Context, config Config, kind Kind, place record.Sitting, dir string) (row record.FaultSummary, file record.File, err error) {
 	left, err := Run(ctx, config, kind)
 	if err != nil {
 		return row, file, err
 	}
+	left.Sitting = &place
 	name, err := record.WriteFault(dir, left)
 	if err != nil {
 		return row, file, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	faulting "sekali/bench/experiment/faults"
 	"sekali/bench/figures"
 	"sekali/bench/judge"
 	"sekali/bench/pages/terminal"
@@ -47,11 +48,18 @@ func verifyFaults(reference string) (n int, differences []error) {
 	}
 	recomputed := committed
 	recomputed.Faults, recomputed.Files = []record.FaultSummary{}, []record.File{}
-	for _, file := range committed.Files {
-		row, now, err := recomputeFault(dir, file.Name)
+	if committed.Planned > 0 {
+		recomputed.Planned = len(committed.Files)
+	}
+	for i, file := range committed.Files {
+		row, now, place, err := recomputeFault(dir, file.Name)
 		if err != nil {
 			differences = append(differences, fmt.Errorf("%s: %w", filepath.Join(dir, file.Name), err))
 			continue
+		}
+		if want := (record.Sitting{Number: i + 1, Of: len(committed.Files)}); place != want && committed.Planned > 0 {
+			differences = append(differences, fmt.Errorf("%s: is kind %d of %d, not %d of %d: some are absent", filepath.Join(dir, file.Name),
+				place.Number, place.Of, want.Number, want.Of))
 		}
 		recomputed.Faults, recomputed.Files = append(recomputed.Faults, row), append(recomputed.Files, now)
 	}
@@ -60,19 +68,41 @@ func verifyFaults(reference string) (n int, differences []error) {
 }
 
 // recomputeFault computes a row from its record.
-func recomputeFault(dir, name string) (row record.FaultSummary, file record.File, err error) {
+func recomputeFault(dir, name string) (row record.FaultSummary, file record.File, place record.Sitting, err error) {
 	if name != filepath.Base(name) || !filepath.IsLocal(name) {
-		return row, file, fmt.Errorf("%q is not the name of a file beside it", name)
+		return row, file, place, fmt.Errorf("%q is not the name of a file beside it", name)
 	}
 	if file, err = record.HashFile(dir, name); err != nil {
-		return row, file, err
+		return row, file, place, err
 	}
 	left, err := record.ReadFault(filepath.Join(dir, name))
 	if err != nil {
-		return row, file, err
+		return row, file, place, err
+	}
+	if left.Sitting != nil {
+		place = *left.Sitting
 	}
 	row, err = figures.Fault(left)
-	return row, file, err
+	return row, file, place, err
+}
+
+// kindsTried says how many of the kinds there are.
+func kindsTried(f *record.Faults) string {
+	if f.Planned > 0 {
+		return fmt.Sprintf("%d of %d kinds of this sitting", len(f.Faults), f.Planned)
+	}
+	var absent []string
+	kinds := faulting.Catalogue()
+	for _, kind := range kinds {
+		if !slices.ContainsFunc(f.Faults, func(row record.FaultSummary) bool { return row.Fault == kind.Name }) {
+			absent = append(absent, kind.Name)
+		}
+	}
+	text := fmt.Sprintf("%d of the %d kinds that there are now", len(kinds)-len(absent), len(kinds))
+	if len(absent) > 0 {
+		text += "; not tried: " + cell(strings.Join(absent, ", "))
+	}
+	return text + "; how many were to be tried was not recorded"
 }
 
 // verifyNames names the records that no table speaks of.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sekali/bench/audit"
+	"sekali/bench/figures"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/record"
@@ -96,6 +97,8 @@ var forgeries = []struct {
 	forge func(forger)
 	found string // in what Verify prints
 }{
+	{"control: nothing is forged", func(f forger) { f.run("burst-1", func(*record.Run) {}) }, ""},
+	{"control: a soak without a record", func(f forger) { f.loneSoak(func(*record.SoakSummary) {}) }, ""},
 	{"the loss of a kill, smaller", func(f forger) {
 		f.run("kill-memory-1", func(r *record.Run) {
 			r.Audit.Lost -= 1000
@@ -198,6 +201,17 @@ var forgeries = []struct {
 	{"the time in the index", func(f forger) { f.index(func(i *record.Index) { i.FinishedAt = i.FinishedAt.AddDate(0, 0, -1) }) }, "began outside of the sitting"},
 	{"a sum of the faults", func(f forger) { f.faults(func(r *record.FaultSummary) { r.Acknowledged++ }) }, "faults.json"},
 	{"the times of a fault", func(f forger) { f.faults(func(r *record.FaultSummary) { r.Times *= 10 }) }, "faults.json"},
+	{"a kind of fault, gone", func(f forger) { f.withoutFault(func(*record.Faults) {}) }, "faults.json"},
+	{"a kind of fault, gone and not counted", func(f forger) { f.withoutFault(func(r *record.Faults) { r.Planned-- }) }, "some are absent"},
+	{"a round of a yardstick, gone", func(f forger) {
+		f.yardsticks(func(y *record.Yardsticks) { y.Systems[0].Rounds = y.Systems[0].Rounds[1:] })
+	}, "rounds"},
+	{"what a yardstick was to store", func(f forger) {
+		f.yardsticks(func(y *record.Yardsticks) { y.Systems[0].Rounds[0].Expected--; y.Systems[0].Rounds[0].Stored-- })
+	}, "are expected"},
+	{"stored in a soak without a record", func(f forger) { f.loneSoak(func(s *record.SoakSummary) { s.Stored++ }) }, "soak.json: of"},
+	{"lost in a soak without a record", func(f forger) { f.loneSoak(func(s *record.SoakSummary) { s.Lost++ }) }, "soak.json: of"},
+	{"a window of a soak without a record", func(f forger) { f.loneSoak(func(s *record.SoakSummary) { s.Windows[5].Stored *= 10 }) }, "soak.json: "},
 	{"stored in the soak", func(f forger) { f.soak(func(s *record.SoakSummary) { s.Stored++ }) }, "soak.json"},
 	{"lost in the soak", func(f forger) { f.soak(func(s *record.SoakSummary) { s.Lost++ }) }, "soak.json"},
 }
@@ -226,6 +240,50 @@ func (f forger) soak(change func(*record.SoakSummary)) {
 	}
 }
 
+// withoutFault takes a kind and its record out.
+func (f forger) withoutFault(change func(*record.Faults)) {
+	dir := filepath.Join(filepath.Dir(f.dir), faultsDir)
+	found, err := record.ReadFaults(filepath.Join(dir, faultsFile))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	remove(f.t, filepath.Join(dir, found.Files[1].Name))
+	found.Files, found.Faults = slices.Delete(found.Files, 1, 2), slices.Delete(found.Faults, 1, 2)
+	change(&found)
+	if err := record.WriteFaults(filepath.Join(dir, faultsFile), found); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// yardsticks changes rounds, and makes anew what follows from them.
+func (f forger) yardsticks(change func(*record.Yardsticks)) {
+	y, err := record.ReadYardsticks(filepath.Dir(f.dir))
+	if err == nil {
+		change(&y)
+		y, err = figures.Yardsticks(y)
+	}
+	if err == nil {
+		err = record.WriteYardsticks(filepath.Dir(f.dir), y)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// loneSoak is a soak that left no record.
+func (f forger) loneSoak(change func(*record.SoakSummary)) {
+	reference := filepath.Dir(f.dir)
+	s, err := record.ReadSoakSummary(filepath.Join(reference, soakDir, soakFile))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	remove(f.t, filepath.Join(reference, soakDir))
+	change(&s)
+	if err := record.WriteSoakSummary(filepath.Join(reference, soakFile), s); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 func remove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.RemoveAll(path); err != nil {
@@ -235,11 +293,7 @@ func remove(t *testing.T, path string) {
 
 // Each forgery is found although all that follows from it was made anew; what nobody forged passes.
 func TestForgeries(t *testing.T) {
-	for _, forgery := range append(forgeries[:len(forgeries):len(forgeries)], struct {
-		name  string
-		forge func(forger)
-		found string
-	}{"control: nothing is forged", func(f forger) { f.run("burst-1", func(*record.Run) {}) }, ""}) {
+	for _, forgery := range forgeries {
 		t.Run(forgery.name, func(t *testing.T) {
 			t.Parallel()
 			reference := filepath.Join(root(t), filepath.FromSlash(referenceDir))

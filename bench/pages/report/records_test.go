@@ -21,8 +21,9 @@ func writeRecords(t *testing.T, reference string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	found := record.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000"}
-	for _, left := range recordtest.Faults() {
+	found := record.Faults{Date: "2026-11-23T12:00:00Z", Machine: "2 cores", Commit: "0000000", Planned: len(recordtest.Faults())}
+	for i, left := range recordtest.Faults() {
+		left.Sitting = &record.Sitting{Number: i + 1, Of: found.Planned}
 		name, err := record.WriteFault(dir, left)
 		if err != nil {
 			t.Fatal(err)

@@ -172,6 +172,7 @@ type view struct {
 	Flame        picture
 	Faults       *record.Faults // nil: none
 	FaultTable   string
+	KindsTried   string
 	Soak         *soak    // nil: none
 	Beside       *beside  // nil: no yardsticks
 	Senders      *senders // nil: none
@@ -208,7 +209,7 @@ func (s *set) markdown() ([]file, []picture, error) {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}
 	if s.faults != nil {
-		v.Faults, v.FaultTable, v.FaultsShort = s.faults, faultTable(s.faults), faultsShort(s.faults)
+		v.Faults, v.FaultTable, v.FaultsShort, v.KindsTried = s.faults, faultTable(s.faults), faultsShort(s.faults), kindsTried(s.faults)
 	}
 	var pictures []picture
 	if s.soak != nil {

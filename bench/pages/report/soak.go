@@ -51,7 +51,7 @@ func verifySoak(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, soakDir)
 	committed, err := record.ReadSoakSummary(filepath.Join(dir, soakFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, verifyLoneSoak(filepath.Join(reference, soakFile))
 	}
 	if err != nil {
 		return 0, []error{err}
@@ -70,6 +70,21 @@ func verifySoak(reference string) (n int, differences []error) {
 	}
 	recomputed.Files = []record.File{file}
 	return 1, compareJSON(filepath.Join(dir, soakFile), committed, recomputed)
+}
+
+// verifyLoneSoak holds the figures of a soak without a record to each other.
+func verifyLoneSoak(path string) []error {
+	s, err := record.ReadSoakSummary(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = figures.SoakAddsUp(s)
+	}
+	if err != nil {
+		return []error{fmt.Errorf("%s: %w", path, err)}
+	}
+	return nil
 }
 
 // soakPicture draws every column over time, those of one unit together, with the kills.

@@ -14,6 +14,7 @@ import (
 	"sekali/bench/figures"
 	"sekali/bench/pages/chart"
 	"sekali/bench/record"
+	"sekali/loadgen/stream"
 )
 
 // beside is what `make yardsticks` measured, for the template.
@@ -48,7 +49,32 @@ func verifyYardsticks(reference string) []error {
 	if err != nil {
 		return []error{err}
 	}
-	return compareJSON(filepath.Join(reference, record.YardsticksFile), committed, recomputed)
+	name := filepath.Join(reference, record.YardsticksFile)
+	return append(compareJSON(name, committed, recomputed), verifyRounds(name, committed)...)
+}
+
+// verifyRounds holds what each round was to store to the stream, and the systems to each other.
+func verifyRounds(name string, y record.Yardsticks) (differences []error) {
+	made, err := stream.New(y.Stream)
+	if err != nil {
+		return []error{fmt.Errorf("%s: %w", name, err)}
+	}
+	rounds := 0
+	for _, s := range y.Systems {
+		rounds = max(rounds, len(s.Rounds))
+	}
+	for _, s := range y.Systems {
+		if s.Skipped == "" && len(s.Rounds) != rounds {
+			differences = append(differences, fmt.Errorf("%s: %s has %d of %d rounds", name, s.ID, len(s.Rounds), rounds))
+		}
+		for i, r := range s.Rounds {
+			// Some drop no repeats.
+			if r.Expected != r.Events && r.Expected != int(made.Originals(uint64(r.Events))) {
+				differences = append(differences, fmt.Errorf("%s: %s, round %d: of %d events of the stream %d are expected", name, s.ID, i+1, r.Events, r.Expected))
+			}
+		}
+	}
+	return differences
 }
 
 // besideOthers draws the yardsticks; nil stays nil.
