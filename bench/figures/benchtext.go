@@ -11,7 +11,8 @@ import (
 )
 
 // BenchText is a run as bench.txt: the Go benchmark format, one line, the metrics as units under
-// their own names, so that benchstat compares runs without help.
+// their own names, so that benchstat compares runs without help. A run that is INVALID says so in
+// its configuration, so that benchstat does not set it beside one that is not, and why in words.
 func BenchText(run record.Run) ([]byte, error) {
 	line := &benchfmt.Result{Name: benchfmt.Name(benchName(run)), Iters: int(run.Summary.AcceptedEvents)}
 	// benchstat compares only what has the same configuration: the commit is not of it.
@@ -20,12 +21,16 @@ func BenchText(run record.Run) ([]byte, error) {
 		{"goarch", after(run.Environment.OS, "/")},
 		{"pkg", "sekali"},
 		{"cpu", run.Environment.CPUModel},
+		{"validity", invalid(run.Validity)},
 	} {
 		if value := strings.Join(strings.Fields(config[1]), " "); value != "" {
 			line.Config = append(line.Config, benchfmt.Config{Key: config[0], Value: []byte(value), File: true})
 		}
 	}
 	var text bytes.Buffer
+	for _, reason := range run.Validity.Texts() {
+		text.WriteString("INVALID: " + strings.Join(strings.Fields(reason), " ") + "\n")
+	}
 	w := benchfmt.NewWriter(&text)
 	for _, m := range Metrics {
 		value := m.Value(run.Summary)
@@ -44,6 +49,14 @@ func BenchText(run record.Run) ([]byte, error) {
 	}
 	err := w.Write(line)
 	return text.Bytes(), err
+}
+
+// invalid is what the configuration says of a run whose figures are not the aggregator's.
+func invalid(v record.Validity) string {
+	if v.Valid {
+		return ""
+	}
+	return "INVALID"
 }
 
 // benchName is as Go's own: the scenario with a capital, the case as a key, the cores at the end.

@@ -25,9 +25,9 @@ const (
 // Metrics are the figures that runs are compared by, in the order of the tables.
 var Metrics = slices.Concat(
 	[]Metric{
-		number("throughput_accepted_per_s", Higher, func(s record.Summary) float64 { return s.ThroughputAcceptedPerS }),
-		number("throughput_processed_per_s", Higher, func(s record.Summary) float64 { return s.ThroughputProcessedPerS }),
-		number("throughput_stored_per_s", Higher, func(s record.Summary) float64 { return s.ThroughputStoredPerS }),
+		{"throughput_accepted_per_s", Higher, func(s record.Summary) *float64 { return s.ThroughputAcceptedPerS }},
+		{"throughput_processed_per_s", Higher, func(s record.Summary) *float64 { return s.ThroughputProcessedPerS }},
+		{"throughput_stored_per_s", Higher, func(s record.Summary) *float64 { return s.ThroughputStoredPerS }},
 	},
 	distribution("processing_latency_ms", Lower, func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
 	[]Metric{

@@ -27,11 +27,8 @@ func Summarize(r *record.Raw) (record.Summary, error) {
 		return s, err
 	}
 	w := windowOf(r, s)
-	s.MeasuredS = seconds(w.answeredNS - w.startNS)
-	s.ProcessedS = seconds(w.endNS - w.startNS)
 	s.DrainS = seconds(w.endNS - w.answeredNS)
-	s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), w.answeredNS-w.startNS)
-	s.ThroughputProcessedPerS = perSecond(processed(r, s, w), w.endNS-w.startNS)
+	throughput(r, &s, w)
 	queue(r, &s, w)
 	commitGap(r, &s, w)
 	little(r, &s)
@@ -43,6 +40,38 @@ func Summarize(r *record.Raw) (record.Summary, error) {
 		return s, err
 	}
 	return s, nil
+}
+
+// minRateSamples is how many requests, or commits, a throughput rests on at least. Where the times
+// between them scatter by as much as their mean, as at random, a rate of n of them has a standard
+// error of 1/√n: 10 % of a hundred, 29 % of a dozen.
+const minRateSamples = 100
+
+// throughput divides by the time that was measured. Ten requests of an open loop at 10/s take a
+// second, although the last of them is due after nine tenths of it: without the interval behind it
+// a server that answers at once would have a higher rate than was sent.
+//
+// Every event passes a request and a commit. The rate at which they are processed rests on the
+// more numerous of the two: a commit of many requests averages over them.
+func throughput(r *record.Raw, s *record.Summary, w window) {
+	measured, window := max(w.answeredNS, w.dueNS)-w.startNS, max(w.endNS, w.dueNS)-w.startNS
+	s.MeasuredS, s.ProcessedS = seconds(measured), seconds(window)
+	requests := int64(s.RequestsAcknowledged)
+	if requests >= minRateSamples {
+		s.ThroughputAcceptedPerS = perSecond(float64(s.AcceptedEvents), measured)
+	}
+	if max(requests, commits(r)) >= minRateSamples {
+		s.ThroughputProcessedPerS = perSecond(processed(r, *s, w), window)
+		s.ThroughputStoredPerS = perSecond(uniqueShare(r, w)*float64(s.AcceptedEvents), window)
+	}
+}
+
+// commits are those of the measured window.
+func commits(r *record.Raw) (n int64) {
+	for _, w := range r.Histograms.Windows {
+		n += counted(w.End.CommitUS) - counted(w.Start.CommitUS)
+	}
+	return n
 }
 
 // countRequests counts what the ledger holds of the measured phases.
@@ -87,11 +116,9 @@ func times(r *record.Raw, s *record.Summary) error {
 		}
 	}
 	// The events of a transaction are committed at one moment: together they are one sample.
-	var commits int64
 	for _, w := range r.Histograms.Windows {
 		processing.addWindow(w.Start.ProcessingLatencyUS, w.End.ProcessingLatencyUS)
 		held.addWindow(w.Start.RunsHeldUS, w.End.RunsHeldUS)
-		commits += counted(w.End.CommitUS) - counted(w.Start.CommitUS)
 	}
 	for _, d := range []struct {
 		name    string
@@ -102,7 +129,7 @@ func times(r *record.Raw, s *record.Summary) error {
 		{"service time", service, service.counts.TotalCount(), &s.ServiceTimeMS},
 		{"response time", response, response.counts.TotalCount(), &s.ResponseTimeMS},
 		{"generator lag", lag, lag.counts.TotalCount(), &s.GeneratorLagMS},
-		{"processing latency", processing, min(commits, processing.counts.TotalCount()), &s.ProcessingLatencyMS},
+		{"processing latency", processing, min(commits(r), processing.counts.TotalCount()), &s.ProcessingLatencyMS},
 		{"wait for the runs", held, held.counts.TotalCount(), &s.RunsHeldMS},
 	} {
 		var err error
@@ -128,6 +155,7 @@ type window struct {
 	startNS    int64 // first planned request of the measured phases
 	answeredNS int64 // their last answer
 	endNS      int64 // what they had accepted is committed; not before answeredNS
+	dueNS      int64 // end of the schedule of those that are open loops, an interval after the last request; 0: none is
 
 	before uint64 // events accepted by answers before startNS
 	within uint64 // events accepted by answers up to answeredNS
@@ -140,6 +168,11 @@ type window struct {
 func windowOf(r *record.Raw, s record.Summary) window {
 	measured := r.Measured()
 	w := window{startNS: measured[0].First.PlannedNS}
+	for _, p := range r.Run.Phases {
+		if p.Measured && p.Rate > 0 {
+			w.dueNS = max(w.dueNS, p.StartNS+int64(float64(p.Planned)/p.Rate*float64(second)))
+		}
+	}
 	for _, q := range measured {
 		w.startNS = min(w.startNS, q.First.PlannedNS)
 		if q.Outcome == ledger.Acknowledged {
@@ -271,7 +304,6 @@ func costs(r *record.Raw, s *record.Summary, w window) {
 		c := newCurve(answered, field).rising()
 		return c.at(w.endNS) - c.at(w.startNS)
 	}
-	s.ThroughputStoredPerS = perSecond(uniqueShare(r, w)*float64(s.AcceptedEvents), w.endNS-w.startNS)
 	stored := used(unique)
 	per := func(total, scale float64) *float64 {
 		if stored <= 0 {
@@ -404,9 +436,9 @@ func grown(from, to uint64) uint64 { return max(from, to) - from }
 
 func seconds(ns int64) float64 { return round(float64(ns) / float64(second)) }
 
-func perSecond(events float64, ns int64) float64 {
+func perSecond(events float64, ns int64) *float64 {
 	if ns <= 0 {
-		return 0
+		return nil
 	}
-	return round(events / (float64(ns) / float64(second)))
+	return figure(events / (float64(ns) / float64(second)))
 }

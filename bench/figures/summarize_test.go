@@ -41,8 +41,8 @@ func TestSummaryOfAnUnloadedServer(t *testing.T) {
 	if *s.DeduplicationRate != 0.2 || *s.DeduplicationRateExpected != 0.2 {
 		t.Errorf("deduplication rate %v, expected %v", *s.DeduplicationRate, *s.DeduplicationRateExpected)
 	}
-	within(t, "throughput_processed_per_s", s.ThroughputProcessedPerS, 5000, 0.01)
-	within(t, "throughput_stored_per_s", s.ThroughputStoredPerS, 4000, 0.01)
+	within(t, "throughput_processed_per_s", *s.ThroughputProcessedPerS, 5000, 0.01)
+	within(t, "throughput_stored_per_s", *s.ThroughputStoredPerS, 4000, 0.01)
 	within(t, "server_cpu_us_per_stored", *s.ServerCPUUSPerStored, 12/0.8, 0.02)
 	within(t, "bytes_written_per_stored", *s.BytesWrittenPerStored, 900, 0.01)
 	if s.ResponseTimeMS.Count != 300 || s.ResponseTimeMS.P90 == nil || s.ResponseTimeMS.P99 != nil {
@@ -50,6 +50,41 @@ func TestSummaryOfAnUnloadedServer(t *testing.T) {
 	}
 	if *s.ResponseTimeMS.P50 <= *s.ServiceTimeMS.P50 {
 		t.Errorf("response time %v must include the lag that service time %v leaves out", *s.ResponseTimeMS.P50, *s.ServiceTimeMS.P50)
+	}
+}
+
+// The schedule of an open loop ends an interval after its last request: a server that answers at
+// once has the rate that was sent, and no higher one.
+func TestOpenLoopHasNoFencePost(t *testing.T) {
+	quick := resulttest.Model{Scenario: "quick", Ack: "journal", Rate: 100, Measured: time.Second, EventsPerS: 50_000, Seed: 4}
+	for _, model := range []resulttest.Model{resulttest.Steady, quick} {
+		s := summarize(t, resulttest.Folder(t, model))
+		if *s.ThroughputAcceptedPerS != 5000 {
+			t.Errorf("%d requests of 50 events at 100/s come to %v events/s", s.RequestsAcknowledged, *s.ThroughputAcceptedPerS)
+		}
+		if s.MeasuredS != model.Measured.Seconds() || *s.ThroughputProcessedPerS > 5000 {
+			t.Errorf("measured for %v s, %v/s processed", s.MeasuredS, *s.ThroughputProcessedPerS)
+		}
+	}
+}
+
+// A rate of a dozen requests is none, unless many commits are behind it.
+func TestThroughputNeedsRequests(t *testing.T) {
+	few := resulttest.Model{Scenario: "few", Ack: "journal", Rate: 12, Measured: time.Second, EventsPerS: 600, Seed: 5}
+	dir := resulttest.Folder(t, few)
+	if s := summarize(t, dir); s.RequestsAcknowledged != 12 || s.ThroughputAcceptedPerS != nil || s.ThroughputProcessedPerS != nil || s.ThroughputStoredPerS != nil {
+		t.Errorf("%d requests: %v/s", s.RequestsAcknowledged, s.ThroughputAcceptedPerS)
+	}
+	raw, err := record.ReadRaw(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Histograms.Windows[0].End.CommitUS = [][2]int64{{500, 100}}
+	if err := record.WriteHistograms(dir, raw.Histograms); err != nil {
+		t.Fatal(err)
+	}
+	if s := summarize(t, dir); s.ThroughputAcceptedPerS != nil || s.ThroughputProcessedPerS == nil || s.ThroughputStoredPerS == nil {
+		t.Errorf("of 12 requests and 100 commits: %+v", s)
 	}
 }
 
@@ -76,7 +111,7 @@ func TestLatencyPercentilesNeedCommits(t *testing.T) {
 func TestProcessedIsWithoutWhatAKillTook(t *testing.T) {
 	dir := resulttest.Folder(t, resulttest.Kill)
 	s := summarize(t, dir)
-	if processed := s.ThroughputProcessedPerS * s.ProcessedS; processed >= float64(s.AcceptedEvents) ||
+	if processed := *s.ThroughputProcessedPerS * s.ProcessedS; processed >= float64(s.AcceptedEvents) ||
 		processed < float64(s.StoredEvents+s.DuplicateEvents)-5100 || processed > float64(s.StoredEvents+s.DuplicateEvents)-4900 {
 		t.Errorf("processed %v, accepted %d, committed %d with a warm-up of 5000", processed, s.AcceptedEvents, s.StoredEvents+s.DuplicateEvents)
 	}
@@ -165,8 +200,8 @@ func TestNothingIsWrittenOnATmpfs(t *testing.T) {
 func TestSummaryOfABurst(t *testing.T) {
 	s := summarize(t, resulttest.Folder(t, resulttest.Burst))
 	// 150 requests/s for 1 s, all served; then 15 000 events/s for 3 s into a server of 8 000/s.
-	within(t, "throughput_accepted_per_s", s.ThroughputAcceptedPerS, 15_000, 0.01)
-	within(t, "throughput_processed_per_s", s.ThroughputProcessedPerS, 8_000, 0.01)
+	within(t, "throughput_accepted_per_s", *s.ThroughputAcceptedPerS, 15_000, 0.01)
+	within(t, "throughput_processed_per_s", *s.ThroughputProcessedPerS, 8_000, 0.01)
 	within(t, "queue_depth_max", float64(s.QueueDepthMax), 21_000, 0.06)
 	within(t, "drain_s", s.DrainS, 21_000./8_000, 0.02)
 	within(t, "queue_depth_mean", s.QueueDepthMean, 21_000/2, 0.04)

@@ -49,8 +49,8 @@ func TestBenchTextReadsBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			summary := run.Summary
-			if v, ok := line.Value("throughput_stored_per_s"); !ok || v != summary.ThroughputStoredPerS {
-				t.Errorf("throughput_stored_per_s is %v, in the summary %v", v, summary.ThroughputStoredPerS)
+			if v, ok := line.Value("throughput_stored_per_s"); !ok || v != *summary.ThroughputStoredPerS {
+				t.Errorf("throughput_stored_per_s is %v, in the summary %v", v, *summary.ThroughputStoredPerS)
 			}
 			if line.GetConfig("goarch") != "amd64" || line.GetConfig("cpu") == "" {
 				t.Errorf("config %v", line.Config)
@@ -62,5 +62,32 @@ func TestBenchTextReadsBack(t *testing.T) {
 	}
 	if reader.Units().GetBetter("throughput_stored_per_s") != 1 || reader.Units().GetBetter("response_time_ms_p50") != -1 {
 		t.Error("the units do not say which way is better")
+	}
+}
+
+// bench.txt of a run that is INVALID says so: in the configuration, by which benchstat sets apart
+// what it compares, and why.
+func TestBenchTextOfAnInvalidRun(t *testing.T) {
+	dir := resulttest.Folder(t, resulttest.Steady)
+	for _, invalid := range []bool{false, true} {
+		resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Dirty = invalid })
+		if _, err := judge.Finish(dir); err != nil {
+			t.Fatal(err)
+		}
+		text := resulttest.Files(t, dir)[record.BenchFile]
+		reader := benchfmt.NewReader(bytes.NewReader(text), record.BenchFile)
+		for reader.Scan() {
+			switch line := reader.Result().(type) {
+			case *benchfmt.SyntaxError:
+				t.Error(line)
+			case *benchfmt.Result:
+				if got := line.GetConfig("validity") == "INVALID"; got != invalid {
+					t.Errorf("validity is %q", line.GetConfig("validity"))
+				}
+			}
+		}
+		if bytes.Contains(text, []byte("INVALID: the tree has changes that are not committed\n")) != invalid {
+			t.Errorf("%s", text)
+		}
 	}
 }

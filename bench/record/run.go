@@ -200,6 +200,17 @@ type File struct {
 	SHA256 string `json:"sha256"` // hex
 }
 
+// ClosedLoop says that no measured request had a moment at which it was due: each was sent when its
+// client was free.
+func (r Run) ClosedLoop() bool {
+	for _, p := range r.Phases {
+		if p.Measured && p.Rate > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Held says that every expectation held.
 func (r Run) Held() bool {
 	for _, e := range r.Expectations {

@@ -16,11 +16,11 @@ type Summary struct {
 	DeduplicationRate         *float64 `json:"deduplication_rate"`
 	DeduplicationRateExpected *float64 `json:"deduplication_rate_expected"` // by the stream, over what was acknowledged
 
-	MeasuredS               float64 `json:"measured_s"`  // first planned → last answer
-	ProcessedS              float64 `json:"processed_s"` // the window
-	ThroughputAcceptedPerS  float64 `json:"throughput_accepted_per_s"`
-	ThroughputProcessedPerS float64 `json:"throughput_processed_per_s"`
-	ThroughputStoredPerS    float64 `json:"throughput_stored_per_s"` // unique events
+	MeasuredS               float64  `json:"measured_s"`                 // first planned → last answer; of an open loop at least to the end of its schedule, one interval after the last request was due
+	ProcessedS              float64  `json:"processed_s"`                // the window, of an open loop at least as long as measured_s
+	ThroughputAcceptedPerS  *float64 `json:"throughput_accepted_per_s"`  // null, like the next: of too few requests
+	ThroughputProcessedPerS *float64 `json:"throughput_processed_per_s"` // of too few requests and commits
+	ThroughputStoredPerS    *float64 `json:"throughput_stored_per_s"`    // unique events
 
 	ServiceTimeMS       Percentiles `json:"service_time_ms"`       // sent → answer, the attempt that was acknowledged
 	ResponseTimeMS      Percentiles `json:"response_time_ms"`      // planned → acknowledged, waiting and retries included

@@ -156,8 +156,16 @@ func (d done) cells() []string {
 			lost += " (expected)"
 		}
 	}
-	return []string{d.job.label(), string(d.conclusion), fmt.Sprintf("%.0f", s.ThroughputProcessedPerS),
+	return []string{d.job.label(), string(d.conclusion), rate(s.ThroughputProcessedPerS),
 		milliseconds(s.ResponseTimeMS.P50), milliseconds(s.ResponseTimeMS.P99), lost}
+}
+
+// rate writes a throughput.
+func rate(perS *float64) string {
+	if perS == nil {
+		return withheld
+	}
+	return fmt.Sprintf("%.0f", *perS)
 }
 
 // printReasons says why cases are INVALID, each kind of reason once, with what can be done about

@@ -18,7 +18,7 @@ func closingOf(out *strings.Builder, colours bool) *closing {
 	ms := func(v float64) *float64 { return &v }
 	held := func(lost uint64, reasons ...record.Reason) *record.Run {
 		return &record.Run{
-			Summary:  record.Summary{ThroughputProcessedPerS: 473_400, ResponseTimeMS: record.Percentiles{P50: ms(0.8214), P99: ms(2320)}},
+			Summary:  record.Summary{ThroughputProcessedPerS: ms(473_400), ResponseTimeMS: record.Percentiles{P50: ms(0.8214), P99: ms(2320)}},
 			Audit:    &audit.Report{Lost: lost},
 			Validity: record.Validity{Valid: len(reasons) == 0, Reasons: reasons},
 		}

@@ -41,12 +41,16 @@ func printRun(w io.Writer, j job, run record.Run, detailed bool) {
 // saw.
 func printFigures(w io.Writer, run record.Run) {
 	s := run.Summary
-	fmt.Fprintf(w, "  throughput          %.0f accepted/s, %.0f processed/s, %.0f stored/s\n",
-		s.ThroughputAcceptedPerS, s.ThroughputProcessedPerS, s.ThroughputStoredPerS)
+	fmt.Fprintf(w, "  throughput          %s accepted/s, %s processed/s, %s stored/s\n",
+		rate(s.ThroughputAcceptedPerS), rate(s.ThroughputProcessedPerS), rate(s.ThroughputStoredPerS))
 	fmt.Fprintf(w, "  processing latency  %s\n", percentiles(s.ProcessingLatencyMS))
 	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
 	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %s s\n", s.QueueDepthMax, s.QueueDepthMean, plain(s.DrainS, 3))
-	fmt.Fprintf(w, "  response time       %s\n", percentiles(s.ResponseTimeMS))
+	waits := "response time     "
+	if run.ClosedLoop() {
+		waits = "service time      "
+	}
+	fmt.Fprintf(w, "  %s  %s\n", waits, percentiles(s.ResponseTimeMS))
 	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, stalled for %s, %d of %d requests sent\n",
 		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, percent(s.GeneratorStalledShare), s.RequestsSent, s.RequestsPlanned)
 	fmt.Fprintf(w, "  others              %s of the cores that the run may use\n", percent(s.OtherCPUShare))

@@ -54,7 +54,7 @@ func (w world) repeat(cost float64) record.Summary {
 	latency := func(x float64) record.Percentiles {
 		return record.Percentiles{P50: scatter(x * slow), P99: scatter(3 * x * slow), Max: scatter(5 * x * slow)}
 	}
-	return record.Summary{ThroughputProcessedPerS: *scatter(1e5 / slow), ProcessingLatencyMS: latency(20), ResponseTimeMS: latency(4),
+	return record.Summary{ThroughputProcessedPerS: scatter(1e5 / slow), ProcessingLatencyMS: latency(20), ResponseTimeMS: latency(4),
 		ServerCPUUSPerStored: scatter(10 * slow), BytesWrittenPerStored: scatter(900)}
 }
 

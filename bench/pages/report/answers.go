@@ -133,7 +133,7 @@ func (s *set) sustained() []answer {
 		fmt.Sprintf("%s events/s processed, generator and aggregator on %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
 }
 
-func processedPerS(s record.Summary) *float64 { return &s.ThroughputProcessedPerS }
+func processedPerS(s record.Summary) *float64 { return s.ThroughputProcessedPerS }
 
 // deduplicated is what became of the duplicates that were sent.
 func (s *set) deduplicated() []answer {

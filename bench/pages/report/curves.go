@@ -85,7 +85,7 @@ var sweptFigures = []struct {
 	of        func(record.Summary) *float64
 	parameter string
 }{
-	{"processed events/s", func(s record.Summary) *float64 { return &s.ThroughputProcessedPerS }, ""},
+	{"processed events/s", func(s record.Summary) *float64 { return s.ThroughputProcessedPerS }, ""},
 	{"response time, ms (p50)", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }, ""},
 	{"response time, ms (p99)", func(s record.Summary) *float64 { return s.ResponseTimeMS.P99 }, "load.rate"},
 	// Where there are too few requests for a percentile, an objective holds the longest to it.
@@ -121,7 +121,8 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 		if figure.parameter != "" && figure.parameter != s.Cases[0].sweep().Parameter {
 			continue
 		}
-		panel, bar := chart.Panel{Label: figure.label, Crossed: crossed, Hollow: hollow}, chart.BarPanel{Label: figure.label}
+		label := named(figure.label, s.Cases...)
+		panel, bar := chart.Panel{Label: label, Crossed: crossed, Hollow: hollow}, chart.BarPanel{Label: label}
 		for _, name := range names {
 			line := chart.Line{Name: name}
 			for _, value := range values {

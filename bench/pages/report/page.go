@@ -147,10 +147,10 @@ func headFigures(g *group) []figure {
 		return figure{name, g.show(of), unit}
 	}
 	return []figure{
-		show("throughput, accepted", "events/s", func(s record.Summary) *float64 { return &s.ThroughputAcceptedPerS }),
-		show("throughput, stored", "events/s", func(s record.Summary) *float64 { return &s.ThroughputStoredPerS }),
+		show("throughput, accepted", "events/s", func(s record.Summary) *float64 { return s.ThroughputAcceptedPerS }),
+		show("throughput, stored", "events/s", func(s record.Summary) *float64 { return s.ThroughputStoredPerS }),
 		show("processing latency, median", "ms", func(s record.Summary) *float64 { return s.ProcessingLatencyMS.P50 }),
-		show("response time, median", "ms", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }),
+		show(named(responseTime, g)+", median", "ms", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }),
 		show("deduplication rate", "", func(s record.Summary) *float64 { return s.DeduplicationRate }),
 		show("queue depth, max", "events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
 	}
@@ -170,7 +170,7 @@ func pageTables(g *group) []pageTable {
 		tables = append(tables, pageTable{part.name, filled(g, part.rows)})
 	}
 	if g.first().Run.Audit != nil {
-		tables = append(tables, pageTable{"Audit", filled(g, auditRows[:len(auditRows)-2])})
+		tables = append(tables, pageTable{"Audit", filled(g, auditCounts)})
 	}
 	return tables
 }
@@ -186,7 +186,7 @@ func filled(g *group, rows []row) [][2]string {
 	var cells [][2]string
 	for _, r := range rows {
 		if text := r.cell(g); text != withheld && text != "" {
-			cells = append(cells, [2]string{r.name, whole(text)})
+			cells = append(cells, [2]string{named(r.name, g), whole(text)})
 		}
 	}
 	return cells
@@ -196,10 +196,14 @@ func charts(raw *record.Raw) pageCharts {
 	t := chart.NewTrace(raw.Run, raw.Trace)
 	times := points(t.Seconds)
 	at, median, longest := responses(raw)
+	waits := "Response time, by the moment at which the request was due"
+	if raw.Run.ClosedLoop() {
+		waits = "Service time with retries (closed loop), by the moment at which the client was free"
+	}
 	return pageCharts{Spans: chart.Spans(raw.Run), Charts: []pageChart{
 		{"Throughput", t.RateLabel(), []string{"accepted", "committed"}, [][]*float64{times, points(t.Accepted), points(t.Committed)}},
 		{"Queue depth", "events", []string{"queue depth"}, [][]*float64{times, points(t.Depth)}},
-		{"Response time, by the moment at which the request was due", "ms", []string{"median", "longest"}, [][]*float64{at, median, longest}},
+		{waits, "ms", []string{"median", "longest"}, [][]*float64{at, median, longest}},
 	}}
 }
 

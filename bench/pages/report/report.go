@@ -311,11 +311,11 @@ func tableOf(profiles []profile.Table, kind string) *profile.Table {
 // generatorAllocated is what a stored event cost the generator, in bytes: by its profile, which
 // samples.
 func generatorAllocated(profiles []profile.Table, s record.Summary) string {
-	allocs, stored := tableOf(profiles, "generator-allocs"), s.ThroughputStoredPerS*s.ProcessedS
-	if allocs == nil || stored == 0 {
+	allocs, perS := tableOf(profiles, "generator-allocs"), s.ThroughputStoredPerS
+	if allocs == nil || perS == nil || *perS == 0 {
 		return withheld
 	}
-	return figureOf(float64(allocs.Total) / stored)
+	return figureOf(float64(allocs.Total) / (*perS * s.ProcessedS))
 }
 
 // stageTable shares out what a stored event cost.

@@ -285,7 +285,7 @@ func TestProfilesAreVerified(t *testing.T) {
 // caught too.
 func TestForgedRunFileIsVerified(t *testing.T) {
 	for name, forge := range map[string]func(*record.Run){
-		"summary":  func(r *record.Run) { r.Summary.ThroughputStoredPerS++ },
+		"summary":  func(r *record.Run) { *r.Summary.ThroughputStoredPerS++ },
 		"validity": func(r *record.Run) { r.Environment.Dirty = true },
 		"audit":    func(r *record.Run) { r.Audit.Lost++ },
 		"SHA-256":  func(r *record.Run) { r.Files[0].SHA256 = strings.Repeat("0", 64) },

@@ -31,7 +31,7 @@ type shortSection struct {
 // shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
 var shortRows = []row{
 	{"processed / of them stored (unique), events/s", func(g *group) string {
-		return g.middle(processedPerS) + " / " + g.middle(func(s record.Summary) *float64 { return &s.ThroughputStoredPerS })
+		return g.middle(processedPerS) + " / " + g.middle(func(s record.Summary) *float64 { return s.ThroughputStoredPerS })
 	}},
 	percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
 	percentilesRow("processing latency p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
@@ -175,6 +175,9 @@ func (s *set) every() string {
 			verdict = "**INVALID**"
 		}
 		name := fmt.Sprintf("[%s](results/pages/%s.md)", cell(g.Label()), g.Scenario)
+		if g.closed() {
+			name += ", closed loop"
+		}
 		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s |\n", name, verdict, g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
 			exact(lost(g)), exact(acknowledged(g)))
 	}

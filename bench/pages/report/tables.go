@@ -48,7 +48,7 @@ func distributionRows(name string, of func(record.Summary) record.Percentiles) [
 
 var (
 	serviceRows    = distributionRows("service time", func(s record.Summary) record.Percentiles { return s.ServiceTimeMS })
-	responseRows   = distributionRows("response time", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS })
+	responseRows   = distributionRows(responseTime, func(s record.Summary) record.Percentiles { return s.ResponseTimeMS })
 	processingRows = distributionRows("processing latency", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS })
 )
 
@@ -83,9 +83,9 @@ func inSyncs(r repeat, ms *float64) *float64 {
 }
 
 var throughputRows = []row{
-	numberRow("throughput, accepted events/s", func(s record.Summary) float64 { return s.ThroughputAcceptedPerS }),
-	numberRow("throughput, processed events/s", func(s record.Summary) float64 { return s.ThroughputProcessedPerS }),
-	numberRow("throughput, stored (unique) events/s", func(s record.Summary) float64 { return s.ThroughputStoredPerS }),
+	figureRow("throughput, accepted events/s", func(s record.Summary) *float64 { return s.ThroughputAcceptedPerS }),
+	figureRow("throughput, processed events/s", func(s record.Summary) *float64 { return s.ThroughputProcessedPerS }),
+	figureRow("throughput, stored (unique) events/s", func(s record.Summary) *float64 { return s.ThroughputStoredPerS }),
 }
 
 var queueRows = []row{
@@ -157,7 +157,14 @@ func little(g *group) string {
 	return trace + " / " + g.show(func(s record.Summary) *float64 { return s.LittleLatencyEvents })
 }
 
-var auditRows = []row{
+// auditRows are the audit's counts, and what became of its checks.
+var auditRows = slices.Concat(auditCounts, []row{
+	{"counters and database", checks},
+	{"expectations", expectations},
+	{"computed again from", recomputed},
+})
+
+var auditCounts = []row{
 	countRow("acknowledged", func(r repeat) uint64 { return r.Run.Audit.Acknowledged }),
 	countRow("stored", func(r repeat) uint64 { return r.Run.Audit.Stored }),
 	countRow("lost", func(r repeat) uint64 { return r.Run.Audit.Lost }),
@@ -165,9 +172,6 @@ var auditRows = []row{
 	countRow("unexpected", func(r repeat) uint64 { return r.Run.Audit.Unexpected }),
 	countRow("recovered", func(r repeat) uint64 { return r.Run.Audit.Recovered }),
 	countRow("out of order", func(r repeat) uint64 { return r.Run.Audit.OutOfOrder }),
-	{"counters and database", checks},
-	{"expectations", expectations},
-	{"computed again from", recomputed},
 }
 
 // recomputed says what make verify computes the audit from.
@@ -262,7 +266,7 @@ func table(groups []*group, parts ...[]row) string {
 			empty = empty && (cells[i] == withheld || cells[i] == "")
 		}
 		if !empty {
-			fmt.Fprintf(&text, "| %s | %s |\n", r.name, strings.Join(cells, " | "))
+			fmt.Fprintf(&text, "| %s | %s |\n", named(r.name, groups...), strings.Join(cells, " | "))
 		}
 	}
 	return text.String()

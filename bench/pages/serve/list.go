@@ -43,6 +43,7 @@ type row struct {
 	Verdict                    string   // VALID, INVALID or FAILED
 	Reason                     string   // why not VALID
 	Rate, P50, P99, Lost       *float64 // nil: not known
+	Read                       bool     // its run.json was read
 	Page                       bool     // it has a report.html; a search's probes have none
 	Trace                      bool     // it has a queue trace, for its spark
 	scenario, environmentOfRun string
@@ -252,8 +253,12 @@ func (h *Handler) row(of run, entry record.Entry) row {
 		r.Reason = "not readable"
 		return r
 	}
-	rate := math.Round(one.Summary.ThroughputProcessedPerS)
-	r.Rate, r.P50, r.P99 = &rate, one.Summary.ResponseTimeMS.P50, one.Summary.ResponseTimeMS.P99
+	r.Read = true
+	if rate := one.Summary.ThroughputProcessedPerS; rate != nil {
+		rounded := math.Round(*rate)
+		r.Rate = &rounded
+	}
+	r.P50, r.P99 = one.Summary.ResponseTimeMS.P50, one.Summary.ResponseTimeMS.P99
 	if one.Audit != nil {
 		lost := float64(one.Audit.Lost)
 		r.Lost = &lost

@@ -34,7 +34,7 @@ func (h *Handler) trend(w http.ResponseWriter, r *http.Request) {
 	var rows []row
 	for _, one := range all.runs() {
 		for _, r := range one.Rows {
-			if r.Label == label && r.Rate != nil {
+			if r.Label == label && r.Read {
 				rows = append(rows, r)
 			}
 		}
@@ -57,6 +57,7 @@ func (h *Handler) trend(w http.ResponseWriter, r *http.Request) {
 	}{label, rows, dataURL(svg)})
 }
 
+// drawTrend leaves out what no row has; nil: that is all.
 func drawTrend(rows []row) ([]byte, error) {
 	var names []string
 	var hollow []float64
@@ -66,25 +67,34 @@ func drawTrend(rows []row) ([]byte, error) {
 			hollow = append(hollow, float64(i+1))
 		}
 	}
-	panel := func(label string, figure func(row) *float64) chart.Panel {
+	var panels []chart.Panel
+	add := func(label string, figure func(row) *float64) {
+		known := false
 		line := chart.Line{}
 		for i, r := range rows {
 			y := math.NaN()
 			if v := figure(r); v != nil {
-				y = *v
+				y, known = *v, true
 			}
 			line.X, line.Y = append(line.X, float64(i+1)), append(line.Y, y)
 		}
-		return chart.Panel{Label: label, Lines: []chart.Line{line}, Hollow: hollow}
+		if known {
+			panels = append(panels, chart.Panel{Label: label, Lines: []chart.Line{line}, Hollow: hollow})
+		}
 	}
-	return chart.Trend("commit", names, []chart.Panel{
-		panel("processed events/s", func(r row) *float64 { return r.Rate }),
-		panel("p50, ms", func(r row) *float64 { return r.P50 }),
-		panel("p99, ms", func(r row) *float64 { return r.P99 }),
-	})
+	add("processed events/s", func(r row) *float64 { return r.Rate })
+	add("p50, ms", func(r row) *float64 { return r.P50 })
+	add("p99, ms", func(r row) *float64 { return r.P99 })
+	if len(panels) == 0 {
+		return nil, nil
+	}
+	return chart.Trend("commit", names, panels)
 }
 
 func dataURL(svg []byte) template.URL {
+	if svg == nil {
+		return ""
+	}
 	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString(svg))
 }
 
