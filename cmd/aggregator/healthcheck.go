@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"sekali/internal/settings"
 )
 
 // healthcheck asks a running aggregator whether it is ready: 0 yes, 1 no, 2 bad usage.
@@ -21,9 +23,7 @@ func healthcheck(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	own := readyURL(os.Getenv("SEKALI_LISTEN"), os.Getenv("SEKALI_TLS_CERT") != "")
 	url := flags.String("url", own, "what to ask")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stdout, "usage: aggregator healthcheck [-url URL]")
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
+		settings.Help(stdout, "usage: aggregator healthcheck [-url URL]", flags)
 		return 0
 	} else if err != nil || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")

@@ -19,6 +19,7 @@ import (
 	"sekali/aggregator"
 	"sekali/aggregator/logs"
 	"sekali/aggregator/pipeline"
+	"sekali/internal/completion"
 	"sekali/internal/settings"
 )
 
@@ -43,6 +44,8 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		switch args[0] {
+		case "completion":
+			return completion.Run(completable(ctx), args[1:], stdout, stderr)
 		case "healthcheck":
 			return healthcheck(ctx, args[1:], stdout, stderr)
 		case "version", "-version", "--version":
@@ -63,9 +66,31 @@ const usage = `Usage: aggregator [flags]
        aggregator backup [-data D] -to FILE|FOLDER
        aggregator mend-time [-data D]
        aggregator cluster init|status -cluster URLS …
+       aggregator completion bash|zsh|fish
        aggregator --version
 
 Each flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.`
+
+// completable is what a shell can complete.
+func completable(ctx context.Context) completion.Program {
+	return completion.Program{
+		Name: "aggregator",
+		Commands: []completion.Command{
+			{},
+			{Name: "healthcheck", Summary: "asks a running aggregator whether it is ready"},
+			{Name: "check", Summary: "reads all of a data folder"},
+			{Name: "backup", Summary: "copies a data folder, also of one that runs"},
+			{Name: "mend-time", Summary: "takes back times in the future"},
+		},
+		Help: func(command string, w io.Writer) {
+			args := []string{"-h"}
+			if command != "" {
+				args = []string{command, "-h"}
+			}
+			run(ctx, args, w, io.Discard)
+		},
+	}
+}
 
 // serve runs the aggregator. Its log may go where nobody takes it, which must not hold it up.
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -77,9 +102,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	origins, err := settings.Parse(flags, args, os.LookupEnv)
 	if err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, usage)
-			flags.SetOutput(stdout)
-			flags.PrintDefaults()
+			settings.Help(stdout, usage, flags)
 			return 0
 		}
 		fmt.Fprintln(stderr, "aggregator:", err)

@@ -27,9 +27,7 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 	}
 	_, err := settings.Parse(flags, args, os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stdout, usage)
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
+		settings.Help(stdout, usage, flags)
 		return 0
 	}
 	if err == nil && to != nil && *to == "" {

@@ -11,11 +11,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"sekali/bench/experiment/mutants"
 	"sekali/bench/experiment/runner"
 	"sekali/bench/system/nullserver"
+	"sekali/internal/completion"
 	"sekali/internal/settings"
 )
 
@@ -42,7 +44,7 @@ const usage = `usage: bench <command> [flags]
 
 Exit 0: all held. 1: an expectation or the audit failed. 2: usage or a bad scenario file.
 3: a run is INVALID, or there is not enough evidence. bench <command> -h tells the flags,
-bench --version the version.
+bench --version the version, bench completion bash|zsh|fish what makes a shell complete them.
 `
 
 // commands take their arguments and return the exit code.
@@ -98,6 +100,8 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
 		return runner.ExitHeld
+	case "completion":
+		return completion.Run(completable(ctx), args[1:], stdout, stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "bench", cmp.Or(version, "development"))
 		return runner.ExitHeld
@@ -108,6 +112,21 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return runner.ExitUsage
 	}
 	return command(ctx, args[1:], stdout, stderr)
+}
+
+// completable is what a shell can complete: the commands that usage has.
+func completable(ctx context.Context) completion.Program {
+	p := completion.Program{
+		Name: "bench",
+		Help: func(command string, w io.Writer) { dispatch(ctx, []string{command, "-h"}, io.Discard, w) },
+	}
+	for line := range strings.Lines(usage) {
+		if text, ok := strings.CutPrefix(line, "  "); ok {
+			name, summary, _ := strings.Cut(text, " ")
+			p.Commands = append(p.Commands, completion.Command{Name: name, Summary: strings.TrimSpace(summary)})
+		}
+	}
+	return p
 }
 
 func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
@@ -122,8 +141,7 @@ func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
 // holds it to a number of arguments. When ok is false, exit is the code.
 func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exit int, ok bool) {
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: bench %s [flags] %s\n", flags.Name(), arguments)
-		flags.PrintDefaults()
+		settings.Help(flags.Output(), strings.TrimSpace(fmt.Sprintf("usage: bench %s [flags] %s", flags.Name(), arguments)), flags)
 	}
 	settings.Declare(flags)
 	origins, err := settings.ParseBefore(flags, args, settings.None)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"sekali/internal/completion"
 	"sekali/loadgen/publisher"
 	"sekali/loadgen/reader"
 )
@@ -21,6 +22,7 @@ var version = "development"
 
 const usage = `Usage: loadgen publish [flags]   publishes events, or the lines of a log
        loadgen follow [flags]    prints events as they are committed
+       loadgen completion bash|zsh|fish
        loadgen --version
 
 loadgen publish -h and loadgen follow -h list the flags.
@@ -60,6 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return publish(ctx, args[1:], stdout, stderr)
 	case "follow":
 		return follow(ctx, args[1:], stdout, stderr)
+	case "completion":
+		return completion.Run(completable(ctx), args[1:], stdout, stderr)
 	case "h", "help", "-help":
 		fmt.Fprint(stdout, usage)
 		return 0
@@ -69,6 +73,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "usage: loadgen publish [flags] or loadgen follow [flags]; -h behind them lists the flags")
 	return 2
+}
+
+// completable is what a shell can complete.
+func completable(ctx context.Context) completion.Program {
+	return completion.Program{
+		Name: "loadgen",
+		Commands: []completion.Command{
+			{Name: "publish", Summary: "publishes events, or the lines of a log"},
+			{Name: "follow", Summary: "prints events as they are committed"},
+		},
+		Help: func(command string, w io.Writer) { run(ctx, []string{command, "-h"}, w, io.Discard) },
+	}
 }
 
 func publish(ctx context.Context, args []string, stdout, stderr io.Writer) int {

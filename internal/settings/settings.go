@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -20,6 +21,20 @@ const lineBytes = 64 << 10
 // Declare adds -config to the flags.
 func Declare(flags *flag.FlagSet) {
 	flags.String(File, "", "`file` of further settings, a line each: name = value, the name as here without -")
+}
+
+// Taker is an output that wants the flags themselves, and not their help.
+type Taker interface{ Take(flags *flag.FlagSet) }
+
+// Help answers -h: with a usage and the flags.
+func Help(w io.Writer, usage string, flags *flag.FlagSet) {
+	if t, ok := w.(Taker); ok {
+		t.Take(flags)
+		return
+	}
+	fmt.Fprintln(w, usage)
+	flags.SetOutput(w)
+	flags.PrintDefaults()
 }
 
 // Lookup finds a variable of the environment, as os.LookupEnv does; None finds none.

@@ -87,9 +87,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	origins, err := settings.Parse(flags, args, lookup)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(usage, "Usage: loadgen publish [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.")
-		flags.SetOutput(usage)
-		flags.PrintDefaults()
+		settings.Help(usage, "Usage: loadgen publish [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.", flags)
 		return c, err
 	case err != nil:
 		return c, fmt.Errorf("%w: %w", ErrConfig, err)

@@ -57,9 +57,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.Int64Var(&c.After, "after", 0, "`seq` to begin after, where no position is saved")
 	origins, err := settings.Parse(flags, args, lookup)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(usage, "Usage: loadgen follow [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.")
-		flags.SetOutput(usage)
-		flags.PrintDefaults()
+		settings.Help(usage, "Usage: loadgen follow [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.", flags)
 		return c, err
 	}
 	if err != nil {

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCompletion: the script has every command's flags, and the words that some of them take.
+func TestCompletion(t *testing.T) {
+	var stdout, stderr strings.Builder
+	if code := run(t.Context(), []string{"completion", "bash"}, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+		t.Fatalf("exit %d, %q", code, stderr.String())
+	}
+	for _, line := range []string{
+		`:-ack) COMPREPLY=($(compgen -W "memory journal store" -- "$cur")); return ;;`,
+		`:-layout) COMPREPLY=($(compgen -W "blocks rows" -- "$cur")); return ;;`,
+		`:-dedup) COMPREPLY=($(compgen -W "runs table" -- "$cur")); return ;;`,
+		`:-log-level) COMPREPLY=($(compgen -W "debug info warn error" -- "$cur")); return ;;`,
+		`'healthcheck') words='-url' ;;`, `'check') words='-data' ;;`, `'backup') words='-data -to' ;;`, `'mend-time') words='-data' ;;`,
+		`'completion') words='bash zsh fish' ;;`,
+	} {
+		if !strings.Contains(stdout.String(), "\t"+line+"\n") {
+			t.Errorf("not there: %s", line)
+		}
+	}
+	if got := strings.Count(stdout.String(), "compgen -W"); got != 5 {
+		t.Errorf("%d lists of words", got)
+	}
+	if code := run(t.Context(), []string{"completion", "tcsh"}, &stdout, &stderr); code != 2 || strings.Count(stderr.String(), "\n") != 1 {
+		t.Errorf("exit %d, %q", code, stderr.String())
+	}
+}
