@@ -17,7 +17,7 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release fuzz log log-test compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +108,9 @@ release: ## bin/release: static programs for linux, amd64 and arm64, with checks
 		cp -r LICENSE README.md ops $$dir/; tar -C bin/release -czf $$dir.tar.gz $$name; rm -r $$dir; \
 	done
 	cd bin/release && sha256sum * > SHA256SUMS
+
+module: ## another path for the module, everywhere: NAME=example.org/sekali
+	@tools/module.sh "$(NAME)"
 
 faults: build ## kill, cut, fill, starve and damage it at length, and print what was lost (needs root, strace and mkfs.ext4 for all of it)
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
