@@ -97,17 +97,9 @@ sbom: build ## bin/*.cdx.json: what each binary consists of (CycloneDX)
 		$(GO_TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp -output bin/$$program.cdx.json bin/$$program || exit 1; \
 	done
 
-# SHA256SUMS covers the archives and the SBOMs; each archive has the programs and what runs them as a service.
-PLATFORMS := linux/amd64 linux/arm64
-release: ## bin/release: static programs for linux, amd64 and arm64, with checksums and SBOMs
-	rm -rf bin/release && mkdir -p bin/release
-	set -e; for platform in $(PLATFORMS); do \
-		name=sekali-$(VERSION)-$$(echo $$platform | tr / -); dir=bin/release/$$name; \
-		mkdir $$dir; GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO_BUILD) -o $$dir/ ./cmd/aggregator ./cmd/loadgen; \
-		$(GO_TOOL) cyclonedx-gomod bin -json -std -noserial -notimestamp -output $$dir.cdx.json $$dir/aggregator; \
-		cp -r LICENSE README.md ops $$dir/; tar -C bin/release -czf $$dir.tar.gz $$name; rm -r $$dir; \
-	done
-	cd bin/release && sha256sum * > SHA256SUMS
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+release: ## bin/release: static programs for linux and darwin, packages for Debian, SBOMs, checksums
+	tools/release.sh "$(VERSION)" $(PLATFORMS)
 
 module: ## another path for the module, everywhere: NAME=example.org/sekali
 	@tools/module.sh "$(NAME)"
