@@ -7,8 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
+	"sekali/aggregator/disk"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
@@ -80,9 +79,9 @@ func openStore(cfg Config) (*store.Store, store.State, error) {
 
 // freeBytes is what the disk has left; one that cannot be asked is not what is wrong.
 func freeBytes(data string) int64 {
-	var s unix.Statfs_t
-	if unix.Statfs(data, &s) != nil {
+	free, err := disk.Free(data)
+	if err != nil {
 		return math.MaxInt64
 	}
-	return int64(s.Bavail) * s.Bsize
+	return free
 }

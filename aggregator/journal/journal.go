@@ -31,8 +31,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sekali/aggregator/crash"
 	"sekali/aggregator/disk"
 )
@@ -215,7 +213,7 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 		return Frame{}, fmt.Errorf("journal: write: %w", err)
 	}
 	crash.Here(crash.JournalWritten)
-	if err := fdatasync(f); err != nil {
+	if err := disk.SyncData(f); err != nil {
 		j.broken = true
 		return Frame{}, fmt.Errorf("journal: fdatasync: %w", err)
 	}
@@ -268,11 +266,11 @@ func (j *Journal) Read(frame Frame, buf []byte) ([]byte, error) {
 
 // Free returns the bytes that the journal's disk has left.
 func (j *Journal) Free() (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(j.dir, &s); err != nil {
+	free, err := disk.Free(j.dir)
+	if err != nil {
 		return 0, fmt.Errorf("journal: statfs: %w", err)
 	}
-	return int64(s.Bavail) * s.Bsize, nil
+	return free, nil
 }
 
 // Abandon makes Close remove no file: the folder is no longer the journal's.

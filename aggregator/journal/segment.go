@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sekali/aggregator/crash"
 	"sekali/aggregator/disk"
 )
@@ -239,12 +237,4 @@ func remove(name string) error {
 		return err
 	}
 	return nil
-}
-
-// fdatasync makes what was written to f durable.
-func fdatasync(f *os.File) error {
-	if crash.NoSync {
-		return nil
-	}
-	return unix.Fdatasync(int(f.Fd()))
 }

@@ -58,7 +58,7 @@ func startClock(c *clock, lastReceived string) *clock {
 // sinceBoot does not jump with the time of day, and passes while the machine sleeps.
 func sinceBoot() time.Duration {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+	if err := unix.ClockGettime(bootClock, &t); err != nil {
 		return time.Since(processStart) // Linux has it since 2.6.39
 	}
 	return time.Duration(t.Nano())

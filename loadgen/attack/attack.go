@@ -25,7 +25,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -267,17 +266,14 @@ func (r *segmentRun) settle() uint64 {
 // waitSlice bounds how long a wait overlooks the end of its context.
 const waitSlice = 20 * time.Millisecond
 
-// sleepUntil is false if ctx ended first. The runtime's timers wake in whole
-// milliseconds when nothing else runs: half a millisecond of lag in the median,
-// as much as an acknowledgement takes. nanosleep is late by 0.15 ms (same machine).
+// sleepUntil is false if ctx ended first.
 func sleepUntil(ctx context.Context, at time.Time) bool {
 	for ctx.Err() == nil {
 		wait := time.Until(at)
 		if wait <= 0 {
 			return true
 		}
-		slice := syscall.NsecToTimespec(int64(min(wait, waitSlice)))
-		_ = syscall.Nanosleep(&slice, nil) // cut short by a signal: the loop goes on
+		sleep(min(wait, waitSlice)) // cut short by a signal: the loop goes on
 	}
 	return false
 }
