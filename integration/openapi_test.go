@@ -2,9 +2,14 @@ package integration_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -42,7 +47,10 @@ var described = []struct {
 	{"GET", "/openapi.json", "", "", 200},
 	{"POST", "/v1/logs", "application/json", `{"resourceLogs":[]}`, 200},
 	{"POST", "/v1/logs", "application/json", `{`, 400},
+	{"POST", "/v1/logs", "application/x-protobuf", "", 200},
+	{"POST", "/v1/logs", "application/x-protobuf", "x", 400},
 	{"POST", "/v1/traces", "application/json", `{}`, 404},
+	{"POST", "/v1/traces", "application/x-protobuf", "", 404},
 	{"POST", "/v1/metrics", "application/json", `{}`, 404},
 	{"POST", "/_bulk", "application/x-ndjson", `{"index":{"_index":"i","_id":"1"}}` + "\n{}\n", 200},
 	{"POST", "/things/_bulk", "application/x-ndjson", `{"index":{"_id":"1"}}` + "\n{}\n", 200},
@@ -60,25 +68,40 @@ var described = []struct {
 	{"POST", "/loki/api/v1/push", "application/json", `{`, 400},
 	{"POST", "/upload", "application/vnd.fdo.journal", "__CURSOR=s=1;i=1\n\n", 202},
 	{"POST", "/upload", "application/vnd.fdo.journal", "=\n\n", 400},
+	{"PUT", "/_bulk", "application/x-ndjson", `{"index":{"_index":"i","_id":"1"}}` + "\n{}\n", 200},
+	{"PUT", "/things/_bulk", "application/x-ndjson", `{"index":{"_id":"1"}}` + "\n{}\n", 200},
+	{"GET", "/", "", "", 200},
+	{"GET", "/_license", "", "", 200},
+	{"GET", "/_cluster/health", "", "", 200},
+	{"GET", "/_cat/health", "", "", 200},
+	{"GET", "/_nodes/http", "", "", 200},
+	{"GET", "/_index_template/x", "", "", 200},
+	{"PUT", "/_index_template/x", "application/json", "{}", 200},
+	{"GET", "/_component_template/x", "", "", 200},
+	{"PUT", "/_component_template/x", "application/json", "{}", 200},
+	{"GET", "/_template/x", "", "", 200},
+	{"PUT", "/_template/x", "application/json", "{}", 200},
+	{"GET", "/_ilm/policy/x", "", "", 200},
+	{"PUT", "/_ilm/policy/x", "application/json", "{}", 200},
+	{"GET", "/_ingest/pipeline/x", "", "", 200},
+	{"PUT", "/_ingest/pipeline/x", "application/json", "{}", 200},
+	{"GET", "/_data_stream/x", "", "", 200},
+	{"PUT", "/_data_stream/x", "application/json", "{}", 200},
+	{"OPTIONS", "/cloudevents", "", "", 200},
+	{"OPTIONS", "/services/collector", "", "", 200},
+	{"OPTIONS", "/services/collector/event", "", "", 200},
+	{"OPTIONS", "/services/collector/event/1.0", "", "", 200},
+	{"OPTIONS", "/services/collector/raw", "", "", 200},
+	{"OPTIONS", "/services/collector/raw/1.0", "", "", 200},
+	{"OPTIONS", "/services/collector/health", "", "", 200},
+	{"OPTIONS", "/services/collector/health/1.0", "", "", 200},
 }
 
 // TestOpenAPI: the description that is served is valid, and what each endpoint really answers is in
 // it.
 func TestOpenAPI(t *testing.T) {
 	a := start(t, dataFolder(t))
-	text, err := a.get("/openapi.json", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Validate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	doc.Servers = nil // any
+	doc := description(t, a)
 	router, err := legacy.NewRouter(doc)
 	if err != nil {
 		t.Fatal(err)
@@ -103,19 +126,145 @@ func TestOpenAPI(t *testing.T) {
 			continue
 		}
 		route := routeOf(t, router, doc, request, c.status)
-		seen[route.Path] = true
-		input := &openapi3filter.RequestValidationInput{Request: request, Route: route, Options: &openapi3filter.Options{IncludeResponseStatus: true}}
-		err = openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
-			RequestValidationInput: input, Status: answer.StatusCode, Header: answer.Header,
-			Body: io.NopCloser(bytes.NewReader(body)), Options: input.Options,
-		})
-		if err != nil {
-			t.Errorf("%s %s: %v", c.method, c.path, err)
+		seen[route.Method+" "+route.Path] = true
+		compare(t, route, request, answer, body)
+	}
+	for _, m := range regexp.MustCompile("`(/[a-z_][^` ?]*)`").FindAllStringSubmatch(read(t, "../docs/reference/http.md"), -1) {
+		if doc.Paths.Find(m[1]) == nil {
+			t.Errorf("http.md has %s, which is not described", m[1])
 		}
 	}
-	for path := range doc.Paths.Map() {
-		if !seen[path] {
-			t.Errorf("%s is described and was not tried", path)
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			if !seen[method+" "+path] && path != "/events/stream" { // which answers for ever
+				t.Errorf("%s %s is described and was not tried", method, path)
+			}
+		}
+	}
+}
+
+// description is what an aggregator says of itself.
+func description(t *testing.T, a *aggregator) *openapi3.T {
+	t.Helper()
+	text, err := a.get("/openapi.json", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	doc.Servers = nil // any
+	return doc
+}
+
+// compare holds an answer against its description.
+func compare(t *testing.T, route *routers.Route, request *http.Request, answer *http.Response, body []byte) {
+	t.Helper()
+	input := &openapi3filter.RequestValidationInput{Request: request, Route: route, Options: &openapi3filter.Options{IncludeResponseStatus: true}}
+	err := openapi3filter.ValidateResponse(context.Background(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: input, Status: answer.StatusCode, Header: answer.Header,
+		Body: io.NopCloser(bytes.NewReader(body)), Options: input.Options,
+	})
+	if err != nil {
+		t.Errorf("%s %s: %d: %v", request.Method, request.URL.Path, answer.StatusCode, err)
+	}
+}
+
+func init() {
+	openapi3filter.RegisterBodyDecoder("application/x-protobuf", openapi3filter.FileBodyDecoder) // any bytes
+}
+
+// TestOpenAPIRefusals: each endpoint refuses as it is described, and each refusal that can be had is
+// described.
+func TestOpenAPIRefusals(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const most = 1 << 20
+	closed, open := start(t, dataFolder(t), "-token-file="+token, fmt.Sprint("-max-body-bytes=", most)), start(t, dataFolder(t))
+	doc := description(t, open)
+	var large bytes.Buffer // decompressed: of a longer body the rest would not be read
+	packed := gzip.NewWriter(&large)
+	if _, err := packed.Write(bytes.Repeat([]byte("x"), most+1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := packed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	filled := strings.NewReplacer("{topic}", "x", "{index}", "x", "{name}", "x")
+	tried := map[int]int{}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			kinds := map[string]*openapi3.MediaType{"image/png": nil}
+			if operation.RequestBody != nil {
+				kinds = operation.RequestBody.Value.Content
+			}
+			try := func(a *aggregator, want int, method, query, kind string, body []byte, header ...string) {
+				t.Helper()
+				request, err := http.NewRequestWithContext(t.Context(), method, a.URL+filled.Replace(path)+query, bytes.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header.Set("Content-Type", kind)
+				for i := 0; i < len(header); i += 2 {
+					request.Header.Set(header[i], header[i+1])
+				}
+				answer, err := a.client.Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				if err != nil || answer.StatusCode != want {
+					t.Errorf("%s %s%s: %d, want %d: %.200s, %v", method, path, query, answer.StatusCode, want, got, err)
+					return
+				}
+				tried[want]++
+				compare(t, &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: operation}, request, answer, got)
+			}
+			has := func(status int) bool { return operation.Responses.Status(status) != nil }
+			auth := []string{"Authorization", "Bearer secret"}
+			for kind := range kinds {
+				if has(405) {
+					try(closed, 405, "DELETE", "", kind, nil, auth...)
+				}
+				if has(401) {
+					try(closed, 401, method, "", kind, nil)
+				}
+				if has(403) {
+					try(open, 403, method, "", kind, nil, "Origin", "http://elsewhere.example")
+				}
+				if has(413) {
+					try(closed, 413, method, "", kind, large.Bytes(), append(auth, "Content-Encoding", "gzip")...)
+				}
+				if has(415) {
+					try(closed, 415, method, "", kind, []byte("{}"), append(auth, "Content-Encoding", "lzma")...)
+				}
+				if operation.Parameters.GetByInAndName("query", "ack") != nil {
+					try(closed, 400, method, "?ack=never", kind, []byte("{}"), auth...)
+				}
+			}
+		}
+	}
+	for _, status := range []int{400, 401, 403, 405, 413, 415} {
+		if tried[status] < 10 {
+			t.Errorf("%d was met %d times", status, tried[status])
+		}
+	}
+	t.Logf("answers by status: %v", tried)
+	// What is left are states of the whole server, which are described for each endpoint alike.
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			for _, status := range []int{403, 431, 500, 503, 505} {
+				if operation.Responses.Status(status) == nil {
+					t.Errorf("%s %s does not describe %d", method, path, status)
+				}
+			}
 		}
 	}
 }

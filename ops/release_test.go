@@ -10,13 +10,11 @@ import (
 	"testing"
 )
 
-// release makes what is published for this machine's platform, in a copy of the tree, and returns
-// its folder. The copies stand in folders of different names.
-func release(t *testing.T) string {
+// release makes what is published for this machine's platform, and returns its folder.
+func release(t *testing.T, tree string) string {
 	t.Helper()
-	dir, _ := copyTree(t)
-	run(t, dir, "make", "release", "VERSION=v1.2.3-4-gabc", "PLATFORMS=linux/"+runtime.GOARCH, "SOURCE_DATE_EPOCH=1790000000")
-	return filepath.Join(dir, "bin", "release")
+	run(t, tree, "make", "release", "VERSION=v1.2.3-4-gabc", "PLATFORMS=linux/"+runtime.GOARCH, "SOURCE_DATE_EPOCH=1790000000")
+	return filepath.Join(tree, "bin", "release")
 }
 
 // TestRelease: two builds of one tree are the same bytes, and hold the programs, what runs them as a
@@ -26,9 +24,14 @@ func TestRelease(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: packages are made and tested on Linux")
 	}
-	dir := release(t)
-	sums := text(t, dir, "SHA256SUMS")
-	if again := text(t, release(t), "SHA256SUMS"); again != sums {
+	tree, _ := copyTree(t)
+	sums := text(t, release(t, tree), "SHA256SUMS")
+	elsewhere := filepath.Join(t.TempDir(), "a folder of another name")
+	if err := os.Rename(tree, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	dir := release(t, elsewhere)
+	if again := text(t, dir, "SHA256SUMS"); again != sums {
 		t.Errorf("two builds differ:\n%s\n%s", sums, again)
 	}
 	run(t, dir, "sha256sum", "--check", "--quiet", "SHA256SUMS")

@@ -40,7 +40,7 @@ func elasticRoute(path string) (route, bool) {
 		return route{method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodPut, handle: (*Server).bulk, problem: elasticProblem}, true
 	}
 	if answer, ok := elasticAnswers[path]; ok {
-		return route{method: fasthttp.MethodGet, right: Publish, handle: func(_ *Server, ctx *fasthttp.RequestCtx) { elastic(ctx, fasthttp.StatusOK, []byte(answer)) }, problem: elasticProblem}, true
+		return route{method: fasthttp.MethodGet, right: Publish, handle: func(_ *Server, ctx *fasthttp.RequestCtx) { elasticAnswer(ctx, answer) }, problem: elasticProblem}, true
 	}
 	for _, prefix := range elasticSettings {
 		if strings.HasPrefix(path, prefix) {
@@ -56,6 +56,13 @@ func elastic(ctx *fasthttp.RequestCtx, status int, body []byte) {
 	ctx.SetContentType(jsonType)
 	ctx.SetStatusCode(status)
 	ctx.SetBody(body)
+}
+
+func elasticAnswer(ctx *fasthttp.RequestCtx, answer string) {
+	elastic(ctx, fasthttp.StatusOK, []byte(answer))
+	if answer[0] != '{' {
+		ctx.SetContentType("text/plain; charset=utf-8")
+	}
 }
 
 func elasticSetting(_ *Server, ctx *fasthttp.RequestCtx) {
