@@ -178,8 +178,8 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("application/x-protobuf", openapi3filter.FileBodyDecoder) // any bytes
 }
 
-// TestOpenAPIRefusals: each endpoint refuses as it is described, and each refusal that can be had is
-// described.
+// TestOpenAPIRefusals: each endpoint refuses as it is described, and describes each refusal that
+// can be had.
 func TestOpenAPIRefusals(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {

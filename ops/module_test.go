@@ -1,4 +1,4 @@
-// Package ops_test tests what is built for others: packages, archives, and a module of another name.
+// Package ops_test tests what is built for others: packages, archives, a module of another name.
 package ops_test
 
 import (

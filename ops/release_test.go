@@ -17,8 +17,8 @@ func release(t *testing.T, tree string) string {
 	return filepath.Join(tree, "bin", "release")
 }
 
-// TestRelease: two builds of one tree are the same bytes, and hold the programs, what runs them as a
-// service, and completions.
+// TestRelease: two builds of one tree are the same bytes, and hold the programs, what runs them as
+// a service, and completions.
 func TestRelease(t *testing.T) {
 	need(t, "git", "make", "tar", "sha256sum", "dpkg", "dpkg-deb")
 	if runtime.GOOS != "linux" {
