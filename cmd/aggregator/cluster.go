@@ -42,9 +42,7 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	}
 	_, err := settings.Parse(flags, args[1:], os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stdout, clusterUsage)
-		flags.SetOutput(stdout)
-		flags.PrintDefaults()
+		settings.Help(stdout, clusterUsage, flags)
 		return 0
 	}
 	if *nodes != "" {

@@ -81,10 +81,15 @@ func completable(ctx context.Context) completion.Program {
 			{Name: "check", Summary: "reads all of a data folder"},
 			{Name: "backup", Summary: "copies a data folder, also of one that runs"},
 			{Name: "mend-time", Summary: "takes back times in the future"},
+			{Name: "cluster", Summary: "makes a cluster, or tells how one is", Words: []string{"init", "status"}},
 		},
 		Help: func(command string, w io.Writer) {
 			args := []string{"-h"}
-			if command != "" {
+			switch command {
+			case "":
+			case "cluster": // init has the flags of status too
+				args = []string{command, "init", "-h"}
+			default:
 				args = []string{command, "-h"}
 			}
 			run(ctx, args, w, io.Discard)

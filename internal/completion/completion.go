@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sekali/internal/settings"
@@ -18,6 +19,7 @@ var Shells = []string{"bash", "zsh", "fish"}
 // Command is one of a program's; "" is the program without one.
 type Command struct {
 	Name, Summary string
+	Words         []string // of which one follows the name
 }
 
 // Program is what is to be completed.
@@ -82,10 +84,7 @@ const (
 )
 
 func (p Program) commands() []command {
-	shells := command{Command{"completion", "writes what makes a shell complete this"}, nil}
-	for _, shell := range Shells {
-		shells.flags = append(shells.flags, option{name: shell})
-	}
+	shells := command{Command{Name: "completion", Summary: "writes what makes a shell complete this", Words: Shells}, nil}
 	all := []command{}
 	for _, c := range p.Commands {
 		t := &taker{}
@@ -123,19 +122,11 @@ func (t *taker) Take(flags *flag.FlagSet) {
 	})
 }
 
-// dashed is the word of a flag. A shell is a word as it is.
-func (c command) dashed(o option) string {
-	if c.Name == "completion" {
-		return o.name
-	}
-	return "-" + o.name
-}
-
-// words are all that can follow a command.
-func (c command) words() string {
-	var words []string
+// all are the words and flags that can follow a command.
+func (c command) all() string {
+	words := slices.Clone(c.Words)
 	for _, o := range c.flags {
-		words = append(words, c.dashed(o))
+		words = append(words, "-"+o.name)
 	}
 	return strings.Join(words, " ")
 }

@@ -17,7 +17,7 @@ import (
 // example is a program with a flag of each kind.
 var example = Program{
 	Name:     "prog",
-	Commands: []Command{{}, {"send", "it's [one] `of`: two"}},
+	Commands: []Command{{}, {Name: "send", Summary: "it's [one] `of`: two"}, {Name: "group", Words: []string{"join", "leave"}}},
 	Help: func(command string, w io.Writer) {
 		flags := flag.NewFlagSet(command, flag.ContinueOnError)
 		switch command {
@@ -26,6 +26,8 @@ var example = Program{
 			flags.String("layout", "", "how it lies: blocks or rows; fixed")
 			flags.String("data", "", "the `folder`")
 			flags.Bool("insecure", false, "don't [ask]: \\ for it")
+		case "group":
+			flags.String("with", "", "`name`")
 		case "send":
 			flags.String("input", "", "`file` to send")
 			flags.Int("max-count", 0, "how many: one, or more of them")
@@ -73,7 +75,8 @@ func TestBash(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"prog|":                   "send|completion|-ack|-data|-insecure|-layout",
+		"prog|group|":             "join|leave|-with",
+		"prog|":                   "send|group|completion|-ack|-data|-insecure|-layout",
 		"prog|se":                 "send",
 		"prog|-i":                 "-insecure",
 		"prog|--i":                "--insecure",

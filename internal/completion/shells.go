@@ -49,7 +49,7 @@ func bash(name string, commands []command) string {
 			}
 			fmt.Fprintf(&values, "\t%s:-%s) %s; return ;;\n", c.Name, o.name, reply)
 		}
-		all := c.words()
+		all := c.all()
 		if c.Name == "" {
 			all = names(commands, " ") + " " + all
 		}
@@ -94,11 +94,11 @@ func zsh(name string, commands []command) string {
 }
 
 func zshArguments(c command) string {
-	if c.Name == "completion" {
-		return quoteZsh("1:shell:(" + c.words() + ")")
-	}
 	escape := strings.NewReplacer("[", "(", "]", ")", ":", `\:`)
 	var all []string
+	if c.Words != nil {
+		all = append(all, quoteZsh("1:word:("+strings.Join(c.Words, " ")+")"))
+	}
 	for _, o := range c.flags {
 		spec := "-" + o.name
 		if o.kind != nothing {
@@ -133,9 +133,8 @@ func fish(name string, commands []command) string {
 		} else {
 			fmt.Fprintf(&all, "complete -c %s -n 'not __fish_seen_subcommand_from %s' -f -a %s -d %s\n", name, subcommands, c.Name, quoteFish(c.Summary))
 		}
-		if c.Name == "completion" {
-			fmt.Fprintf(&all, "complete -c %s -n '%s' -f -a '%s'\n", name, when, c.words())
-			continue
+		if c.Words != nil {
+			fmt.Fprintf(&all, "complete -c %s -n '%s' -f -a '%s'\n", name, when, strings.Join(c.Words, " "))
 		}
 		for _, o := range c.flags {
 			takes := " -x"
