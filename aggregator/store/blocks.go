@@ -219,7 +219,15 @@ const (
 	topicOfEvent   = "CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT)"
 )
 
-// checks sort nothing, and so take no more memory or room, however many events there are.
+// knownOfBlock counts the topics of one block that topic_blocks knows. Each event is read once: to
+// look for each known topic among the events took 40 s of 400 000 events of 1000 topics.
+const (
+	knownOfBlock = "SELECT count(DISTINCT " + topicOfEvent + ") FROM json_each(b.directory) e WHERE EXISTS (" + entryOfEvent + ")"
+	entryOfEvent = "SELECT 1 FROM topic_blocks t WHERE t.topic = " + topicOfEvent + " AND t.first_seq = b.first_seq"
+)
+
+// checks sort nothing but the topics of one block, and so take no more memory or room, however many
+// events there are.
 func (*blocksLayout) checks() []check {
 	return []check{
 		{"blocks whose numbers are not those of their events", `SELECT count(*) FROM blocks WHERE json_array_length(directory) <> events
@@ -230,7 +238,7 @@ func (*blocksLayout) checks() []check {
 			WHERE first_seq <= (SELECT last_seq FROM blocks WHERE first_seq < b.first_seq ORDER BY first_seq DESC LIMIT 1)`},
 		{"events whose topic topic_blocks does not know", "SELECT count(*) FROM " + topicsOfBlocks + ` AND NOT EXISTS
 			(SELECT 1 FROM topic_blocks t WHERE t.topic = ` + topicOfEvent + " AND t.first_seq = b.first_seq)"},
-		{"topics that topic_blocks knows without reason", "SELECT count(*) FROM topic_blocks t WHERE NOT EXISTS (SELECT 1 FROM " + topicsOfBlocks +
-			" AND b.first_seq = t.first_seq AND " + topicOfEvent + " = t.topic)"},
+		{"topics that topic_blocks knows without reason", `SELECT (SELECT count(*) FROM topic_blocks) - coalesce(sum(known), 0) FROM (
+			SELECT (` + knownOfBlock + ") AS known FROM blocks b WHERE b.first_seq > (SELECT expired_seq FROM state))"},
 	}
 }
