@@ -29,7 +29,7 @@ func TestLabNeverImportsTheAggregator(t *testing.T) {
 func TestProgramsHoldNoTestTools(t *testing.T) {
 	packages := dependencies(t, "./cmd/...")
 	for _, pkg := range packages {
-		for _, tool := range []string{"testing", "github.com/chromedp/", "pgregory.net/rapid", "go.uber.org/goleak", "sekali/bench/system/memoryserver", "sekali/bench/labtest", "sekali/internal/memorydir"} {
+		for _, tool := range []string{"testing", "github.com/chromedp/", "pgregory.net/rapid", "go.uber.org/goleak", "sekali/bench/system/memoryserver", "sekali/bench/labtest", "sekali/internal/memorydir", "sekali/internal/programs"} {
 			if within(pkg, tool) || strings.HasPrefix(pkg, tool) && strings.Contains(tool, ".") {
 				t.Errorf("a program depends on %s", pkg)
 			}

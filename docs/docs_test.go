@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sekali/internal/programs"
 )
 
 // pageTime bounds what one page's commands may take.
@@ -54,16 +56,27 @@ func pages(t *testing.T) []string {
 	return all
 }
 
-// binaries builds the programs once, as `make build` does.
-func binaries(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+"/", "./cmd/aggregator", "./cmd/loadgen", "./cmd/bench")
-	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// bin is the folder of the programs, built once and only read afterwards.
+var bin string
+
+func TestMain(m *testing.M) {
+	code, err := runTests(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
-	return dir
+	os.Exit(code)
+}
+
+func runTests(m *testing.M) (code int, err error) {
+	if bin, err = os.MkdirTemp("", "sekali-docs-"); err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(bin)
+	if err := programs.Build(bin+"/", "", "aggregator", "loadgen", "bench"); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
 }
 
 func freeAddress(t *testing.T) string {
@@ -98,7 +111,6 @@ func TestCommandsOfThePages(t *testing.T) {
 	if err != nil {
 		t.Skip("skipped: there is no bash")
 	}
-	bin := binaries(t)
 	for _, page := range pages(t) {
 		var script, expected strings.Builder
 		needs := map[string]bool{}
@@ -122,12 +134,13 @@ func TestCommandsOfThePages(t *testing.T) {
 			continue
 		}
 		t.Run(strings.TrimPrefix(page, "../"), func(t *testing.T) {
+			t.Parallel()
 			for tool := range needs {
 				if _, err := exec.LookPath(tool); err != nil {
 					t.Skipf("skipped: %s is not installed", tool)
 				}
 			}
-			out := runPage(t, shell, bin, script.String())
+			out := runPage(t, shell, script.String())
 			for _, want := range strings.Split(strings.TrimSpace(expected.String()), "\n") {
 				if !strings.Contains(out, want) {
 					t.Errorf("the page says that %q is answered:\n%s", want, out)
@@ -138,7 +151,7 @@ func TestCommandsOfThePages(t *testing.T) {
 }
 
 // runPage runs the commands on free ports and returns what they print.
-func runPage(t *testing.T, shell, bin, script string) string {
+func runPage(t *testing.T, shell, script string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Symlink(bin, filepath.Join(dir, "bin")); err != nil {
@@ -176,7 +189,6 @@ func mustAbs(t *testing.T, path string) string {
 
 // TestNamesInThePages: make targets, subcommands and flags that the documents name are there.
 func TestNamesInThePages(t *testing.T) {
-	bin := binaries(t)
 	makefile, err := os.ReadFile("../Makefile")
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +197,7 @@ func TestNamesInThePages(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, b := range blocks(t, page) {
 			for _, line := range b.lines {
-				if err := checkLine(bin, string(makefile), help, line); err != nil {
+				if err := checkLine(string(makefile), help, line); err != nil {
 					t.Errorf("%s: %q: %v", page, line, err)
 				}
 			}
@@ -202,7 +214,7 @@ var (
 
 // checkLine looks a command's names up in the Makefile and in the program's own help, which it
 // keeps in help.
-func checkLine(bin, makefile string, help map[string]string, line string) error {
+func checkLine(makefile string, help map[string]string, line string) error {
 	line = comments.ReplaceAllString(line, "")
 	for _, m := range target.FindAllStringSubmatch(line, -1) {
 		if !regexp.MustCompile(`(?m)^` + m[1] + `:`).MatchString(makefile) {

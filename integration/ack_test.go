@@ -18,11 +18,13 @@ const (
 // TestKillRightAfterTheAnswer is what the three levels promise, and what they do
 // not. The loss at memory is the control: without it the test could not see one.
 func TestKillRightAfterTheAnswer(t *testing.T) {
+	t.Parallel()
 	for _, level := range []struct {
 		ack   string
 		loses bool
 	}{{"memory", true}, {"journal", false}, {"store", false}} {
 		t.Run(level.ack, func(t *testing.T) {
+			t.Parallel()
 			data := dataFolder(t)
 			a := start(t, data, oneByOne)
 			a.mustPublish(t, arrayOf(0, waiting), level.ack)
@@ -48,6 +50,7 @@ func TestKillRightAfterTheAnswer(t *testing.T) {
 // TestStopDrains: SIGTERM loses nothing that was acknowledged, not even at memory,
 // and connections on which nothing happens do not hold it up.
 func TestStopDrains(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	a := start(t, data, oneByOne)
 	for _, begun := range []string{"", "POST /publish HTTP/1.1\r\nHost: aggregator\r\nContent-Length: 100\r\n\r\n["} {
@@ -82,6 +85,7 @@ func TestStopDrains(t *testing.T) {
 // TestForeignTransaction: somebody's shell holds the database for longer than any
 // busy timeout; publishers are served from the journal, and all of it is stored later.
 func TestForeignTransaction(t *testing.T) {
+	t.Parallel()
 	const held = 3 * time.Second
 	data := dataFolder(t)
 	a := start(t, data)

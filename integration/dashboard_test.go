@@ -101,12 +101,14 @@ func (w *watched) listen(event any) {
 // TestPageInChromium: the page, light, dark and on a phone, takes the token, shows figures and the
 // newest events, goes on live, filters by topic, and runs nothing that an event holds.
 func TestPageInChromium(t *testing.T) {
+	t.Parallel()
 	chrome := chromiumtest.Start(t)
 	for _, v := range []struct {
 		name, scheme string
 		width        int64
 	}{{"light", "light", 1280}, {"dark", "dark", 1280}, {"phone", "light", 390}} {
 		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
 			a := guarded(t)
 			a.publishAs(t, "orders", `{"html":"<img src=x onerror=document.title='run'>"}`, 60)
 			a.publishAs(t, "<b>topic</b>", `{"n":1}`, 3)

@@ -80,6 +80,7 @@ func deadLetters(t *testing.T, raise, reason string) {
 // says that there is more; all pages have each once. Readers that take nothing of theirs do not pin
 // more of them than of other pages.
 func TestDeadLettersAreBoundedByBytes(t *testing.T) {
+	t.Parallel()
 	const (
 		large   = 3   // of 8 MiB each, which is more than the kernel takes of an answer
 		small   = 150 // more than a page has

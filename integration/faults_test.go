@@ -1,9 +1,6 @@
 package integration_test
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -14,18 +11,13 @@ import (
 	"sekali/bench/figures"
 	"sekali/bench/judge"
 	"sekali/bench/record"
+	"sekali/internal/programs"
 )
 
 // crashBinary is the aggregator built with its crash points.
 var crashBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(filepath.Dir(binary), "aggregator-crash")
-	build := exec.Command("go", "build", "-trimpath", "-tags", "sekali_crash", "-o", path, "./cmd/aggregator")
-	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%v: %w\n%s", build, err, out)
-	}
-	return path, err
+	return path, programs.Build(path, programs.CrashTag, "aggregator")
 })
 
 // TestFaults tries every fault of the lab's catalogue few times. What it comes to is computed from
@@ -38,6 +30,10 @@ func TestFaults(t *testing.T) {
 	dir := t.TempDir()
 	for _, kind := range faults.Catalogue() {
 		t.Run(kind.Name, func(t *testing.T) {
+			// These need a load that is not too thin, and get it alone.
+			if kind.Tells != record.TellsOverload && kind.Promise != record.PrefixOrRefuse {
+				t.Parallel()
+			}
 			config := faults.Config{Aggregator: binary, Crash: program, Dumps: "../aggregator/store/testdata/version*.sql", Short: true, Log: t.Output()}
 			left, err := faults.Run(t.Context(), config, kind)
 			if err != nil {

@@ -16,6 +16,7 @@ import (
 // no event is acknowledged that nobody would find, the aggregator is not ready, and after a while
 // it ends with exit code 1. What lies in its place is left as it is.
 func TestFolderIsGone(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		spoil func(t *testing.T, data string)
@@ -41,6 +42,7 @@ func TestFolderIsGone(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			data := dataFolder(t)
 			if c.name == "unmounted" {
 				data = filepath.Join(tmpfsOf(t, 64<<20), "data")

@@ -28,9 +28,11 @@ const (
 // same data. After each kill everything acknowledged is there, once, as it was
 // sent; nothing is there that was not sent; and no request was taken by halves.
 func TestKillAtRandomMoments(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	for _, ack := range []string{"journal", "store"} {
 		t.Run(ack, func(t *testing.T) {
+			t.Parallel()
 			t.Logf("seed %d", seed)
 			h := &history{ack: ack, random: rand.New(rand.NewPCG(seed, 0)), data: dataFolder(t), stored: newStored(), sent: map[int]bool{}}
 			for kill := range kills {

@@ -11,6 +11,7 @@ import (
 // taken until the backlog is full; others are told what holds the commit up; and all is stored once
 // the lock is gone.
 func TestLockedDatabase(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	a := start(t, data, "-backlog-bytes", "1000000")
 	db := openDatabase(t, data)

@@ -5,31 +5,34 @@
 package integration_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"sekali/internal/programs"
 )
 
 // binary is the aggregator under test, built once by TestMain and only read afterwards.
 var binary string
 
+// atOnce is how many tests that may run beside others do. Most of their time they wait: for a tick,
+// a timeout, a restart. Those that measure times or memory run alone, before them.
+const atOnce = "4"
+
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", atOnce) // -parallel has the last word
 	dir, err := os.MkdirTemp("", "sekali-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "aggregator")
-	// As `make build` does, so that the two share the build cache.
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/aggregator")
-	build.Dir = ".."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+	if err := programs.Build(binary, "", "aggregator"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.RemoveAll(dir)
 		os.Exit(1)
 	}

@@ -105,6 +105,7 @@ func floodBody(topics, payload int) func(int) []byte {
 // its copies, at every level. The disk is full, it never fails, a stop loses nothing, and a start
 // on it goes well.
 func TestRoomForWhatWaits(t *testing.T) {
+	t.Parallel()
 	const disk = 64 << 20
 	for _, c := range []struct {
 		name, ack       string
@@ -119,6 +120,7 @@ func TestRoomForWhatWaits(t *testing.T) {
 		{"memory, rows and table", "memory", 1, 200, true, []string{"-layout", "rows", "-dedup", "table"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			data := filepath.Join(tmpfsOf(t, disk), "data")
 			a := start(t, data, c.flags...)
 			stop := make(chan struct{})
@@ -220,8 +222,10 @@ func TestWALIsGivenBack(t *testing.T) {
 // after a SIGKILL and after a stop; nothing is taken until there is room, and then all goes on by
 // itself.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"SIGKILL", "SIGTERM"} {
 		t.Run(end, func(t *testing.T) {
+			t.Parallel()
 			mount := tmpfsOf(t, 64<<20)
 			data := filepath.Join(mount, "data")
 			a := start(t, data)

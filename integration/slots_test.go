@@ -44,6 +44,7 @@ func (a *aggregator) getThrough(t *testing.T, who string) {
 // TestUnreadPipelinesHoldNoSlots: connections that pipeline requests and read no answer make room
 // for others.
 func TestUnreadPipelinesHoldNoSlots(t *testing.T) {
+	t.Parallel()
 	const clients = 512
 	a := start(t, dataFolder(t))
 	requests := []byte(strings.Repeat(get("/livez"), 1000))

@@ -13,6 +13,7 @@ import (
 // TestSoak is the soak cut short, at a tenth of its rate: nothing is lost, and its trends say
 // nothing.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	left, err := soak.Run(t.Context(), soak.Config{Aggregator: binary, Lasts: 8 * time.Second, Rate: soak.FullRate / 10, Dir: dir, Log: t.Output()})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sekali/internal/programs"
 )
 
 const (
@@ -26,10 +28,8 @@ const (
 func TestStarvedGeneratorIsInvalid(t *testing.T) {
 	dir := t.TempDir()
 	lab := filepath.Join(dir, "bench")
-	build := exec.Command("go", "build", "-trimpath", "-o", lab, "./cmd/bench")
-	build.Dir, build.Env = "..", append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := programs.Build(lab, "", "bench"); err != nil {
+		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "starved.yaml")
 	text := "name: starved\nquestion: Who was slow?\nload:\n  events_per_request: 20\n  phases: [{name: measured, rate: 200/s, duration: 2s, measured: true}]\n"

@@ -47,6 +47,7 @@ func (a *aggregator) frames(t *testing.T, target, lastEventID string) (next func
 // first frame and from each that keeps the connection alive, and so loses nothing of what comes
 // while it connects anew.
 func TestStreamSaysWhereItIs(t *testing.T) {
+	t.Parallel()
 	a := start(t, dataFolder(t))
 	a.store(t, "t", "1", "2")
 	next, end, header := a.frames(t, "/events/stream?topic=t", "")
@@ -159,6 +160,7 @@ func TestCursorBeyondTheEnd(t *testing.T) {
 // TestGoneReadersFreeTheirStreams: readers that have gone free their places within 15 s, although
 // nothing is committed.
 func TestGoneReadersFreeTheirStreams(t *testing.T) {
+	t.Parallel()
 	const streams, within = 64, 15 * time.Second
 	a := start(t, dataFolder(t))
 	var ends []func()

@@ -15,6 +15,7 @@ import (
 
 	"sekali/bench/experiment/saturation"
 	"sekali/bench/system/memoryserver"
+	"sekali/internal/programs"
 )
 
 const saturationText = `name: narrow
@@ -94,10 +95,8 @@ func TestSaturate(t *testing.T) {
 func callBuilt(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "bench")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := programs.Build(program, "", "bench"); err != nil {
+		t.Fatal(err)
 	}
 	var out, errs strings.Builder
 	c := exec.Command(program, args...)

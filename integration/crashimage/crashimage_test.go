@@ -22,6 +22,7 @@ import (
 	"sekali/bench/pages/terminal"
 	"sekali/bench/record"
 	"sekali/bench/system/process"
+	"sekali/internal/programs"
 )
 
 // SEKALI_FAULTS names the folder that `make faults` wants its table in; without it few images are
@@ -57,10 +58,8 @@ func run(m *testing.M) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "aggregator")
-	build := exec.Command("go", "build", "-tags", "sekali_crash", "-o", program, "sekali/cmd/aggregator")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("%v: %w\n%s", build, err, out)
+	if err := programs.Build(program, programs.CrashTag, "aggregator"); err != nil {
+		return 1, err
 	}
 	code := m.Run()
 	return code, writeTable()

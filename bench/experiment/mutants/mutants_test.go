@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
 	"time"
+
+	"sekali/internal/programs"
 )
 
 // TestMain makes the test binary a mutant and its proxy, as bench is one.
@@ -36,10 +37,8 @@ func TestLiesAreCaught(t *testing.T) {
 	}
 	dir := t.TempDir()
 	program := filepath.Join(dir, "aggregator")
-	build := exec.Command("go", "build", "-o", program, "sekali/cmd/aggregator")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := programs.Build(program, "", "aggregator"); err != nil {
+		t.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {

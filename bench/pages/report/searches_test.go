@@ -40,12 +40,42 @@ func writeSearch(t *testing.T, root string) {
 	}
 }
 
+// searchedDir is golden with a search and its report. The first test that asks for it makes it;
+// afterwards it is only copied. TestMain removes it.
+var searchedDir string
+
+func makeSearched(t *testing.T) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sekali-report-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	searchedDir = dir
+	if err := os.CopyFS(dir, os.DirFS(golden)); err != nil {
+		t.Fatal(err)
+	}
+	writeSearch(t, dir)
+	if _, err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if searchedDir != "" {
+		os.RemoveAll(searchedDir)
+	}
+	os.Exit(code)
+}
+
 // searched is a copy of golden with a search and its report, and the folder of the search.
 func searched(t *testing.T) (dir, search string) {
 	t.Helper()
-	dir = root(t)
-	writeSearch(t, dir)
-	if _, err := Write(dir); err != nil {
+	if searchedDir == "" {
+		makeSearched(t)
+	}
+	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(searchedDir)); err != nil {
 		t.Fatal(err)
 	}
 	return dir, filepath.Join(dir, filepath.FromSlash(referenceDir), "saturate-synthetic")
