@@ -74,6 +74,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 		code = "halted"
 	case errors.Is(err, cluster.ErrUnproven):
 		code = "log_not_synced"
+	case errors.Is(err, cluster.ErrFull):
+		code = "log_full"
 	case errors.Is(err, cluster.ErrLagging):
 		code = "lagging"
 	case errors.Is(err, pipeline.ErrDiskFailing):

@@ -150,7 +150,9 @@ func (n *Node) tell(ctx context.Context, l *lease) error {
 		case l.revision == 0:
 			l.revision = revision
 			return nil
-		case revision != l.revision:
+		case revision < l.revision: // of a server that is behind
+			return nil
+		case revision > l.revision:
 			return fmt.Errorf("%w: %s", ErrNameTaken, n.cfg.Name)
 		default:
 			if l.quiet++; l.quiet < leaseBeats {
@@ -174,7 +176,11 @@ func (n *Node) tell(ctx context.Context, l *lease) error {
 				return nil
 			}
 			var other Beat
-			if json.Unmarshal(value, &other) != nil || other.Session != own.Session {
+			_ = json.Unmarshal(value, &other)
+			if revision <= l.revision { // of a server that is behind
+				return nil
+			}
+			if other.Session != own.Session {
 				return fmt.Errorf("%w: %s", ErrNameTaken, n.cfg.Name)
 			}
 			l.revision = revision

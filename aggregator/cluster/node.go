@@ -335,11 +335,14 @@ var (
 
 // Durable says why nothing can be promised to be in the log now; nil: it can.
 func (n *Node) Durable() error {
+	full := n.Outbox.Full()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
 	case n.status.halted != nil:
 		return n.status.halted
+	case full:
+		return ErrFull
 	case n.status.asked && len(n.status.head.Faults) > 0:
 		return fmt.Errorf("%w: %s", ErrUnproven, n.status.head.Faults[0])
 	case n.status.unproven != nil:
@@ -348,14 +351,19 @@ func (n *Node) Durable() error {
 	return nil
 }
 
-// Ready says why readers and publishers should go to another node; nil: they need not.
-func (n *Node) Ready() error {
-	if err := n.Durable(); err != nil {
+// Ready says why readers, and publishers of a durable level or of another, should go to another
+// node; nil: they need not. The journal goes on while the log does not.
+func (n *Node) Ready(durable bool) error {
+	err := n.Halted()
+	if durable && err == nil {
+		err = n.Durable()
+	}
+	if err != nil {
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.status.headErr != nil {
+	if durable && n.status.headErr != nil {
 		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
 	}
 	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {

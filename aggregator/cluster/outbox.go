@@ -27,6 +27,7 @@ type Outbox struct {
 	sum     uint32 // … and its checksum
 	ackedNo uint64 // of this session: the latest that is in the log …
 	ackedAt uint64 // … and where
+	full    bool   // the log has refused the first that is not in it, for want of room
 }
 
 type frameKey struct {
@@ -209,6 +210,7 @@ func (o *Outbox) advance() {
 		}
 	}
 	if o.acked != before {
+		o.full = false
 		o.tell()
 	}
 }
@@ -268,6 +270,13 @@ func (o *Outbox) releasable(through uint64) bool {
 
 // safe reports that the frame is in two stores, and that nobody waits to hear what became of it.
 func (s *sent) safe(through uint64) bool { return s.at <= through && s.ticket == nil }
+
+// Full reports that the log has no room for what is in the outbox.
+func (o *Outbox) Full() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.full
+}
 
 // Depth is how many frames are in the outbox, and how many of them are not yet in the log.
 func (o *Outbox) Depth() (all, unlogged int) {

@@ -127,7 +127,7 @@ func (s *sender) fail(err error) {
 	s.mu.Lock()
 	s.failed = err
 	s.mu.Unlock()
-	s.outbox.wake()
+	s.outbox.refused(errors.Is(err, ErrFull))
 }
 
 func (s *sender) takeFailed() error {
@@ -179,8 +179,11 @@ func (o *Outbox) view(next uint64) (v sending) {
 	return v
 }
 
-func (o *Outbox) wake() {
+// refused notes that the log did not take a frame, and whether for want of room. It stays so until
+// the log takes one.
+func (o *Outbox) refused(full bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.full = o.full || full && o.acked < len(o.frames)
 	o.tell()
 }

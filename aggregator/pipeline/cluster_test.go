@@ -460,3 +460,37 @@ func TestOddOneHalts(t *testing.T) {
 	}
 	odd.stop()
 }
+
+// TestFullLogIsSaid: a log that has no room is not taken for one without a leader. The journal goes
+// on, and what it has is in the log once there is room.
+func TestFullLogIsSaid(t *testing.T) {
+	log := memorylog.New("a")
+	var full atomic.Bool
+	log.Fate = func([]byte) memorylog.Fate {
+		if full.Load() {
+			return memorylog.Fate{Refused: cluster.ErrFull}
+		}
+		return memorylog.Fate{}
+	}
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	full.Store(true)
+	if _, err := n.p.Publish(Journal, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(5 * time.Second); !errors.Is(n.p.Ready(Replicated), cluster.ErrFull); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(n.p.Ready(Replicated))
+		}
+	}
+	if _, err := n.p.Publish(Replicated, requestOf("y")); !errors.Is(err, cluster.ErrFull) {
+		t.Errorf("replicated: %v", err)
+	}
+	if err := n.p.Ready(Journal); err != nil {
+		t.Errorf("ready at journal: %v", err)
+	}
+	full.Store(false)
+	n.awaitPosition(1)
+	awaitProof(t, n)
+	n.stop()
+}

@@ -305,7 +305,7 @@ func (p *Pipeline) Counters() Counters {
 // could.
 func (p *Pipeline) Ready(level Level) error {
 	if p.cfg.Node != nil {
-		if err := p.cfg.Node.Ready(); err != nil {
+		if err := p.cfg.Node.Ready(level == Replicated || level == Store); err != nil {
 			return err
 		}
 	}

@@ -77,6 +77,9 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	case <-p.replication.ended:
 		return out, ErrShuttingDown
 	}
+	if err := p.cfg.Node.Durable(); err != nil { // while it waited
+		return out, err
+	}
 	out.Position = g.ticket.At
 	if level == Replicated {
 		return out, nil
