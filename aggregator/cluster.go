@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// firstEpoch is that of the only log there is so far.
+	// firstEpoch is that of the log that init makes.
 	firstEpoch = 1
 	// joinBudget is how long a new replica waits for the log, of which it has to know what it is.
 	joinBudget = 30 * time.Second
@@ -75,7 +75,13 @@ func (a *instance) openNode(j *journal.Journal, backlog []journal.Frame) (*clust
 	case a.store.Info.Dedup != store.DedupRuns:
 		return nil, fmt.Errorf("%w: -cluster wants a data folder that was made with -dedup runs", ErrConfig)
 	}
-	log, err := jetstream.Dial(a.logConfig("aggregator "+a.cfg.Node), firstEpoch)
+	epoch := uint64(firstEpoch)
+	if replica {
+		if err := a.store.Pool.QueryRow("SELECT epoch FROM cluster").Scan(&epoch); err != nil {
+			return nil, err
+		}
+	}
+	log, err := jetstream.Dial(a.logConfig("aggregator "+a.cfg.Node), epoch)
 	if err != nil {
 		return nil, fmt.Errorf("%w: -cluster: %w", ErrConfig, err)
 	}

@@ -33,14 +33,17 @@ type ClusterConfig struct {
 	Replicas int
 	LogBytes int64
 	Data     string // "": the cluster begins with nothing
+
+	Begin bool   // of new-epoch: this store is the furthest
+	From  string // of join: the copy of another replica's database
 }
 
-func (c *ClusterConfig) dial() (*jetstream.Log, error) {
+func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
 	if c.URLs == "" {
 		return nil, fmt.Errorf("%w: -cluster is needed", ErrConfig)
 	}
 	log, err := jetstream.Dial(jetstream.Config{URLs: c.URLs, TokenFile: c.TokenFile, CAFile: c.CAFile, Name: "aggregator cluster",
-		Logger: slog.New(slog.DiscardHandler)}, firstEpoch)
+		Logger: slog.New(slog.DiscardHandler)}, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("%w: -cluster: %w", ErrConfig, err)
 	}
@@ -71,7 +74,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	if err := c.checkInit(); err != nil {
 		return err
 	}
-	log, err := c.dial()
+	log, err := c.dial(firstEpoch)
 	if err != nil {
 		return err
 	}
@@ -167,13 +170,13 @@ func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted)
 
 // ClusterStatus writes what the log and the nodes say. The error says that something is wrong.
 func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
-	log, err := c.dial()
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	log, err := c.dialLatest(ctx)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
-	defer cancel()
 	head, err := awaitHeadOf(ctx, log)
 	if err != nil {
 		return err
@@ -211,6 +214,26 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	}
 	fmt.Fprintln(w, "ok")
 	return nil
+}
+
+// dialLatest is dial for the latest epoch that there is a log of.
+func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) {
+	for {
+		log, err := c.dial(firstEpoch)
+		if err != nil {
+			return nil, err
+		}
+		epochs, err := log.Epochs(ctx)
+		if err == nil && len(epochs) > 0 && epochs[len(epochs)-1] != firstEpoch {
+			_ = log.Close() // it was asked
+			return c.dial(epochs[len(epochs)-1])
+		}
+		if err == nil || ctx.Err() != nil {
+			return log, nil
+		}
+		_ = log.Close() // it is dialled again
+		time.Sleep(joinPause)
+	}
 }
 
 // awaitHeadOf asks until the servers have a leader, or ctx ends.

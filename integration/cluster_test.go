@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // clusterCounters is the part of /stats that must be the same on all nodes at one position.
@@ -285,4 +288,187 @@ func TestClusterSurvivesKills(t *testing.T) {
 	for i := range c.nodes {
 		c.nodes[i].stop(t)
 	}
+}
+
+// TestClusterLogIsWatched: a log whose settings would lose something is refused while that lasts,
+// and one that was made anew under the same name halts every node.
+func TestClusterLogIsWatched(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes a quarter of a minute")
+	}
+	c := startCluster(t)
+	c.nodes[0].mustPublish(t, []byte(`{"topic":"t","event_id":"1","timestamp":"2026-11-23T06:41:10Z"}`), "store")
+	js := c.jetstream(t)
+	s, err := js.Stream(t.Context(), "SEKALI_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := s.CachedInfo().Config
+	bad := good
+	bad.Discard = jetstream.DiscardOld
+	if _, err := js.UpdateStream(t.Context(), bad); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitReadyz(t, "log_not_synced", "discards old messages")
+	if status, text, err := c.nodes[0].publish([]byte(`{"topic":"t","event_id":"2","timestamp":"2026-11-23T06:41:10Z"}`), "replicated"); status != 503 || err != nil {
+		t.Errorf("published over a log that discards: %d %s %v", status, text, err)
+	}
+	if _, err := js.UpdateStream(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitReadyz(t, "", "ok")
+	if err := js.DeleteStream(t.Context(), "SEKALI_1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitReadyz(t, "halted", "made anew")
+	if status, text, err := c.nodes[1].publish([]byte(`{"topic":"t","event_id":"3","timestamp":"2026-11-23T06:41:10Z"}`), "journal"); status != 503 || err != nil {
+		t.Errorf("published to a halted node: %d %s %v", status, text, err)
+	}
+	if text, err := c.nodes[2].get("/events", "application/json"); err != nil || !strings.Contains(string(text), `"event_id":"1"`) {
+		t.Errorf("a halted node serves %s, %v", text, err)
+	}
+}
+
+// jetstream is a client of the log of its own.
+func (c *testCluster) jetstream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	conn, err := nats.Connect(c.urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// awaitReadyz waits until /readyz of every node says so.
+func (c *testCluster) awaitReadyz(t *testing.T, code, detail string) {
+	t.Helper()
+	for i, n := range c.nodes {
+		said := ""
+		for end := time.Now().Add(readyTimeout); ; time.Sleep(50 * time.Millisecond) {
+			if answer, err := n.client.Get(n.URL + "/readyz"); err == nil {
+				text, _ := io.ReadAll(answer.Body)
+				answer.Body.Close()
+				said = string(text)
+			}
+			if strings.Contains(said, code) && strings.Contains(said, detail) {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("node %d says %s, want %s: %s", i, said, code, detail)
+			}
+		}
+	}
+}
+
+// runCommand runs a command of the aggregator that has to end with the code. It returns its words.
+func runCommand(t *testing.T, code int, args ...string) string {
+	t.Helper()
+	command := exec.Command(binary, args...)
+	out, _ := command.CombinedOutput() // its code is looked at
+	if got := command.ProcessState.ExitCode(); got != code {
+		t.Fatalf("%v: exit %d, want %d: %s", args, got, code, out)
+	}
+	return string(out)
+}
+
+// batch is n events under ids of their own.
+func batch(name string, n int) []byte {
+	var events []string
+	for i := range n {
+		events = append(events, fmt.Sprintf(`{"topic":"t","event_id":"%s-%d","timestamp":"2026-11-23T06:41:10Z"}`, name, i))
+	}
+	return []byte("[" + strings.Join(events, ",") + "]")
+}
+
+// TestClusterLostLog: the log is lost on all three servers, while one node is behind and others
+// have in their journals what no log ever had. A new epoch begins with the furthest replica. The
+// one behind is made from a copy of it, and keeps its own journal. What was acknowledged is there.
+func TestClusterLostLog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	c := startCluster(t)
+	c.nodes[0].mustPublish(t, batch("first", 100), "store")
+	c.settle(t)
+	c.nodes[2].kill() // c is behind from here on
+	c.nodes[0].mustPublish(t, batch("second", 50), "store")
+	for a, b := c.counters(t, 0), c.counters(t, 1); a.Cluster.Position != b.Cluster.Position; b = c.counters(t, 1) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, s := range c.logs {
+		s.kill()
+	}
+	c.nodes[1].mustPublish(t, batch("third", 5), "journal")
+	c.startUnready(t, 2)
+	c.nodes[2].mustPublish(t, batch("fourth", 5), "journal")
+	for i := range c.nodes {
+		c.nodes[i].kill()
+	}
+	for _, s := range c.logs {
+		dir := s.args[3]
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		s.start(t, c.program)
+	}
+	epoch := []string{"cluster", "new-epoch", "-cluster", c.urls, "-data"}
+	runCommand(t, 0, append(epoch, c.dirs[0], "-begin", "-nodes", "a,b,c")...)
+	runCommand(t, 0, append(epoch, c.dirs[1])...)
+	if said := runCommand(t, 1, append(epoch, c.dirs[2])...); !strings.Contains(said, "make it from a copy") {
+		t.Errorf("of a replica that is behind it says %s", said)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	runCommand(t, 0, "backup", "-data", c.dirs[0], "-to", copied)
+	runCommand(t, 0, "cluster", "join", "-cluster", c.urls, "-data", c.dirs[2], "-from", copied)
+	for i, name := range []string{"a", "b", "c"} {
+		c.startNode(t, i, name)
+	}
+	c.settle(t)
+	var before string
+	for i := range c.nodes {
+		text, err := c.nodes[i].get("/events", "application/x-ndjson")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(string(text), "\n"); lines != 160 {
+			t.Errorf("node %d has %d events, want 160", i, lines)
+		}
+		if i > 0 && string(text) != before {
+			t.Errorf("nodes %d and %d differ", i-1, i)
+		}
+		before = string(text)
+	}
+	if status, text, err := c.read(0, "/events?min_position=1-1"); status != 409 || !strings.Contains(text, "epoch_changed") {
+		t.Errorf("a position of the lost log: %d %s %v", status, text, err)
+	}
+	runCommand(t, 0, "cluster", "status", "-cluster", c.urls)
+	for i := range c.nodes {
+		c.nodes[i].stop(t)
+		runCommand(t, 0, "check", "-data", c.dirs[i])
+	}
+}
+
+// startUnready starts a node that has no log.
+func (c *testCluster) startUnready(t *testing.T, i int) {
+	t.Helper()
+	c.nodes[i] = startUnready(t, c.dirs[i], "-cluster", c.urls, "-node", string(rune('a'+i)))
+}
+
+// read gets a path of a node, whatever the status.
+func (c *testCluster) read(i int, path string) (int, string, error) {
+	answer, err := c.nodes[i].client.Get(c.nodes[i].URL + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(text), err
 }

@@ -48,6 +48,8 @@ type Head struct {
 	Faults      []string // what of its settings would lose something
 	Nodes       []string // the aggregators that apply it
 	Base        int64    // the last seq of the store that the first replica was, before any message
+	// From is where the first replica was in the epoch before.
+	From Checkpoint
 }
 
 // Identity tells one log from another under the same name, whose numbers begin anew.

@@ -122,6 +122,17 @@ func OpenReplica(c *sqlite.Conn) (*Replica, Cursor, error) {
 	return r, cursor, err
 }
 
+// MoveReplica makes a replica go on with a log of a later epoch, at its beginning. What it knows of
+// the senders stays, but for where in the log it was: what they send again is known. It is called
+// inside a transaction.
+func MoveReplica(c *sqlite.Conn, to Identity) error {
+	err := runTexts(c, "UPDATE cluster SET cluster = ?1, epoch = ?2, created = ?3, position = 0", to.Cluster, int64(to.Epoch), to.Created.UnixNano())
+	if err != nil {
+		return err
+	}
+	return c.Exec("UPDATE cluster_sessions SET position = 0; DELETE FROM cluster_checkpoints")
+}
+
 // Checkpoints reads the hashes that are kept, oldest first.
 func Checkpoints(c *sqlite.Conn) (kept []Checkpoint, err error) {
 	err = c.Rows("SELECT position, hash FROM cluster_checkpoints ORDER BY position", func(s *sqlite.Statement) error {

@@ -97,6 +97,16 @@ func openConnReadOnly(dir string) (*sqlite.Conn, error) {
 	return c, nil
 }
 
+// View calls a function with a connection to the database in dir that changes nothing; an
+// aggregator may be running on it.
+func View(dir string, view func(c *sqlite.Conn) error) error {
+	c, err := openConnReadOnly(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(view(c), c.Close())
+}
+
 // Backup writes a copy of what is committed in dir's database to the new file to, also
 // while an aggregator runs there. What only its journal holds is not in the copy. While it
 // runs, the WAL cannot be given back.

@@ -14,47 +14,43 @@ import (
 )
 
 const clusterUsage = `usage: aggregator cluster init -cluster URLS -nodes a,b,c [-replicas 3] [-log-bytes N] [-data D]
-       aggregator cluster status -cluster URLS`
+       aggregator cluster status -cluster URLS
+       aggregator cluster join -cluster URLS -data D -from FILE
+       aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]`
+
+// clusterCommands are the commands on a cluster, and what each does.
+var clusterCommands = map[string]func(context.Context, aggregator.ClusterConfig, io.Writer) error{
+	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch,
+}
 
 // clusterCommand runs a command on a cluster as a whole: 0 done, 1 something is wrong, 2 bad usage.
 func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] != "init" && args[0] != "status" {
-		out, code := stderr, 2
-		if len(args) > 0 && strings.TrimLeft(args[0], "-") == "help" || len(args) > 0 && args[0] == "-h" {
-			out, code = stdout, 0
+	command := ""
+	if len(args) > 0 {
+		command = args[0]
+	}
+	run := clusterCommands[command]
+	if run == nil {
+		if command == "-h" || strings.TrimLeft(command, "-") == "help" {
+			fmt.Fprintln(stdout, clusterUsage)
+			return 0
 		}
-		fmt.Fprintln(out, clusterUsage)
-		return code
+		fmt.Fprintln(stderr, clusterUsage)
+		return 2
 	}
-	command := args[0]
-	flags := flag.NewFlagSet("cluster "+command, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	c := aggregator.ClusterConfig{Version: version}
-	flags.StringVar(&c.URLs, "cluster", "", "`URLs` of the log's servers, with commas")
-	flags.StringVar(&c.TokenFile, "cluster-token-file", "", "`file` of the token that the log wants")
-	flags.StringVar(&c.CAFile, "cluster-ca", "", "`file` of the certificates that those of the log are signed with")
-	nodes := new(string)
-	if command == "init" {
-		nodes = flags.String("nodes", "", "`names` of the aggregators, with commas")
-		flags.IntVar(&c.Replicas, "replicas", 3, "copies of the log: 3, or 1, which no server may be lost of")
-		flags.Int64Var(&c.LogBytes, "log-bytes", 4<<30, "most `bytes` of the log on each server")
-		flags.StringVar(&c.Data, "data", "", "`folder` of a stopped aggregator with whose events the cluster begins; empty: it begins with none")
-	}
+	nodes := ""
+	flags := clusterFlags(command, &c, &nodes)
 	_, err := settings.Parse(flags, args[1:], os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
 		settings.Help(stdout, clusterUsage, flags)
 		return 0
 	}
-	if *nodes != "" {
-		c.Nodes = strings.Split(*nodes, ",")
+	if nodes != "" {
+		c.Nodes = strings.Split(nodes, ",")
 	}
 	if err == nil {
-		if command == "init" {
-			err = aggregator.ClusterInit(ctx, c, stdout)
-		} else {
-			err = aggregator.ClusterStatus(ctx, c, stdout)
-		}
-		if err != nil && !errors.Is(err, aggregator.ErrConfig) {
+		if err = run(ctx, c, stdout); err != nil && !errors.Is(err, aggregator.ErrConfig) {
 			fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
 			return 1
 		}
@@ -64,4 +60,36 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 		return 2
 	}
 	return 0
+}
+
+// clusterData is what -data is to a command.
+var clusterData = map[string]string{
+	"":          "`folder` of a stopped aggregator",
+	"init":      "`folder` of a stopped aggregator with whose events the cluster begins; empty: it begins with none",
+	"join":      "`folder` of the stopped aggregator whose database is replaced, or an empty one",
+	"new-epoch": "`folder` of a stopped replica",
+}
+
+// clusterFlags are those of a command; of "" all there are.
+func clusterFlags(command string, c *aggregator.ClusterConfig, nodes *string) *flag.FlagSet {
+	flags := flag.NewFlagSet("cluster "+command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&c.URLs, "cluster", "", "`URLs` of the log's servers, with commas")
+	flags.StringVar(&c.TokenFile, "cluster-token-file", "", "`file` of the token that the log wants")
+	flags.StringVar(&c.CAFile, "cluster-ca", "", "`file` of the certificates that those of the log are signed with")
+	if usage, ok := clusterData[command]; ok {
+		flags.StringVar(&c.Data, "data", "", usage)
+	}
+	if command == "" || command == "join" {
+		flags.StringVar(&c.From, "from", "", "`file` of a copy of another replica's database, as backup makes it")
+	}
+	if command == "" || command == "new-epoch" {
+		flags.BoolVar(&c.Begin, "begin", false, "make the new log: this replica is the furthest")
+	}
+	if command == "" || command == "init" || command == "new-epoch" {
+		flags.StringVar(nodes, "nodes", "", "`names` of the aggregators, with commas")
+		flags.IntVar(&c.Replicas, "replicas", 3, "copies of the log: 3, or 1, which no server may be lost of")
+		flags.Int64Var(&c.LogBytes, "log-bytes", 4<<30, "most `bytes` of the log on each server")
+	}
+	return flags
 }

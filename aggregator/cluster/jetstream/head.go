@@ -21,6 +21,8 @@ const (
 	metaNodes    = "sekali_nodes"
 	metaReplicas = "sekali_replicas"
 	metaBase     = "sekali_base"
+	metaFrom     = "sekali_from_position"
+	metaFromHash = "sekali_from_hash"
 )
 
 // Head implements cluster.Log.
@@ -41,6 +43,24 @@ func (l *Log) Head(ctx context.Context) (cluster.Head, error) {
 	return head, nil
 }
 
+// Epochs returns the epochs of which there is a log, in order.
+func (l *Log) Epochs(ctx context.Context) (epochs []uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	names := l.js.StreamNames(ctx)
+	for name := range names.Name() {
+		var epoch uint64
+		if n, _ := fmt.Sscanf(name, stream, &epoch); n == 1 {
+			epochs = append(epochs, epoch)
+		}
+	}
+	slices.Sort(epochs)
+	if err := names.Err(); err != nil {
+		return nil, unreachable(err)
+	}
+	return epochs, nil
+}
+
 // headOf is what a stream says of itself.
 func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 	meta := info.Config.Metadata
@@ -51,6 +71,8 @@ func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 		Faults: faults(&info.Config, subject),
 	}
 	h.Base, _ = strconv.ParseInt(meta[metaBase], 10, 64)
+	h.From.Position, _ = strconv.ParseUint(meta[metaFrom], 10, 64)
+	h.From.Hash, _ = cluster.ParseHash(meta[metaFromHash]) // what is not there is no hash of any replica's
 	if nodes := meta[metaNodes]; nodes != "" {
 		h.Nodes = strings.Split(nodes, ",")
 	}

@@ -19,7 +19,11 @@ type Wanted struct {
 	Nodes    []string
 	Replicas int
 	Bytes    int64
-	Base     int64 // the last seq of the store that the cluster begins with
+	Base     int64 // the last seq of the store that the log begins with
+
+	// Of a later epoch.
+	Cluster string             // "": it is drawn
+	From    cluster.Checkpoint // where the first replica was in the epoch before
 }
 
 // ErrExists means that there is a log already.
@@ -36,14 +40,17 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return cluster.Head{}, unreachable(err)
 	}
-	id := make([]byte, 8)
-	_, _ = rand.Read(id) // it never fails
+	id := w.Cluster
+	if id == "" {
+		id = hex.EncodeToString(random())
+	}
 	s, err := l.js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: l.stream(), Subjects: []string{l.subject()}, Description: "the log of a cluster of aggregators",
 		Storage: jetstream.FileStorage, Replicas: w.Replicas, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: w.Bytes, MaxMsgSize: -1, MaxConsumers: -1, DenyDelete: true,
-		Metadata: map[string]string{metaCluster: hex.EncodeToString(id), metaEpoch: strconv.FormatUint(l.epoch, 10),
-			metaNodes: strings.Join(w.Nodes, ","), metaReplicas: strconv.Itoa(w.Replicas), metaBase: strconv.FormatInt(w.Base, 10)},
+		Metadata: map[string]string{metaCluster: id, metaEpoch: strconv.FormatUint(l.epoch, 10),
+			metaNodes: strings.Join(w.Nodes, ","), metaReplicas: strconv.Itoa(w.Replicas), metaBase: strconv.FormatInt(w.Base, 10),
+			metaFrom: strconv.FormatUint(w.From.Position, 10), metaFromHash: w.From.Hash.String()},
 	})
 	if err != nil {
 		return cluster.Head{}, fmt.Errorf("make the stream %s: %w", l.stream(), err)
@@ -53,6 +60,12 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 		return head, fmt.Errorf("the stream %s was not made as it was asked for: %s", l.stream(), strings.Join(head.Faults, "; "))
 	}
 	return head, nil
+}
+
+func random() []byte {
+	id := make([]byte, 8)
+	_, _ = rand.Read(id) // it never fails
+	return id
 }
 
 func (l *Log) initRegistry(ctx context.Context, replicas int) error {

@@ -1,0 +1,246 @@
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/store"
+	"sekali/internal/sqlite"
+)
+
+// ClusterNewEpoch makes the replica in a stopped aggregator's folder go on with a new log. With
+// Begin it makes that log: the replica has to be the furthest. Without, there has to be one that
+// begins where this replica is; one that is elsewhere is made from a copy, by ClusterJoin.
+func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err error) {
+	if c.Data == "" {
+		return fmt.Errorf("%w: -data is needed", ErrConfig)
+	}
+	if c.Begin {
+		if err := c.checkInit(); err != nil {
+			return err
+		}
+	}
+	unlock, s, state, err := openStopped(c.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer func() { err = errors.Join(err, s.Close()) }()
+	var replica *cluster.Replica
+	if err := s.Change(func(conn *sqlite.Conn) (err error) {
+		replica, _, err = cluster.OpenReplica(conn)
+		return err
+	}); err != nil {
+		return err
+	}
+	at := cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}
+	log, err := c.dial(replica.Identity.Epoch + 1)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	var head cluster.Head
+	if c.Begin {
+		head, err = c.beginEpoch(ctx, log, replica, state)
+	} else {
+		head, err = awaitHeadOf(ctx, log)
+	}
+	switch {
+	case err != nil:
+		return err
+	case head.Cluster != replica.Identity.Cluster:
+		return fmt.Errorf("the log of epoch %d is of the cluster %s, and %s of %s", head.Epoch, head.Cluster, c.Data, replica.Identity.Cluster)
+	case head.From != at:
+		return fmt.Errorf("the log of epoch %d begins where a replica was at %d with the hash %v, and %s is at %d with %v: "+
+			"make it from a copy of a replica that has moved, with `aggregator cluster join`", head.Epoch, head.From.Position, head.From.Hash, c.Data, at.Position, at.Hash)
+	}
+	if err := s.Change(func(conn *sqlite.Conn) error { return cluster.MoveReplica(conn, head.Identity) }); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s was at %d of epoch %d, and goes on with epoch %d of the cluster %s\n", c.Data, at.Position, replica.Identity.Epoch, head.Epoch, head.Cluster)
+	return nil
+}
+
+// beginEpoch makes the log of a new epoch. One that an earlier attempt has made is as good.
+func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, replica *cluster.Replica, state store.State) (cluster.Head, error) {
+	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Base: state.LastSeq, Cluster: replica.Identity.Cluster,
+		From: cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}}
+	head, err := awaitInit(ctx, log, wanted)
+	if errors.Is(err, jetstream.ErrExists) && head.Last == 0 {
+		err = nil
+	}
+	if err != nil {
+		return head, err
+	}
+	for _, name := range c.Nodes {
+		value, _, err := log.Registry().Get(ctx, name)
+		var b cluster.Beat
+		if err != nil || json.Unmarshal(value, &b) != nil || b.Cluster != replica.Identity.Cluster {
+			continue // it went with the log
+		}
+		if b.Epoch == replica.Identity.Epoch && b.Position > replica.Position {
+			return head, fmt.Errorf("node %s was at %d, further than %s at %d: begin with its folder", name, b.Position, c.Data, replica.Position)
+		}
+	}
+	return head, nil
+}
+
+// openStopped takes the folder of a stopped aggregator, and opens its store.
+func openStopped(data string) (unlock func(), s *store.Store, state store.State, err error) {
+	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
+		return nil, nil, state, err // before lock would make the folder
+	}
+	if unlock, err = lock(data); err != nil {
+		return nil, nil, state, err
+	}
+	if s, state, err = store.Open(data, store.Design{}); err != nil {
+		unlock()
+		return nil, nil, state, err
+	}
+	return unlock, s, state, nil
+}
+
+// checkReplica tells how far a replica is, if the folder is one, and adds what is wrong with it.
+func checkReplica(data string, w io.Writer, faults []string) ([]string, error) {
+	err := store.View(data, func(c *sqlite.Conn) error {
+		if is, err := cluster.IsReplica(c); err != nil || !is {
+			return err
+		}
+		r, cursor, err := cluster.OpenReplica(c)
+		if errors.Is(err, cluster.ErrTrigger) {
+			faults = append(faults, err.Error())
+			return nil
+		}
+		if err == nil {
+			fmt.Fprintf(w, "replica: of the cluster %s, epoch %d, at %d, hash %v, %d senders\n", r.Identity.Cluster, r.Identity.Epoch, r.Position, r.Hash, len(cursor.Sessions))
+		}
+		return err
+	})
+	return faults, err
+}
+
+// joining is the folder, in the data folder, in which a copy becomes a replica.
+const joining = "joining"
+
+// ClusterJoin puts a copy of another replica's database in the place of a stopped aggregator's, or
+// into an empty folder. What the node's own journal has is kept: its outbox goes on. The copy's
+// position is inside it, and the one rename is the last that is done.
+func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) error {
+	if c.Data == "" || c.From == "" {
+		return fmt.Errorf("%w: -data and -from are needed", ErrConfig)
+	}
+	unlock, err := lock(c.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	own := store.State{} // a journal that is not there begins anew
+	if _, err := os.Stat(filepath.Join(c.Data, store.File)); err == nil {
+		s, state, err := store.Open(c.Data, store.Design{})
+		if err != nil {
+			return err
+		}
+		if err := s.Close(); err != nil { // its WAL goes with it: none lies beside the copy
+			return err
+		}
+		own = state
+	}
+	dir := filepath.Join(c.Data, joining)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyFile(c.From, filepath.Join(dir, store.File)); err != nil {
+		return err
+	}
+	position, err := c.prepareCopy(ctx, dir, own)
+	if err != nil {
+		return err
+	}
+	if err := store.Replace(dir, c.Data); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s is a replica at %d of the cluster's log\n", c.Data, position)
+	return nil
+}
+
+// copyFile copies a database that nobody has open, and that has no WAL beside it.
+func copyFile(from, to string) error {
+	if info, err := os.Stat(from + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s has a WAL: take the copy with `aggregator backup`, or stop its aggregator", from)
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// prepareCopy checks the copy, and gives it this node's journal position.
+func (c *ClusterConfig) prepareCopy(ctx context.Context, dir string, own store.State) (position uint64, err error) {
+	_, faults, err := store.Check(ctx, dir)
+	if err != nil {
+		return 0, err
+	}
+	if len(faults) > 0 {
+		return 0, fmt.Errorf("%s: %s", c.From, strings.Join(faults, "; "))
+	}
+	s, _, err := store.Open(dir, store.Design{})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	var replica *cluster.Replica
+	err = s.Change(func(conn *sqlite.Conn) (err error) {
+		replica, _, err = cluster.OpenReplica(conn)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if err := c.checkLog(ctx, replica); err != nil {
+		return 0, err
+	}
+	return replica.Position, s.SetJournal(own.Journal, own.JournalApplied)
+}
+
+// checkLog refuses a copy with which the log cannot go on.
+func (c *ClusterConfig) checkLog(ctx context.Context, replica *cluster.Replica) error {
+	log, err := c.dial(replica.Identity.Epoch)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	head, err := awaitHeadOf(ctx, log)
+	switch {
+	case err != nil:
+		return err
+	case head.Identity.Cluster != replica.Identity.Cluster || !head.Created.Equal(replica.Identity.Created):
+		return fmt.Errorf("%s is of another cluster's log, of %s", c.From, replica.Identity.Created.UTC().Format(time.RFC3339))
+	case replica.Position > head.Last || replica.Position+1 < head.First:
+		return fmt.Errorf("%s is at %d, and the log has %d to %d: take a newer copy", c.From, replica.Position, head.First, head.Last)
+	}
+	return nil
+}
