@@ -47,7 +47,10 @@ func TestProductDrawsNothing(t *testing.T) {
 }
 
 // layers are the rooms of the lab and what each may import of the others: record has the files,
-// figures computes from them, judge says what they are worth, and all else stands on these.
+// figures computes from them, judge says what they are worth, and all else stands on these. audit
+// compares what was sent with what is stored, and judges nothing; its report is a part of a record
+// (run.json, faults, soak), and figures audits a record again from its raw files. So it lies below
+// them all: in judge, which imports figures, it would make a circle.
 var layers = []struct {
 	room string
 	may  []string

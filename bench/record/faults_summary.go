@@ -39,9 +39,9 @@ type Faults struct {
 
 // ReadFaults reads the file that `make faults` wrote.
 func ReadFaults(path string) (f Faults, err error) {
-	err = readJSON(path, &f)
+	err = ReadJSON(path, &f)
 	return f, err
 }
 
 // WriteFaults writes what ReadFaults reads.
-func WriteFaults(path string, f Faults) error { return writeJSON(path, f) }
+func WriteFaults(path string, f Faults) error { return WriteJSON(path, f) }

@@ -18,7 +18,7 @@ import (
 // ReadRun reads a result folder's run.json.
 func ReadRun(dir string) (Run, error) {
 	var run Run
-	if err := readJSON(filepath.Join(dir, RunFile), &run); err != nil {
+	if err := ReadJSON(filepath.Join(dir, RunFile), &run); err != nil {
 		return run, err
 	}
 	return run, checkFormat(filepath.Join(dir, RunFile), run.Format)
@@ -28,13 +28,13 @@ func ReadRun(dir string) (Run, error) {
 // there, and Finish adds what follows from them.
 func WriteRun(dir string, run Run) error {
 	run.Format = Format
-	return writeJSON(filepath.Join(dir, RunFile), run)
+	return WriteJSON(filepath.Join(dir, RunFile), run)
 }
 
 // ReadIndex reads the index.json of a run's folder.
 func ReadIndex(dir string) (Index, error) {
 	var index Index
-	if err := readJSON(filepath.Join(dir, IndexFile), &index); err != nil {
+	if err := ReadJSON(filepath.Join(dir, IndexFile), &index); err != nil {
 		return index, err
 	}
 	return index, checkFormat(filepath.Join(dir, IndexFile), index.Format)
@@ -43,7 +43,7 @@ func ReadIndex(dir string) (Index, error) {
 // WriteIndex writes the index.json of a run's folder.
 func WriteIndex(dir string, index Index) error {
 	index.Format = Format
-	return writeJSON(filepath.Join(dir, IndexFile), index)
+	return WriteJSON(filepath.Join(dir, IndexFile), index)
 }
 
 // WriteHistograms writes histograms.json into a result folder.
@@ -100,7 +100,8 @@ func HashFile(dir, name string) (File, error) {
 	return File{Name: name, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, nil
 }
 
-func readJSON(path string, into any) error {
+// ReadJSON reads a file of the lab's into a value.
+func ReadJSON(path string, into any) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
@@ -115,7 +116,8 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-func writeJSON(path string, value any) error {
+// WriteJSON writes a value as ReadJSON reads it.
+func WriteJSON(path string, value any) error {
 	text, err := MarshalJSON(value)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -52,7 +52,7 @@ func ReadRawOf(dir string, run Run) (raw *Raw, err error) {
 	if raw.Trace, err = readAll(filepath.Join(dir, TraceFile), ReadTrace); err != nil {
 		return nil, err
 	}
-	if err := readJSON(filepath.Join(dir, HistogramsFile), &raw.Histograms); err != nil {
+	if err := ReadJSON(filepath.Join(dir, HistogramsFile), &raw.Histograms); err != nil {
 		return nil, err
 	}
 	if raw.Stored, err = ReadStored(dir); err != nil {

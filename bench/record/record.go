@@ -70,8 +70,13 @@ func read(path string, value any) error {
 }
 
 func checkFormat(path string, format int) error {
-	if format != Format {
-		return fmt.Errorf("record: %s: format %d, this program reads %d", path, format, Format)
+	return CheckFormat(path, format, Format)
+}
+
+// CheckFormat refuses a file whose version is not the one that this program reads.
+func CheckFormat(path string, format, reads int) error {
+	if format != reads {
+		return fmt.Errorf("record: %s: format %d, this program reads %d", path, format, reads)
 	}
 	return nil
 }

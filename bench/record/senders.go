@@ -36,7 +36,7 @@ type Sender struct {
 func ReadSenders(dir string) (Senders, error) {
 	var s Senders
 	path := filepath.Join(dir, SendersFile)
-	if err := readJSON(path, &s); err != nil {
+	if err := ReadJSON(path, &s); err != nil {
 		return s, err
 	}
 	for _, one := range s.Senders {
@@ -50,5 +50,5 @@ func ReadSenders(dir string) (Senders, error) {
 // WriteSenders writes the file into dir.
 func WriteSenders(dir string, s Senders) error {
 	s.Format = Format
-	return writeJSON(filepath.Join(dir, SendersFile), s)
+	return WriteJSON(filepath.Join(dir, SendersFile), s)
 }

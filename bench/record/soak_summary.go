@@ -59,7 +59,7 @@ type WindowSummary struct {
 
 // ReadSoakSummary reads the file that `make soak` wrote.
 func ReadSoakSummary(path string) (s SoakSummary, err error) {
-	if err := readJSON(path, &s); err != nil {
+	if err := ReadJSON(path, &s); err != nil {
 		return s, err
 	}
 	for _, w := range s.Windows {
@@ -71,4 +71,4 @@ func ReadSoakSummary(path string) (s SoakSummary, err error) {
 }
 
 // WriteSoakSummary writes what ReadSoakSummary reads.
-func WriteSoakSummary(path string, s SoakSummary) error { return writeJSON(path, s) }
+func WriteSoakSummary(path string, s SoakSummary) error { return WriteJSON(path, s) }

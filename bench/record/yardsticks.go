@@ -67,7 +67,7 @@ type Spread struct {
 func ReadYardsticks(dir string) (Yardsticks, error) {
 	var y Yardsticks
 	path := filepath.Join(dir, YardsticksFile)
-	if err := readJSON(path, &y); err != nil {
+	if err := ReadJSON(path, &y); err != nil {
 		return y, err
 	}
 	return y, checkFormat(path, y.Format)
@@ -76,5 +76,5 @@ func ReadYardsticks(dir string) (Yardsticks, error) {
 // WriteYardsticks writes the file into dir.
 func WriteYardsticks(dir string, y Yardsticks) error {
 	y.Format = Format
-	return writeJSON(filepath.Join(dir, YardsticksFile), y)
+	return WriteJSON(filepath.Join(dir, YardsticksFile), y)
 }

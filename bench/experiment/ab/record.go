@@ -1,9 +1,6 @@
 package ab
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,31 +38,17 @@ type Side struct {
 }
 
 func (r *Record) write(dir string) error {
-	text, err := record.MarshalJSON(r)
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("ab: %w", err)
 	}
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, File), text, 0o644)); err != nil {
-		return fmt.Errorf("ab: %w", err)
-	}
-	return nil
+	return record.WriteJSON(filepath.Join(dir, File), r)
 }
 
 // Read reads the ab.json of a folder.
-func Read(dir string) (Record, error) {
+func Read(dir string) (r Record, err error) {
 	name := filepath.Join(dir, File)
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return Record{}, fmt.Errorf("ab: %w", err)
+	if err = record.ReadJSON(name, &r); err == nil {
+		err = record.CheckFormat(name, r.Format, format)
 	}
-	var r Record
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&r); err != nil {
-		return r, fmt.Errorf("%s: %w", name, err)
-	}
-	if r.Format != format {
-		return r, fmt.Errorf("%s: format %d, this program reads %d", name, r.Format, format)
-	}
-	return r, nil
+	return r, err
 }

@@ -1,8 +1,6 @@
 package saturation
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -163,34 +161,20 @@ func (r *Record) compare() {
 // Write writes search.json into a folder.
 func (r *Record) Write(dir string) error {
 	r.Format = format
-	text, err := record.MarshalJSON(r)
-	if err != nil {
-		return fmt.Errorf("search: %w", err)
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, SearchFile), text, 0o644); err != nil {
-		return fmt.Errorf("search: %w", err)
-	}
-	return nil
+	return record.WriteJSON(filepath.Join(dir, SearchFile), r)
 }
 
 // Read reads the search.json of a folder.
-func Read(dir string) (Record, error) {
+func Read(dir string) (r Record, err error) {
 	name := filepath.Join(dir, SearchFile)
-	text, err := os.ReadFile(name)
+	if err = record.ReadJSON(name, &r); err == nil {
+		err = record.CheckFormat(name, r.Format, format)
+	}
 	if err != nil {
-		return Record{}, fmt.Errorf("search: %w", err)
-	}
-	var r Record
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&r); err != nil {
-		return r, fmt.Errorf("%s: %w", name, err)
-	}
-	if r.Format != format {
-		return r, fmt.Errorf("%s: format %d, this program reads %d", name, r.Format, format)
+		return r, err
 	}
 	for _, dir := range r.Dirs() {
 		// The file may come from anywhere; it names folders below itself and nothing else.
