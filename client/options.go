@@ -34,10 +34,11 @@ const (
 
 // What Options.Ack may be: how safe an event is when it counts as answered.
 const (
-	AckMemory  = "memory"  // it is in the aggregator's memory
-	AckJournal = "journal" // it is synced to the disk; SIGKILL and power loss do not take it
-	AckStore   = "store"   // it is committed, and the answer tells the duplicates
-	AckServer  = "server"  // what the aggregator was started with
+	AckMemory     = "memory"     // it is in the aggregator's memory
+	AckJournal    = "journal"    // it is synced to the disk; SIGKILL and power loss do not take it
+	AckReplicated = "replicated" // of a cluster: two of three machines have synced it
+	AckStore      = "store"      // it is committed, and the answer tells the duplicates
+	AckServer     = "server"     // what the aggregator was started with
 )
 
 // Options of a Client. The zero value is a good one.
@@ -106,8 +107,8 @@ func (o *Options) complete() error {
 	o.LongestRetryAfter = cmp.Or(o.LongestRetryAfter, defaultLongestRetryAfter)
 	o.UserAgent = cmp.Or(o.UserAgent, defaultUserAgent)
 	o.Ack = cmp.Or(o.Ack, AckJournal)
-	if !slices.Contains([]string{AckMemory, AckJournal, AckStore, AckServer}, o.Ack) {
-		return fmt.Errorf("client: Ack %q is not memory, journal, store or server", o.Ack)
+	if !slices.Contains([]string{AckMemory, AckJournal, AckReplicated, AckStore, AckServer}, o.Ack) {
+		return fmt.Errorf("client: Ack %q is not memory, journal, replicated, store or server", o.Ack)
 	}
 	if o.QueueBytes < int64(o.BatchBytes) {
 		return fmt.Errorf("client: QueueBytes %d is less than BatchBytes %d", o.QueueBytes, o.BatchBytes)

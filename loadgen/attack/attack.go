@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -67,9 +68,13 @@ func New(c Config) (*Attack, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, err := delivery.Target(c.URL, c.AckLevel)
-	if err != nil {
-		return nil, fmt.Errorf("attack: %w", err)
+	var targets []*url.URL
+	for _, one := range append([]string{c.URL}, c.Others...) {
+		target, err := delivery.Target(one, c.AckLevel)
+		if err != nil {
+			return nil, fmt.Errorf("attack: %w", err)
+		}
+		targets = append(targets, target)
 	}
 	encoder, err := newEncoder(c)
 	if err != nil {
@@ -89,7 +94,7 @@ func New(c Config) (*Attack, error) {
 		}
 		a.end += s.end
 	}
-	a.deliver = newDeliverer(c, target, a.tally, a.ahead)
+	a.deliver = newDeliverer(c, targets, a.tally, a.ahead)
 	return a, nil
 }
 

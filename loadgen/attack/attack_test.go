@@ -335,3 +335,44 @@ func TestProgress(t *testing.T) {
 		t.Errorf("after: %+v, want %+v", got, want)
 	}
 }
+
+// TestClusterIsTriedInTurn: requests begin at one server after the other, and what one of them
+// refuses is taken to the next. One that is gone costs no request.
+func TestClusterIsTriedInTurn(t *testing.T) {
+	all := func(uint64, int) reaction { return accept }
+	first, last := newFake(t, all), newFake(t, func(_ uint64, n int) reaction { return refuse })
+	gone := newFake(t, all)
+	gone.Close()
+	var book bytes.Buffer
+	w := ledger.NewWriter(&book)
+	a, err := New(Config{URL: first.URL, Others: []string{gone.URL, last.URL}, Stream: testStream(t), Ledger: w, EventsPerRequest: testEvents,
+		Retry: testRetry(), Phases: []Phase{{Name: "one", Clients: 2, Requests: 30}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	summary, err := a.Run(t.Context())
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if summary.Phases[0].Acknowledged != 30 || len(first.seen) != 30 {
+		t.Errorf("%d of 30 acknowledged, the first server saw %d", summary.Phases[0].Acknowledged, len(first.seen))
+	}
+	// A third begins at each; what the missing one could not take goes on to the last, and back to the
+	// first.
+	var attempts, refused, unconnected int
+	for attempt, err := range ledger.Read(&book) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		attempts++
+		switch attempt.Cause {
+		case string(refuse):
+			refused++
+		case ledger.CauseConnectionRefused:
+			unconnected++
+		}
+	}
+	if attempts != 60 || refused != 20 || unconnected != 10 {
+		t.Errorf("%d attempts, %d refused, %d unconnected; want 60, 20 and 10", attempts, refused, unconnected)
+	}
+}

@@ -117,9 +117,10 @@ func (p Phase) validate() error {
 
 // Config of an attack. Zero values are the defaults where one is named.
 type Config struct {
-	URL      string // of the aggregator, as http://127.0.0.1:8080
-	AckLevel string // memory, journal or store; "": the aggregator's own
-	Token    string // bearer token; "": none
+	URL      string   // of the aggregator, as http://127.0.0.1:8080
+	Others   []string // of further aggregators of its cluster; requests go to one after the other
+	AckLevel string   // memory, journal, replicated or store; "": the aggregator's own
+	Token    string   // bearer token; "": none
 
 	Stream           *stream.Stream
 	EventsPerRequest int

@@ -17,12 +17,12 @@ import (
 // deliverer is the http.RoundTripper under vegeta: it finds a request by its
 // header, delivers it with retries, and writes every attempt down.
 type deliverer struct {
-	target *url.URL
-	header http.Header // of every request
-	events int
-	tally  *tally
-	ahead  *ahead
-	ledger *ledger.Writer
+	targets []*url.URL
+	header  http.Header // of every request
+	events  int
+	tally   *tally
+	ahead   *ahead
+	ledger  *ledger.Writer
 
 	ctx    context.Context // ends the attack; set by begin, like sender
 	sender delivery.Sender
@@ -37,7 +37,7 @@ type prepared struct {
 	plannedNS int64
 }
 
-func newDeliverer(c Config, target *url.URL, t *tally, a *ahead) *deliverer {
+func newDeliverer(c Config, targets []*url.URL, t *tally, a *ahead) *deliverer {
 	header := http.Header{"Content-Type": {"application/json"}, "User-Agent": {"sekali-attack"}}
 	if c.Encoding == EncodingNDJSON {
 		header.Set("Content-Type", "application/x-ndjson")
@@ -49,7 +49,7 @@ func newDeliverer(c Config, target *url.URL, t *tally, a *ahead) *deliverer {
 		header.Set("Authorization", "Bearer "+c.Token)
 	}
 	return &deliverer{
-		target: target, header: header, events: c.EventsPerRequest,
+		targets: targets, header: header, events: c.EventsPerRequest,
 		tally: t, ahead: a, ledger: c.Ledger,
 		prepared: make(map[string]prepared),
 	}
@@ -65,7 +65,7 @@ func (d *deliverer) prepare(t *vegeta.Target, b body, phase int, plannedNS int64
 	d.mu.Lock()
 	d.prepared[number] = prepared{body: b, phase: phase, plannedNS: plannedNS}
 	d.mu.Unlock()
-	t.Method, t.URL = http.MethodPost, d.target.String()
+	t.Method, t.URL = http.MethodPost, d.targets[0].String()
 	t.Header = http.Header{requestHeader: {number}}
 	return nil
 }
@@ -86,7 +86,7 @@ func (d *deliverer) RoundTrip(r *http.Request) (*http.Response, error) {
 	header[requestHeader] = []string{number}
 	result := d.sender.Send(d.ctx, delivery.Request{
 		Number: p.body.number, Phase: p.phase, PlannedNS: p.plannedNS,
-		URL: d.target, Header: header, Body: p.body.bytes, Events: d.events,
+		URL: d.targets[0], Others: d.targets[1:], Header: header, Body: p.body.bytes, Events: d.events,
 	}, func(a ledger.Attempt) {
 		d.ledger.Write(a)
 		d.tally.attempted(a)

@@ -36,6 +36,7 @@ type Request struct {
 	Phase     int
 	PlannedNS int64
 	URL       *url.URL
+	Others    []*url.URL  // that take the same: each attempt goes to the next one
 	Header    http.Header // not nil
 	Body      []byte
 	Events    int // how many the body holds
@@ -72,10 +73,11 @@ func (s *Sender) attempt(ctx context.Context, r Request, n int, bodies *bodies) 
 	stopped := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	target := r.target(n)
 	request := (&http.Request{
 		Method:        http.MethodPost,
-		URL:           r.URL,
-		Host:          r.URL.Host,
+		URL:           target,
+		Host:          target.Host,
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
@@ -98,8 +100,18 @@ func (s *Sender) attempt(ctx context.Context, r Request, n int, bodies *bodies) 
 		return a, Answer{}
 	}
 	answer := Answer{attempt.ParseAnswer(body), attempt.RetryAfter(response.Header, time.Now())}
-	answer.judge(&a, response.StatusCode, r.Events, r.URL.Query().Get("ack"))
+	answer.judge(&a, response.StatusCode, r.Events, target.Query().Get("ack"))
 	return a, answer
+}
+
+// target is where the n-th attempt goes. Requests begin at one server after the other, so that each
+// has its share.
+func (r Request) target(n int) *url.URL {
+	all := uint64(1 + len(r.Others))
+	if at := (r.Number + uint64(n)) % all; at > 0 {
+		return r.Others[at-1]
+	}
+	return r.URL
 }
 
 // exchange returns the answer with the whole of its body.

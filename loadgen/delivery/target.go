@@ -8,7 +8,7 @@ import (
 )
 
 // AckLevels are what ?ack= may be; "" leaves it to the aggregator.
-var AckLevels = []string{"", "memory", "journal", "store"}
+var AckLevels = []string{"", "memory", "journal", "replicated", "store"}
 
 // Target is where requests go, from the aggregator's URL.
 func Target(aggregator, ackLevel string) (*url.URL, error) {
@@ -20,7 +20,7 @@ func Target(aggregator, ackLevel string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q is not a URL of the form http://host:port", aggregator)
 	}
 	if !slices.Contains(AckLevels, ackLevel) {
-		return nil, fmt.Errorf("ack level %q is not memory, journal or store", ackLevel)
+		return nil, fmt.Errorf("ack level %q is not memory, journal, replicated or store", ackLevel)
 	}
 	target.Path = strings.TrimSuffix(target.Path, "/") + "/publish"
 	target.RawQuery = ""

@@ -70,6 +70,9 @@ var refusals = map[string]bool{
 	"disk_full":     true,
 	"shutting_down": true,
 	"busy":          true,
+	// Of a node of a cluster. Not no_quorum: what was sent may be in the log.
+	"halted":         true,
+	"log_not_synced": true,
 }
 
 // Outcome judges the attempt by itself. What is not known to be refused is

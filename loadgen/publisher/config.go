@@ -29,7 +29,7 @@ const (
 // Config of the publisher; ParseFlags has the defaults.
 type Config struct {
 	URL        string
-	Ack        string  // memory, journal, store; "": the aggregator's own
+	Ack        string  // memory, journal, replicated, store; "": the aggregator's own
 	TokenFile  string  // of the bearer token; "": none
 	Rate       float64 // events/s; 0: as fast as they are acknowledged
 	PerRequest int
@@ -65,7 +65,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.SetOutput(io.Discard)
 	settings.Declare(flags)
 	flags.StringVar(&c.URL, "url", "http://127.0.0.1:8080", "the aggregator's `URL`")
-	flags.StringVar(&c.Ack, "ack", "", "`level` to ask for: memory, journal, store (default: the aggregator's)")
+	flags.StringVar(&c.Ack, "ack", "", "`level` to ask for: memory, journal, replicated, store (default: the aggregator's)")
 	flags.StringVar(&c.TokenFile, "token-file", "", "`file` of the bearer token")
 	flags.Float64Var(&c.Rate, "rate", 0, "`events` a second; 0: as fast as they are acknowledged")
 	flags.IntVar(&c.PerRequest, "per-request", 100, "events a request")
