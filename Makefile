@@ -17,7 +17,7 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -29,12 +29,15 @@ build: ## bin/aggregator, bin/loadgen, bin/bench
 log: ## bin/sekali-log, the log of a cluster
 	cd sekali-log && $(GO_BUILD) -o ../bin/ .
 
+cluster: build log ## three log servers and three aggregators on this machine, until Ctrl-C [DATA=folder] [PORT=8080]
+	@bin/bench cluster $(if $(DATA),-dir $(DATA)) $(if $(PORT),-port $(PORT))
+
 log-test: ## three servers of the log: killed, stopped, replaced, and the control
 	cd sekali-log && go test -count=1 -timeout 5m ./...
 
 # For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's. Scripts
 # call bin/bench run, whose exit code is the verdict.
-bench: build ## run and audit the scenarios [SCENARIO=burst] [REPEAT=5]
+bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the scenarios [SCENARIO=burst] [REPEAT=5]
 	@bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(REPEAT),-repeat $(REPEAT)) || test $$? -eq 3
 
 test: ## all tests, race detector included; what cannot run here says why

@@ -101,6 +101,9 @@ func (r *Report) AddChecks(checks ...Check) { r.Checks = append(r.Checks, checks
 // None is the check that something was found no times.
 func None(name string, found uint64) Check { return within(name, found, 0, 0) }
 
+// Equal is the check that two counts are one.
+func Equal(name string, got, want uint64) Check { return within(name, got, want, want) }
+
 func within(name string, got, low, high uint64) Check {
 	return Check{Name: name, Held: low <= got && got <= high, Got: got, Min: low, Max: high}
 }

@@ -42,6 +42,8 @@ func OutsideLedger(r *record.Raw, answered []record.Sample) (early, late uint64)
 		// A kill takes from ack=memory what it had acknowledged: the audit's matter, not the
 		// trace's.
 		lossy := r.Run.Aggregator.Ack == "memory" && r.Run.Fault != nil && s.TNS >= r.Run.Fault.AtNS
+		// A node of a cluster counts what it has read of the log; others have acknowledged the rest.
+		lossy = lossy || r.Run.Cluster != nil
 		switch fewest, most := low(s.TNS), high(s.AnsweredNS); {
 		case received > most:
 			early++

@@ -389,8 +389,27 @@ func fault(r *record.Raw, s *record.Summary) {
 	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
 		return // a disk that is slow, and an aggregator that went on
 	}
+	if r.Run.Cluster != nil {
+		s.UnansweredS = unanswered(r, f.AtNS)
+	}
 	s.UnavailableS = figure(seconds(f.ReadyNS - f.AtNS))
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))
+}
+
+// unanswered is the longest time without an acknowledgement, from a moment on.
+func unanswered(r *record.Raw, from int64) *float64 {
+	var done []int64
+	for _, a := range r.Attempts {
+		if a.DoneNS >= from && a.Outcome() == ledger.Acknowledged {
+			done = append(done, a.DoneNS)
+		}
+	}
+	slices.Sort(done)
+	longest := int64(0)
+	for _, at := range done {
+		longest, from = max(longest, at-from), at
+	}
+	return figure(seconds(longest))
 }
 
 // deduplication sets the aggregator's own counters beside what the stream says about the

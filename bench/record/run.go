@@ -43,9 +43,10 @@ type Run struct {
 	// The inputs of the summary, together with the raw files.
 	Stream    stream.Config `json:"stream"`
 	Load      Load          `json:"load"`
-	Phases    []PhaseTimes  `json:"phases"`     // in order; a ledger row's phase is the index
-	Fault     *FaultTimes   `json:"fault"`      // null: none
-	DrainedNS int64         `json:"drained_ns"` // the queue was first seen empty after the last answer
+	Phases    []PhaseTimes  `json:"phases"`            // in order; a ledger row's phase is the index
+	Fault     *FaultTimes   `json:"fault"`             // null: none
+	Cluster   *Cluster      `json:"cluster,omitempty"` // absent: one aggregator alone
+	DrainedNS int64         `json:"drained_ns"`        // the queue was first seen empty after the last answer
 	Generator Generator     `json:"generator"`
 
 	// Surroundings is absent in records of before they were watched.
@@ -117,13 +118,19 @@ type PhaseTimes struct {
 	Planned  uint64  `json:"planned"`  // requests
 }
 
+// Cluster is what was started where that was not one aggregator.
+type Cluster struct {
+	Nodes int `json:"nodes"` // each an aggregator and a log server
+}
+
 // FaultTimes is what was done to the aggregator.
 type FaultTimes struct {
-	Kind        string `json:"kind"`         // as the scenario names it
-	AtNS        int64  `json:"at_ns"`        // the signal, or the disk broke
-	ExitedNS    int64  `json:"exited_ns"`    // the process had ended; 0: a broken disk ends none
-	RestartedNS int64  `json:"restarted_ns"` // the next one was started, or the disk was well again
-	ReadyNS     int64  `json:"ready_ns"`     // and the aggregator said that it was ready
+	Kind        string `json:"kind"`           // as the scenario names it
+	Role        string `json:"role,omitempty"` // of a cluster: who it was done to
+	AtNS        int64  `json:"at_ns"`          // the signal, or the disk broke
+	ExitedNS    int64  `json:"exited_ns"`      // the process had ended; 0: a broken disk ends none
+	RestartedNS int64  `json:"restarted_ns"`   // the next one was started, or the disk was well again
+	ReadyNS     int64  `json:"ready_ns"`       // and the aggregator said that it was ready
 }
 
 // Generator is what the generator saw of itself.

@@ -87,6 +87,9 @@ type Summary struct {
 	// Null where the aggregator was seen ready all the time.
 	UnavailableS *float64 `json:"unavailable_s"` // signal, or the disk broke → ready again
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process, or the disk was well → ready
+	// UnansweredS is the longest time from the fault on in which no publisher got an acknowledgement
+	// of any node. Absent: no fault, or no cluster.
+	UnansweredS *float64 `json:"unanswered_s,omitempty"`
 }
 
 // Refusals are the attempts of the measured phases that were answered 503, whether a retry got

@@ -108,7 +108,7 @@ func checkCaseName(name string, seen map[string]bool) *problem {
 }
 
 func (s *Settings) check() *problem {
-	for _, step := range []func() *problem{s.checkAggregator, s.checkStream, s.checkLoad, s.checkFault, s.checkExpect} {
+	for _, step := range []func() *problem{s.checkAggregator, s.checkCluster, s.checkStream, s.checkLoad, s.checkFault, s.checkExpect} {
 		if p := step(); p != nil {
 			return p
 		}
@@ -125,7 +125,11 @@ func oneOf(place, value string, allowed ...string) *problem {
 
 func (s *Settings) checkAggregator() *problem {
 	a := s.Aggregator
-	if p := oneOf("aggregator.ack", a.Ack, "memory", "journal", "store"); p != nil {
+	levels := []string{"memory", "journal", "store"}
+	if s.Cluster.Nodes > 0 {
+		levels = append(levels, "replicated")
+	}
+	if p := oneOf("aggregator.ack", a.Ack, levels...); p != nil {
 		return p
 	}
 	for _, flag := range []struct {
@@ -138,6 +142,14 @@ func (s *Settings) checkAggregator() *problem {
 		}
 	}
 	return nil
+}
+
+func (s *Settings) checkCluster() *problem {
+	switch s.Cluster.Nodes {
+	case 0, 3, 5:
+		return nil
+	}
+	return &problem{"cluster.nodes", fmt.Sprintf("must be 3 or 5, not %d", s.Cluster.Nodes)}
 }
 
 func (s *Settings) checkStream() *problem {
@@ -214,6 +226,9 @@ func (s *Settings) checkFault() *problem {
 	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk); p != nil {
 		return p
 	}
+	if p := s.checkRole(); p != nil {
+		return p
+	}
 	if f.Kind == NoFault {
 		if f.At != 0 || f.RestartAfter != 0 || f.For != 0 {
 			return &problem{"fault", "at, restart_after and for need a kind"}
@@ -238,6 +253,21 @@ func (s *Settings) checkFault() *problem {
 		return &problem{"fault.restart_after", fmt.Sprintf("longer than %s", maxPhaseTime)}
 	}
 	return nil
+}
+
+// checkRole: a fault of a cluster says whom it ends; where there is one aggregator, there is no
+// choice.
+func (s *Settings) checkRole() *problem {
+	f := s.Fault
+	switch {
+	case s.Cluster.Nodes == 0 && f.Role != "", f.Kind == NoFault && f.Role != "":
+		return &problem{"fault.role", "goes with a kind, and with cluster.nodes"}
+	case s.Cluster.Nodes == 0 || f.Kind == NoFault:
+		return nil
+	case f.OfDisk():
+		return &problem{"fault.kind", fmt.Sprintf("%s is of one aggregator alone", f.Kind)}
+	}
+	return oneOf("fault.role", f.Role, RoleNode, LogLeader, LogFollower, LeaderMachine)
 }
 
 func (s *Settings) checkExpect() *problem {

@@ -247,6 +247,9 @@ func (s *Settings) setDefaults() {
 			*value = text
 		}
 	}
+	if s.Cluster.Nodes > 0 {
+		setDefault(&s.Aggregator.Ack, "replicated")
+	}
 	setDefault(&s.Aggregator.Ack, "journal")
 	setDefault(&s.Load.Encoding, "json")
 	setDefault(&s.Load.Compression, "none")

@@ -36,6 +36,7 @@ type Case struct {
 // whole.
 type Settings struct {
 	Aggregator Aggregator    `yaml:"aggregator"`
+	Cluster    Cluster       `yaml:"cluster"`
 	Stream     stream.Config `yaml:"stream"`
 	Load       Load          `yaml:"load"`
 	Fault      Fault         `yaml:"fault"`
@@ -44,7 +45,7 @@ type Settings struct {
 
 // Aggregator names flags of the aggregator; zero leaves the flag out.
 type Aggregator struct {
-	Ack          string `yaml:"ack"` // memory, journal or store
+	Ack          string `yaml:"ack"` // memory, journal, replicated (of a cluster) or store
 	Dedup        string `yaml:"dedup"`
 	Layout       string `yaml:"layout"`
 	BatchEvents  int    `yaml:"batch_events"`
@@ -78,6 +79,12 @@ func (a Aggregator) Flags() []string {
 	return flags
 }
 
+// Cluster says that not one aggregator is started, but so many, with as many log servers under
+// them. Publishers know all of them, and the audit compares what each holds.
+type Cluster struct {
+	Nodes int `yaml:"nodes"` // 0 (default): one aggregator alone
+}
+
 // Load is what the generator sends.
 type Load struct {
 	EventsPerRequest int     `yaml:"events_per_request"`
@@ -100,6 +107,7 @@ type Phase struct {
 // Fault is what is done to the aggregator while it is under load.
 type Fault struct {
 	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk
+	Role         string   `yaml:"role"`          // of a cluster: who is ended
 	At           Duration `yaml:"at"`            // since the attack's start
 	RestartAfter Duration `yaml:"restart_after"` // of a process that was ended
 	For          Duration `yaml:"for"`           // how long the disk is broken
@@ -118,6 +126,14 @@ const (
 	// Every fsync fails with EIO, or takes 200 ms, for a while.
 	DiskError = "disk-error"
 	SlowDisk  = "slow-disk"
+)
+
+// The roles in a cluster.
+const (
+	RoleNode      = "node"       // an aggregator, the one that the figures are of
+	LogLeader     = "log-leader" // the log server that leads
+	LogFollower   = "log-follower"
+	LeaderMachine = "leader-machine" // the log server that leads, and the aggregator beside it
 )
 
 // Expect is what the scenario claims. What it leaves out is set by defaults: nothing lost,

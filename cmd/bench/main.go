@@ -36,6 +36,7 @@ const usage = `usage: bench <command> [flags]
   saturate the highest rate that meets an objective, by search
   faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
   soak     load an aggregator for half an hour, kill it meanwhile, and look for what grows
+  cluster  three log servers and three aggregators on this machine, until Ctrl-C
   mutants  aggregators that lie, one kind after the other, and what the lab says to each
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
@@ -55,6 +56,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"ab":                 compareInTurn,
 	"saturate":           saturate,
 	"serve":              serve,
+	"cluster":            runCluster,
 	"faults":             tryFaults,
 	"soak":               runSoak,
 	"report":             report,

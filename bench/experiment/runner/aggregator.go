@@ -64,6 +64,9 @@ type stats struct {
 	Histograms       record.Snapshot `json:"histograms"`
 	Conflicts        uint64          `json:"conflicts"`
 	Topics           []topic         `json:"topics"`
+	Cluster          struct {
+		LogLeader string `json:"log_leader"`
+	} `json:"cluster"` // of a node of a cluster
 }
 
 // topic is a row of the list in /stats.

@@ -64,11 +64,14 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	report.AddChecks(reading...)
+	if err := s.replicas.audit(ctx, &report, s.base.LastSeq, final.UniqueProcessed); err != nil {
+		return err
+	}
 	if !s.aggregator.external() {
 		if err := s.endLast(ctx); err != nil {
 			return err
 		}
-		database, err := audit.InspectDatabase(ctx, s.data)
+		database, err := audit.InspectDatabase(ctx, s.aggregator.config.Data)
 		if err != nil {
 			return err
 		}

@@ -80,6 +80,7 @@ type session struct {
 	disk       string // where a disk of its own is mounted; "": none
 	show       func(state)
 	aggregator *aggregator
+	replicas   *replicas // nil: one aggregator alone
 	stream     *stream.Stream
 	base       stats // before the attack
 	run        record.Run
@@ -124,6 +125,7 @@ func (s *session) execute(outer context.Context) (record.Run, error) {
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	go s.aggregator.watch(watching, cancel)
+	s.replicas.watch(watching, cancel)
 
 	if err := s.load(ctx); err != nil {
 		return s.run, cause(ctx, err)
@@ -142,6 +144,7 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) {
 		pprof.StopCPUProfile()
 	}
 	s.breaking.Wait()
+	s.replicas.kill()
 	if s.aggregator != nil {
 		if p := s.aggregator.process(); p != nil {
 			<-p.Exited()
@@ -206,7 +209,11 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 		s.run.Environment.Fdatasync = probe
 		s.run.Environment.Filesystem = machine.Filesystem(filepath.Dir(s.data))
 		s.run.Aggregator.Flags = flagsOf(s.job.settings, s.config.Profile)
-		s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
+		if s.job.settings.Cluster.Nodes > 0 {
+			err = s.startCluster(ctx, log)
+		} else {
+			s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
+		}
 		if err != nil {
 			return err
 		}
@@ -245,7 +252,7 @@ func (s *session) load(ctx context.Context) error {
 
 	s.watch = newWatch(s.aggregator, s.base)
 	var stalls stallWatch
-	s.sampler = &sampler{aggregator: s.aggregator, around: lookAround(s.aggregator.pid()), stalls: &stalls, answered: s.watch.claim}
+	s.sampler = &sampler{aggregator: s.aggregator, usage: s.usage, around: lookAround(s.aggregator.pid()), stalls: &stalls, answered: s.watch.claim}
 	s.sampler.take(ctx)
 	background, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -302,6 +309,12 @@ func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart f
 		Stream: s.stream, EventsPerRequest: load.EventsPerRequest, Encoding: load.Encoding,
 		Retry: attack.DefaultRetry(), Ledger: book,
 		OnStart: onStart,
+	}
+	if s.replicas != nil {
+		config.Timeout = clusterAnswerTimeout
+		if url == s.aggregator.url { // and not the server that only answers
+			config.Others = s.replicas.urls()
+		}
 	}
 	if load.Compression != "none" {
 		config.Compression = load.Compression

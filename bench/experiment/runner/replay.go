@@ -70,7 +70,10 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 		run.Phases = append(run.Phases, record.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Measured: p.Measured})
 	}
 	if s.Fault.Kind != scenario.NoFault {
-		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind}
+		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind, Role: s.Fault.Role}
+	}
+	if s.Cluster.Nodes > 0 {
+		run.Cluster = &record.Cluster{Nodes: s.Cluster.Nodes}
 	}
 	return recordedPlan(run), nil
 }
@@ -95,6 +98,12 @@ func recordedPlan(run record.Run) []string {
 	fault := scenario.NoFault
 	if run.Fault != nil {
 		fault = run.Fault.Kind
+	}
+	if run.Cluster != nil {
+		parts = append(parts, fmt.Sprintf("cluster has %d nodes", run.Cluster.Nodes))
+	}
+	if run.Fault != nil && run.Fault.Role != "" {
+		fault += " of the " + run.Fault.Role
 	}
 	return append(parts, phases, "fault is "+fault)
 }

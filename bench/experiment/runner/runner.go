@@ -6,6 +6,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	times := newEstimate(jobs)
 	for i, job := range jobs {
 		times.begin(i, time.Now())
-		if why := cannotBreak(job.settings.Fault); why != nil {
+		if why := cmp.Or(cannotBreak(job.settings.Fault), c.cannotCluster(job.settings)); why != nil {
 			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
 			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)

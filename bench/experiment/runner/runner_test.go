@@ -48,6 +48,9 @@ func TestMain(m *testing.M) {
 
 // serve runs until SIGTERM, and then leaves a database behind as the aggregator does.
 func serve(behaviour string) error {
+	if behaviour == "cluster" {
+		return serveOfCluster()
+	}
 	arguments := map[string]string{}
 	for i := 1; i+1 < len(os.Args); i += 2 {
 		if strings.Contains(os.Args[i], "=") {

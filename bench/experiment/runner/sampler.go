@@ -24,6 +24,7 @@ const sampleInterval = 100 * time.Millisecond
 // hour.
 type sampler struct {
 	aggregator *aggregator
+	usage      func() process.Usage // of the whole system under test
 	around     *surroundings
 	stalls     *stallWatch
 	answered   func(stats) // is handed every answer; nil: nobody
@@ -88,7 +89,7 @@ func (s *sampler) drained(ctx context.Context) (now stats, empty bool, err error
 
 // keep adds a sample, with what is known of the processes now.
 func (s *sampler) keep(now sample) sample {
-	now.usage = s.aggregator.usage()
+	now.usage = s.usage()
 	now.generator, now.allocated = ownCPU(), ownAllocated()
 	if own, err := process.Own(); err == nil {
 		now.written = own.WriteBytes

@@ -33,6 +33,13 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*recor
 	if !sleep(ctx, time.Until(at.Add(-lastLook))) {
 		return nil, ctx.Err()
 	}
+	if s.replicas != nil {
+		times, err := s.breakRole(ctx, fault, startedAt)
+		if err != nil {
+			err = fmt.Errorf("fault: %w", err)
+		}
+		return times, err
+	}
 	if fault.OfDisk() {
 		if !sleep(ctx, time.Until(at)) {
 			return nil, ctx.Err()
@@ -80,6 +87,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // drain waits until the queue is empty, and holds the answer that says so to what can be read. A
 // queue that is not empty in time leaves DrainedNS at zero; the audit says the rest.
 func (s *session) drain(ctx context.Context, summary attack.Summary) error {
+	if err := s.replicas.level(ctx); err != nil {
+		return err
+	}
 	began, moved, drawn := time.Now(), time.Now(), time.Time{}
 	var processed uint64
 	for {

@@ -36,6 +36,7 @@ const (
 type Config struct {
 	Binary  string
 	Command string    // of the binary, which then takes no data folder and no admin listener; "": none
+	Plain   bool      // there are neither listeners nor a data folder to name: Args has all
 	Args    []string  // after the listeners and the data folder
 	Environ []string  // beside this process's own, as NAME=value
 	Data    string    // data folder, made by the process
@@ -74,6 +75,9 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 	args := []string{"-listen", config.Listen, "-admin", "127.0.0.1:0", "-data", config.Data}
 	if config.Command != "" {
 		args = []string{config.Command, "-listen", config.Listen}
+	}
+	if config.Plain {
+		args = nil
 	}
 	command := exec.Command(config.Binary, append(args, config.Args...)...)
 	command.Env = append(command.Environ(), config.Environ...)

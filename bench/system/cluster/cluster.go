@@ -1,0 +1,238 @@
+// Package cluster runs a cluster on this machine: log servers and aggregators, each a process with
+// a folder, on the loopback.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"sekali/bench/system/process"
+)
+
+const (
+	// readyTimeout bounds the time from an aggregator's start until it may be written to, which may
+	// wait for an election of the log.
+	readyTimeout = 60 * time.Second
+	// formTimeout bounds the time until the log servers have a leader, so that the stream can be made.
+	formTimeout = 60 * time.Second
+	// stopTimeout bounds a graceful stop. A log server lets its clients go for up to 12 s.
+	stopTimeout = 40 * time.Second
+)
+
+// Config says what to start.
+type Config struct {
+	Dir        string   // holds the folders log-1, node-1, …
+	LogServer  string   // bin/sekali-log
+	Aggregator string   // bin/aggregator
+	Nodes      int      // machines: each has a log server and an aggregator
+	Flags      []string // of each aggregator, further
+	Listen     []string // of each aggregator; nil picks ports
+	// Log is where a process writes its log, by its name: log-1, node-1.
+	Log func(name string) io.Writer
+}
+
+// Machine is a log server and an aggregator.
+type Machine struct {
+	LogName, NodeName string // log-1, node-1
+	URL               string // of the aggregator
+	Log, Node         *process.Process
+	NodeConfig        process.Config // who starts the aggregators by other means needs it
+
+	log process.Config
+}
+
+// Cluster is what runs.
+type Cluster struct {
+	Machines []*Machine
+	config   Config
+	ctx      context.Context // of Start: its end kills every process, also those of later
+}
+
+// Start starts log servers, has them form a cluster, and starts the aggregators. What was started
+// is ended if the rest cannot be. When ctx ends every process is killed.
+func Start(ctx context.Context, config Config) (*Cluster, error) {
+	c, err := StartLogs(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.each(c.StartNode); err != nil {
+		c.Kill()
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return c, nil
+}
+
+// StartLogs is Start without the aggregators.
+func StartLogs(ctx context.Context, config Config) (*Cluster, error) {
+	c, err := plan(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if err = c.each(c.StartLog); err == nil {
+		err = c.form(ctx)
+	}
+	if err != nil {
+		c.Kill()
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return c, nil
+}
+
+// plan chooses names and addresses. A log server has to know those of the others beforehand.
+func plan(ctx context.Context, config Config) (*Cluster, error) {
+	c := &Cluster{config: config, ctx: ctx}
+	ports, err := freeAddresses(2 * config.Nodes)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	clients, routes := ports[:config.Nodes], ports[config.Nodes:]
+	var urls []string
+	for _, address := range clients {
+		urls = append(urls, "nats://"+address)
+	}
+	for i := range config.Nodes {
+		m := &Machine{LogName: fmt.Sprintf("log-%d", i+1), NodeName: fmt.Sprintf("node-%d", i+1)}
+		m.log = process.Config{Binary: config.LogServer, Plain: true, Log: config.Log(m.LogName), Args: []string{"-name", m.LogName,
+			"-dir", filepath.Join(config.Dir, m.LogName), "-listen", clients[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}}
+		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(config.Dir, m.NodeName), Log: config.Log(m.NodeName),
+			Args: append([]string{"-cluster", strings.Join(urls, ","), "-node", m.NodeName}, config.Flags...)}
+		if config.Listen != nil {
+			m.NodeConfig.Listen = config.Listen[i]
+		}
+		c.Machines = append(c.Machines, m)
+	}
+	return c, nil
+}
+
+// freeAddresses are of the loopback, and nobody listens on them now.
+func freeAddresses(n int) (addresses []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
+
+// each does a thing with every machine at once.
+func (c *Cluster) each(do func(*Machine) error) error {
+	failures := make([]error, len(c.Machines))
+	var all sync.WaitGroup
+	for i, m := range c.Machines {
+		all.Go(func() { failures[i] = do(m) })
+	}
+	all.Wait()
+	return errors.Join(failures...)
+}
+
+// StartLog starts a machine's log server, again on the same address and folder.
+func (c *Cluster) StartLog(m *Machine) (err error) {
+	p, err := process.Start(c.ctx, m.log)
+	if err == nil {
+		m.Log = p
+	}
+	return err
+}
+
+// StartNode starts a machine's aggregator and returns when it is ready.
+func (c *Cluster) StartNode(m *Machine) error {
+	p, err := process.Start(c.ctx, m.NodeConfig)
+	if err != nil {
+		return err
+	}
+	m.Node, m.URL, m.NodeConfig.Listen = p, p.URL, p.Addr
+	ready, cancel := context.WithTimeout(c.ctx, readyTimeout)
+	defer cancel()
+	return p.WaitReady(ready)
+}
+
+// form makes the stream, as an operator does once. It is repeated until the log servers have a
+// leader.
+func (c *Cluster) form(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, formTimeout)
+	defer cancel()
+	var names []string
+	for _, m := range c.Machines {
+		names = append(names, m.NodeName)
+	}
+	for {
+		out, err := exec.CommandContext(ctx, c.config.Aggregator, "cluster", "init", "-cluster", c.Machines[0].urls(),
+			"-nodes", strings.Join(names, ",")).CombinedOutput()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("cluster init: %w: %s", err, out)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// urls are the log servers', as the aggregators are given them.
+func (m *Machine) urls() string { return m.NodeConfig.Args[1] }
+
+// URLs are the aggregators'.
+func (c *Cluster) URLs() (urls []string) {
+	for _, m := range c.Machines {
+		urls = append(urls, m.URL)
+	}
+	return urls
+}
+
+// Processes are all that have been started, the last of each place.
+func (c *Cluster) Processes() (all []*process.Process) {
+	for _, m := range c.Machines {
+		for _, p := range []*process.Process{m.Node, m.Log} {
+			if p != nil {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
+
+// Stop ends the aggregators gracefully, and then the log servers, on which they depend.
+func (c *Cluster) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	var failures []error
+	for _, of := range []func(*Machine) *process.Process{
+		func(m *Machine) *process.Process { return m.Node },
+		func(m *Machine) *process.Process { return m.Log },
+	} {
+		failures = append(failures, c.each(func(m *Machine) error {
+			p := of(m)
+			if p == nil {
+				return nil
+			}
+			select {
+			case <-p.Exited():
+				return nil // by somebody else's doing
+			default:
+			}
+			_, err := p.Stop(ctx)
+			return err
+		}))
+	}
+	return errors.Join(failures...)
+}
+
+// Kill ends every process at once.
+func (c *Cluster) Kill() {
+	for _, p := range c.Processes() {
+		p.Kill()
+		<-p.Exited()
+	}
+}

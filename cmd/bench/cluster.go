@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"sekali/bench/experiment/runner"
+	"sekali/bench/system/cluster"
+)
+
+// runCluster runs a cluster of three on this machine until a signal comes.
+func runCluster(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	dir := flags.String("dir", "", "`folder` of the data and the logs, kept at the end; empty: one that is removed")
+	port := flags.Int("port", 8080, "`port` of the first aggregator; the others have the next ones; 0 picks them")
+	aggregator := flags.String("aggregator", "bin/aggregator", "`program`")
+	logServer := flags.String("log", "bin/sekali-log", "`program`")
+	if exit, ok := parse(flags, args, "", 0); !ok {
+		return exit
+	}
+	err := serveCluster(ctx, cluster.Config{Dir: *dir, Aggregator: *aggregator, LogServer: *logServer, Nodes: 3}, *port, stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "bench cluster: %v\n", err)
+		return runner.ExitFailed
+	}
+	return runner.ExitHeld
+}
+
+func serveCluster(ctx context.Context, config cluster.Config, port int, stdout io.Writer) (err error) {
+	if port != 0 {
+		for i := range config.Nodes {
+			config.Listen = append(config.Listen, fmt.Sprintf("127.0.0.1:%d", port+i))
+		}
+	}
+	if config.Dir == "" {
+		if config.Dir, err = os.MkdirTemp("", "sekali-cluster-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(config.Dir)) }()
+	}
+	logs, err := openLogs(&config)
+	if err != nil {
+		return err
+	}
+	defer logs.close()
+	// A signal is answered by a graceful stop of all, so it must not kill them: hence another context.
+	starting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	started := make(chan struct{})
+	abort := context.AfterFunc(ctx, func() {
+		select {
+		case <-started:
+		default:
+			cancel()
+		}
+	})
+	c, err := cluster.Start(starting, config)
+	close(started)
+	abort()
+	if ctx.Err() != nil && err != nil {
+		return nil // stopped while it started
+	}
+	if err != nil {
+		return err
+	}
+	var line sync.Mutex
+	say := func(text string) {
+		line.Lock()
+		defer line.Unlock()
+		fmt.Fprintln(stdout, text)
+	}
+	for _, m := range c.Machines {
+		say(fmt.Sprintf("%s %s  (pid %d; its log server %s: pid %d)", m.NodeName, m.URL, m.Node.PID(), m.LogName, m.Log.PID()))
+	}
+	say(fmt.Sprintf("data and logs: %s\nCtrl-C stops all of it.", config.Dir))
+	c.Supervise(ctx, say)
+	say("stopping")
+	return c.Stop()
+}
+
+// logFiles are the files of the processes' logs.
+type logFiles struct {
+	mu    sync.Mutex
+	files []*os.File
+}
+
+// openLogs has each process of config log into its folder's neighbour, NAME.log.
+func openLogs(config *cluster.Config) (*logFiles, error) {
+	logs := &logFiles{}
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	dir := config.Dir
+	config.Log = func(name string) io.Writer {
+		file, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return io.Discard
+		}
+		logs.mu.Lock()
+		defer logs.mu.Unlock()
+		logs.files = append(logs.files, file)
+		return file
+	}
+	return logs, nil
+}
+
+func (l *logFiles) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, file := range l.files {
+		file.Close()
+	}
+}
