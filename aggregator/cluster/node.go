@@ -26,6 +26,7 @@ type Config struct {
 	Logger   *slog.Logger
 
 	DoubtAfter time.Duration // 0: as the sender has it
+	ShortFor   time.Duration // 0: as short has it
 }
 
 // Node is this aggregator's part in the cluster: it sends its outbox, reads the log, and tells the
@@ -44,19 +45,21 @@ type Node struct {
 
 // status is what is known of the cluster.
 type status struct {
-	halted    error
-	head      Head
-	headErr   error // why the log could not be asked; nil: it was
-	asked     bool  // it was asked once with success
-	unproven  error // why the log does not show that it syncs
-	read      uint64
-	applied   Checkpoint // in this node's store, durably
-	kept      []Checkpoint
-	samples   []sample
-	beats     map[string]Beat
-	doubt     string // another replica differs, and no third has told which is wrong
-	elsewhere uint64 // the furthest position of another store
-	moved     chan struct{}
+	halted  error
+	head    Head
+	headErr error // why the log could not be asked; nil: it was
+	asked   bool  // it was asked once with success
+	// Since when it ends before what was applied of it; zero: it does not.
+	shortSince time.Time
+	unproven   error // why the log does not show that it syncs
+	read       uint64
+	applied    Checkpoint // in this node's store, durably
+	kept       []Checkpoint
+	samples    []sample
+	beats      map[string]Beat
+	doubt      string // another replica differs, and no third has told which is wrong
+	elsewhere  uint64 // the furthest position of another store
+	moved      chan struct{}
 }
 
 // sample is where the log ended at a time.
@@ -213,9 +216,11 @@ func (n *Node) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := n.check(&head); err != nil {
+	if err := n.check(&head, now); err != nil {
+		n.status.headErr = err
 		return err
 	}
+	n.status.shortSince = time.Time{}
 	n.status.head, n.status.asked = head, true
 	n.sample(head.Last, now)
 	n.move()
@@ -224,7 +229,7 @@ func (n *Node) look(ctx context.Context) error {
 
 // check compares a log with what was applied of it. A log that was made anew, or that went back,
 // says "nothing new" to a reader who only asks for more. mu is held.
-func (n *Node) check(head *Head) error {
+func (n *Node) check(head *Head, now time.Time) error {
 	id, applied := n.Replica.Identity, n.status.applied.Position
 	switch {
 	case head.Cluster != id.Cluster || head.Epoch != id.Epoch:
@@ -232,11 +237,26 @@ func (n *Node) check(head *Head) error {
 	case !head.Created.Equal(id.Created):
 		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
 	case head.Last < applied:
-		return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)
+		return n.short(head, applied, now)
 	case head.First > applied+1:
 		return halt("the log begins at %d, and only %d was applied: this replica has to be made from another one's", head.First, applied)
 	}
 	return nil
+}
+
+// shortFor is how long a log may end before what was applied of it: longer than two elections.
+const shortFor = 20 * time.Second
+
+// short judges a log that ends before what was applied. A leader that was elected a moment ago may
+// have to apply yet what is committed; only one that goes on to say so has lost it. mu is held.
+func (n *Node) short(head *Head, applied uint64, now time.Time) error {
+	if n.status.shortSince.IsZero() {
+		n.status.shortSince = now
+	}
+	if now.Sub(n.status.shortSince) < cmp.Or(n.cfg.ShortFor, shortFor) {
+		return fmt.Errorf("%w: its leader %s is at %d, and %d was applied", ErrUnreachable, head.Leader, head.Last, applied)
+	}
+	return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)
 }
 
 // haltFor notes why the node has halted. The first reason stands.

@@ -67,7 +67,7 @@ func (n *clusterNode) start() {
 			return err
 		}
 		kept, err := cluster.Checkpoints(c)
-		node = cluster.Open(cluster.Config{Name: n.name, Log: n.log, Registry: n.log.Registry(), MaxLag: 5 * time.Second, DoubtAfter: 20 * time.Millisecond, Journal: j,
+		node = cluster.Open(cluster.Config{Name: n.name, Log: n.log, Registry: n.log.Registry(), MaxLag: 5 * time.Second, DoubtAfter: 20 * time.Millisecond, ShortFor: 500 * time.Millisecond, Journal: j,
 			Replica: replica, Cursor: cursor, Logger: slog.New(slog.DiscardHandler)}, kept)
 		return errors.Join(err, node.Outbox.Load(j, backlog, &cursor))
 	})
@@ -492,5 +492,28 @@ func TestFullLogIsSaid(t *testing.T) {
 	full.Store(false)
 	n.awaitPosition(1)
 	awaitProof(t, n)
+	n.stop()
+}
+
+// TestNewLeaderMayBeBehind: a log that ends before what was applied, and then does not, has lost
+// nothing: its new leader had to apply what was committed. The node goes on.
+func TestNewLeaderMayBeBehind(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	if _, err := n.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	log.Change(func(h *cluster.Head) { h.Last = 0 })
+	for end := time.Now().Add(10 * time.Second); !errors.Is(n.p.Ready(Replicated), cluster.ErrNoQuorum); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody has looked")
+		}
+	}
+	log.Change(func(h *cluster.Head) { h.Last = 1 })
+	awaitProof(t, n)
+	if _, err := n.p.Publish(Store, requestOf("y")); err != nil {
+		t.Fatal(err)
+	}
 	n.stop()
 }

@@ -61,16 +61,21 @@ func (l *Log) Synced(ctx context.Context) error {
 		if err != nil || len(m.Data) == 0 {
 			break
 		}
-		var v varz
-		if json.Unmarshal(m.Data, &v) != nil || v.Server.Name == "" || v.Error != nil {
-			continue
-		}
-		config := v.Data.JetStream.Config
-		l.mu.Lock()
-		l.proofs[v.Server.Name] = proof{config != nil && config.SyncAlways, time.Now()}
-		l.mu.Unlock()
+		l.note(m.Data, time.Now())
 	}
 	return l.proven()
+}
+
+// note takes what a server says of itself. One that says nothing of syncing does not sync.
+func (l *Log) note(answer []byte, now time.Time) {
+	var v varz
+	if json.Unmarshal(answer, &v) != nil || v.Server.Name == "" || v.Error != nil {
+		return
+	}
+	config := v.Data.JetStream.Config
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proofs[v.Server.Name] = proof{config != nil && config.SyncAlways, now}
 }
 
 // allAnswered reports that every server that is there has answered since it was asked.
