@@ -120,7 +120,7 @@ func TestDesignNamesWhatIsThere(t *testing.T) {
 		}
 	}
 	table := prose(t, "docs/design/crashes.md")
-	for _, place := range append(crash.Points(), crash.StoreExpiring, crash.StoreMigrating) {
+	for _, place := range append(crash.Points(), crash.StoreExpiring, crash.StoreMigrating, crash.LogSending, crash.LogAnswered, crash.LogSeen) {
 		if !strings.Contains(table, "`"+place+"`") {
 			t.Errorf("docs/design/crashes.md has no row for %s", place)
 		}

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +19,10 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/aggregator/crash"
+	"sekali/bench/system/process"
+	"sekali/internal/programs"
 )
 
 // clusterCounters is the part of /stats that must be the same on all nodes at one position.
@@ -471,4 +476,57 @@ func (c *testCluster) read(i int, path string) (int, string, error) {
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
 	return answer.StatusCode, string(text), err
+}
+
+// TestClusterCrashPlaces kills a node at each place between its journal, the log and its store, and
+// compares the replicas after each: what was acknowledged is there, and nothing twice.
+func TestClusterCrashPlaces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	mortal := filepath.Join(t.TempDir(), "aggregator")
+	if err := programs.Build(mortal, programs.CrashTag, "aggregator"); err != nil {
+		t.Fatal(err)
+	}
+	c := startCluster(t)
+	c.nodes[1].kill()
+	acked := 0
+	for round, place := range []string{crash.JournalSynced, crash.LogSending, crash.LogAnswered, crash.LogSeen, crash.StoreApplied, crash.StoreCommitted, crash.WriterAnswer} {
+		flags := []string{"-cluster", c.urls, "-node", "b"}
+		log := &logged{}
+		p, err := process.Start(context.Background(), process.Config{Binary: mortal, Args: flags, Data: c.dirs[1], Environ: []string{"SEKALI_CRASH=" + place + ":3"}, Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Kill)
+		c.nodes[1].Process = p
+		sent, died := 0, false
+		for end := time.Now().Add(readyTimeout); !died; {
+			select {
+			case <-p.Exited():
+				died = true
+			case <-time.After(10 * time.Millisecond):
+				if status, _, err := c.nodes[1].publish(batch(fmt.Sprint(round, "-", sent), 3), "store"); err == nil && status == 200 {
+					acked += 3
+					sent++
+				}
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s was never passed", place)
+			}
+		}
+		alive, err := launch(t, mortal, c.dirs[1], flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[1] = alive
+		c.awaitReadyz(t, "", "ok")
+		c.nodes[1].mustPublish(t, batch(fmt.Sprint(round, "-", sent), 3), "store") // again, what had no answer
+		acked += 3
+		c.settle(t)
+		if x, y := c.counters(t, 0), c.counters(t, 1); fmt.Sprint(x) != fmt.Sprint(y) || x.Unique != acked {
+			t.Errorf("after a crash at %s: %+v and %+v, want %d events", place, x, y, acked)
+		}
+		c.nodes[1].kill()
+	}
 }
