@@ -48,6 +48,24 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestRetryEnds: a passing state is repeated as long as Retry wants it.
+func TestRetryEnds(t *testing.T) {
+	f := newFake()
+	defer f.Close()
+	f.next = func() fault { return refuse }
+	c := open(t, f.URL, client.Options{Retry: func(a client.Attempt) bool { return a.Number < 3 }})
+	if err := c.Publish(t.Context(), client.Event{Topic: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(within(t)); !errors.Is(err, client.ErrGaveUp) || errors.Is(err, client.ErrUnsent) {
+		t.Errorf("Close: %v", err)
+	}
+	if f.mu.Lock(); f.requests != 3 {
+		t.Errorf("%d requests", f.requests)
+	}
+	f.mu.Unlock()
+}
+
 // TestDone: it is told every event once, in order, whatever happens to the requests, and its error
 // ends the client before another request.
 func TestDone(t *testing.T) {

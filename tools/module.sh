@@ -1,6 +1,7 @@
 #!/bin/sh
 # usage: tools/module.sh NAME: gives the module, and those inside its folder, another path.
-# The path stands in go.mod files, in imports, and in strings and pages that name our packages.
+# Only what git knows is changed. The path stands in go.mod files, in imports, and in strings and
+# pages that name our packages.
 set -eu
 cd "$(dirname "$0")/.."
 new=${1:-}
