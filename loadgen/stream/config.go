@@ -43,7 +43,7 @@ type Config struct {
 	Topic        string  `json:"topic,omitempty" yaml:"topic"`       // one topic of this name instead
 	PayloadBytes int     `json:"payload_bytes" yaml:"payload_bytes"` // exact size of the payload's JSON text; default 150
 	IDs          string  `json:"ids" yaml:"ids"`                     // "uuid4" (default) or "time"
-	Shape        string  `json:"shape,omitempty" yaml:"shape"`       // "": plain; "mixed": hostile, which sets ids, sizes and times itself
+	Shape        string  `json:"shape,omitempty" yaml:"shape"`       // "" or "plain"; "mixed": hostile, which sets ids, sizes and times itself
 }
 
 // filled returns c with its defaults in place, or the first thing wrong with it.
@@ -53,6 +53,9 @@ func (c Config) filled() (Config, error) {
 	}
 	if c.RecentEvents == 0 {
 		c.RecentEvents = DefaultRecentEvents
+	}
+	if c.Shape == ShapePlain {
+		c.Shape = ""
 	}
 	if c.Topic != "" && c.Topics == 0 {
 		c.Topics = 1
@@ -83,7 +86,7 @@ func (c Config) filled() (Config, error) {
 	case c.PayloadBytes < MinPayloadBytes || c.PayloadBytes > MaxPayloadBytes:
 		return c, fmt.Errorf("stream: payload_bytes %d is not within %d to %d", c.PayloadBytes, MinPayloadBytes, MaxPayloadBytes)
 	case c.Shape != "" && c.Shape != ShapeMixed:
-		return c, fmt.Errorf("stream: shape %q is not %q", c.Shape, ShapeMixed)
+		return c, fmt.Errorf("stream: shape %q is neither %q nor %q", c.Shape, ShapePlain, ShapeMixed)
 	case c.Shape == ShapeMixed && c.Topics < 2:
 		return c, errors.New("stream: shape mixed needs 2 topics at least")
 	case c.IDs != IDsUUID4 && c.IDs != IDsTime:

@@ -28,7 +28,7 @@ var (
 // AppendEvent appends the JSON object of the n-th event.
 func (s *Stream) AppendEvent(dst []byte, n uint64) []byte {
 	if s.config.Shape == ShapeMixed {
-		return s.appendMixed(dst, s.Original(n), s.Variant(n))
+		return s.appendMixed(dst, s.Original(n), s.Variant(n), s.escaped(n))
 	}
 	return s.AppendOriginal(dst, s.Original(n))
 }
@@ -36,7 +36,7 @@ func (s *Stream) AppendEvent(dst []byte, n uint64) []byte {
 // AppendOriginal appends the JSON object of an original.
 func (s *Stream) AppendOriginal(dst []byte, original uint64) []byte {
 	if s.config.Shape == ShapeMixed {
-		return s.appendMixed(dst, original, false)
+		return s.appendMixed(dst, original, false, false)
 	}
 	fields := mix(s.keys.fields, original)
 	dst = append(dst, `{"topic":"`...)

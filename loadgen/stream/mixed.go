@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -12,10 +13,14 @@ import (
 // ShapeMixed is the hostile stream: what an aggregator might take for the same
 // and must not, or must give back as it was and might tidy up. Originals come in
 // pairs that differ in as little as their kind allows: the topic, the case of a
-// letter, a form of Unicode, the last of 255 bytes, a space.
+// letter, a form of Unicode, the last of 255 bytes, a space. Half of the repeats
+// write their names with an escape.
 //
 // One repeat in conflictEvery says something else than its original: a conflict.
 const ShapeMixed = "mixed"
+
+// ShapePlain is what a stream has without a shape.
+const ShapePlain = "plain"
 
 const (
 	pairKinds     = 8
@@ -133,7 +138,7 @@ func mixedPayload(original, draw uint64) string {
 	case 0, 1:
 		return "null"
 	case 2:
-		return fmt.Sprintf(`{ "n" : %d ,  "b":[ ],"a":{ } }`, original)
+		return fmt.Sprintf("{ \"n\" : %d ,\t\"b\":[ ],\"a\":{ } }", original)
 	case 3:
 		return fmt.Sprintf(`[1.50,-0.0,1E+10,%d,123456789012345678901234567890]`, original)
 	case 4:
@@ -144,15 +149,27 @@ func mixedPayload(original, draw uint64) string {
 	return fmt.Sprintf(`{"n":%d,"level":"INFO"}`, original)
 }
 
+// escaped says that the n-th event is a repeat whose names are written in
+// another way than its original's: the first letter is an escape.
+func (s *Stream) escaped(n uint64) bool {
+	return s.Originals(n+1) == s.Originals(n) && mix(s.keys.variant, n)/conflictEvery%2 == 0
+}
+
 // appendMixed appends the JSON object of an original, with another payload if
 // it is to be a conflict.
-func (s *Stream) appendMixed(dst []byte, original uint64, conflict bool) []byte {
+func (s *Stream) appendMixed(dst []byte, original uint64, conflict, escaped bool) []byte {
 	e := s.mixedEvent(original)
 	if conflict {
 		e.Payload = s.VariantPayload(original)
 	}
 	text := func(name, value string) {
 		dst = append(dst, name...)
+		if first, size := utf8.DecodeRuneInString(value); escaped && first < 1<<16 {
+			dst = fmt.Appendf(dst, `"\u%04x`, first)
+			rest, _ := jsontext.AppendQuote(nil, value[size:]) // valid UTF-8
+			dst = append(dst, rest[1:]...)
+			return
+		}
 		dst, _ = jsontext.AppendQuote(dst, value) // valid UTF-8
 	}
 	text(`{"topic":`, e.Topic)

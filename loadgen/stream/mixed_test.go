@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -16,7 +17,8 @@ func TestMixed(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, folded, ids := map[string]uint64{}, map[string]bool{}, map[string]int{}
-	conflicts, same := 0, 0
+	conflicts, same, escapes := 0, 0, 0
+	kinds := map[string]int{}
 	for n := range uint64(20_000) {
 		text := s.AppendEvent(nil, n)
 		var sent struct {
@@ -25,6 +27,23 @@ func TestMixed(t *testing.T) {
 		}
 		if err := json.Unmarshal(text, &sent); err != nil {
 			t.Fatalf("event %d: %v: %s", n, err, text)
+		}
+		if bytes.Contains(text[:12], []byte(`\u`)) {
+			escapes++
+		}
+		for kind, has := range map[string]bool{
+			"topic of 255 bytes": len(sent.Topic) == 255, "id of 255 bytes": len(sent.Event_id) == 255,
+			"no source": !bytes.Contains(text, []byte(`"source":`)), "no payload": sent.Payload == nil, "payload null": string(sent.Payload) == "null",
+			"offset": strings.HasSuffix(sent.Timestamp, "+07:00"), "nine decimals": strings.HasSuffix(sent.Timestamp, "z"),
+			"empty payload": string(sent.Payload) == `""`, "64 KiB": len(sent.Payload) > 60<<10, "white space": bytes.Contains(sent.Payload, []byte(" ,\t")),
+			"escape in a payload": bytes.Contains(sent.Payload, []byte(`\u`)), "not ASCII": strings.Contains(sent.Event_id, "日本"),
+			"a long number": bytes.Contains(sent.Payload, []byte("123456789012345678901234567890")),
+		} {
+			if has {
+				kinds[kind]++
+			} else {
+				kinds[kind] += 0
+			}
 		}
 		if len(sent.Topic) > 255 || len(sent.Event_id) > 255 || len(sent.Source) > 255 || !utf8.Valid(text) {
 			t.Fatalf("event %d is too long: %s", n, text)
@@ -56,7 +75,12 @@ func TestMixed(t *testing.T) {
 	for _, n := range ids {
 		onTwo += n - 1
 	}
-	if conflicts == 0 || same == 0 || onTwo == 0 {
+	for kind, n := range kinds {
+		if n == 0 {
+			t.Errorf("%s: never", kind)
+		}
+	}
+	if escapes == 0 || conflicts == 0 || same == 0 || onTwo == 0 {
 		t.Errorf("%d conflicts, %d names that differ in case, %d ids on two topics", conflicts, same, onTwo)
 	}
 }
