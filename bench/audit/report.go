@@ -81,6 +81,9 @@ func (c Check) String() string {
 	if c.Min == c.Max {
 		return fmt.Sprintf("%s is %d, must be %d", c.Name, c.Got, c.Min)
 	}
+	if c.Max == unbounded {
+		return fmt.Sprintf("%s is %d, must be at least %d", c.Name, c.Got, c.Min)
+	}
 	return fmt.Sprintf("%s is %d, must be %d to %d", c.Name, c.Got, c.Min, c.Max)
 }
 

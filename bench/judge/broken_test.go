@@ -18,7 +18,7 @@ func TestBroken(t *testing.T) {
 		valid, invalid bool
 	}{
 		{"refused", clean, true, false}, {"unacknowledged", clean, true, false}, {"acknowledged", clean, true, false},
-		{"refused", lossy, true, false}, {"lost", lossy, true, true}, {"counters", wrong, true, true}, {"rejected", clean, true, true},
+		{"failures", clean, true, false}, {"refused", lossy, true, false}, {"lost", lossy, true, true}, {"counters", wrong, true, true}, {"rejected", clean, true, true},
 		{"lost", clean, true, false}, // a control that had to lose something
 		{"lost", nil, true, false},
 	} {

@@ -42,6 +42,11 @@ const (
 	// maxEarlyNS is how much earlier the processing latencies may have the last commit than the trace:
 	// their clock is read after it, and a histogram rounds.
 	maxEarlyNS = int64(20 * time.Millisecond)
+	// minConnections is how many there are at least of which it is said how slow their first answers
+	// were, and maxFirstNS and maxFirstFactor how much slower than the median of all they may be.
+	minConnections = 3
+	maxFirstNS     = int64(100 * time.Millisecond)
+	maxFirstFactor = 10
 )
 
 // The codes of reasons. The first three lie in the machine as a rule, and pass; the CPU time of
@@ -63,6 +68,7 @@ const (
 	TraceIncomplete   = "trace_incomplete"
 	TraceContradicts  = "trace_contradicts"
 	LittlesLaw        = "littles_law"
+	FirstAnswersSlow  = "first_answers_slow"
 )
 
 // remedies say what can be done about a reason that is not about what the aggregator said or did.
@@ -111,7 +117,7 @@ func because(code, format string, args ...any) record.Reason {
 // Validate says whether the figures in s are the aggregator's.
 func Validate(r *record.Raw, s record.Summary) record.Validity {
 	around, unchecked := surroundingsReasons(r, s)
-	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), around, traceReasons(r), latencyReasons(r, s))
+	reasons := slices.Concat(environmentReasons(r.Run.Environment), generatorReasons(r, s), around, traceReasons(r), latencyReasons(r, s), connectionReasons(r, s))
 	if reasons == nil {
 		reasons = []record.Reason{}
 	}
@@ -241,4 +247,16 @@ func littleReasons(r *record.Raw, s record.Summary) []record.Reason {
 		return nil
 	}
 	return []record.Reason{because(LittlesLaw, "Little's law: the trace's mean queue depth is %.4g, by the processing latencies it is %.4g", depth, waits)}
+}
+
+// connectionReasons hold the first answers of connections to those that are measured. The load
+// opens its connections in the warm-up, so that no other figure has them. After a fault they wait
+// for the aggregator.
+func connectionReasons(r *record.Raw, s record.Summary) []record.Reason {
+	g, median := r.Run.Generator, s.ServiceTimeMS.P50
+	if g.Connections < minConnections || median == nil || r.Run.Fault != nil || float64(g.FirstAnswerNS) <= float64(maxFirstNS)+maxFirstFactor**median*1e6 {
+		return nil
+	}
+	return []record.Reason{because(FirstAnswersSlow, "the first answers of %d connections took %d ms (median), and those that are measured %.3g ms",
+		g.Connections, g.FirstAnswerNS/1e6, *median)}
 }

@@ -108,6 +108,12 @@ func TestValidity(t *testing.T) {
 			})
 			resulttest.SpoilHistogram(t, dir, func(bucket *[2]int64) { bucket[0] *= 2 })
 		}},
+		{"first answers of connections are slow", "the first answers of 8 connections took 400 ms (median)", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Generator.Connections, r.Generator.FirstAnswerNS = 8, 400e6 })
+		}},
+		{"first answers of connections are as fast as others", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Generator.Connections, r.Generator.FirstAnswerNS = 8, 20e6 })
+		}},
 		{"never drained", "not seen empty", func(t *testing.T, dir string) {
 			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.DrainedNS = 0 })
 		}},

@@ -142,6 +142,10 @@ type Generator struct {
 	// only answers.
 	CeilingRequests uint64 `json:"ceiling_requests,omitempty"` // acknowledged; 0: not measured
 	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
+
+	// The connections that the load opened, and the median time of the first answer on each.
+	Connections   uint64 `json:"connections,omitempty"` // 0: not counted
+	FirstAnswerNS int64  `json:"first_answer_ns,omitempty"`
 }
 
 // Validity says whether the figures are the aggregator's.

@@ -113,7 +113,8 @@ func (a *Attack) Run(ctx context.Context) (Summary, error) {
 	defer a.ahead.stopWith(ctx)()
 	a.ahead.waitFull()
 
-	transport := a.transport()
+	dialer := &dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
+	transport := a.transport(dialer)
 	defer transport.CloseIdleConnections()
 	startedAt := a.start(ctx, transport)
 	next := a.config.FirstRequest
@@ -127,7 +128,7 @@ func (a *Attack) Run(ctx context.Context) (Summary, error) {
 		p := &a.tally.phases[i]
 		p.Planned = max(p.Planned, p.Sent)
 	}
-	return Summary{StartedAt: startedAt, Phases: a.tally.phases}, ctx.Err()
+	return Summary{StartedAt: startedAt, Phases: a.tally.phases, Connections: dialer.connections()}, ctx.Err()
 }
 
 // start is the zero of all times.
@@ -145,10 +146,10 @@ func (a *Attack) start(ctx context.Context, transport http.RoundTripper) time.Ti
 	return startedAt
 }
 
-func (a *Attack) transport() *http.Transport {
+func (a *Attack) transport(dialer *dialer) *http.Transport {
 	return &http.Transport{
 		Proxy:               nil, // never the environment's
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:         dialer.dial,
 		MaxConnsPerHost:     a.config.MaxConnections,
 		MaxIdleConnsPerHost: a.config.MaxConnections,
 		DisableCompression:  true,

@@ -10,8 +10,9 @@ import (
 
 // Summary is what an attack came to.
 type Summary struct {
-	StartedAt time.Time // zero of the ledger's times
-	Phases    []PhaseSummary
+	StartedAt   time.Time // zero of the ledger's times
+	Phases      []PhaseSummary
+	Connections Connections
 }
 
 // PhaseSummary counts requests, where it does not say events.

@@ -53,6 +53,11 @@ func (s *session) audit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	syncs, err := s.checkSyncs(final)
+	if err != nil {
+		return err
+	}
+	report.AddChecks(syncs...)
 	report.AddChecks(s.watch.checks(reference)...)
 	raw, err := record.ReadRawOf(s.dir, s.run)
 	if err != nil {

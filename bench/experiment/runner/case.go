@@ -88,6 +88,7 @@ type session struct {
 	watch      *watch // from outside, while the load lasts
 	histograms histograms
 	profiles   profiles
+	syncs      *process.Syncs // as the kernel sees them; nil: nobody counts
 	breaking   sync.WaitGroup // the fault, and the restart after it
 }
 
@@ -145,6 +146,7 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) {
 	}
 	s.breaking.Wait()
 	s.replicas.kill()
+	s.forgetSyncs()
 	if s.aggregator != nil {
 		if p := s.aggregator.process(); p != nil {
 			<-p.Exited()
@@ -218,6 +220,9 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 			return err
 		}
 	}
+	if err := s.watchSyncs(); err != nil {
+		return err
+	}
 	base, err := s.aggregator.stats(ctx, false)
 	if err != nil {
 		return err
@@ -280,8 +285,7 @@ func (s *session) load(ctx context.Context) error {
 		return faultErr
 	}
 	s.run.Fault = fault
-	s.run.StartedAt = summary.StartedAt
-	s.run.Phases = phaseTimes(s.job.settings.Load.Phases, summary)
+	s.note(summary)
 	if err := s.drain(ctx, summary); err != nil {
 		return err
 	}
@@ -300,6 +304,13 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	return record.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
+}
+
+// note takes what the attack says of itself.
+func (s *session) note(summary attack.Summary) {
+	s.run.StartedAt = summary.StartedAt
+	s.run.Phases = phaseTimes(s.job.settings.Load.Phases, summary)
+	s.run.Generator.Connections, s.run.Generator.FirstAnswerNS = summary.Connections.Opened, int64(summary.Connections.Median())
 }
 
 func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart func(time.Time)) attack.Config {

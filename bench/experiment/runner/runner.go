@@ -58,6 +58,7 @@ type Config struct {
 	AllowRemote bool   // a running server may be elsewhere than on the loopback
 	KeepData    bool
 	Profile     bool
+	CountSyncs  bool   // hold the syncs that the aggregator counts to what strace sees: no figure is worth anything then
 	Verbose     bool   // all figures of each case, also where there are many
 	Version     string // of the build, as git describes it
 	Self        string // program whose null server the generator's ceiling is measured against; "": it is not measured

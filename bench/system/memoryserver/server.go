@@ -45,6 +45,7 @@ type Server struct {
 	received   uint64
 	unique     uint64
 	duplicates uint64
+	requests   uint64
 	started    time.Time
 }
 
@@ -149,6 +150,7 @@ func (s *Server) take(body []byte, receivedAt string) (accepted, duplicates int,
 	if err := json.Unmarshal(body, &batch); err != nil {
 		return 0, 0, err
 	}
+	s.requests++
 	for _, event := range batch {
 		s.received++
 		key := [2]string{event.Topic, event.EventID}
@@ -267,11 +269,11 @@ func (s *Server) statsOf(w http.ResponseWriter, shown *Server, wait uint64) {
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"received":%d,"unique_processed":%d,"duplicate_dropped":%d,"rejected":0,"queue_depth":%d,"queue_bytes":0,`+
 		`"topics":%s,"uptime_seconds":%.3f,"started_at":%q,"version":"memory","ack":"journal","ready":true,"last_seq":%d,"commits":%d,`+
-		`"journal_syncs":0,"journal_bytes":0,"backlog_bytes":0,"failed_commits":0,"allocated_bytes":0,`+
+		`"journal_syncs":%d,"journal_bytes":0,"backlog_bytes":0,"failed_commits":0,"allocated_bytes":0,`+
 		`"store":{"dedup":"map","sqlite_version":"","journal_mode":"","synchronous":"","page_size":0,"db_bytes":0,"wal_bytes":0},`+
 		`"histograms":{"processing_latency_us":[[100,%d]],"commit_us":[],"journal_sync_us":[],"batch_events":[]}}`,
 		shown.received+wait, shown.unique, shown.duplicates, wait, shown.topics(), time.Since(s.started).Seconds(),
-		s.started.UTC().Format(time.RFC3339Nano), shown.received, shown.received, shown.received)
+		s.started.UTC().Format(time.RFC3339Nano), shown.received, shown.received, shown.requests, shown.received)
 }
 
 // Stored is the number of events that an export gives.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -20,7 +21,42 @@ type Injection struct{ strace *exec.Cmd }
 // its -e inject: "error=EIO", "delay_enter=200000" (µs). It returns once every call is tampered
 // with. While it lasts strace also stops the process at every other system call for a moment.
 func Inject(p *Process, calls, tampering string) (*Injection, error) {
-	command := exec.Command("strace", "-f", "-p", fmt.Sprint(p.PID()), "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":"+tampering)
+	return attach(p, "-o", "/dev/null", "-e", "trace="+calls, "-e", "inject="+calls+":"+tampering)
+}
+
+// Syncs counts the syncs that a process asks the kernel for, from WatchSyncs until Count.
+type Syncs struct {
+	injection *Injection
+	log       string
+}
+
+// WatchSyncs lets strace write every sync of p into a file, which is made.
+func WatchSyncs(p *Process, log string) (*Syncs, error) {
+	i, err := attach(p, "-y", "-o", log, "-e", "trace=fsync,fdatasync")
+	if err != nil {
+		return nil, err
+	}
+	return &Syncs{i, log}, nil
+}
+
+// Count lets the process go and returns how many syncs were of files whose path contains the text.
+func (s *Syncs) Count(path string) (n uint64, err error) {
+	s.injection.Release()
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return 0, fmt.Errorf("process: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		// A call that others came between has a second line, without the file.
+		if call, _, _ := strings.Cut(line, ">"); strings.Contains(call, "sync(") && strings.Contains(call, path) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func attach(p *Process, args ...string) (*Injection, error) {
+	command := exec.Command("strace", append([]string{"-f", "-p", fmt.Sprint(p.PID())}, args...)...)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	stderr, err := command.StderrPipe()
 	if err != nil {
