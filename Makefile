@@ -113,9 +113,9 @@ faults: build ## kill, cut, fill, starve and damage it at length, and print what
 	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration/crashimage || code=1; \
 	cat results/faults/crashimages.txt; exit $$code
 
-mutants: build ## aggregators that lie, one kind after the other, and what the lab says to each, about 4 minutes
+mutants: build ## aggregators that lie, one kind after the other, and what the lab says to each, about 5 minutes
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
-	bin/bench mutants
+	bin/bench mutants -write docs/design/mutants.md
 
 soak: build ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
 	bin/bench soak -time $(SOAK_TIME)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,11 +24,14 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	flags.StringVar(&config.Crash, "crash", filepath.Join("bin", "aggregator-crash"), "the same `program`, built with -tags sekali_crash, for what a proxy cannot do")
 	flags.StringVar(&config.Dir, "out", filepath.Join("results", "mutants"), "`folder` for what the runs leave behind, made anew")
 	only := flags.String("only", "", "`regexp` of the mutants to try")
+	write := flags.String("write", "", "`file` that the whole table is written into, as "+mutants.File)
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return exit
 	}
 	var err error
-	if config.Only, err = regexp.Compile(*only); err == nil {
+	if *write != "" && *only != "" {
+		err = errors.New("-write is for the whole table, and -only for a part")
+	} else if config.Only, err = regexp.Compile(*only); err == nil {
 		config.Self, err = os.Executable()
 	}
 	if err == nil {
@@ -38,11 +42,16 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return runner.ExitUsage
 	}
 	held := true
+	var rows []mutants.Found
 	mutants.WriteHeader(stdout)
 	err = mutants.Try(ctx, config, func(row mutants.Found) {
 		row.Write(stdout)
 		held = held && row.Held()
+		rows = append(rows, row)
 	})
+	if err == nil && *write != "" {
+		err = os.WriteFile(*write, mutants.Document(rows), 0o644)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench mutants: %v\n", err)
 	}

@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -60,4 +61,25 @@ func TestLiesAreCaught(t *testing.T) {
 }
 
 // short are the mutants of the test, separated by "|".
-const short = "honest|honest-mixed|destroyed|page-gap"
+const short = "honest|honest-mixed|drained|destroyed|page-gap|refuses"
+
+// TestDocument holds the page to the catalogue: its form, and no figure.
+func TestDocument(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", File))
+	if err == nil {
+		err = CheckDocument(page)
+	}
+	if err != nil {
+		t.Errorf("%v; make mutants writes it", err)
+	}
+	for name, spoil := range map[string][2]string{
+		"a row is missing":         {"| drained |", "| drowned |"},
+		"a lie got through":        {passes, "lost is 3, must be 0"},
+		"another introduction":     {"A lab that believes", "A lab that knows"},
+		"a lie that is not caught": {"failures: expected 0", "**NOT CAUGHT** expected 0"},
+	} {
+		if CheckDocument(bytes.Replace(page, []byte(spoil[0]), []byte(spoil[1]), 1)) == nil {
+			t.Errorf("%s: nothing is said", name)
+		}
+	}
+}
