@@ -69,6 +69,9 @@ func Open(uri string) (*Conn, error) {
 		return nil, errors.Join(c.failed(rc), c.Close())
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	if err := c.addFunctions(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
 }
 
