@@ -94,7 +94,7 @@ func newCollector(p *pipeline.Pipeline, s *store.Store, public *api.Server) *col
 	})
 	gauge("sekali_queue_depth_events", "Events accepted and not committed.", func(l look) int64 { return l.QueueDepth })
 	gauge("sekali_queue_bytes", "Bytes that wait in memory.", func(l look) int64 { return l.QueueBytes })
-	gauge("sekali_backlog_bytes", "Bytes that wait in the journal.", func(l look) int64 { return l.BacklogBytes })
+	gauge("sekali_backlog_bytes", "Bytes that wait in the journal, before it packs them.", func(l look) int64 { return l.BacklogBytes })
 	gauge("sekali_connections", "Connections of the public API.", func(l look) int64 { return int64(l.public.Connections()) })
 	gauge("sekali_heap_live_bytes", "What the last collection found in use.", func(look) int64 { return heapLive() })
 	gauge("sekali_wal_pages", "Length of the WAL, in pages.", func(l look) int64 { return l.WALPages })

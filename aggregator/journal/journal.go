@@ -41,6 +41,8 @@ const (
 
 	frameMagic = uint32(0x534b4652)
 	frameBytes = 24 // magic, checksum, body length, events, time
+	// isPacked is in the length of a body that is packed by S2.
+	isPacked = 1 << 31
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -60,8 +62,10 @@ type Position struct {
 type Frame struct {
 	Start      Position
 	Bytes      int64 // on disk, its header included
+	Unpacked   int64 // bytes that Read takes in memory
 	Events     int
 	ReceivedAt time.Time
+	packed     bool
 }
 
 // End is the position after the frame.
@@ -77,6 +81,7 @@ type Journal struct {
 	current *segment // which the next frame goes to …
 	tail    Position // … and where
 	buf     []byte   // the frame being written
+	packed  []byte   // the same, packed
 	most    int64    // at which the current segment ends
 	broken  bool     // it may hold bytes nobody acknowledged
 
@@ -200,15 +205,22 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	if body > MaxFrameBytes {
 		return Frame{}, fmt.Errorf("journal: a frame of %d bytes, %d is the most", body, MaxFrameBytes)
 	}
-	h := j.buf[:frameBytes]
+	frame := Frame{Start: j.tail, Unpacked: int64(len(j.buf)), Events: events, ReceivedAt: receivedAt}
+	written, flag := j.buf, uint32(0)
+	if packed := j.pack(); packed != nil {
+		written, flag = packed, isPacked
+		frame.Unpacked, frame.packed = int64(body), true
+	}
+	frame.Bytes = int64(len(written))
+	h := written[:frameBytes]
 	binary.LittleEndian.PutUint32(h[0:], frameMagic)
-	binary.LittleEndian.PutUint32(h[8:], uint32(body))
+	binary.LittleEndian.PutUint32(h[8:], uint32(len(written)-frameBytes)|flag)
 	binary.LittleEndian.PutUint32(h[12:], uint32(events))
 	binary.LittleEndian.PutUint64(h[16:], uint64(receivedAt.UnixNano()))
-	binary.LittleEndian.PutUint32(h[4:], crc32.Update(j.current.seed, castagnoli, j.buf[8:]))
+	binary.LittleEndian.PutUint32(h[4:], crc32.Update(j.current.seed, castagnoli, written[8:]))
 
 	f := j.current.file
-	if _, err := f.WriteAt(j.buf, j.tail.Offset); err != nil {
+	if _, err := f.WriteAt(written, j.tail.Offset); err != nil {
 		j.broken = true
 		return Frame{}, fmt.Errorf("journal: write: %w", err)
 	}
@@ -219,10 +231,9 @@ func (j *Journal) Append(requests [][]byte, events int, receivedAt time.Time) (F
 	}
 	// If we crash from here on, the frame is found again.
 	crash.Here(crash.JournalSynced)
-	frame := Frame{Start: j.tail, Bytes: int64(len(j.buf)), Events: events, ReceivedAt: receivedAt}
 	j.tail.Offset += frame.Bytes
 	if cap(j.buf) > MaxFrameBytes/4 {
-		j.buf = nil // one huge request must not be held for ever
+		j.buf, j.packed = nil, nil // one huge request must not be held for ever
 	}
 	return frame, nil
 }
@@ -245,8 +256,8 @@ func (j *Journal) Repair() error {
 	return nil
 }
 
-// Read returns the body of a frame that Append or Open has returned and Release has
-// not given up, reading into buf if it is large enough.
+// Read returns the events of a frame that Append or Open has returned and Release has not given up,
+// reading into buf if that has room for frame.Unpacked bytes.
 func (j *Journal) Read(frame Frame, buf []byte) ([]byte, error) {
 	j.mu.Lock()
 	s := j.segments[frame.Start.Segment]
@@ -254,7 +265,27 @@ func (j *Journal) Read(frame Frame, buf []byte) ([]byte, error) {
 	if s == nil {
 		return nil, fmt.Errorf("journal: segment %d is gone", frame.Start.Segment)
 	}
-	buf = slices.Grow(buf[:0], int(frame.Bytes))[:frame.Bytes]
+	buf = slices.Grow(buf[:0], int(frame.Unpacked))
+	if !frame.packed {
+		return j.readBody(s, frame, buf)
+	}
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	*scratch = slices.Grow((*scratch)[:0], int(frame.Bytes))
+	body, err := j.readBody(s, frame, *scratch)
+	if err != nil {
+		return nil, err
+	}
+	body, err = unpack(body, buf)
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment %d at %d: %w", ErrCorrupt, frame.Start.Segment, frame.Start.Offset, err)
+	}
+	return body, nil
+}
+
+// readBody reads a frame into buf, which has room for it, and returns its body.
+func (j *Journal) readBody(s *segment, frame Frame, buf []byte) ([]byte, error) {
+	buf = buf[:frame.Bytes]
 	if _, err := s.file.ReadAt(buf, frame.Start.Offset); err != nil {
 		return nil, fmt.Errorf("journal: read segment %d at %d: %w", frame.Start.Segment, frame.Start.Offset, err)
 	}

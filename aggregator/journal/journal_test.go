@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,15 @@ func bodies(t rapid.TB, j *Journal, frames []Frame) []string {
 	return all
 }
 
+// noise is a body that does not get smaller.
+func noise(t rapid.TB, bytes int) string {
+	b := make([]byte, bytes)
+	if _, err := rand.New(rand.NewSource(int64(bytes))).Read(b); err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // TestReplayAgainstAModel writes, releases and reopens at random, cutting the tail as a crash
 // would, with segments of a few frames that are written over: what was appended and not committed
 // comes back, in order.
@@ -88,6 +99,9 @@ func TestReplayAgainstAModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"append": func(t *rapid.T) {
 				body := rapid.StringN(1, 50, 200).Draw(t, "body")
+				if rapid.Bool().Draw(t, "packed") {
+					body = strings.Repeat(body, minPacked/len(body)+1)
+				}
 				frames = append(frames, appendFrame(t, j, body))
 				waiting = append(waiting, body)
 			},
@@ -133,7 +147,7 @@ func TestSegmentsAreReleased(t *testing.T) {
 	defer j.Close()
 	var frames []Frame
 	for j.tail.Segment < 3 {
-		frames = append(frames, appendFrame(t, j, string(bytes.Repeat([]byte("x"), MaxFrameBytes/2))))
+		frames = append(frames, appendFrame(t, j, noise(t, MaxFrameBytes/2)))
 	}
 	last := frames[len(frames)-1]
 	if err := j.Release(last.Start); err != nil {
@@ -147,7 +161,7 @@ func TestSegmentsAreReleased(t *testing.T) {
 	}
 	// Those given up are written over …
 	for j.tail.Segment < 5 {
-		last = appendFrame(t, j, string(bytes.Repeat([]byte("y"), MaxFrameBytes/2)))
+		last = appendFrame(t, j, noise(t, MaxFrameBytes/2))
 	}
 	if left, _ := j.list(); fmt.Sprint(left) != "[3 4 5]" {
 		t.Fatalf("segments %v are left, want 3 to 5", left)
@@ -366,5 +380,60 @@ func BenchmarkAppend(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestPackedFrames: what repeats takes less on disk, what does not is left as it is, and both come
+// back as they were, now and after the journal is opened again; a bit that flips is found.
+func TestPackedFrames(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, Position{})
+	want := []string{
+		strings.Repeat("x", minPacked-1), strings.Repeat("a line that comes again and again; ", 1000), noise(t, 3*minPacked),
+		strings.Repeat("y", MaxFrameBytes),
+	}
+	var frames []Frame
+	for _, body := range want {
+		frames = append(frames, appendFrame(t, j, body))
+	}
+	for i, isPacked := range []bool{false, true, false, true} {
+		f := frames[i]
+		if f.packed != isPacked || isPacked && (f.Bytes > f.Unpacked/8 || f.Unpacked != int64(len(want[i]))) || !isPacked && f.Bytes != f.Unpacked {
+			t.Errorf("frame %d of %d bytes: %+v", i, len(want[i]), f)
+		}
+	}
+	for range 2 {
+		if got := bodies(t, j, frames); !slices.Equal(got, want) {
+			t.Fatal("other bodies came back")
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var again []Frame
+		if j, again = open(t, dir, Position{}); !slices.Equal(again, frames) {
+			t.Fatalf("%+v, want %+v", again, frames)
+		}
+	}
+	f := frames[1]
+	for bit := range f.Bytes * 8 {
+		raw := make([]byte, 1)
+		at := f.Start.Offset + bit/8
+		if _, err := j.current.file.ReadAt(raw, at); err != nil {
+			t.Fatal(err)
+		}
+		change := func() {
+			raw[0] ^= 1 << (bit % 8)
+			if _, err := j.current.file.WriteAt(raw, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change()
+		if _, err := j.Read(f, nil); !errors.Is(err, ErrCorrupt) && bit >= 32 { // the magic is for who looks for a frame
+			t.Errorf("bit %d: %v", bit, err)
+		}
+		change()
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -136,6 +136,8 @@ func readFrame(r io.Reader, seed uint32, buf []byte) (Frame, []byte, error) {
 		return Frame{}, buf, err
 	}
 	body := binary.LittleEndian.Uint32(header[8:])
+	packed := body&isPacked != 0
+	body &^= isPacked
 	if binary.LittleEndian.Uint32(header[0:]) != frameMagic || body > MaxFrameBytes {
 		return Frame{}, buf, errTorn
 	}
@@ -153,10 +155,20 @@ func readFrame(r io.Reader, seed uint32, buf []byte) (Frame, []byte, error) {
 	if sum != binary.LittleEndian.Uint32(header[4:]) {
 		return Frame{}, buf, errTorn
 	}
+	unpacked := frameBytes + int64(body)
+	if packed {
+		n, err := unpackedBytes(buf)
+		if err != nil {
+			return Frame{}, buf, fmt.Errorf("%w: %w", ErrCorrupt, err) // its checksum is right: nothing was cut
+		}
+		unpacked = int64(n)
+	}
 	return Frame{
 		Bytes:      frameBytes + int64(body),
+		Unpacked:   unpacked,
 		Events:     int(binary.LittleEndian.Uint32(header[12:])),
 		ReceivedAt: time.Unix(0, int64(binary.LittleEndian.Uint64(header[16:]))).UTC(),
+		packed:     packed,
 	}, buf, nil
 }
 

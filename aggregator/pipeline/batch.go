@@ -84,7 +84,7 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 	}
 	room, bytes := w.cfg.BatchEvents, int64(0)
 	for _, i := range waiting {
-		if bytes += i.frame.Bytes + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
+		if bytes += i.frame.Unpacked + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
 			return true
 		}
 		to := i.events
@@ -110,7 +110,7 @@ func (w *writer) read(b *batch, last string) error {
 	stage.Read.Enter()
 	frames := 0
 	for _, part := range b.parts {
-		frames += int(part.item.frame.Bytes)
+		frames += int(part.item.frame.Unpacked)
 	}
 	b.Rows, b.frames = b.Rows[:0], slices.Grow(b.frames[:0], frames)
 	for _, part := range b.parts {
@@ -134,7 +134,7 @@ func (w *writer) readPart(b *batch, part part, receivedAt string) (err error) {
 	i, data := part.item, part.item.data
 	if !i.inMemory() {
 		from := len(b.frames)
-		b.frames = b.frames[:from+int(i.frame.Bytes)]
+		b.frames = b.frames[:from+int(i.frame.Unpacked)]
 		if data, err = w.journal.Read(i.frame, b.frames[from:from:len(b.frames)]); err != nil {
 			return err
 		}

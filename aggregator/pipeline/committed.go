@@ -25,7 +25,7 @@ func (w *writer) committed(out store.Outcome, now time.Time) {
 		if i.applied == i.events {
 			w.queue.pop()
 			c.QueueBytes -= i.memoryBytes()
-			c.BacklogBytes -= i.frame.Bytes
+			c.BacklogBytes -= i.frame.Unpacked
 		}
 	}
 	c.BacklogBytes -= w.batch.released

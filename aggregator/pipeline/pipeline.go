@@ -78,7 +78,7 @@ const itemBytes = 128
 type Config struct {
 	QueueEvents  int           // events that wait in memory
 	QueueBytes   int64         // their bytes
-	BacklogBytes int64         // bytes that wait in the journal
+	BacklogBytes int64         // bytes that wait in the journal, before it packs them
 	BatchEvents  int           // events in one transaction
 	Retention    time.Duration // after which an event's content expires; 0: never
 	Intact       func() error  // what has become of the data folder; nil: it is not watched
@@ -91,7 +91,7 @@ type Counters struct {
 	Received      int64 // accepted since the data folder was made
 	QueueDepth    int64 // events accepted and not committed, in memory and in the journal
 	QueueBytes    int64 // bytes that wait in memory
-	BacklogBytes  int64 // bytes that wait in the journal
+	BacklogBytes  int64 // bytes that wait in the journal, before it packs them
 	FailedCommits int64 // since the start, as all below
 	JournalSyncs  int64
 	JournalBytes  int64
@@ -236,7 +236,7 @@ func (p *Pipeline) enqueue(i *item) {
 	p.counters.Received += int64(i.events - i.applied)
 	p.counters.QueueDepth += int64(i.events - i.applied)
 	p.counters.QueueBytes += i.memoryBytes()
-	p.counters.BacklogBytes += i.frame.Bytes
+	p.counters.BacklogBytes += i.frame.Unpacked
 	wake(p.queueReady)
 }
 
