@@ -59,10 +59,11 @@ func TestCheckFindsDamagedBlocks(t *testing.T) {
 	for _, statement := range []string{
 		"UPDATE blocks SET events = events + 1",
 		"UPDATE blocks SET last_seq = last_seq + 1",
-		"UPDATE blocks SET directory = json_remove(directory, '$[1]'), events = events - 1",
+		"UPDATE blocks SET directory_bytes = directory_bytes - 1",
+		"UPDATE blocks SET packed = packed + 1",
 		"DELETE FROM topic_blocks WHERE topic = 't'",
 		"INSERT INTO topic_blocks SELECT 'other', first_seq FROM blocks",
-		"INSERT INTO blocks SELECT first_seq + 1, last_seq + 1, events, directory, data, checksum FROM blocks",
+		"INSERT INTO blocks SELECT first_seq + 1, last_seq + 1, events, directory, data, checksum, packed, directory_bytes FROM blocks",
 		"UPDATE blocks SET data = substr(data, 1, length(data) - 1)",
 	} {
 		data := t.TempDir() + "/data"

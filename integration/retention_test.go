@@ -21,7 +21,7 @@ func TestRetention(t *testing.T) {
 	a := start(t, data, flags...)
 	var list []string
 	for i := range events {
-		list = append(list, oneEvent(fmt.Sprint("old-", i), `,"payload":"`+strings.Repeat("x", 500)+`"`))
+		list = append(list, oneEvent(fmt.Sprint("old-", i), `,"payload":"`+noiseText(i, 500)+`"`))
 	}
 	old := []byte("[" + strings.Join(list, ",") + "]")
 	a.mustPublish(t, old, "store")

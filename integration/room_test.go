@@ -2,8 +2,10 @@ package integration_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -78,12 +80,21 @@ func flood(t *testing.T, a *aggregator, ack string, body func(request int) []byt
 
 const floodEvents = 500
 
+// noise is text that hardly gets smaller when it is packed.
+var noise = sync.OnceValue(func() string {
+	bytes := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{}).Read(bytes)
+	return base64.RawURLEncoding.EncodeToString(bytes)
+})
+
+// noiseText is so many bytes of noise, others for each n of many.
+func noiseText(n, bytes int) string {
+	from := n * 7919 % (len(noise()) - bytes)
+	return noise()[from : from+bytes]
+}
+
 // floodBody is such a request; every so many events have a topic of their own.
 func floodBody(topics, payload int) func(int) []byte {
-	text := ""
-	if payload > 0 {
-		text = `,"payload":"` + strings.Repeat("x", payload) + `"`
-	}
 	return func(request int) []byte {
 		var b bytes.Buffer
 		b.WriteByte('[')
@@ -91,7 +102,10 @@ func floodBody(topics, payload int) func(int) []byte {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			n := request*floodEvents + i
+			n, text := request*floodEvents+i, ""
+			if payload > 0 {
+				text = `,"payload":"` + noiseText(n, payload) + `"`
+			}
 			// Ids in no order: of those that rise, a table's neighbours share pages.
 			fmt.Fprintf(&b, `{"topic":"t%d","event_id":"%016x","timestamp":"2026-11-23T06:41:10Z"%s}`,
 				n%topics, uint64(n)*0x9e3779b97f4a7c15, text)
@@ -114,7 +128,7 @@ func TestRoomForWhatWaits(t *testing.T) {
 		flags           []string
 	}{
 		{"memory", "memory", 1, 200, true, nil},
-		{"store", "store", 1, 200, true, nil},
+		{"store", "store", 1, 500, true, nil},
 		{"memory, tiny events of many topics", "memory", 1000, 0, false, []string{"-queue-events", "50000"}},
 		{"memory, an event a transaction", "memory", 1, 200, false, []string{"-batch-events", "1", "-queue-events", "5000"}},
 		{"memory, rows and table", "memory", 1, 200, true, []string{"-layout", "rows", "-dedup", "table"}},

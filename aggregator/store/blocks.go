@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 
 	"sekali/aggregator/dedup"
 	"sekali/internal/sqlite"
@@ -20,28 +21,79 @@ var blocksViews string
 // blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all
 // of them.
 type blocksLayout struct {
-	block block
-	copy  sqlite.Arena // of a block, where SQLite can read it
+	block  block
+	packer sqlite.Packer
+	copy   sqlite.Arena // of a block, where SQLite can read it
+
+	// Of the batch. Topics are by their number in it.
+	topics []int32   // of the block
+	seen   []int64   // by topic: the first seq of the last block that has it
+	found  []topicIn // of all blocks, in their order
+	blocks []int64   // of found, in the order of the topics
+	starts []int     // by topic: where its blocks begin among blocks
+	names  sqlite.Arena
+}
+
+// topicIn is a topic and the first seq of a block that has it.
+type topicIn struct {
+	topic int32
+	block int64
 }
 
 const (
-	insertBlock      = "INSERT INTO blocks (first_seq, last_seq, events, directory, data, checksum) VALUES (?, ?, ?, ?, ?, ?)"
+	insertBlock = `INSERT INTO blocks (first_seq, last_seq, events, directory, data, checksum, packed, directory_bytes)
+		VALUES (?, ?, ?, '', ?, ?, ?, ?)`
 	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
 )
 
 func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
-	rows := b.rows
-	for i := 0; i < len(rows); {
+	err = l.insertTogether(c, b, isNew, firstSeq)
+	if isRefusal(c, err) { // one of the events is why, and nobody knows which
+		first := []int64{firstSeq}
+		if err := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq >= ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq >= ?", first...)); err != nil {
+			return nil, err
+		}
+		return l.insertApart(c, b, isNew, firstSeq)
+	}
+	return nil, err
+}
+
+// insertTogether writes all blocks, and then topic_blocks in the order of the topics.
+func (l *blocksLayout) insertTogether(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) error {
+	l.begin(b)
+	for i := 0; i < len(b.rows); {
+		end, err := l.gather(b, isNew, firstSeq, i, blockEvents)
+		if err != nil {
+			return err
+		}
+		if l.block.events > 0 {
+			if err := l.writeBlock(c); err != nil {
+				return err
+			}
+			for _, topic := range l.topics {
+				l.found = append(l.found, topicIn{topic, l.block.first})
+			}
+		}
+		i = end
+	}
+	return l.writeTopics(c, &b.topics)
+}
+
+// insertApart writes each block and its topics, and of a block that SQLite refuses each event on
+// its own.
+func (l *blocksLayout) insertApart(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
+	l.begin(b)
+	for i := 0; i < len(b.rows); {
 		var end int
-		if end, err = l.gather(rows, isNew, firstSeq, i, blockEvents); err != nil {
+		if end, err = l.gather(b, isNew, firstSeq, i, blockEvents); err != nil {
 			return nil, err
 		}
 		if l.block.events > 0 {
-			err = l.insertBlock(c)
+			err = l.insertBlock(c, &b.topics)
 		}
 		if isRefusal(c, err) { // one of its events is why: each on its own
 			var more []refusal
-			more, err = l.insertSingly(c, rows, isNew, firstSeq, i, end)
+			more, err = l.insertSingly(c, b, isNew, firstSeq, i, end)
 			refused = append(refused, more...)
 		}
 		if err != nil {
@@ -52,11 +104,19 @@ func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq i
 	return refused, nil
 }
 
+// begin forgets the batch before.
+func (l *blocksLayout) begin(b *bound) {
+	n := len(b.topics.names)
+	l.seen = slices.Grow(l.seen[:0], n)[:n]
+	clear(l.seen)
+	l.found = l.found[:0]
+}
+
 // gather fills the block with at most this many new rows from the row from on, and returns the row
 // behind its last.
-func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
-	l.block.events = 0
-	for end = from; end < len(rows); end++ {
+func (l *blocksLayout) gather(b *bound, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
+	l.block.events, l.topics = 0, l.topics[:0]
+	for end = from; end < len(b.rows); end++ {
 		if !isNew[end] {
 			continue
 		}
@@ -64,8 +124,12 @@ func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, ev
 		if l.block.events == 0 {
 			l.block.begin(seq)
 		}
-		if err := l.block.add(seq, &rows[end]); err != nil {
+		if err := l.block.add(seq, &b.rows[end]); err != nil {
 			return end, err
+		}
+		if topic := b.topics.of[end]; l.seen[topic] != l.block.first {
+			l.seen[topic] = l.block.first
+			l.topics = append(l.topics, topic)
 		}
 		if l.block.events == events || l.block.full() {
 			return end + 1, nil
@@ -75,15 +139,16 @@ func (l *blocksLayout) gather(rows []Row, isNew []bool, firstSeq int64, from, ev
 }
 
 // insertSingly writes the new rows from <= i < to as blocks of one.
-func (l *blocksLayout) insertSingly(c *sqlite.Conn, rows []Row, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
+func (l *blocksLayout) insertSingly(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
+	clear(l.seen) // the first of them has the refused block's seq
 	for i := from; i < to; i++ {
 		if !isNew[i] {
 			continue
 		}
-		if _, err := l.gather(rows[:i+1], isNew, firstSeq, i, 1); err != nil {
+		if _, err := l.gather(b, isNew, firstSeq, i, 1); err != nil {
 			return nil, err
 		}
-		err := l.insertBlock(c)
+		err := l.insertBlock(c, &b.topics)
 		if isRefusal(c, err) {
 			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
 		}
@@ -94,9 +159,12 @@ func (l *blocksLayout) insertSingly(c *sqlite.Conn, rows []Row, isNew []bool, fi
 	return refused, nil
 }
 
-// insertBlock writes the block. If SQLite refuses any of it, nothing of it stays.
-func (l *blocksLayout) insertBlock(c *sqlite.Conn) error {
+// insertBlock writes the block and its topics. If SQLite refuses any of it, nothing of it stays.
+func (l *blocksLayout) insertBlock(c *sqlite.Conn, topics *topicSet) error {
 	err := l.writeBlock(c)
+	if err == nil {
+		err = l.writeBlockTopics(c, topics)
+	}
 	if isRefusal(c, err) {
 		first := []int64{l.block.first}
 		if failed := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq = ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
@@ -109,11 +177,11 @@ func (l *blocksLayout) insertBlock(c *sqlite.Conn) error {
 func (l *blocksLayout) writeBlock(c *sqlite.Conn) error {
 	b := &l.block
 	b.end()
-	size := len(b.directory) + len(b.data)
-	for _, topic := range b.topics {
-		size += len(topic)
+	data, packed, err := l.packer.Pack(b.directory, b.data)
+	if err != nil {
+		return err
 	}
-	if err := l.copy.Reset(c, size); err != nil {
+	if err := l.copy.Reset(c, len(data)); err != nil {
 		return err
 	}
 	s, err := c.Prepare(insertBlock)
@@ -121,33 +189,89 @@ func (l *blocksLayout) writeBlock(c *sqlite.Conn) error {
 		return err
 	}
 	if err := errors.Join(s.BindInt(1, b.first), s.BindInt(2, b.last), s.BindInt(3, int64(b.events)),
-		s.BindText(4, l.copy.Add(view(b.directory))), s.BindBlob(5, l.copy.Add(view(b.data))),
-		s.BindInt(6, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
+		s.BindBlob(4, l.copy.Add(view(data))), s.BindInt(5, int64(b.checksum())),
+		s.BindInt(6, int64(packed)), s.BindInt(7, int64(len(b.directory)))); err != nil {
 		return err
 	}
-	if err := s.Change(); err != nil {
+	return s.Change()
+}
+
+// writeBlockTopics writes the topics of the block.
+func (l *blocksLayout) writeBlockTopics(c *sqlite.Conn, topics *topicSet) error {
+	size := 0
+	for _, topic := range l.topics {
+		size += len(topics.names[topic])
+	}
+	if err := l.names.Reset(c, size); err != nil {
 		return err
 	}
-	if s, err = c.Prepare(insertTopicBlock); err != nil {
-		return err
-	}
-	for _, topic := range b.topics {
-		if err := errors.Join(s.BindText(1, l.copy.Add(topic)), s.BindInt(2, b.first)); err != nil {
+	for _, topic := range l.topics {
+		if err := writeTopic(c, l.names.Add(topics.names[topic]), l.block.first); err != nil {
 			return err
-		}
-		if err := s.Change(); err != nil {
-			return fmt.Errorf("topic_blocks: %w", err)
 		}
 	}
 	return nil
+}
+
+// writeTopic writes that these blocks have a topic.
+func writeTopic(c *sqlite.Conn, name sqlite.Text, blocks ...int64) error {
+	s, err := c.Prepare(insertTopicBlock)
+	if err == nil {
+		err = s.BindText(1, name)
+	}
+	for i := 0; err == nil && i < len(blocks); i++ {
+		if err = s.BindInt(2, blocks[i]); err == nil {
+			err = s.Change()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("topic_blocks: %w", err)
+	}
+	return nil
+}
+
+// writeTopics writes what was found to topic_blocks, topic by topic.
+func (l *blocksLayout) writeTopics(c *sqlite.Conn, topics *topicSet) error {
+	l.sortFound(len(topics.names))
+	if err := l.names.Reset(c, topics.bytes()); err != nil {
+		return err
+	}
+	for _, topic := range topics.order {
+		blocks := l.blocks[l.starts[topic]:l.starts[topic+1]]
+		if len(blocks) == 0 {
+			continue
+		}
+		if err := writeTopic(c, l.names.Add(topics.names[topic]), blocks...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sortFound puts found in the order of the topics' numbers, by counting.
+func (l *blocksLayout) sortFound(topics int) {
+	l.starts = slices.Grow(l.starts[:0], topics+2)[:topics+2]
+	clear(l.starts)
+	for _, f := range l.found {
+		l.starts[f.topic+2]++
+	}
+	for i := 2; i < len(l.starts); i++ {
+		l.starts[i] += l.starts[i-1]
+	}
+	l.blocks = slices.Grow(l.blocks[:0], len(l.found))[:len(l.found)]
+	for _, f := range l.found {
+		l.blocks[l.starts[f.topic+1]] = f.block
+		l.starts[f.topic+1]++
+	}
 }
 
 // The first block of a page is the one that begins last before it, since the page may begin inside,
 // or the first that has not expired.
 const (
 	firstOfPage       = "(SELECT max(coalesce(max(first_seq), 0), (SELECT expired_seq + 1 FROM state)) FROM blocks WHERE first_seq <= ?1)"
-	selectBlocks      = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"
-	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.data, b.checksum FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
+	selectBlocks      = "SELECT " + blockColumns + " FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"
+	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.directory_bytes, b.data, b.packed, b.checksum
+		FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
 		WHERE t.topic = ?2 AND t.first_seq >= ` + firstOfPage + " ORDER BY t.first_seq"
 )
 
@@ -161,14 +285,14 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 		return err
 	}
 	defer rows.Close()
-	var first int64
-	var sum uint32
 	var directory, data sql.RawBytes
 	for more := true; more && rows.Next(); {
-		if err := rows.Scan(&first, &directory, &data, &sum); err != nil {
+		var b storedBlock
+		if err := rows.Scan(&b.first, &directory, &b.directoryBytes, &data, &b.packed, &b.checksum); err != nil {
 			return err
 		}
-		err := eachEvent(storedBlock{first, view(directory), view(data), sum}, func(seq int64, r Row) bool {
+		b.directory, b.data = view(directory), view(data)
+		err := eachEvent(b, func(seq int64, r Row) bool {
 			switch {
 			case page.Until != "" && r.ReceivedAt >= page.Until:
 				more = false
@@ -178,67 +302,41 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 			return more
 		})
 		if err != nil {
-			return fmt.Errorf("block %d: %w", first, err)
+			return fmt.Errorf("block %d: %w", b.first, err)
 		}
 	}
 	return rows.Err()
 }
 
-// nearest is the beginning of a block, whose data begins with a received_at.
+// nearest is the beginning of a block.
 func (*blocksLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (first int64, receivedAt string, err error) {
-	err = db.QueryRowContext(ctx, selectNearestBlock, seq).Scan(&first, &receivedAt)
-	return first, receivedAt, err
+	var b storedBlock
+	if err = db.QueryRowContext(ctx, selectNearestBlock, seq).Scan(&b.first, &b.directory, &b.directoryBytes, &b.data, &b.packed, &b.checksum); err != nil {
+		return 0, "", err
+	}
+	receivedAt, err = firstReceived(b)
+	return b.first, receivedAt, err
 }
 
-const selectNearestBlock = `SELECT first_seq, CAST(substr(data, 1, 30) AS TEXT) FROM blocks
+const selectNearestBlock = "SELECT " + blockColumns + ` FROM blocks
 	WHERE first_seq <= ? AND first_seq > (SELECT expired_seq FROM state) ORDER BY first_seq DESC LIMIT 1`
 
-const selectIdentities = `SELECT first_seq, directory, data, checksum FROM blocks
+const selectIdentities = "SELECT " + blockColumns + ` FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
 
 func (*blocksLayout) identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
 	return c.Rows(selectIdentities, func(s *sqlite.Statement) error {
-		first := s.ColumnInt(0)
+		b := readBlock(s)
 		var failed error
-		err := eachEvent(storedBlock{first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
+		err := eachEvent(b, func(seq int64, r Row) bool {
 			if seq >= from && seq <= to {
 				failed = each(seq, r.Topic, r.ID, contentOf(&r.Event))
 			}
 			return failed == nil
 		})
 		if err != nil {
-			return fmt.Errorf("block %d: %w", first, err)
+			return fmt.Errorf("block %d: %w", b.first, err)
 		}
 		return failed
 	}, from, to)
-}
-
-// The events of blocks that have not expired, and the topic of one.
-const (
-	topicsOfBlocks = "blocks b, json_each(b.directory) e WHERE b.first_seq > (SELECT expired_seq FROM state)"
-	topicOfEvent   = "CAST(substr(b.data, json_extract(e.value, '$[1]'), json_extract(e.value, '$[2]')) AS TEXT)"
-)
-
-// knownOfBlock counts the topics of one block that topic_blocks knows. Each event is read once: to
-// look for each known topic among the events took 40 s of 400 000 events of 1000 topics.
-const (
-	knownOfBlock = "SELECT count(DISTINCT " + topicOfEvent + ") FROM json_each(b.directory) e WHERE EXISTS (" + entryOfEvent + ")"
-	entryOfEvent = "SELECT 1 FROM topic_blocks t WHERE t.topic = " + topicOfEvent + " AND t.first_seq = b.first_seq"
-)
-
-// checks sort nothing but the topics of one block, and so take no more memory or room, however many
-// events there are.
-func (*blocksLayout) checks() []check {
-	return []check{
-		{"blocks whose numbers are not those of their events", `SELECT count(*) FROM blocks WHERE json_array_length(directory) <> events
-			OR json_extract(directory, '$[0][0]') <> 0 OR json_extract(directory, '$[#-1][0]') <> last_seq - first_seq`},
-		{"blocks whose data does not end with their last event", `SELECT count(*) FROM (SELECT length(data) AS bytes, json_extract(directory, '$[#-1]') AS last FROM blocks)
-			WHERE (SELECT sum(value) FROM json_each(last) WHERE key BETWEEN 1 AND 6) <> bytes + 1`},
-		{"blocks that overlap", `SELECT count(*) FROM blocks b
-			WHERE first_seq <= (SELECT last_seq FROM blocks WHERE first_seq < b.first_seq ORDER BY first_seq DESC LIMIT 1)`},
-		{"events whose topic topic_blocks does not know", "SELECT count(*) FROM " + topicsOfBlocks + ` AND NOT EXISTS
-			(SELECT 1 FROM topic_blocks t WHERE t.topic = ` + topicOfEvent + " AND t.first_seq = b.first_seq)"},
-		{"topics that topic_blocks knows without reason", `SELECT (SELECT count(*) FROM topic_blocks) - coalesce(sum(known), 0) FROM (
-			SELECT (` + knownOfBlock + ") AS known FROM blocks b WHERE b.first_seq > (SELECT expired_seq FROM state))"},
-	}
 }

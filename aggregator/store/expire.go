@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"sekali/aggregator/crash"
 	"sekali/aggregator/event"
@@ -37,7 +38,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 				return err
 			}
 			for topic, n := range b.ofTopic {
-				gone[topic] += n
+				gone[topic] += *n
 			}
 			after.ExpiredSeq, after.Expired = b.last, after.Expired+int64(b.events)
 			expired++
@@ -71,15 +72,19 @@ func (a *Applier) replace(c *sqlite.Conn, b *expiredBlock) error {
 // rewrite puts b in the place of the block with its seq.
 func (a *Applier) rewrite(c *sqlite.Conn, b *block) error {
 	b.end()
-	if err := a.texts.Reset(c, len(b.directory)+len(b.data)); err != nil {
-		return err
-	}
-	s, err := c.Prepare("UPDATE blocks SET directory = ?2, data = ?3, checksum = ?4 WHERE first_seq = ?1")
+	data, packed, err := a.packer.Pack(b.directory, b.data)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.BindInt(1, b.first), s.BindText(2, a.texts.Add(view(b.directory))), s.BindBlob(3, a.texts.Add(view(b.data))),
-		s.BindInt(4, int64(checksum(b.first, view(b.directory), view(b.data))))); err != nil {
+	if err := a.texts.Reset(c, len(data)); err != nil {
+		return err
+	}
+	s, err := c.Prepare("UPDATE blocks SET directory = '', data = ?2, checksum = ?3, packed = ?4, directory_bytes = ?5 WHERE first_seq = ?1")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.BindInt(1, b.first), s.BindBlob(2, a.texts.Add(view(data))), s.BindInt(3, int64(b.checksum())),
+		s.BindInt(4, int64(packed)), s.BindInt(5, int64(len(b.directory)))); err != nil {
 		return err
 	}
 	return s.Change()
@@ -88,29 +93,35 @@ func (a *Applier) rewrite(c *sqlite.Conn, b *block) error {
 // expiredBlock is a block without the content of its events.
 type expiredBlock struct {
 	block
-	ofTopic map[string]int64 // events
+	ofTopic map[string]*int64 // events
 }
 
-const selectOldestBlock = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq > ? ORDER BY first_seq LIMIT 1"
+const selectOldestBlock = "SELECT " + blockColumns + " FROM blocks WHERE first_seq > ? ORDER BY first_seq LIMIT 1"
 
 // oldestBlock returns the first block behind the seq as it is to be once it has expired, or nil:
 // its last event was received at that time or later.
 func oldestBlock(c *sqlite.Conn, behind int64, before string) (b *expiredBlock, err error) {
 	err = c.Rows(selectOldestBlock, func(s *sqlite.Statement) error {
-		b = &expiredBlock{ofTopic: map[string]int64{}}
-		b.begin(s.ColumnInt(0))
+		b = &expiredBlock{ofTopic: map[string]*int64{}}
+		stored := readBlock(s)
+		b.begin(stored.first)
 		var failed error
-		last := ""
-		err := eachEvent(storedBlock{b.first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
-			last = r.ReceivedAt
-			b.ofTopic[r.Topic]++
+		kept := true // its last event, at least
+		err := eachEvent(stored, func(seq int64, r Row) bool {
+			kept = r.ReceivedAt >= before
+			n := b.ofTopic[r.Topic]
+			if n == nil { // assigning under r.Topic would keep that text, which is gone soon
+				n = new(int64)
+				b.ofTopic[strings.Clone(r.Topic)] = n
+			}
+			*n++
 			failed = b.add(seq, &Row{Event: event.Event{Topic: r.Topic, ID: r.ID}, ReceivedAt: r.ReceivedAt})
 			return failed == nil
 		})
 		if err := errors.Join(err, failed); err != nil {
 			return fmt.Errorf("block %d: %w", b.first, err)
 		}
-		if last >= before {
+		if kept {
 			b = nil
 		}
 		return nil

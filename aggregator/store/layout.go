@@ -49,8 +49,8 @@ type layout interface {
 	nearest(ctx context.Context, db *sql.DB, seq int64) (stored int64, receivedAt string, err error)
 	// identities calls each for every event with from <= seq <= to, in the order of seq.
 	identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error
-	// checks are queries that count what must not be.
-	checks() []check
+	// examine reads all events, counts them, and tells of every fault of the layout's own.
+	examine(c *sqlite.Conn) (census, []string, error)
 }
 
 // newLayout returns the layout l, for one connection's writer and any readers.

@@ -14,6 +14,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/internal/memorydir"
+	"sekali/internal/sqlite"
 )
 
 // TestPagesAgainstAList: whatever the layout, a page is what a list of the stored events says, and
@@ -23,6 +24,12 @@ func TestPagesAgainstAList(t *testing.T) {
 		pagesAgainstAList(t, rapid.SampledFrom([]Layout{LayoutRows, LayoutBlocks}).Draw(t, "layout"))
 	})
 }
+
+// asVersion3 makes every other block one that version 3 wrote.
+const asVersion3 = `UPDATE blocks SET packed = 0, directory_bytes = 0,
+		directory = CAST(substr(sqlar_uncompress(data, packed), 1, directory_bytes) AS TEXT),
+		data = substr(sqlar_uncompress(data, packed), directory_bytes + 1)
+	WHERE first_seq % 2 = 0 AND packed <> 0`
 
 // listed is an event of the list.
 type listed struct {
@@ -70,6 +77,11 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 			}
 		}
 		state = out.State
+		if layout == LayoutBlocks && rapid.Bool().Draw(t, "of an older version") {
+			if err := s.writer.Exec(asVersion3); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	for range 8 {
 		page := Page{
@@ -146,7 +158,12 @@ func TestDamagedDirectory(t *testing.T) {
 	}
 	b.end()
 	count := func(directory, data string) (n int, err error) {
-		err = eachEvent(storedBlock{7, directory, data, checksum(7, directory, data)}, func(seq int64, r Row) bool {
+		packed, size, err := new(sqlite.Packer).Pack([]byte(directory), []byte(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := checksum(7, []byte(directory), []byte(data))
+		err = eachEvent(storedBlock{7, "", len(directory), string(packed), size, sum}, func(seq int64, r Row) bool {
 			if want := []int64{7, 9}[n]; seq != want || r != row {
 				t.Fatalf("event %d: seq %d, %+v", n, seq, r)
 			}
@@ -166,13 +183,42 @@ func TestDamagedDirectory(t *testing.T) {
 	if _, err := count(string(b.directory), string(b.data[:len(b.data)-1])); err == nil {
 		t.Error("data is one byte short: no error")
 	}
-	whole := storedBlock{7, string(b.directory), string(b.data), checksum(7, string(b.directory), string(b.data))}
-	for _, damaged := range []storedBlock{
-		{8, whole.directory, whole.data, whole.checksum}, {7, whole.directory, whole.data[1:] + "x", whole.checksum},
-		{7, whole.directory + " ", whole.data, whole.checksum}, {7, whole.directory, whole.data, whole.checksum ^ 1},
-	} {
-		if err := eachEvent(damaged, func(int64, Row) bool { t.Error("an event of a damaged block was shown"); return true }); !errors.Is(err, ErrDamaged) {
-			t.Errorf("%+v: %v", damaged, err)
+	packed, size, err := new(sqlite.Packer).Pack(b.directory, b.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := storedBlock{7, "", len(b.directory), string(packed), size, b.checksum()}
+	plain := storedBlock{7, string(b.directory), 0, string(b.data), 0, b.checksum()}
+	damage := func(of storedBlock, change func(b *storedBlock)) storedBlock { change(&of); return of }
+	damaged := map[string]storedBlock{
+		"another seq":          damage(whole, func(b *storedBlock) { b.first = 8 }),
+		"another checksum":     damage(whole, func(b *storedBlock) { b.checksum ^= 1 }),
+		"a byte less":          damage(whole, func(b *storedBlock) { b.packed-- }),
+		"a byte more":          damage(whole, func(b *storedBlock) { b.packed++ }),
+		"not packed":           damage(whole, func(b *storedBlock) { b.packed = 0 }),
+		"too many bytes":       damage(whole, func(b *storedBlock) { b.packed = 1 << 40 }),
+		"less than none":       damage(whole, func(b *storedBlock) { b.packed = -1 }),
+		"a negative directory": damage(whole, func(b *storedBlock) { b.directoryBytes = -1 }),
+		"all is directory":     damage(whole, func(b *storedBlock) { b.directoryBytes = b.packed + 1 }),
+		"plain, another byte":  damage(plain, func(b *storedBlock) { b.data = b.data[1:] + "x" }),
+		"plain, a byte more":   damage(plain, func(b *storedBlock) { b.directory += " " }),
+	}
+	for bit := range 8 * len(whole.data) { // of zlib's, those of its own header but one among them
+		damaged[fmt.Sprint("bit ", bit)] = damage(whole, func(b *storedBlock) {
+			data := []byte(b.data)
+			data[bit/8] ^= 1 << (bit % 8)
+			b.data = string(data)
+		})
+	}
+	for name, b := range damaged {
+		if err := eachEvent(b, func(int64, Row) bool { t.Errorf("%s: an event of a damaged block was shown", name); return true }); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, b := range []storedBlock{whole, plain} {
+		n := 0
+		if err := eachEvent(b, func(int64, Row) bool { n++; return true }); n != 2 || err != nil {
+			t.Errorf("not damaged: %d events, %v", n, err)
 		}
 	}
 	row.ReceivedAt = "2026"

@@ -75,7 +75,7 @@ func mendRows(c *sqlite.Conn, latest string) (int64, error) {
 	return s.Run()
 }
 
-const selectBlockBefore = "SELECT first_seq, directory, data, checksum FROM blocks WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
+const selectBlockBefore = "SELECT " + blockColumns + " FROM blocks WHERE first_seq < ? ORDER BY first_seq DESC LIMIT 1"
 
 // mendBlocks goes from the last block back to the first with nothing to mend: received_at never
 // falls.
@@ -98,9 +98,10 @@ func (a *Applier) mendBlocks(c *sqlite.Conn, latest string) (mended int64, err e
 func blockWithout(c *sqlite.Conn, before int64, latest string) (b *block, later int64, err error) {
 	err = c.Rows(selectBlockBefore, func(s *sqlite.Statement) error {
 		b = &block{}
-		b.begin(s.ColumnInt(0))
+		stored := readBlock(s)
+		b.begin(stored.first)
 		var failed error
-		err := eachEvent(storedBlock{b.first, s.ColumnText(1), s.ColumnText(2), uint32(s.ColumnInt(3))}, func(seq int64, r Row) bool {
+		err := eachEvent(stored, func(seq int64, r Row) bool {
 			if r.ReceivedAt > latest {
 				later++
 				r.ReceivedAt = latest

@@ -15,27 +15,42 @@ func migrate(c *sqlite.Conn, version int64) error {
 		return nil
 	}
 	return c.Transaction(func() error {
-		sql := ""
-		if version < 2 { // without dead letters
-			sql += "ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema
-		}
 		var d Design
 		if err := readDesign(c, &d); err != nil {
 			return err
 		}
-		// Without expiry and conflicts: events and dedup_store showed what there was.
-		if d.Layout == LayoutBlocks {
-			sql += "DROP VIEW events;"
+		sql, err := dropViews(c)
+		if err != nil {
+			return err
 		}
-		if d.Dedup == DedupRuns {
-			sql += "DROP VIEW dedup_store;"
-		} else {
-			sql += "ALTER TABLE dedup_store ADD COLUMN content INTEGER;"
+		if version < 2 { // without dead letters
+			sql += "ALTER TABLE state ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;" + deadLettersSchema
 		}
-		err := c.Exec(sql + `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
-			ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
-			ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;` + views(d) + userVersion)
+		if version < 3 { // without expiry and conflicts
+			if d.Dedup == DedupTable {
+				sql += "ALTER TABLE dedup_store ADD COLUMN content INTEGER;"
+			}
+			sql += `ALTER TABLE state ADD COLUMN expired INTEGER NOT NULL DEFAULT 0;
+				ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
+				ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;`
+		}
+		if d.Layout == LayoutBlocks { // not packed; those that are there stay so
+			sql += `ALTER TABLE blocks ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
+				ALTER TABLE blocks ADD COLUMN directory_bytes INTEGER NOT NULL DEFAULT 0;`
+		}
+		err = c.Exec(sql + views(d) + userVersion)
 		crash.Here(crash.StoreMigrating)
 		return err
 	})
+}
+
+// dropViews is what removes the views of the schema's older version. Others that a person has made
+// stay.
+func dropViews(c *sqlite.Conn) (sql string, err error) {
+	err = c.Rows("SELECT name FROM sqlite_schema WHERE type = 'view' AND name IN ('events', 'block_events', 'identities', 'dedup_store')",
+		func(s *sqlite.Statement) error {
+			sql += "DROP VIEW " + s.ColumnText(0) + ";"
+			return nil
+		})
+	return sql, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -102,6 +103,30 @@ func TestReadersReadOnlyTheirBlocks(t *testing.T) {
 		if _, _, _, err := s.Events(t.Context(), nil, Page{Limit: 1000 * blocks, Bytes: 1 << 30}, NDJSON); !errors.Is(err, ErrDamaged) {
 			t.Errorf("all: %v, want ErrDamaged", err)
 		}
+	}
+}
+
+var pythonBlock = regexp.MustCompile("(?s)```python\n(.*?)```")
+
+// TestPythonReads: with the line that docs/howto/read.md gives, Python reads the view events.
+func TestPythonReads(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("skipped: no python3")
+	}
+	page, err := os.ReadFile("../../docs/howto/read.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := pythonBlock.FindSubmatch(page)
+	if line == nil {
+		t.Fatal("the page has no line for Python")
+	}
+	s := manyBlocks(t, LayoutBlocks, 3)
+	program := "import sqlite3, sys, zlib\ndb = sqlite3.connect(sys.argv[1])\n" + string(line[1]) +
+		"print(db.execute('SELECT count(*) FROM events').fetchone()[0])"
+	if out, err := exec.Command(python, "-c", program, s.path).CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != fmt.Sprint(3*blockEvents) {
+		t.Errorf("%s %v, want %d", out, err, 3*blockEvents)
 	}
 }
 

@@ -99,10 +99,11 @@ func (*rowsLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (stored i
 // view is the text in b, for as long as b stays as it is.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// bytesOf is a text as bytes that nobody may write to.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
 func (*rowsLayout) identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
 	return c.Rows("SELECT seq, topic, event_id, timestamp, source, payload FROM events WHERE seq BETWEEN ? AND ? ORDER BY seq", func(s *sqlite.Statement) error {
 		return each(s.ColumnInt(0), s.ColumnText(1), s.ColumnText(2), dedup.ContentOf(s.ColumnText(3), s.ColumnText(4), s.ColumnText(5)))
 	}, from, to)
 }
-
-func (*rowsLayout) checks() []check { return nil }

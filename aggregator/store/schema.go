@@ -12,7 +12,8 @@ import (
 
 // schemaVersion is kept in PRAGMA user_version. It changes with the schema: a test holds the two
 // together. Version 3 is the first that was released. Before it, a schema changed under its number.
-const schemaVersion = 3
+// Version 4 packs blocks.
+const schemaVersion = 4
 
 var errUnreleased = errors.New("it was made by a program between two releases, which alone can read it")
 

@@ -14,6 +14,7 @@ import (
 // changed.
 var schemaSums = map[int]string{
 	3: "9899c3f51cb823bae6b79add1c65f549e2e786d39740b526c8295b1942bee81a",
+	4: "1b8de657a37c0543e24b417dd3563e5773d955df21d38d643bf576d6705f0df4",
 }
 
 var comment = regexp.MustCompile(`--[^\n]*`)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -60,12 +59,14 @@ type Applier struct {
 	bound  bound
 	stored []bool
 	texts  sqlite.Arena
+	packer sqlite.Packer // of blocks that are written again
 }
 
 // bound is the rows of a batch, and on demand their texts where SQLite can read them.
 type bound struct {
 	rows     []Row
 	keys     *dedup.Batch // of the rows; nil: not prepared
+	topics   topicSet     // of those that are new
 	arena    sqlite.Arena
 	rowTexts []rowText // none until they are asked for
 }
@@ -100,6 +101,8 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			a.stored[i] = seq == out.FirstSeq+int64(i)
 		}
 		stage.Events.Enter()
+		a.bound.topics.group(b.Rows, a.stored)
+		defer a.bound.topics.forget()
 		more, err := a.store.layout.insert(c, &a.bound, a.stored, out.FirstSeq)
 		if err != nil {
 			return fmt.Errorf("events: %w", err)
@@ -114,7 +117,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		}
 		stored := count(a.stored)
 		stage.Commit.Enter()
-		if err := a.countTopics(c, b.Rows); err != nil {
+		if err := a.countTopics(c); err != nil {
 			return fmt.Errorf("topics: %w", err)
 		}
 		s := &out.State
@@ -193,40 +196,4 @@ func (b *bound) texts(c *sqlite.Conn) ([]rowText, error) {
 			b.arena.Add(r.Source), b.arena.Add(r.Payload), b.arena.Add(r.ReceivedAt)})
 	}
 	return b.rowTexts, nil
-}
-
-const upsertTopic = "INSERT INTO topics (name, events) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
-
-func (a *Applier) countTopics(c *sqlite.Conn, rows []Row) error {
-	counts := map[string]int64{}
-	for i, stored := range a.stored {
-		if stored {
-			counts[rows[i].Topic]++
-		}
-	}
-	return a.eachTopic(c, counts, upsertTopic)
-}
-
-// eachTopic runs sql with every topic as its first parameter, and the topic's number as its second.
-func (a *Applier) eachTopic(c *sqlite.Conn, topics map[string]int64, sql string) error {
-	size := 0
-	for topic := range topics {
-		size += len(topic)
-	}
-	if err := a.texts.Reset(c, size); err != nil {
-		return err
-	}
-	s, err := c.Prepare(sql)
-	if err != nil {
-		return err
-	}
-	for topic, n := range topics {
-		if err := errors.Join(s.BindText(1, a.texts.Add(topic)), s.BindInt(2, n)); err != nil {
-			return err
-		}
-		if _, err := s.Run(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -9,14 +9,23 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite"
+	_ "sekali/internal/sqlite" // the driver, and sqlar_uncompress
 )
 
 // Database is what the stopped aggregator's file says by itself.
 type Database struct {
-	Events    uint64 `json:"events"`    // SELECT count(*) FROM events
+	Events    uint64 `json:"events"`    // that are stored
 	Integrity string `json:"integrity"` // PRAGMA integrity_check: "ok", or the first complaint
 }
+
+// The events by the directories of the blocks they lie in, and where each is a row. The view events
+// has them as well, but makes a row of each first: 8 µs an event, where this takes 1.
+const (
+	countBlocks = `SELECT coalesce(sum(json_array_length(
+		CASE packed WHEN 0 THEN directory ELSE CAST(substr(sqlar_uncompress(data, packed), 1, directory_bytes) AS TEXT) END)), 0)
+		FROM blocks WHERE first_seq > (SELECT expired_seq FROM state)`
+	countRows = "SELECT count(*) FROM events"
+)
 
 // InspectDatabase reads <data>/events.db after the aggregator has ended. It must not be called
 // before: closing a database file drops the locks that this process holds on it, and a checkpoint
@@ -38,8 +47,18 @@ func InspectDatabase(ctx context.Context, data string) (Database, error) {
 		return found, fmt.Errorf("audit: database: %w", err)
 	}
 	err = db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found.Integrity)
+	var blocks int
 	if err == nil {
-		err = db.QueryRowContext(ctx, "SELECT count(*) FROM events").Scan(&found.Events)
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'blocks'").Scan(&blocks)
+	}
+	if err == nil {
+		count := countRows
+		if blocks > 0 {
+			count = countBlocks
+		}
+		if err = db.QueryRowContext(ctx, count).Scan(&found.Events); err != nil && ctx.Err() == nil && found.Integrity == "ok" {
+			found.Integrity, err = "events: "+err.Error(), nil
+		}
 	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return found, fmt.Errorf("audit: database: %w", err)
