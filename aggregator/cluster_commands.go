@@ -36,6 +36,7 @@ type ClusterConfig struct {
 
 	Begin bool   // of new-epoch: this store is the furthest
 	From  string // of join: the copy of another replica's database
+	Node  string // of forget
 }
 
 func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
@@ -53,6 +54,9 @@ func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
 func (c *ClusterConfig) checkInit() error {
 	if len(c.Nodes) == 0 {
 		return fmt.Errorf("%w: -nodes is needed", ErrConfig)
+	}
+	if len(c.Nodes) < 2 {
+		return fmt.Errorf("%w: -nodes=%s: two at least, or nothing would be in two stores", ErrConfig, c.Nodes[0])
 	}
 	for i, name := range c.Nodes {
 		if !nodeName.MatchString(name) || slices.Contains(c.Nodes[:i], name) {
@@ -251,6 +255,29 @@ func awaitHeadOf(ctx context.Context, log *jetstream.Log) (cluster.Head, error) 
 	}
 }
 
+// ClusterForget makes the log go on without a node that is away.
+func ClusterForget(ctx context.Context, c ClusterConfig, w io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	log, err := c.dialLatest(ctx)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	head, err := awaitHeadOf(ctx, log)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(head.Nodes, c.Node) {
+		return fmt.Errorf("%w: -node=%q is none of the cluster's: %v", ErrConfig, c.Node, head.Nodes)
+	}
+	if err := cluster.Forget(ctx, log.Registry(), c.Node); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "the log does not wait for %s any more: when it comes back and has fallen off the log, `aggregator cluster join` makes it anew\n", c.Node)
+	return nil
+}
+
 // beatAge is how old what a node has told may be.
 const beatAge = 10 * time.Second
 
@@ -269,6 +296,8 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, l
 	age := time.Since(b.At)
 	line = fmt.Sprintf("at %d (%d behind), hash %s, version %s, told %.0f s ago", b.Position, max(last, b.Position)-b.Position, b.Hash, b.Version, age.Seconds())
 	switch {
+	case b.Forgotten:
+		return line + ", forgotten", "it was forgotten: the log does not wait for it"
 	case b.Halted != "":
 		return line, b.Halted
 	case age > beatAge:

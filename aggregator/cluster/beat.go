@@ -36,6 +36,7 @@ type Beat struct {
 	Hash        string       `json:"hash"`
 	Checkpoints []TextOfHash `json:"checkpoints,omitempty"`
 	Halted      string       `json:"halted,omitempty"`
+	Forgotten   bool         `json:"forgotten,omitempty"` // by a person: the log does not wait for it
 }
 
 // TextOfHash is a checkpoint as it is told.
@@ -204,12 +205,12 @@ func (n *Node) hear(ctx context.Context) {
 		}
 		value, revision, err := n.cfg.Registry.Get(ctx, name)
 		var b Beat
-		if err != nil || revision == 0 || json.Unmarshal(value, &b) != nil || b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch {
+		if err != nil || revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
 			continue
 		}
 		n.mu.Lock()
 		n.status.beats[name] = b
-		if b.Halted == "" {
+		if b.Halted == "" && !b.Forgotten {
 			n.status.elsewhere = max(n.status.elsewhere, b.Position)
 		}
 		n.mu.Unlock()
@@ -249,22 +250,53 @@ func (n *Node) compare() error {
 	return nil
 }
 
+// Forget marks a node that is away as one that the log does not wait for: when it comes back, it
+// may have to be made from another's store. A node that still tells how far it is is refused.
+func Forget(ctx context.Context, r Registry, node string) error {
+	before, revision, err := r.Get(ctx, node)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(leaseBeats * beatEvery):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var b Beat
+	if len(before) > 0 && json.Unmarshal(before, &b) != nil {
+		return fmt.Errorf("what %s has told is not understood", node)
+	}
+	b.Node, b.Forgotten = node, true
+	value, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	if _, err = r.Put(ctx, node, value, revision); errors.Is(err, ErrReplaced) {
+		return fmt.Errorf("%s is not away: it tells how far it is", node)
+	}
+	return err
+}
+
 // truncate removes from the log what is in every node's store. A node that has not told yet, or is
-// away, holds all that it has not applied.
+// away, holds all that it has not applied, unless it was forgotten. Two stores are left at least.
 func (n *Node) truncate(ctx context.Context) {
 	n.mu.Lock()
 	head, through := n.status.head, n.status.applied.Position
 	alive := n.status.halted == nil && n.status.headErr == nil
+	others := 0
 	for _, name := range head.Nodes {
 		if name == n.cfg.Name {
 			continue
 		}
 		b, told := n.status.beats[name]
 		alive = alive && told
-		through = min(through, b.Position)
+		if !b.Forgotten {
+			through = min(through, b.Position)
+			others++
+		}
 	}
 	n.mu.Unlock()
-	if !alive || head.First == 0 || through < head.First+truncateFrames {
+	if !alive || others == 0 || head.First == 0 || through < head.First+truncateFrames {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, beatBudget)

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -516,4 +517,62 @@ func TestNewLeaderMayBeBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.stop()
+}
+
+// TestTruncation: the log keeps what a node has not applied, be it away, until it is forgotten; and
+// one that is there is not forgotten.
+func TestTruncation(t *testing.T) {
+	log := memorylog.New("a", "b", "c")
+	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log), newClusterNode(t, "c", log)}
+	for _, n := range nodes {
+		awaitProof(t, n)
+	}
+	awaitTold := func(name string, least uint64) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			var b cluster.Beat
+			if value, _, err := log.Get(context.Background(), name); err == nil && json.Unmarshal(value, &b) == nil && b.Position >= least {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s has not told that it is at %d", name, least)
+			}
+		}
+	}
+	awaitTold("c", 0)
+	nodes[2].kill()
+	const frames = 700
+	for i := range frames {
+		if _, err := nodes[0].p.Publish(Journal, requestOf(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, _ := log.Head(context.Background())
+	for _, n := range nodes[:2] {
+		n.awaitPosition(head.Last)
+		awaitTold(n.name, head.Last)
+	}
+	time.Sleep(2 * time.Second) // two beats more
+	if head, _ := log.Head(context.Background()); head.First != 1 || head.Last < frames/2 {
+		t.Fatalf("the log has %d to %d while a node is at its beginning", head.First, head.Last)
+	}
+	if err := cluster.Forget(context.Background(), log.Registry(), "b"); err == nil {
+		t.Error("a node that is there was forgotten")
+	}
+	if err := cluster.Forget(context.Background(), log.Registry(), "c"); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if head, _ := log.Head(context.Background()); head.First > frames/2 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing was removed without the node")
+		}
+	}
+	nodes[2].start()
+	awaitHalt(t, nodes[2])
+	for _, n := range nodes {
+		n.stop()
+	}
 }

@@ -16,11 +16,12 @@ import (
 const clusterUsage = `usage: aggregator cluster init -cluster URLS -nodes a,b,c [-replicas 3] [-log-bytes N] [-data D]
        aggregator cluster status -cluster URLS
        aggregator cluster join -cluster URLS -data D -from FILE
+       aggregator cluster forget -cluster URLS -node NAME
        aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]`
 
 // clusterCommands are the commands on a cluster, and what each does.
 var clusterCommands = map[string]func(context.Context, aggregator.ClusterConfig, io.Writer) error{
-	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch,
+	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch, "forget": aggregator.ClusterForget,
 }
 
 // clusterCommand runs a command on a cluster as a whole: 0 done, 1 something is wrong, 2 bad usage.
@@ -79,6 +80,9 @@ func clusterFlags(command string, c *aggregator.ClusterConfig, nodes *string) *f
 	flags.StringVar(&c.CAFile, "cluster-ca", "", "`file` of the certificates that those of the log are signed with")
 	if usage, ok := clusterData[command]; ok {
 		flags.StringVar(&c.Data, "data", "", usage)
+	}
+	if command == "" || command == "forget" {
+		flags.StringVar(&c.Node, "node", "", "`name` of the node that is away")
 	}
 	if command == "" || command == "join" {
 		flags.StringVar(&c.From, "from", "", "`file` of a copy of another replica's database, as backup makes it")
