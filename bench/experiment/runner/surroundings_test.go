@@ -178,11 +178,12 @@ func TestGeneratorStopped(t *testing.T) {
 	}
 	run := lab{disturb: stop}.measure(t, closedLoop)
 	share := run.Summary.GeneratorStalledShare
-	if why := invalidBy(run, judge.GeneratorStalled); why == "" || *share < 0.2 {
-		t.Errorf("%s, stalled %v, longest %d", run.Validity, share, run.Generator.LongestStallNS)
+	if why := invalidBy(run, judge.GeneratorStalled); why == "" || share == nil || *share < 0.2 {
+		t.Fatalf("%s, stalled %v, longest %d", run.Validity, share, run.Generator.LongestStallNS)
 	}
 	run = lab{}.measure(t, closedLoop)
-	if share := run.Summary.GeneratorStalledShare; share == nil || *share > 0.2 {
-		t.Errorf("undisturbed: stalled %v", share)
+	// A busy machine stalls it too, and less.
+	if alone := run.Summary.GeneratorStalledShare; alone == nil || *alone >= *share {
+		t.Errorf("undisturbed: stalled %v, stopped: %v", alone, *share)
 	}
 }
