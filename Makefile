@@ -33,7 +33,7 @@ cluster: build log ## three log servers and three aggregators on this machine, u
 	@bin/bench cluster $(if $(DATA),-dir $(DATA)) $(if $(PORT),-port $(PORT))
 
 log-test: ## three servers of the log: killed, stopped, replaced, and the control
-	cd sekali-log && go test -count=1 -timeout 5m ./...
+	cd sekali-log && go test -count=1 $(if $(CI),-short) -timeout 10m ./...
 
 # For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's. Scripts
 # call bin/bench run, whose exit code is the verdict.

@@ -47,6 +47,7 @@ type cluster struct {
 type member struct {
 	name, dir, listen, route string
 	lazy                     bool
+	under                    []string // the command that starts it, such as ip netns exec
 	command                  *exec.Cmd
 	exited                   chan struct{}
 
@@ -95,7 +96,9 @@ func freePorts(t *testing.T, n int) (addresses []string) {
 func (c *cluster) start(m *member, more ...string) {
 	c.t.Helper()
 	args := []string{"-name", m.name, "-dir", m.dir, "-listen", m.listen, "-cluster-listen", m.route, "-routes", strings.Join(c.routes, ",")}
-	m.command = exec.Command(os.Args[0], append(append(args, c.extra...), more...)...)
+	line := append(append([]string{}, m.under...), os.Args[0])
+	line = append(append(append(line, args...), c.extra...), more...)
+	m.command = exec.Command(line[0], line[1:]...)
 	m.command.Env = append(os.Environ(), runVariable+"=1")
 	if m.lazy {
 		m.command.Env = append(m.command.Env, lazyVariable+"=1")
@@ -197,7 +200,8 @@ func (c *cluster) urls() string {
 
 func (c *cluster) connect(options ...nats.Option) *nats.Conn {
 	c.t.Helper()
-	options = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1)}, options...)
+	options = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second)}, options...)
 	nc, err := nats.Connect(c.urls(), options...)
 	if err != nil {
 		c.t.Fatal(err)
