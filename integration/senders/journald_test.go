@@ -2,10 +2,7 @@ package senders_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,15 +10,12 @@ import (
 )
 
 const (
-	journalUpload = "/lib/systemd/systemd-journal-upload"
-	journalRemote = "/lib/systemd/systemd-journal-remote"
-
 	journalBatches = 12
 	journalEntries = 100 // in a batch
 )
 
 // appendJournal adds entries to a journal file, as another machine's upload would.
-func appendJournal(t *testing.T, file string, from, n int) {
+func appendJournal(t *testing.T, remote *program, file string, from, n int) {
 	t.Helper()
 	var export bytes.Buffer
 	for i := from; i < from+n; i++ {
@@ -29,7 +23,7 @@ func appendJournal(t *testing.T, file string, from, n int) {
 		fmt.Fprintf(&export, "_MACHINE_ID=3c25b4fc0a2b4c5eb0e0c9ab5d1c6a53\n_HOSTNAME=trial\nSYSLOG_IDENTIFIER=trial\n")
 		fmt.Fprintf(&export, "MESSAGE\n%s%s\n\n", []byte{byte(len(mark(i)) + 5), 0, 0, 0, 0, 0, 0, 0}, mark(i)+"\nmore") // a line break makes it binary
 	}
-	command := exec.CommandContext(t.Context(), journalRemote, "-o", file, "-")
+	command := remote.run("-o", file, "-")
 	command.Stdin = &export
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -38,10 +32,10 @@ func appendJournal(t *testing.T, file string, from, n int) {
 
 // upload runs systemd-journal-upload until it has sent all, as systemd would start it again, and
 // says how often it did.
-func (tr *trial) upload(file, state string) (restarts int) {
+func (tr *trial) upload(p *program, file, state string) (restarts int) {
 	tr.t.Helper()
 	for deadline := time.Now().Add(storedTimeout); ; time.Sleep(pollPeriod) {
-		out, err := exec.CommandContext(tr.t.Context(), journalUpload, "--url="+tr.proxy.URL, "--file="+file, "--save-state="+state, "--follow=no").CombinedOutput()
+		out, err := p.run("--url="+tr.proxy.URL, "--file="+file, "--save-state="+state, "--follow=no").CombinedOutput()
 		if err == nil {
 			return restarts
 		}
@@ -54,17 +48,14 @@ func (tr *trial) upload(file, state string) (restarts int) {
 
 // TestJournald: systemd-journal-upload sends a journal as it grows.
 func TestJournald(t *testing.T) {
-	for _, program := range []string{journalUpload, journalRemote} {
-		if _, err := os.Stat(program); errors.Is(err, os.ErrNotExist) {
-			t.Skipf("skipped: no %s; Debian has it in systemd-journal-remote", program)
-		}
-	}
+	p := findProgram(t, "systemd-journal-upload", "lib/systemd/systemd-journal-upload")
+	remote := findProgram(t, "systemd-journal-remote", "lib/systemd/systemd-journal-remote")
 	tr := newTrial(t)
 	dir := t.TempDir()
 	file, state := filepath.Join(dir, "trial.journal"), filepath.Join(dir, "state")
 	restarts := 0
 	for batch := range journalBatches {
-		appendJournal(t, file, batch*journalEntries, journalEntries)
+		appendJournal(t, remote, file, batch*journalEntries, journalEntries)
 		killed := make(chan struct{})
 		if batch == 3 || batch == 8 {
 			go func() {
@@ -74,10 +65,10 @@ func TestJournald(t *testing.T) {
 		} else {
 			close(killed)
 		}
-		restarts += tr.upload(file, state)
+		restarts += tr.upload(p, file, state)
 		<-killed
 	}
-	version, err := exec.CommandContext(t.Context(), journalUpload, "--version").Output()
+	version, err := p.run("--version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

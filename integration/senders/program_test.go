@@ -38,14 +38,14 @@ type program struct {
 func findProgram(t *testing.T, name, needs string) *program {
 	t.Helper()
 	p := &program{t: t, root: unpacked}
-	for _, dir := range []string{"usr/sbin", "usr/bin"} {
+	for _, dir := range []string{"usr/sbin", "usr/bin", "lib/systemd"} {
 		if path := filepath.Join(p.root, dir, name); p.root != "" && isFile(path) && isFile(p.module(needs)) {
 			p.path = path
 			return p
 		}
 	}
 	p.root = ""
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/lib/systemd") {
 		if path := filepath.Join(dir, name); isFile(path) && isFile(p.module(needs)) {
 			p.path = path
 			return p
@@ -75,7 +75,7 @@ func (p *program) run(args ...string) *exec.Cmd {
 	command.Env = os.Environ()
 	if p.root != "" {
 		var dirs []string
-		for _, pattern := range []string{"usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/syslog-ng"} {
+		for _, pattern := range []string{"usr/lib/*-linux-gnu", "lib/*-linux-gnu", "usr/lib/syslog-ng", "lib/*-linux-gnu/systemd"} {
 			found, _ := filepath.Glob(filepath.Join(p.root, pattern)) // the patterns are well-formed
 			dirs = append(dirs, found...)
 		}

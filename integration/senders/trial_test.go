@@ -28,7 +28,7 @@ const (
 	pollPeriod    = 20 * time.Millisecond
 	// down is how long the aggregator stays away after a kill.
 	down = 300 * time.Millisecond
-	// loseEvery: of so many answers of 2xx one is lost.
+	// loseEvery: of so many answers of 2xx one is lost, unless a trial says another number.
 	loseEvery = 5
 	// maxBodyBytes bounds what the proxy holds of one request.
 	maxBodyBytes = 64 << 20
@@ -41,6 +41,7 @@ type trial struct {
 	proxy *httptest.Server
 	flags []string
 
+	loseEvery int64 // of so many answers of 2xx one is lost
 	// badGateway: the proxy answers 502 where it else cuts the connection, as a load balancer does.
 	badGateway bool
 	// drops: the sender has lost what it could not send at once, and will send no more by finish.
@@ -62,7 +63,7 @@ type trial struct {
 
 func newTrial(t *testing.T, flags ...string) *trial {
 	t.Helper()
-	tr := &trial{t: t, data: filepath.Join(t.TempDir(), "data"), flags: flags}
+	tr := &trial{t: t, data: filepath.Join(t.TempDir(), "data"), flags: flags, loseEvery: loseEvery}
 	tr.start()
 	tr.proxy = httptest.NewServer(tr)
 	t.Cleanup(func() {
@@ -146,7 +147,7 @@ func (tr *trial) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tr.cut(w)
 		return
 	}
-	if r.Method == http.MethodPost && answer.StatusCode < 300 && !tr.kept.Load() && tr.answer.Add(1)%loseEvery == 0 {
+	if r.Method == http.MethodPost && answer.StatusCode < 300 && !tr.kept.Load() && tr.answer.Add(1)%tr.loseEvery == 0 {
 		tr.lost.Add(1)
 		seen(false, "%d, lost on its way: %.100s", answer.StatusCode, text)
 		tr.cut(w)
