@@ -167,6 +167,7 @@ type view struct {
 	Profile      *profile.Table // nil: no result has one
 	ProfileOf    string
 	Stages       string         // CPU and allocations by stage, a table
+	StagesShort  string         // the shares of the largest of them
 	Generator    *profile.Table // its CPU; nil: the result has none
 	Allocated    string         // by the generator, bytes per stored event
 	Flame        picture
@@ -243,7 +244,8 @@ func (s *set) markdown() ([]file, []picture, error) {
 			for _, t := range r.Profiles {
 				if t.Kind == "cpu" && v.Profile == nil {
 					v.Profile, v.ProfileOf = &t, (&group{Repeats: []repeat{r}}).Runs()
-					v.Stages, v.Generator = stageTable(r.Profiles, r.Summary), tableOf(r.Profiles, "generator-cpu")
+					v.Stages, v.StagesShort = stageTable(r.Profiles, r.Summary), stagesShort(r.Profiles, r.Summary)
+					v.Generator = tableOf(r.Profiles, "generator-cpu")
 					v.Allocated = generatorAllocated(r.Profiles, r.Summary)
 					v.Flame = picture{Path: path.Join(picturesDir, profile.FlameFile), svg: r.Flame,
 						Alt: "Flame graph of the aggregator's CPU time, by stage and function"}
@@ -326,6 +328,18 @@ func stageTable(profiles []profile.Table, summary record.Summary) string {
 		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", cell(row[0]), row[1], row[2], row[3], row[4])
 	}
 	return text.String()
+}
+
+// stagesShort are the largest stages of a CPU profile, with their shares; "": there is none.
+func stagesShort(profiles []profile.Table, summary record.Summary) string {
+	const largest = 6
+	var parts []string
+	for _, row := range stageRows(profiles, summary) {
+		if len(parts) < largest {
+			parts = append(parts, row[0]+" "+row[2])
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // stageRows are the stages of a CPU profile, and those that only allocate: name, time, share, and

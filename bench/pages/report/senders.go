@@ -33,6 +33,16 @@ func (s *senders) Table() string {
 	return text.String()
 }
 
+// Short is one row a sender, with what became of its events.
+func (s *senders) Short() string {
+	var text strings.Builder
+	text.WriteString("| sender | sent | stored once | duplicates dropped | lost |\n|---|---:|---:|---:|---:|\n")
+	for _, one := range s.Senders.Senders {
+		fmt.Fprintf(&text, "| %s | %s |\n", cell(one.Sender), counts(one.Sent, one.Stored, one.Duplicates, one.Lost))
+	}
+	return text.String()
+}
+
 // Dropping are the names of the senders that do not keep what they could not send.
 func (s *senders) Dropping() string {
 	var names []string
