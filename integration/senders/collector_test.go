@@ -12,7 +12,7 @@ const collectorLines = 3000
 
 // TestCollector: the OpenTelemetry Collector follows a file, with its queue on disk, and is killed.
 func TestCollector(t *testing.T) {
-	p := &program{t: t, path: buildCollector(t)}
+	p := &program{t: t, path: buildModule(t, "collector")}
 	tr := newTrial(t)
 	dir := t.TempDir()
 	input, config := filepath.Join(dir, "app.log"), filepath.Join(dir, "config.yaml")
@@ -27,32 +27,32 @@ func TestCollector(t *testing.T) {
 	start := func() { p.start(strings.Fields(args)...) }
 	start()
 	tr.feed(collectorLines, func(n int) error { return line(mark(n)) }, func() { p.kill(); start() })
-	tr.finish(outcome{Sender: "OpenTelemetry Collector, filelog", Version: collectorVersion(t), Protocol: "OTLP protobuf", Restarts: 1}, collectorLines)
+	tr.finish(outcome{Sender: "OpenTelemetry Collector, filelog", Version: versionIn(t, "collector", "go.opentelemetry.io/collector/otelcol"), Protocol: "OTLP protobuf", Restarts: 1}, collectorLines)
 	p.stop()
 }
 
-// buildCollector builds the Collector; without its modules the test is skipped.
-func buildCollector(t *testing.T) string {
+// buildModule builds a program that is a module of its own; without its modules the test skips.
+func buildModule(t *testing.T, dir string) string {
 	t.Helper()
-	download := exec.CommandContext(t.Context(), "go", "list", "-deps", ".") // brings what the build needs, and no more
-	download.Dir = "collector"
-	if out, err := download.CombinedOutput(); err != nil {
-		t.Skipf("skipped: the Collector's modules cannot be had: %v: %.500s", err, out)
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", ".") // brings what the build needs, and no more
+	list.Dir = dir
+	if out, err := list.CombinedOutput(); err != nil {
+		t.Skipf("skipped: the modules of %s cannot be had: %v: %.500s", dir, err, out)
 	}
-	path := filepath.Join(t.TempDir(), "collector")
+	path := filepath.Join(t.TempDir(), dir)
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", path, ".")
-	build.Dir, build.Env = "collector", append(os.Environ(), "CGO_ENABLED=0")
+	build.Dir, build.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
 	return path
 }
 
-// collectorVersion is the release that the Collector is built of.
-func collectorVersion(t *testing.T) string {
+// versionIn is the version of a module that such a program is built of.
+func versionIn(t *testing.T, dir, module string) string {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", "go.opentelemetry.io/collector/otelcol")
-	list.Dir = "collector"
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", module)
+	list.Dir = dir
 	version, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
