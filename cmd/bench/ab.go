@@ -33,28 +33,28 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 	}
 	if *a == "" || len(f.scenarios) == 0 {
 		fmt.Fprintln(stderr, "bench ab: -a and -scenario are needed")
-		return runner.ExitUsage
+		return exitUsage
 	}
 	if f.config.Repeat < 0 {
 		fmt.Fprintf(stderr, "bench ab: -repeat must be at least 1, not %d\n", f.config.Repeat)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	if err := f.load(); err != nil {
 		fmt.Fprintf(stderr, "bench ab: %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	f.config.Version = version
 	verdict, err := ab.Sit(ctx, ab.Config{Runner: f.config, A: *a, B: *b, Pairs: f.config.Repeat, Margin: *margin,
 		Out: ab.Folder(f.config.Out, time.Now()),
-		Run: func(c runner.Config) (string, int) { return runner.Run(ctx, c, stdout, stderr) }}, stdout)
+		Run: func(c runner.Config) (string, runner.Outcome) { return runner.Run(ctx, c, stdout, stderr) }}, stdout)
 	switch {
 	case ctx.Err() != nil:
-		return runner.ExitFailed
+		return exitFailed
 	case err != nil:
 		fmt.Fprintf(stderr, "bench ab: %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
-	return int(verdict)
+	return exitOfVerdict(verdict)
 }
 
 // marginFlag is given in per cent, and is a part once it is parsed.

@@ -27,23 +27,23 @@ func audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		text, err := os.ReadFile(*tokenFile)
 		if err != nil {
 			fmt.Fprintf(stderr, "bench audit: %v\n", err)
-			return runner.ExitUsage
+			return exitUsage
 		}
 		token = strings.TrimSpace(string(text))
 	}
 	report, err := runner.AuditFolder(ctx, flags.Arg(0), flags.Arg(1), token)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench audit: %v\n", err)
-		return runner.ExitFailed
+		return exitFailed
 	}
 	text, err := record.MarshalJSON(report)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench audit: %v\n", err)
-		return runner.ExitFailed
+		return exitFailed
 	}
 	stdout.Write(text)
 	if !judge.Clean(&report) {
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"sekali/bench/experiment/runner"
 	"sekali/bench/system/cluster"
 )
 
@@ -28,9 +27,9 @@ func runCluster(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	err := serveCluster(ctx, cluster.Config{Dir: *dir, Aggregator: *aggregator, LogServer: *logServer, Nodes: 3}, *port, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench cluster: %v\n", err)
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }
 
 func serveCluster(ctx context.Context, config cluster.Config, port int, stdout io.Writer) (err error) {

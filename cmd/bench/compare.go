@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"sekali/bench/experiment/runner"
 	comparison "sekali/bench/pages/compare"
 	"sekali/bench/record"
 )
@@ -23,12 +22,12 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	for _, path := range flags.Args() {
 		if _, err := record.Open(path); err != nil {
 			fmt.Fprintf(stderr, "bench compare: %v\n", err)
-			return runner.ExitUsage
+			return exitUsage
 		}
 	}
 	result, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench compare: %v\n", err)
 	}
-	return int(result.Verdict)
+	return exitOfVerdict(result.Verdict)
 }

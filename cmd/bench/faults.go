@@ -10,7 +10,6 @@ import (
 	"regexp"
 
 	"sekali/bench/experiment/faults"
-	"sekali/bench/experiment/runner"
 )
 
 // tryFaults tries every kind of fault at length and writes what was lost.
@@ -30,7 +29,7 @@ func tryFaults(ctx context.Context, args []string, stdout, stderr io.Writer) int
 	chosen, err := regexp.Compile(*only)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench faults: -only: %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	held, err := faults.RunAll(ctx, config, chosen, *out, stderr)
 	if table, err := os.ReadFile(filepath.Join(*out, faults.TableFile)); err == nil {
@@ -40,7 +39,7 @@ func tryFaults(ctx context.Context, args []string, stdout, stderr io.Writer) int
 		fmt.Fprintf(stderr, "bench faults: %v\n", err)
 	}
 	if err != nil || !held {
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }

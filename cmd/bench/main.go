@@ -96,22 +96,22 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
 		fmt.Fprint(stdout, usage)
-		return runner.ExitHeld
+		return exitHeld
 	case "completion":
 		return completion.Run(completable(ctx), args[1:], stdout, stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "bench", cmp.Or(version, "development"))
-		return runner.ExitHeld
+		return exitHeld
 	}
 	command, ok := commands[args[0]]
 	if !ok {
 		fmt.Fprintf(stderr, "bench: unknown command %q\n%s", args[0], usage)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	return command(ctx, args[1:], stdout, stderr)
 }
@@ -134,9 +134,9 @@ func completable(ctx context.Context) completion.Program {
 func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
 	if err := nullserver.Run(ctx, args, stderr); err != nil {
 		fmt.Fprintln(stderr, err)
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }
 
 // parse reads the flags of a command, and those that are not given from the file of -config, and
@@ -149,17 +149,17 @@ func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exi
 	origins, err := settings.ParseBefore(flags, args, settings.None)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return runner.ExitHeld, false
+		return exitHeld, false
 	case err != nil && origins == nil: // of the command line: the flags have told it
-		return runner.ExitUsage, false
+		return exitUsage, false
 	case err != nil:
 		fmt.Fprintf(flags.Output(), "bench %s: %v\n", flags.Name(), err)
-		return runner.ExitUsage, false
+		return exitUsage, false
 	}
 	if flags.NArg() != count {
 		fmt.Fprintf(flags.Output(), "bench %s: %d arguments where %d are expected\n", flags.Name(), flags.NArg(), count)
 		flags.Usage()
-		return runner.ExitUsage, false
+		return exitUsage, false
 	}
 	return 0, true
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 
 	"sekali/bench/experiment/mutants"
-	"sekali/bench/experiment/runner"
 )
 
 // tryMutants has aggregators lie, one kind of lie after the other, and prints what the lab says to
@@ -39,7 +38,7 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench mutants: %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	held := true
 	var rows []mutants.Found
@@ -56,9 +55,9 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		fmt.Fprintf(stderr, "bench mutants: %v\n", err)
 	}
 	if err != nil || !held {
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }
 
 // becomeMutant is started by the lab in the aggregator's place.
@@ -68,7 +67,7 @@ func becomeMutant(_ context.Context, args []string, _, stderr io.Writer) int {
 		err = mutants.Become(path, args[0], args[1], args[2:])
 	}
 	fmt.Fprintln(stderr, err)
-	return runner.ExitUsage
+	return exitUsage
 }
 
 // proxyMutant is started by it.
@@ -79,7 +78,7 @@ func proxyMutant(_ context.Context, args []string, _, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }

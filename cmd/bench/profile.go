@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 
-	"sekali/bench/experiment/runner"
 	"sekali/bench/pages/profile"
 	"sekali/bench/record"
 )
@@ -30,7 +29,7 @@ func profileRun(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench profile: %v\n", err)
-		return max(exit, runner.ExitFailed)
+		return max(exit, exitFailed)
 	}
 	return exit
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"sekali/bench/experiment/runner"
 	reports "sekali/bench/pages/report"
 )
 
@@ -24,9 +23,9 @@ func report(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench report: %v\n", err)
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }
 
 // verify recomputes every figure of REPORT.md from the raw files.
@@ -42,7 +41,7 @@ func verify(_ context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "bench verify: %v\n", err)
 	}
 	if err != nil || !same {
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }

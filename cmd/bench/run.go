@@ -135,19 +135,20 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	}
 	if err := f.load(); err != nil {
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
-		return "", runner.ExitUsage
+		return "", exitUsage
 	}
 	if f.note != "" {
 		fmt.Fprintln(stdout, f.note)
 	}
-	dir, exit = runner.Run(ctx, f.config, stdout, stderr)
+	dir, outcome := runner.Run(ctx, f.config, stdout, stderr)
+	exit = exitOf(outcome)
 	if dir == "" || ctx.Err() != nil {
 		return dir, exit
 	}
 	curves, err := reports.WriteCurves(dir, nil)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
-		return dir, max(exit, runner.ExitFailed)
+		return dir, max(exit, exitFailed)
 	}
 	for _, path := range curves {
 		fmt.Fprintf(stdout, "curve: %s\n", path)

@@ -80,19 +80,20 @@ func saturate(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	if err := f.load(); err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	f.config.Run = runner.Run
 	f.config.Runner.Version, f.config.Runner.Self, f.config.Runner.Finished = version, self, reports.WritePage
 	f.config.Runner.Out = saturation.Folder(f.config.Runner.Out, time.Now())
-	record, exit := saturation.Run(ctx, f.config, stdout, stderr)
+	record, outcome := saturation.Run(ctx, f.config, stdout, stderr)
+	exit := exitOf(outcome)
 	if record.Curve == "" {
 		return exit
 	}
 	curves, err := reports.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)), f.config.Search.Objective.Objective)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-		return runner.ExitFailed
+		return exitFailed
 	}
 	for _, path := range curves {
 		fmt.Fprintf(stdout, "curve: %s\n", path)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"sekali/bench/experiment/runner"
 	pages "sekali/bench/pages/serve"
 )
 
@@ -20,7 +19,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := pages.Run(ctx, pages.Config{Dir: flags.Arg(0), Listen: *listen}, stdout); err != nil {
 		fmt.Fprintf(stderr, "bench %v\n", err)
-		return runner.ExitUsage
+		return exitUsage
 	}
-	return runner.ExitHeld
+	return exitHeld
 }

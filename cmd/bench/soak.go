@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"sekali/bench/experiment/runner"
 	"sekali/bench/experiment/soak"
 	"sekali/bench/judge"
 	"sekali/bench/pages/terminal"
@@ -29,16 +28,16 @@ func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if config.Lasts < time.Minute {
 		fmt.Fprintf(stderr, "bench soak: -time is %v, want a minute at least\n", config.Lasts)
-		return runner.ExitUsage
+		return exitUsage
 	}
 	held, err := soakInto(ctx, config, *out, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench soak: %v\n", err)
 	}
 	if err != nil || !held {
-		return runner.ExitFailed
+		return exitFailed
 	}
-	return runner.ExitHeld
+	return exitHeld
 }
 
 func soakInto(ctx context.Context, config soak.Config, out string, stdout io.Writer) (held bool, err error) {

@@ -30,7 +30,7 @@ type Config struct {
 	Margin float64
 	Out    string // folder of the sitting
 	// Run is runner.Run.
-	Run func(c runner.Config) (dir string, exit int)
+	Run func(c runner.Config) (dir string, outcome runner.Outcome)
 }
 
 // Folder names a sitting's folder by its start.

@@ -41,7 +41,7 @@ func TestSitsUntilItCanDecide(t *testing.T) {
 			out := t.TempDir()
 			runs := map[string]int{}
 			at := time.Unix(0, 0)
-			run := func(c runner.Config) (string, int) {
+			run := func(c runner.Config) (string, runner.Outcome) {
 				side := filepath.Base(c.Out)
 				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs[side]))
 				at = at.Add(time.Minute)
@@ -168,7 +168,7 @@ func TestDisturbedPairsAreSetAside(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()
 			runs := 0
-			run := func(c runner.Config) (string, int) {
+			run := func(c runner.Config) (string, runner.Outcome) {
 				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
 				if err := os.MkdirAll(filepath.Join(dir, "noise-1"), 0o755); err != nil {
 					t.Fatal(err)

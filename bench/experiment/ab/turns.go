@@ -52,11 +52,11 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 		fmt.Fprintf(s.stdout, "%s, %d of %d\n", side.name, s.done+1, of)
 		config.Aggregator, config.Out = side.Program, filepath.Join(s.Out, side.name)
 		// An INVALID run is the comparison's matter: it says so beside its verdict.
-		dir, exit := s.Run(config)
+		dir, outcome := s.Run(config)
 		if ctx.Err() != nil {
 			return dirs, ctx.Err()
 		}
-		if exit == runner.ExitUsage {
+		if outcome == runner.NotBegun {
 			return dirs, fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)
 		}
 		dirs[at] = dir

@@ -131,11 +131,11 @@ func (c Config) try(ctx context.Context, m mutant, program string) (string, erro
 		return "", err
 	}
 	var said bytes.Buffer
-	dir, exit := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &said, io.Discard)
+	dir, outcome := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &said, io.Discard)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
-	case exit == runner.ExitUsage:
+	case outcome == runner.NotBegun:
 		return "", errors.New(said.String())
 	}
 	folders, err := record.Open(dir)

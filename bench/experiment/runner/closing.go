@@ -69,16 +69,16 @@ func (c *closing) labels(o conclusion) []string {
 	return labels
 }
 
-// exit is the code of the contract, but for what went wrong beside the cases.
-func (c *closing) exit() int {
+// outcome is what the cases came to, but for what went wrong beside the cases.
+func (c *closing) outcome() Outcome {
 	measured := slices.ContainsFunc(c.cases, func(d done) bool { return d.run != nil })
 	switch {
 	case len(c.labels(failed)) > 0:
-		return ExitFailed
+		return Failed
 	case len(c.labels(invalid)) > 0, !measured: // nothing was shown
-		return ExitInvalid
+		return Invalid
 	}
-	return ExitHeld
+	return Held
 }
 
 // print writes the table, why cases are INVALID, and what each conclusion comes to.

@@ -64,8 +64,8 @@ func TestClosingTable(t *testing.T) {
 	if strings.Contains(out.String(), "\x1b") {
 		t.Errorf("colours that nobody asked for: %q", out.String())
 	}
-	if exit := c.exit(); exit != ExitFailed {
-		t.Errorf("exit %d", exit)
+	if outcome := c.outcome(); outcome != Failed {
+		t.Errorf("outcome %d", outcome)
 	}
 }
 
@@ -160,13 +160,13 @@ func TestRefusedInAnInvalidRun(t *testing.T) {
 		name     string
 		lost     uint64
 		validity record.Validity
-		exit     int
+		outcome  Outcome
 		said     string
 	}{
-		{"refused", 0, invalid, ExitInvalid, "  not counted         refused: expected 0, got 7, of a run that is INVALID"},
-		{"unacknowledged", 0, invalid, ExitInvalid, "  not counted         unacknowledged"},
-		{"refused", 0, record.Validity{Valid: true}, ExitFailed, "  NOT HELD            refused"},
-		{"lost", 7, invalid, ExitFailed, "  NOT HELD            lost"},
+		{"refused", 0, invalid, Invalid, "  not counted         refused: expected 0, got 7, of a run that is INVALID"},
+		{"unacknowledged", 0, invalid, Invalid, "  not counted         unacknowledged"},
+		{"refused", 0, record.Validity{Valid: true}, Failed, "  NOT HELD            refused"},
+		{"lost", 7, invalid, Failed, "  NOT HELD            lost"},
 	} {
 		run := record.Run{Audit: &audit.Report{Lost: test.lost}, Validity: test.validity, Expectations: []record.Expectation{{Name: test.name, Expected: "0", Got: "7"}}}
 		one := job{scenario: &scenario.Scenario{Name: "x"}, repeats: 1}
@@ -174,8 +174,8 @@ func TestRefusedInAnInvalidRun(t *testing.T) {
 		printRun(&said, one, run, false)
 		c := &closing{w: &said}
 		c.add(done{job: one, conclusion: conclude(run), run: &run})
-		if exit := c.exit(); exit != test.exit || !strings.Contains(said.String(), test.said) {
-			t.Errorf("%s, %d lost, %s: exit %d\n%s", test.name, test.lost, test.validity, exit, said.String())
+		if outcome := c.outcome(); outcome != test.outcome || !strings.Contains(said.String(), test.said) {
+			t.Errorf("%s, %d lost, %s: outcome %d\n%s", test.name, test.lost, test.validity, outcome, said.String())
 		}
 	}
 }

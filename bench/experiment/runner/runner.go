@@ -24,12 +24,14 @@ import (
 	"sekali/bench/system/machine"
 )
 
-// The exit codes of the contract.
+// Outcome is what runs came to, the worse the later.
+type Outcome int
+
 const (
-	ExitHeld    = 0 // all expectations held, every run valid
-	ExitFailed  = 1 // an expectation or the audit failed, or a case could not be run to its end
-	ExitUsage   = 2 // usage, or a bad scenario file
-	ExitInvalid = 3 // the generator or the machine, not the aggregator, set a figure
+	Held     Outcome = iota // all expectations held, every run valid
+	Failed                  // an expectation or the audit failed, or a case could not be run to its end
+	NotBegun                // what was asked cannot be run
+	Invalid                 // the generator or the machine, not the aggregator, set a figure
 )
 
 const (
@@ -77,17 +79,17 @@ func IsURL(text string) bool {
 
 func (c *Config) external() bool { return IsURL(c.Aggregator) }
 
-// Run runs every case and returns the folder of the run and the exit code. What goes wrong with one
-// case is printed, and the next one goes on.
-func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir string, exit int) {
+// Run runs every case and returns the folder of the run and what it came to. What goes wrong with
+// one case is printed, and the next one goes on.
+func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir string, outcome Outcome) {
 	if err := config.check(); err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
-		return "", ExitUsage
+		return "", NotBegun
 	}
 	dir, err := config.makeRunDir(time.Now())
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
-		return "", ExitFailed
+		return "", Failed
 	}
 	config.environment = machine.Read(config.Version)
 	if !config.external() {
@@ -143,7 +145,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 }
 
 // end writes the index and the link to the newest run, and says how it all came out.
-func (c *Config) end(ctx context.Context, dir string, index record.Index, closing *closing, stdout, stderr io.Writer) int {
+func (c *Config) end(ctx context.Context, dir string, index record.Index, closing *closing, stdout, stderr io.Writer) Outcome {
 	err := record.WriteIndex(dir, index)
 	if !c.KeepData {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
@@ -160,9 +162,9 @@ func (c *Config) end(ctx context.Context, dir string, index record.Index, closin
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 	}
 	if err != nil || ctx.Err() != nil {
-		return ExitFailed
+		return Failed
 	}
-	return closing.exit()
+	return closing.outcome()
 }
 
 func (c *Config) check() error {

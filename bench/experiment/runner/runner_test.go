@@ -130,10 +130,10 @@ func parse(t *testing.T, text string) []*scenario.Scenario {
 
 // outcome is what a test looks at after a run.
 type outcome struct {
-	exit   int
-	dir    string
-	output string
-	index  record.Index
+	outcome Outcome
+	dir     string
+	output  string
+	index   record.Index
 }
 
 func runBench(t *testing.T, ctx context.Context, config Config) outcome {
@@ -141,8 +141,8 @@ func runBench(t *testing.T, ctx context.Context, config Config) outcome {
 	config.Out = t.TempDir()
 	config.Repeat = max(config.Repeat, 1)
 	var stdout, stderr strings.Builder
-	dir, exit := Run(ctx, config, &stdout, &stderr)
-	o := outcome{exit: exit, dir: dir, output: stdout.String() + stderr.String()}
+	dir, came := Run(ctx, config, &stdout, &stderr)
+	o := outcome{outcome: came, dir: dir, output: stdout.String() + stderr.String()}
 	if dir != "" {
 		var err error
 		if o.index, err = record.ReadIndex(dir); err != nil {
@@ -205,8 +205,8 @@ func TestMutants(t *testing.T) {
 			if test.failed == "" {
 				return
 			}
-			if o.exit != ExitFailed || expectation(t, run, test.failed).Held {
-				t.Errorf("exit code %d, %s:\n%s", o.exit, test.failed, o.output)
+			if o.outcome != Failed || expectation(t, run, test.failed).Held {
+				t.Errorf("outcome %d, %s:\n%s", o.outcome, test.failed, o.output)
 			}
 		})
 	}
@@ -249,16 +249,16 @@ func TestAcknowledgedAndNotReceived(t *testing.T) {
 	for _, c := range run.Audit.FailedChecks() {
 		failed = append(failed, c.Name)
 	}
-	if o.exit != ExitFailed || !slices.Equal(failed, []string{"acknowledged_not_received"}) {
-		t.Errorf("exit %d, %v\n%s", o.exit, failed, o.output)
+	if o.outcome != Failed || !slices.Equal(failed, []string{"acknowledged_not_received"}) {
+		t.Errorf("outcome %d, %v\n%s", o.outcome, failed, o.output)
 	}
 }
 
 func TestProcessIsRunAndMeasured(t *testing.T) {
 	t.Setenv(serveVariable, "honest")
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0], Repeat: 2})
-	if len(o.index.Results) != 2 || o.exit == ExitFailed {
-		t.Fatalf("exit %d:\n%s", o.exit, o.output)
+	if len(o.index.Results) != 2 || o.outcome == Failed {
+		t.Fatalf("outcome %d:\n%s", o.outcome, o.output)
 	}
 	run := o.run(t, 1)
 	if !run.Held() || run.Scenario.Repeat != 2 || run.Scenario.Text != short {
@@ -350,8 +350,8 @@ func TestFaultThatCannotBeIsSkipped(t *testing.T) {
 	t.Setenv(serveVariable, "honest")
 	text := short + "fault: {kind: slow-disk, at: 600ms, for: 200ms}"
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
-	if o.exit != ExitInvalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: strace is not installed") {
-		t.Errorf("exit %d: %s", o.exit, o.output)
+	if o.outcome != Invalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: strace is not installed") {
+		t.Errorf("outcome %d: %s", o.outcome, o.output)
 	}
 }
 
@@ -363,8 +363,8 @@ func TestWhatFailsIsSaid(t *testing.T) {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Setenv(serveVariable, behaviour)
 			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0]})
-			if o.exit != ExitFailed || !strings.Contains(o.output, words) {
-				t.Errorf("exit %d, output without %q:\n%s", o.exit, words, o.output)
+			if o.outcome != Failed || !strings.Contains(o.output, words) {
+				t.Errorf("outcome %d, output without %q:\n%s", o.outcome, words, o.output)
 			}
 		})
 	}
@@ -380,8 +380,8 @@ func TestInterrupt(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
-	if o.exit != ExitFailed || !strings.Contains(o.output, "interrupted") {
-		t.Errorf("exit %d:\n%s", o.exit, o.output)
+	if o.outcome != Failed || !strings.Contains(o.output, "interrupted") {
+		t.Errorf("outcome %d:\n%s", o.outcome, o.output)
 	}
 	for _, marked := range []string{o.dir, filepath.Join(o.dir, "short-1")} {
 		if _, err := os.Stat(filepath.Join(marked, record.InterruptedFile)); err != nil {
@@ -446,8 +446,8 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		var stdout, stderr strings.Builder
 		config.Out = t.TempDir()
-		if _, exit := Run(context.Background(), config, &stdout, &stderr); exit != ExitUsage || strings.Count(stderr.String(), "\n") != 1 {
-			t.Errorf("%s: exit %d, %q", name, exit, stderr.String())
+		if _, outcome := Run(context.Background(), config, &stdout, &stderr); outcome != NotBegun || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: outcome %d, %q", name, outcome, stderr.String())
 		}
 		if entries, _ := os.ReadDir(config.Out); len(entries) > 0 {
 			t.Errorf("%s: left %v behind", name, entries)

@@ -32,10 +32,10 @@ func runLab(out string) int {
 	asked, err := scenario.Parse("lab.yaml", []byte(os.Getenv(scenarioVariable)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return ExitUsage
+		return int(NotBegun)
 	}
-	_, exit := Run(context.Background(), Config{Scenarios: []*scenario.Scenario{asked}, Aggregator: os.Getenv(aggregatorVariable), Out: out, Repeat: 1}, os.Stdout, os.Stderr)
-	return exit
+	_, outcome := Run(context.Background(), Config{Scenarios: []*scenario.Scenario{asked}, Aggregator: os.Getenv(aggregatorVariable), Out: out, Repeat: 1}, os.Stdout, os.Stderr)
+	return int(outcome)
 }
 
 // lab is a lab as a process of its own.

@@ -27,7 +27,7 @@ type Config struct {
 	Curve  bool          // measure one at the answer
 	Runner runner.Config // Out is the folder of the searches; Finished is called for the curve's results alone
 	// Run is runner.Run.
-	Run func(ctx context.Context, config runner.Config, stdout, stderr io.Writer) (dir string, exit int)
+	Run func(ctx context.Context, config runner.Config, stdout, stderr io.Writer) (dir string, outcome runner.Outcome)
 }
 
 // The ways in which searches end before their end.
@@ -39,25 +39,25 @@ var (
 )
 
 // Run searches as often as it was asked to, measures the curve, writes search.json however that
-// ends, and returns it with the exit code: that of runner.Run for what failed, and
-// runner.ExitInvalid where the searches went to their end, or to that of the budget, without an
+// ends, and returns it with its outcome: that of runner.Run for what failed, and
+// runner.Invalid where the searches went to their end, or to that of the budget, without an
 // answer that they agree on.
-func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, int) {
+func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, runner.Outcome) {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(config.Search.Budget), errBudget)
 	defer cancel()
 	s := session{Config: config, stdout: stdout, stderr: stderr, record: Record{
 		Scenario: config.Plan.name, Objective: config.Search.Objective.String(), EventsPerRequest: config.Plan.eventsPerRequest,
 		Repeat: config.Search.Repeat, BudgetS: time.Duration(config.Search.Budget).Seconds(), Searches: []Answer{}}}
-	exit := s.run(ctx)
-	if exit == runner.ExitUsage {
-		return s.record, exit
+	outcome := s.run(ctx)
+	if outcome == runner.NotBegun {
+		return s.record, outcome
 	}
 	if err := errors.Join(s.record.Write(config.Runner.Out), s.unlink()); err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
-		return s.record, runner.ExitFailed
+		return s.record, runner.Failed
 	}
 	fmt.Fprintf(stdout, "every probe: %s\n", filepath.Join(config.Runner.Out, SearchFile))
-	return s.record, exit
+	return s.record, outcome
 }
 
 // session is a record in the making.
@@ -67,12 +67,12 @@ type session struct {
 	record         Record
 }
 
-func (s *session) run(ctx context.Context) (exit int) {
+func (s *session) run(ctx context.Context) (outcome runner.Outcome) {
 	for n := range s.Search.Repeat {
 		start := s.start()
 		fmt.Fprintf(s.stdout, "search %d of %d: %s, from %s requests/s\n", n+1, s.Search.Repeat, s.record.Objective, decimal(start.Rate))
 		err := s.search(ctx, start)
-		exit = max(exit, exitOf(err))
+		outcome = max(outcome, outcomeOf(err))
 		if err != nil && !isEnd(err) {
 			return s.end(err)
 		}
@@ -80,24 +80,24 @@ func (s *session) run(ctx context.Context) (exit int) {
 	s.record.compare()
 	fmt.Fprintln(s.stdout, s.record.Verdict())
 	if s.record.Agree != nil && !*s.record.Agree {
-		exit = runner.ExitInvalid
+		outcome = runner.Invalid
 	}
 	median, found := s.record.Median()
 	if !s.Curve || !found {
-		return exit
+		return outcome
 	}
 	err := s.curve(ctx, median)
 	if err != nil && !isEnd(err) {
 		return s.end(err)
 	}
-	return max(exit, exitOf(err))
+	return max(outcome, outcomeOf(err))
 }
 
 // end is that before the end.
-func (s *session) end(err error) (exit int) {
+func (s *session) end(err error) (outcome runner.Outcome) {
 	s.record.Ended = err.Error()
 	fmt.Fprintf(s.stdout, "ended early: %v\n", err)
-	return exitOf(err)
+	return outcomeOf(err)
 }
 
 // isEnd says that a search or a curve went to its end, with or without an answer.
@@ -110,16 +110,16 @@ func isEnd(err error) bool {
 	return false
 }
 
-func exitOf(err error) int {
+func outcomeOf(err error) runner.Outcome {
 	switch {
 	case err == nil:
-		return runner.ExitHeld
+		return runner.Held
 	case isEnd(err), errors.Is(err, errBudget):
-		return runner.ExitInvalid
+		return runner.Invalid
 	case errors.Is(err, errUsage):
-		return runner.ExitUsage
+		return runner.NotBegun
 	}
-	return runner.ExitFailed
+	return runner.Failed
 }
 
 // start is where the next search begins: with small steps at the first answer, once there is one.
@@ -183,7 +183,7 @@ func (s *session) curve(ctx context.Context, rate float64) error {
 		return nil
 	}
 	fmt.Fprintf(s.stdout, "curve: %d rates around %s requests/s\n", len(sweep.Cases), decimal(rate))
-	dir, exit, err := s.measure(ctx, s.Runner, sweep)
+	dir, outcome, err := s.measure(ctx, s.Runner, sweep)
 	if err != nil {
 		return err
 	}
@@ -191,31 +191,31 @@ func (s *session) curve(ctx context.Context, rate float64) error {
 		return err
 	}
 	s.record.Curve = filepath.ToSlash(s.record.Curve)
-	if exit == runner.ExitInvalid {
+	if outcome == runner.Invalid {
 		fmt.Fprintln(s.stdout, "  INVALID in part: the picture says where")
 		return ErrInvalid
 	}
 	return nil
 }
 
-// measure runs a scenario; exit is runner.ExitHeld or runner.ExitInvalid unless there is an error,
+// measure runs a scenario; outcome is runner.Held or runner.Invalid unless there is an error,
 // which says why.
-func (s *session) measure(ctx context.Context, config runner.Config, one *scenario.Scenario) (dir string, exit int, err error) {
+func (s *session) measure(ctx context.Context, config runner.Config, one *scenario.Scenario) (dir string, outcome runner.Outcome, err error) {
 	config.Scenarios, config.Repeat = []*scenario.Scenario{one}, 1
 	var said bytes.Buffer
-	dir, exit = s.Run(ctx, config, &said, s.stderr)
+	dir, outcome = s.Run(ctx, config, &said, s.stderr)
 	switch {
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errBudget):
-		return dir, exit, fmt.Errorf("%w: %s", errBudget, time.Duration(s.Search.Budget))
+		return dir, outcome, fmt.Errorf("%w: %s", errBudget, time.Duration(s.Search.Budget))
 	case ctx.Err() != nil:
-		return dir, exit, errInterrupted
-	case exit == runner.ExitUsage:
-		return dir, exit, errUsage
-	case exit == runner.ExitFailed:
+		return dir, outcome, errInterrupted
+	case outcome == runner.NotBegun:
+		return dir, outcome, errUsage
+	case outcome == runner.Failed:
 		_, _ = io.Copy(s.stderr, &said) // what did not hold
-		return dir, exit, fmt.Errorf("%w: %s", errFailed, dir)
+		return dir, outcome, fmt.Errorf("%w: %s", errFailed, dir)
 	}
-	return dir, exit, nil
+	return dir, outcome, nil
 }
 
 // unlink removes the runner's link to the latest of the probes, which says nothing.

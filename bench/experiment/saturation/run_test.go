@@ -46,9 +46,9 @@ func TestRun(t *testing.T) {
 	model := saturationtest.Aggregator{Capacity: func(probe int) float64 { return 40 + float64(probe%2) }}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
-	record, exit := Run(t.Context(), config, &stdout, &stderr)
-	if exit != runner.ExitHeld || record.Ended != "" || record.Agree == nil || !*record.Agree || *record.Range > Agreement || stderr.Len() > 0 {
-		t.Fatalf("exit %d, %+v\n%s%s", exit, record, &stdout, &stderr)
+	record, outcome := Run(t.Context(), config, &stdout, &stderr)
+	if outcome != runner.Held || record.Ended != "" || record.Agree == nil || !*record.Agree || *record.Range > Agreement || stderr.Len() > 0 {
+		t.Fatalf("exit %d, %+v\n%s%s", outcome, record, &stdout, &stderr)
 	}
 	for n, a := range record.Searches {
 		if a.RequestsPerS == nil || *a.RequestsPerS < 36 || *a.RequestsPerS > 43 || *a.EventsPerS != 50**a.RequestsPerS {
@@ -85,30 +85,34 @@ func TestRunEnds(t *testing.T) {
 	spoiled := func(from int) func(int, *record.Run) {
 		return func(probe int, run *record.Run) { run.Environment.Race = probe >= from }
 	}
-	third := func(probe int, _ *scenario.Scenario) int { return map[bool]int{true: runner.ExitFailed}[probe == 3] }
-	curve := func(_ int, s *scenario.Scenario) int { return map[bool]int{true: runner.ExitFailed}[len(s.Cases) > 1] }
+	third := func(probe int, _ *scenario.Scenario) runner.Outcome {
+		return map[bool]runner.Outcome{true: runner.Failed}[probe == 3]
+	}
+	curve := func(_ int, s *scenario.Scenario) runner.Outcome {
+		return map[bool]runner.Outcome{true: runner.Failed}[len(s.Cases) > 1]
+	}
 	for name, test := range map[string]struct {
 		model     saturationtest.Aggregator
 		objective string
 		change    func(*Config)
 		interrupt int // in this probe; 0: none
-		exit      int
+		outcome   runner.Outcome
 		reason    string // of search.json, or of its first search
 		probes    int    // of its first search
 	}{
-		"none meets it":              {model: saturationtest.Aggregator{Capacity: steady(40)}, objective: "p50<1us", exit: 3, reason: ErrNone.Error(), probes: 12},
-		"all is INVALID":             {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(1)}, exit: 3, reason: ErrInvalid.Error(), probes: 6},
-		"INVALID after what was met": {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(2)}, exit: 3, reason: ErrInvalid.Error(), probes: 13},
+		"none meets it":              {model: saturationtest.Aggregator{Capacity: steady(40)}, objective: "p50<1us", outcome: 3, reason: ErrNone.Error(), probes: 12},
+		"all is INVALID":             {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(1)}, outcome: 3, reason: ErrInvalid.Error(), probes: 6},
+		"INVALID after what was met": {model: saturationtest.Aggregator{Capacity: steady(40), Spoil: spoiled(2)}, outcome: 3, reason: ErrInvalid.Error(), probes: 13},
 		"not confirmed": {model: saturationtest.Aggregator{Capacity: func(probe int) float64 {
 			return map[bool]float64{true: 40, false: 1}[probe <= 8]
-		}}, exit: 3, reason: ErrNotConfirmed.Error(), probes: 18},
-		"a probe fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: third}, exit: 1, reason: errFailed.Error() + ": ", probes: 2},
-		"interrupted":   {model: saturationtest.Aggregator{Capacity: steady(40)}, interrupt: 3, exit: 1, reason: "interrupted", probes: 2},
-		"the budget":    {model: saturationtest.Aggregator{Capacity: steady(40)}, change: func(c *Config) { c.Search.Budget = 1 }, exit: 3, reason: "the budget was used up: 1ns"},
-		"cannot be planned": {model: saturationtest.Aggregator{Capacity: steady(40)}, exit: 1, reason: "saturation.yaml:11:1: ", change: func(c *Config) {
+		}}, outcome: 3, reason: ErrNotConfirmed.Error(), probes: 18},
+		"a probe fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: third}, outcome: 1, reason: errFailed.Error() + ": ", probes: 2},
+		"interrupted":   {model: saturationtest.Aggregator{Capacity: steady(40)}, interrupt: 3, outcome: 1, reason: "interrupted", probes: 2},
+		"the budget":    {model: saturationtest.Aggregator{Capacity: steady(40)}, change: func(c *Config) { c.Search.Budget = 1 }, outcome: 3, reason: "the budget was used up: 1ns"},
+		"cannot be planned": {model: saturationtest.Aggregator{Capacity: steady(40)}, outcome: 1, reason: "saturation.yaml:11:1: ", change: func(c *Config) {
 			c.Plan.text = []byte(saturationtest.Text + "cases: []\n")
 		}},
-		"the curve fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: curve}, change: func(c *Config) { c.Curve = true }, exit: 1,
+		"the curve fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: curve}, change: func(c *Config) { c.Curve = true }, outcome: 1,
 			reason: errFailed.Error() + ": ", probes: 9},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,10 +130,10 @@ func TestRunEnds(t *testing.T) {
 			}
 			config.Run = interrupting(&test.model, cancel, test.interrupt)
 			var stdout, stderr bytes.Buffer
-			_, exit := Run(ctx, config, &stdout, &stderr)
+			_, outcome := Run(ctx, config, &stdout, &stderr)
 			record, err := Read(config.Runner.Out)
-			if err != nil || exit != test.exit || len(record.Searches) != 1 {
-				t.Fatalf("exit %d, %+v, %v\n%s%s", exit, record, err, &stdout, &stderr)
+			if err != nil || outcome != test.outcome || len(record.Searches) != 1 {
+				t.Fatalf("exit %d, %+v, %v\n%s%s", outcome, record, err, &stdout, &stderr)
 			}
 			first := record.Searches[0]
 			reason := record.Ended
@@ -153,12 +157,12 @@ func TestRunEnds(t *testing.T) {
 }
 
 // interrupting cancels in the middle of a probe, whose run then fails as it does at ctrl-C.
-func interrupting(model *saturationtest.Aggregator, cancel func(), at int) func(context.Context, runner.Config, io.Writer, io.Writer) (string, int) {
+func interrupting(model *saturationtest.Aggregator, cancel func(), at int) func(context.Context, runner.Config, io.Writer, io.Writer) (string, runner.Outcome) {
 	probe := 0
-	return func(ctx context.Context, config runner.Config, stdout, stderr io.Writer) (string, int) {
+	return func(ctx context.Context, config runner.Config, stdout, stderr io.Writer) (string, runner.Outcome) {
 		if probe++; probe == at {
 			cancel()
-			return config.Out, runner.ExitFailed
+			return config.Out, runner.Failed
 		}
 		return model.Run(ctx, config, stdout, stderr)
 	}
@@ -171,9 +175,9 @@ func TestInvalidCurve(t *testing.T) {
 	model := saturationtest.Aggregator{Capacity: steady(40), Spoil: func(_ int, run *record.Run) { run.Environment.Race = run.Scenario.Sweep != nil }}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
-	record, exit := Run(t.Context(), config, &stdout, &stderr)
-	if exit != runner.ExitInvalid || record.Curve == "" || record.Searches[0].RequestsPerS == nil || !strings.Contains(stdout.String(), "INVALID in part") {
-		t.Errorf("exit %d, %+v\n%s%s", exit, record, &stdout, &stderr)
+	record, outcome := Run(t.Context(), config, &stdout, &stderr)
+	if outcome != runner.Invalid || record.Curve == "" || record.Searches[0].RequestsPerS == nil || !strings.Contains(stdout.String(), "INVALID in part") {
+		t.Errorf("exit %d, %+v\n%s%s", outcome, record, &stdout, &stderr)
 	}
 }
 
@@ -183,20 +187,20 @@ func TestSearchesThatDisagree(t *testing.T) {
 	model := saturationtest.Aggregator{Capacity: func(probe int) float64 { return map[bool]float64{true: 40, false: 60}[probe <= 9] }}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
-	record, exit := Run(t.Context(), config, &stdout, &stderr)
-	if exit != runner.ExitInvalid || record.Agree == nil || *record.Agree || !strings.Contains(stdout.String(), "they do not agree") {
-		t.Errorf("exit %d, %+v\n%s%s", exit, record, &stdout, &stderr)
+	record, outcome := Run(t.Context(), config, &stdout, &stderr)
+	if outcome != runner.Invalid || record.Agree == nil || *record.Agree || !strings.Contains(stdout.String(), "they do not agree") {
+		t.Errorf("exit %d, %+v\n%s%s", outcome, record, &stdout, &stderr)
 	}
 }
 
 // TestUsage: what cannot be run at all leaves nothing behind.
 func TestUsage(t *testing.T) {
 	config := settings(t, 1)
-	model := saturationtest.Aggregator{Exit: func(int, *scenario.Scenario) int { return runner.ExitUsage }}
+	model := saturationtest.Aggregator{Exit: func(int, *scenario.Scenario) runner.Outcome { return runner.NotBegun }}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
-	if _, exit := Run(t.Context(), config, &stdout, &stderr); exit != runner.ExitUsage || strings.Contains(stdout.String(), SearchFile) {
-		t.Errorf("exit %d: %s", exit, &stdout)
+	if _, outcome := Run(t.Context(), config, &stdout, &stderr); outcome != runner.NotBegun || strings.Contains(stdout.String(), SearchFile) {
+		t.Errorf("exit %d: %s", outcome, &stdout)
 	}
 	if _, err := os.Stat(config.Runner.Out); !os.IsNotExist(err) {
 		t.Error(err)
@@ -239,8 +243,8 @@ func TestForgedSearchIsRecomputed(t *testing.T) {
 	model := saturationtest.Aggregator{Capacity: steady(40)}
 	config.Run = model.Run
 	var stdout, stderr bytes.Buffer
-	if _, exit := Run(t.Context(), config, &stdout, &stderr); exit != runner.ExitHeld {
-		t.Fatalf("exit %d: %s%s", exit, &stdout, &stderr)
+	if _, outcome := Run(t.Context(), config, &stdout, &stderr); outcome != runner.Held {
+		t.Fatalf("exit %d: %s%s", outcome, &stdout, &stderr)
 	}
 	for name, forge := range map[string]func(*Record){
 		"answer":             func(r *Record) { *r.Searches[0].RequestsPerS++ },

@@ -33,17 +33,17 @@ aggregator: {ack: store}
 type Aggregator struct {
 	Capacity func(probe int) float64 // requests a second, of probe number n of all, from 1
 	Spoil    func(probe int, run *record.Run)
-	Exit     func(probe int, s *scenario.Scenario) int // of what else goes wrong; nil: nothing
+	Exit     func(probe int, s *scenario.Scenario) runner.Outcome // of what else goes wrong; nil: nothing
 
 	probes int
 }
 
 // Run is a runner.Run.
-func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.Writer) (dir string, exit int) {
+func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.Writer) (dir string, outcome runner.Outcome) {
 	a.probes++
 	if a.Exit != nil {
-		if exit = a.Exit(a.probes, config.Scenarios[0]); exit == runner.ExitUsage {
-			return "", exit
+		if outcome = a.Exit(a.probes, config.Scenarios[0]); outcome == runner.NotBegun {
+			return "", outcome
 		}
 	}
 	id := fmt.Sprintf("synthetic-%02d", a.probes)
@@ -54,10 +54,10 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 			entry, err := a.write(dir, s, one)
 			if err != nil {
 				fmt.Fprintf(stdout, "FAILED %v\n", err)
-				return dir, runner.ExitFailed
+				return dir, runner.Failed
 			}
-			if !entry.Valid && exit == runner.ExitHeld {
-				exit = runner.ExitInvalid
+			if !entry.Valid && outcome == runner.Held {
+				outcome = runner.Invalid
 			}
 			index.Results = append(index.Results, entry)
 		}
@@ -69,9 +69,9 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 	}
 	if err != nil {
 		fmt.Fprintf(stdout, "FAILED %v\n", err)
-		return dir, runner.ExitFailed
+		return dir, runner.Failed
 	}
-	return dir, exit
+	return dir, outcome
 }
 
 func (a *Aggregator) write(dir string, s *scenario.Scenario, one scenario.Case) (record.Entry, error) {

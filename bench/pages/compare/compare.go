@@ -41,13 +41,13 @@ import (
 	"sekali/bench/record"
 )
 
-// Verdict is what a comparison comes to; its number is the exit code.
+// Verdict is what a comparison comes to.
 type Verdict int
 
 const (
-	SameOrBetter Verdict = 0
-	Worse        Verdict = 1
-	NotEnough    Verdict = 3 // too few repeats to see a difference, or sides that cannot be compared
+	SameOrBetter Verdict = iota
+	Worse
+	NotEnough // too few repeats to see a difference, or sides that cannot be compared
 )
 
 func (v Verdict) String() string {

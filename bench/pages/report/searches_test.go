@@ -33,10 +33,10 @@ func writeSearch(t *testing.T, root string) {
 	}
 	model := saturationtest.Aggregator{Capacity: func(int) float64 { return 8 }}
 	var out bytes.Buffer
-	_, exit := saturation.Run(t.Context(), saturation.Config{Plan: plan, Search: s.Search, Curve: true, Run: model.Run,
+	_, outcome := saturation.Run(t.Context(), saturation.Config{Plan: plan, Search: s.Search, Curve: true, Run: model.Run,
 		Runner: runner.Config{Out: filepath.Join(root, filepath.FromSlash(referenceDir), "saturate-synthetic")}}, &out, &out)
-	if exit != runner.ExitHeld {
-		t.Fatalf("exit %d\n%s", exit, &out)
+	if outcome != runner.Held {
+		t.Fatalf("exit %d\n%s", outcome, &out)
 	}
 }
 

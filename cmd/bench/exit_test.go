@@ -1,0 +1,22 @@
+package main
+
+import (
+	"testing"
+
+	"sekali/bench/experiment/runner"
+	comparison "sekali/bench/pages/compare"
+)
+
+// TestExitCodes: scripts know the codes by their numbers, as docs/reference/lab.md has them.
+func TestExitCodes(t *testing.T) {
+	for outcome, want := range map[runner.Outcome]int{runner.Held: 0, runner.Failed: 1, runner.NotBegun: 2, runner.Invalid: 3, 99: 1} {
+		if got := exitOf(outcome); got != want {
+			t.Errorf("outcome %d: exit code %d, want %d", outcome, got, want)
+		}
+	}
+	for verdict, want := range map[comparison.Verdict]int{comparison.SameOrBetter: 0, comparison.Worse: 1, comparison.NotEnough: 3, 99: 1} {
+		if got := exitOfVerdict(verdict); got != want {
+			t.Errorf("verdict %s: exit code %d, want %d", verdict, got, want)
+		}
+	}
+}
