@@ -170,6 +170,7 @@ func windowOf(r *record.Raw, s record.Summary) window {
 	w := window{startNS: measured[0].First.PlannedNS}
 	for _, p := range r.Run.Phases {
 		if p.Measured && p.Rate > 0 {
+			w.startNS = min(w.startNS, p.StartNS) // at random moments the first request comes later
 			w.dueNS = max(w.dueNS, p.StartNS+int64(float64(p.Planned)/p.Rate*float64(second)))
 		}
 	}

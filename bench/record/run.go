@@ -110,8 +110,9 @@ type Load struct {
 // PhaseTimes is one stretch of the load.
 type PhaseTimes struct {
 	Name     string  `json:"name"`
-	Rate     float64 `json:"rate_per_s"` // requests a second; 0: closed loop
-	Clients  int     `json:"clients"`    // closed loop
+	Rate     float64 `json:"rate_per_s"`         // requests a second; 0: closed loop
+	Arrivals string  `json:"arrivals,omitempty"` // of an open loop: "" is even, or poisson, by the stream's seed
+	Clients  int     `json:"clients"`            // closed loop
 	Measured bool    `json:"measured"`
 	StartNS  int64   `json:"start_ns"` // first planned request
 	EndNS    int64   `json:"end_ns"`   // last answer

@@ -206,7 +206,16 @@ func (p Phase) check(at string) *problem {
 	if p.Clients < 0 || p.Clients > maxClients {
 		return &problem{at + ".clients", fmt.Sprintf("must be 1 to %d, not %d", maxClients, p.Clients)}
 	}
+	if p.Arrivals != "" {
+		if problem := oneOf(at+".arrivals", p.Arrivals, "even", attack.Poisson); problem != nil {
+			return problem
+		}
+	}
 	switch {
+	case p.Arrivals != "" && p.Rate == 0:
+		return &problem{at + ".arrivals", "goes with rate: a client sends when its last request is answered"}
+	case p.Arrivals == attack.Poisson && float64(p.Rate)*time.Duration(p.Duration).Seconds() > attack.MaxPoisson:
+		return &problem{at, fmt.Sprintf("arrivals: poisson has %d requests at most", attack.MaxPoisson)}
 	case p.Rate > 0 && (p.Clients > 0 || p.Requests > 0):
 		return &problem{at, "rate goes with duration; clients and requests make a phase of their own kind"}
 	case p.Rate > 0 && p.Duration == 0:

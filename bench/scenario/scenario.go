@@ -98,6 +98,7 @@ type Load struct {
 type Phase struct {
 	Name     string   `yaml:"name"`
 	Rate     Rate     `yaml:"rate"`     // requests a second, open loop
+	Arrivals string   `yaml:"arrivals"` // with rate: even (default) or poisson, at random moments by the stream's seed
 	Duration Duration `yaml:"duration"` // with rate; with clients, instead of requests
 	Clients  int      `yaml:"clients"`  // closed loop
 	Requests uint64   `yaml:"requests"` // with clients: how many in all

@@ -50,6 +50,8 @@ func DefaultRetry() RetryPolicy { return delivery.DefaultPolicy() }
 type Phase struct {
 	Name     string
 	Rate     float64       // requests/s, open loop; 0: closed loop
+	Arrivals string        // of an open loop: even ("") or Poisson
+	Seed     uint64        // of Poisson
 	Clients  int           // closed loop
 	Duration time.Duration // ends the phase, or
 	Requests uint64        // this does; if both are given, what comes first
@@ -77,13 +79,13 @@ func (p Phase) Planned() (n uint64, known bool) {
 	return p.planned(), true
 }
 
-// Due is when the i-th request of an open-loop phase is to be sent, since the phase's start. It
-// depends on nothing but the config.
-func (p Phase) Due(i uint64) time.Duration {
-	if p.Rate == 0 {
-		return 0
+// Schedule returns when the i-th request of an open-loop phase is to be sent, since the phase's
+// start. It depends on nothing but the config.
+func (p Phase) Schedule() func(i uint64) time.Duration {
+	if p.Arrivals == Poisson {
+		return p.poisson()
 	}
-	return time.Duration(float64(i) / p.Rate * float64(time.Second))
+	return func(i uint64) time.Duration { return time.Duration(float64(i) / p.Rate * float64(time.Second)) }
 }
 
 // lasts is how long an open-loop phase takes.
@@ -109,6 +111,10 @@ func (p Phase) validate() error {
 		return errors.New("wants a duration, or a number of requests")
 	case p.Requests > MaxPlanned || p.Rate*p.Duration.Seconds() > MaxPlanned:
 		return fmt.Errorf("would send more than %d requests", MaxPlanned)
+	case p.Arrivals != "" && p.Arrivals != Poisson:
+		return fmt.Errorf("arrivals %q is not %q", p.Arrivals, Poisson)
+	case p.Arrivals == Poisson && (p.Rate == 0 || p.planned() > MaxPoisson):
+		return fmt.Errorf("arrivals %s wants a rate, and %d requests at most", Poisson, MaxPoisson)
 	case p.Rate > 0 && p.planned() == 0:
 		return errors.New("is too short for one request")
 	}

@@ -21,6 +21,7 @@ type scheduled struct {
 	index int           // into Config.Phases
 	start time.Duration // since the segment's start
 	first uint64        // its first request, counted from the segment's first
+	due   func(i uint64) time.Duration
 }
 
 const unlimited = math.MaxUint64
@@ -41,7 +42,7 @@ func segments(phases []Phase) []segment {
 			cut = append(cut, segment{open: true})
 		}
 		s := &cut[len(cut)-1]
-		next := scheduled{Phase: p, index: i, first: s.end}
+		next := scheduled{Phase: p, index: i, first: s.end, due: p.Schedule()}
 		if n := len(s.phases); n > 0 {
 			next.start = s.phases[n-1].start + s.phases[n-1].lasts()
 		}
@@ -61,5 +62,5 @@ func (s *segment) phaseOf(i uint64) *scheduled {
 // segment's start.
 func (s *segment) due(i uint64) time.Duration {
 	p := s.phaseOf(i)
-	return p.start + p.Due(i-p.first)
+	return p.start + p.due(i-p.first)
 }

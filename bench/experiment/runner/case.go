@@ -330,14 +330,14 @@ func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart f
 	if load.Compression != "none" {
 		config.Compression = load.Compression
 	}
-	config.Phases = attackPhases(load.Phases)
+	config.Phases = attackPhases(load.Phases, s.stream.Config().Seed)
 	return config
 }
 
 func phaseTimes(planned []scenario.Phase, summary attack.Summary) []record.PhaseTimes {
 	var phases []record.PhaseTimes
 	for i, p := range summary.Phases {
-		phases = append(phases, record.PhaseTimes{Name: p.Name, Rate: float64(planned[i].Rate), Clients: planned[i].Clients,
+		phases = append(phases, record.PhaseTimes{Name: p.Name, Rate: float64(planned[i].Rate), Arrivals: arrivals(planned[i]), Clients: planned[i].Clients,
 			Measured: p.Measured, StartNS: p.StartNS, EndNS: p.EndNS, Planned: p.Planned})
 	}
 	return phases

@@ -67,7 +67,7 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	run := record.Run{Stream: events.Config(), Aggregator: record.Aggregator{Ack: s.Aggregator.Ack, Flags: flagsOf(s, profiled)},
 		Load: loadOf(s)}
 	for _, p := range s.Load.Phases {
-		run.Phases = append(run.Phases, record.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Clients: p.Clients, Measured: p.Measured})
+		run.Phases = append(run.Phases, record.PhaseTimes{Name: p.Name, Rate: float64(p.Rate), Arrivals: arrivals(p), Clients: p.Clients, Measured: p.Measured})
 	}
 	if s.Fault.Kind != scenario.NoFault {
 		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind, Role: s.Fault.Role}
@@ -94,6 +94,9 @@ func recordedPlan(run record.Run) []string {
 	phases := "phases are"
 	for _, p := range run.Phases {
 		phases += fmt.Sprintf(" {%s rate %g/s clients %d measured %t}", p.Name, p.Rate, p.Clients, p.Measured)
+		if p.Arrivals != "" {
+			phases += " " + p.Arrivals
+		}
 	}
 	fault := scenario.NoFault
 	if run.Fault != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
@@ -55,6 +56,14 @@ func compare(t *testing.T, a, b string) (Verdict, string) {
 		t.Fatal(err)
 	}
 	return result.Verdict, out.String()
+}
+
+// finish makes anew what follows from a folder's raw files.
+func finish(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := judge.Finish(dir); err != nil {
+		t.Fatal(err)
+	}
 }
 
 var overload = resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 100, Measured: time.Second, EventsPerS: 4000}
@@ -291,6 +300,7 @@ func TestTheTailOfAllRepeatsTogether(t *testing.T) {
 				one.DoneNS += 250e6
 			}
 		})
+		finish(t, filepath.Join(b, fmt.Sprintf("burst-%d", i+1)))
 	}
 	var out bytes.Buffer
 	result, err := Run(Config{A: a, B: b, Margin: 0.3}, &out)

@@ -35,6 +35,8 @@ func (p *pair) warnings() []string {
 	if a, b := p.a.syncTime(), p.b.syncTime(); min(a, b) > 0 && max(a, b) > maxSyncFactor*min(a, b) {
 		warnings = append(warnings, fmt.Sprintf("the disk took %.4g µs to sync for A and %.4g µs for B, more than a factor of %d", a, b, maxSyncFactor))
 	}
+	warnings = append(warnings, p.moments()...)
+	warnings = append(warnings, p.files()...)
 	if a, b := p.a.profiled(), p.b.profiled(); a != b {
 		warnings = append(warnings, fmt.Sprintf("%s was run with profiles, which take time, and the other side without", map[bool]string{true: "A", false: "B"}[a]))
 	}
@@ -75,6 +77,30 @@ func (g group) syncTime() float64 {
 	return median(took)
 }
 
+// flags are those that the figures depend on: whether there are profiles is said apart.
+func flags(r record.Run) []string {
+	return slices.DeleteFunc(slices.Clone(r.Aggregator.Flags), func(flag string) bool { return flag == "-profile-contention" })
+}
+
+// streamOf is a run's stream, of a server that was running already without its seed, which is of
+// the moment.
+func streamOf(r record.Run) string {
+	s := r.Stream
+	if r.Aggregator.External {
+		s.Seed = 0
+	}
+	return fmt.Sprintf("%+v", s)
+}
+
+// loadOf is how a run's events were to be sent.
+func loadOf(r record.Run) string {
+	text := fmt.Sprintf("%d events a request, %s, compression %s", r.Load.EventsPerRequest, r.Load.Encoding, r.Load.Compression)
+	for _, p := range r.Phases {
+		text += fmt.Sprintf("; %s at %g/s %s, %d clients, measured %t", p.Name, p.Rate, p.Arrivals, p.Clients, p.Measured)
+	}
+	return text
+}
+
 // property is something of both sides that must be equal.
 type property struct{ name, a, b string }
 
@@ -106,6 +132,12 @@ func differences(a, b record.Run) []property {
 		{"system", ea.OS + " " + ea.Kernel, eb.OS + " " + eb.Kernel},
 		{"filesystem", ea.Filesystem, eb.Filesystem},
 		{"durability", durability(a), durability(b)},
+		{"deduplication", ea.Store.Dedup, eb.Store.Dedup},
+		{"layout", ea.Store.Layout, eb.Store.Layout},
+		{"page size", fmt.Sprint(ea.Store.PageSize), fmt.Sprint(eb.Store.PageSize)},
+		{"list of flags", fmt.Sprint(flags(a)), fmt.Sprint(flags(b))},
+		{"stream", streamOf(a), streamOf(b)},
+		{"load", loadOf(a), loadOf(b)},
 		{"Go version", ea.GoVersion, eb.GoVersion},
 	}
 }
