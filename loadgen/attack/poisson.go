@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Poisson is the arrivals of many publishers that know nothing of each other: at any moment the next
-// request is as likely as at any other. So there are bursts and gaps, which a server with a queue
-// feels and an even schedule never has.
+// Poisson is the arrivals of many publishers that know nothing of each other: at any moment the
+// next request is as likely as at any other. So there are bursts and gaps, which a server with a
+// queue feels and an even schedule never has.
 const Poisson = "poisson"
 
 // MaxPoisson bounds such a phase, whose schedule is held in memory.
