@@ -66,6 +66,9 @@ type stats struct {
 	Topics           []topic         `json:"topics"`
 	Cluster          struct {
 		LogLeader string `json:"log_leader"`
+		Position  uint64 `json:"position"`
+		Hash      string `json:"hash"`
+		Unlogged  int    `json:"unlogged_frames"`
 	} `json:"cluster"` // of a node of a cluster
 }
 

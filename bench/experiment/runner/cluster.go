@@ -24,6 +24,8 @@ const (
 	clusterAnswerTimeout = 15 * time.Second
 	// levelTimeout bounds the time until all replicas have come to one position.
 	levelTimeout = 2 * time.Minute
+	// settled is how far apart two looks are that have to find them there.
+	settled = 500 * time.Millisecond
 )
 
 // replicas is a cluster that is measured. The session's aggregator is its first node: figures that
@@ -290,29 +292,47 @@ func (s *session) breakRole(ctx context.Context, fault scenario.Fault, startedAt
 	return times, nil
 }
 
-// level waits until every other node has nothing queued and has come to the first one's last seq.
+// level waits until nothing is queued anywhere, and all replicas are at one position with one hash,
+// and are still there a moment later: what a node has just acknowledged may be on its way to the
+// log.
 func (r *replicas) level(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, levelTimeout)
 	defer cancel()
+	var last place
 	for {
-		first, err := r.nodes[0].stats(bounded, false)
-		level := err == nil && first.QueueDepth == 0
-		places := []int64{first.LastSeq}
-		for _, a := range r.others() {
-			now, err := a.stats(bounded, false)
-			level = level && err == nil && now.QueueDepth == 0 && now.LastSeq == first.LastSeq
-			places = append(places, now.LastSeq)
-		}
-		if level {
+		places, level := r.places(bounded)
+		if level && places[0] == last {
 			return nil
 		}
-		if !sleep(bounded, beat) {
-			return fmt.Errorf("the replicas have not come to one position in %v: %v", levelTimeout, places)
+		last = place{}
+		if level {
+			last = places[0]
+		}
+		if !sleep(bounded, settled) {
+			return fmt.Errorf("the replicas have not come to one place in %v: %+v", levelTimeout, places)
 		}
 	}
+}
+
+// place is how far a replica is.
+type place struct {
+	Seq      int64
+	Position uint64
+	Hash     string
+}
+
+// places are where the nodes are; level if that is the same place, and nothing is queued.
+func (r *replicas) places(ctx context.Context) (places []place, level bool) {
+	level = true
+	for i, a := range r.nodes {
+		now, err := a.stats(ctx, false)
+		places = append(places, place{now.LastSeq, now.Cluster.Position, now.Cluster.Hash})
+		level = level && err == nil && now.QueueDepth == 0 && now.Cluster.Unlogged == 0 && places[i] == places[0]
+	}
+	return places, level
 }
 
 // audit adds to a report what the replicas are to each other, and ends all but the first.
