@@ -34,7 +34,7 @@ func TestSitsUntilItCanDecide(t *testing.T) {
 	}{
 		"far apart":      {map[string]func(int) float64{"a": steady(4000), "b": steady(2000)}, false, compare.Worse, 10, ""},
 		"the same":       {map[string]func(int) float64{"a": steady(4000), "b": steady(4000)}, false, compare.SameOrBetter, 10, ""},
-		"all over":       {map[string]func(int) float64{"a": steady(3000), "b": wild}, false, compare.NotEnough, 40, "gave up after 40 pairs"},
+		"all over":       {map[string]func(int) float64{"a": wild, "b": func(n int) float64 { return wild(n + 5) }}, false, compare.NotEnough, 40, "gave up after 40 pairs"},
 		"broken by both": {map[string]func(int) float64{"a": steady(3000), "b": wild}, true, compare.NotEnough, 10, "gave up after 10 pairs: what a program did"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,11 @@ func TestSitsUntilItCanDecide(t *testing.T) {
 				side := filepath.Base(c.Out)
 				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs[side]))
 				at = at.Add(time.Minute)
-				if err := write(dir, at, test.rates[side](runs[side]), !test.broken); err != nil {
+				seed := uint64(1 + 2*runs[side])
+				if side == "b" {
+					seed++
+				}
+				if err := write(dir, at, test.rates[side](runs[side]), !test.broken, seed); err != nil {
 					t.Fatal(err)
 				}
 				runs[side]++
@@ -80,10 +84,10 @@ func steady(rate float64) func(int) float64 { return func(int) float64 { return 
 // wild is a server whose runs differ by up to a half, in no order.
 func wild(n int) float64 { return 2500 + float64(n*7919%11)*150 }
 
-// write makes a run of one result.
-func write(dir string, at time.Time, rate float64, held bool) error {
+// write makes a run of one result, like no other of another seed.
+func write(dir string, at time.Time, rate float64, held bool, seed uint64) error {
 	one := filepath.Join(dir, "noise-1")
-	if err := resulttest.Write(one, resulttest.Model{Scenario: "noise", Ack: "store", Rate: 60, Measured: time.Second, EventsPerS: rate, Seed: 1}); err != nil {
+	if err := resulttest.Write(one, resulttest.Model{Scenario: "noise", Ack: "store", Rate: 60, Measured: time.Second, EventsPerS: rate, Seed: seed}); err != nil {
 		return err
 	}
 	run, err := record.ReadRun(one)
