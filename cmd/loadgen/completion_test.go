@@ -12,7 +12,7 @@ func TestCompletion(t *testing.T) {
 		t.Fatalf("exit %d, %q", code, stderr.String())
 	}
 	for _, part := range []string{
-		`publish:-ack) COMPREPLY=($(compgen -W "memory journal store" -- "$cur")); return ;;`,
+		`publish:-ack) COMPREPLY=($(compgen -W "memory journal replicated store" -- "$cur")); return ;;`,
 		`'follow') words='-after -config -state -token-file -topic -url' ;;`, `'') words='publish follow completion' ;;`,
 	} {
 		if !strings.Contains(stdout.String(), "\t"+part+"\n") {
