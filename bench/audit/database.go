@@ -24,7 +24,8 @@ const (
 	countBlocks = `SELECT coalesce(sum(json_array_length(
 		CASE packed WHEN 0 THEN directory ELSE CAST(substr(sqlar_uncompress(data, packed), 1, directory_bytes) AS TEXT) END)), 0)
 		FROM blocks WHERE first_seq > (SELECT expired_seq FROM state)`
-	countRows = "SELECT count(*) FROM events"
+	countRows = "SELECT count(*) FROM events" // and of an older aggregator, whose blocks are not packed
+	isPacked  = "SELECT count(*) FROM pragma_table_info('blocks') WHERE name = 'packed'"
 )
 
 // InspectDatabase reads <data>/events.db after the aggregator has ended. It must not be called
@@ -47,13 +48,13 @@ func InspectDatabase(ctx context.Context, data string) (Database, error) {
 		return found, fmt.Errorf("audit: database: %w", err)
 	}
 	err = db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found.Integrity)
-	var blocks int
+	var packed int
 	if err == nil {
-		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'blocks'").Scan(&blocks)
+		err = db.QueryRowContext(ctx, isPacked).Scan(&packed)
 	}
 	if err == nil {
 		count := countRows
-		if blocks > 0 {
+		if packed > 0 {
 			count = countBlocks
 		}
 		if err = db.QueryRowContext(ctx, count).Scan(&found.Events); err != nil && ctx.Err() == nil && found.Integrity == "ok" {
