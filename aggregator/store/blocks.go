@@ -21,9 +21,8 @@ var blocksViews string
 // blocksLayout keeps neighbours together in rows of the table blocks, which cost one insert for all
 // of them.
 type blocksLayout struct {
-	block  block
-	packer sqlite.Packer
-	copy   sqlite.Arena // of a block, where SQLite can read it
+	packings [packingsInHand]packing
+	copy     sqlite.Arena // of a block, where SQLite can read it
 
 	// Of the batch. Topics are by their number in it.
 	topics []int32   // of the block
@@ -61,35 +60,57 @@ func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq i
 // insertTogether writes all blocks, and then topic_blocks in the order of the topics.
 func (l *blocksLayout) insertTogether(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) error {
 	l.begin(b)
-	for i := 0; i < len(b.rows); {
-		end, err := l.gather(b, isNew, firstSeq, i, blockEvents)
+	defer l.await()
+	n := 0
+	for i := 0; i < len(b.rows); n++ {
+		p := &l.packings[n%packingsInHand]
+		if p.underWay { // from a round before
+			if err := l.writeBlock(c, p); err != nil {
+				return err
+			}
+		}
+		end, err := l.gather(&p.block, b, isNew, firstSeq, i, blockEvents)
 		if err != nil {
 			return err
 		}
-		if l.block.events > 0 {
-			if err := l.writeBlock(c); err != nil {
-				return err
-			}
+		if p.block.events > 0 {
+			p.begin(end < len(b.rows) || n > 0)
 			for _, topic := range l.topics {
-				l.found = append(l.found, topicIn{topic, l.block.first})
+				l.found = append(l.found, topicIn{topic, p.block.first})
 			}
 		}
 		i = end
 	}
+	for range packingsInHand { // in the order in which they were begun
+		if p := &l.packings[n%packingsInHand]; p.underWay {
+			if err := l.writeBlock(c, p); err != nil {
+				return err
+			}
+		}
+		n++
+	}
 	return l.writeTopics(c, &b.topics)
+}
+
+// await waits for what an error has left under way.
+func (l *blocksLayout) await() {
+	for i := range l.packings {
+		l.packings[i].await()
+	}
 }
 
 // insertApart writes each block and its topics, and of a block that SQLite refuses each event on
 // its own.
 func (l *blocksLayout) insertApart(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	l.begin(b)
+	p := &l.packings[0]
 	for i := 0; i < len(b.rows); {
 		var end int
-		if end, err = l.gather(b, isNew, firstSeq, i, blockEvents); err != nil {
+		if end, err = l.gather(&p.block, b, isNew, firstSeq, i, blockEvents); err != nil {
 			return nil, err
 		}
-		if l.block.events > 0 {
-			err = l.insertBlock(c, &b.topics)
+		if p.block.events > 0 {
+			err = l.insertBlock(c, p, &b.topics)
 		}
 		if isRefusal(c, err) { // one of its events is why: each on its own
 			var more []refusal
@@ -112,26 +133,26 @@ func (l *blocksLayout) begin(b *bound) {
 	l.found = l.found[:0]
 }
 
-// gather fills the block with at most this many new rows from the row from on, and returns the row
+// gather fills a block with at most this many new rows from the row from on, and returns the row
 // behind its last.
-func (l *blocksLayout) gather(b *bound, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
-	l.block.events, l.topics = 0, l.topics[:0]
+func (l *blocksLayout) gather(into *block, b *bound, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
+	into.events, l.topics = 0, l.topics[:0]
 	for end = from; end < len(b.rows); end++ {
 		if !isNew[end] {
 			continue
 		}
 		seq := firstSeq + int64(end)
-		if l.block.events == 0 {
-			l.block.begin(seq)
+		if into.events == 0 {
+			into.begin(seq)
 		}
-		if err := l.block.add(seq, &b.rows[end]); err != nil {
+		if err := into.add(seq, &b.rows[end]); err != nil {
 			return end, err
 		}
-		if topic := b.topics.of[end]; l.seen[topic] != l.block.first {
-			l.seen[topic] = l.block.first
+		if topic := b.topics.of[end]; l.seen[topic] != into.first {
+			l.seen[topic] = into.first
 			l.topics = append(l.topics, topic)
 		}
-		if l.block.events == events || l.block.full() {
+		if into.events == events || into.full() {
 			return end + 1, nil
 		}
 	}
@@ -141,14 +162,15 @@ func (l *blocksLayout) gather(b *bound, isNew []bool, firstSeq int64, from, even
 // insertSingly writes the new rows from <= i < to as blocks of one.
 func (l *blocksLayout) insertSingly(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64, from, to int) (refused []refusal, err error) {
 	clear(l.seen) // the first of them has the refused block's seq
+	p := &l.packings[0]
 	for i := from; i < to; i++ {
 		if !isNew[i] {
 			continue
 		}
-		if _, err := l.gather(b, isNew, firstSeq, i, 1); err != nil {
+		if _, err := l.gather(&p.block, b, isNew, firstSeq, i, 1); err != nil {
 			return nil, err
 		}
-		err := l.insertBlock(c, &b.topics)
+		err := l.insertBlock(c, p, &b.topics)
 		if isRefusal(c, err) {
 			isNew[i], refused, err = false, append(refused, refusal{i, err}), nil
 		}
@@ -160,13 +182,14 @@ func (l *blocksLayout) insertSingly(c *sqlite.Conn, b *bound, isNew []bool, firs
 }
 
 // insertBlock writes the block and its topics. If SQLite refuses any of it, nothing of it stays.
-func (l *blocksLayout) insertBlock(c *sqlite.Conn, topics *topicSet) error {
-	err := l.writeBlock(c)
+func (l *blocksLayout) insertBlock(c *sqlite.Conn, p *packing, topics *topicSet) error {
+	p.begin(false)
+	err := l.writeBlock(c, p)
 	if err == nil {
-		err = l.writeBlockTopics(c, topics)
+		err = l.writeBlockTopics(c, p.block.first, topics)
 	}
 	if isRefusal(c, err) {
-		first := []int64{l.block.first}
+		first := []int64{p.block.first}
 		if failed := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq = ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
 			return failed
 		}
@@ -174,14 +197,14 @@ func (l *blocksLayout) insertBlock(c *sqlite.Conn, topics *topicSet) error {
 	return err
 }
 
-func (l *blocksLayout) writeBlock(c *sqlite.Conn) error {
-	b := &l.block
-	b.end()
-	data, packed, err := l.packer.Pack(b.directory, b.data)
-	if err != nil {
-		return err
+// writeBlock waits until the block is packed.
+func (l *blocksLayout) writeBlock(c *sqlite.Conn, p *packing) error {
+	p.await()
+	if p.err != nil {
+		return p.err
 	}
-	if err := l.copy.Reset(c, len(data)); err != nil {
+	b := &p.block
+	if err := l.copy.Reset(c, len(p.data)); err != nil {
 		return err
 	}
 	s, err := c.Prepare(insertBlock)
@@ -189,15 +212,15 @@ func (l *blocksLayout) writeBlock(c *sqlite.Conn) error {
 		return err
 	}
 	if err := errors.Join(s.BindInt(1, b.first), s.BindInt(2, b.last), s.BindInt(3, int64(b.events)),
-		s.BindBlob(4, l.copy.Add(view(data))), s.BindInt(5, int64(b.checksum())),
-		s.BindInt(6, int64(packed)), s.BindInt(7, int64(len(b.directory)))); err != nil {
+		s.BindBlob(4, l.copy.Add(view(p.data))), s.BindInt(5, int64(p.checksum)),
+		s.BindInt(6, int64(p.packed)), s.BindInt(7, int64(len(b.directory)))); err != nil {
 		return err
 	}
 	return s.Change()
 }
 
-// writeBlockTopics writes the topics of the block.
-func (l *blocksLayout) writeBlockTopics(c *sqlite.Conn, topics *topicSet) error {
+// writeBlockTopics writes the topics of the block that was gathered last.
+func (l *blocksLayout) writeBlockTopics(c *sqlite.Conn, first int64, topics *topicSet) error {
 	size := 0
 	for _, topic := range l.topics {
 		size += len(topics.names[topic])
@@ -206,7 +229,7 @@ func (l *blocksLayout) writeBlockTopics(c *sqlite.Conn, topics *topicSet) error 
 		return err
 	}
 	for _, topic := range l.topics {
-		if err := writeTopic(c, l.names.Add(topics.names[topic]), l.block.first); err != nil {
+		if err := writeTopic(c, l.names.Add(topics.names[topic]), first); err != nil {
 			return err
 		}
 	}
