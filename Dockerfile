@@ -1,4 +1,4 @@
-# Three images from one build: --target aggregator, loadgen or bench. Each is
+# Images from one build: --target aggregator, loadgen, bench or log. Each is
 # static binaries alone, and runs as a user that is not root.
 #
 # RUN is in exec form throughout, so that a build image needs Go and nothing
@@ -18,6 +18,27 @@ RUN ["go", "build", "-o", "/out/", "./cmd/aggregator", "./cmd/loadgen", "./cmd/b
 # A scratch image has no mkdir and no chown: its folders are made here and owned below.
 WORKDIR /volumes/data
 WORKDIR /volumes/results
+
+# The log of a cluster is a module of its own: who builds the others does not need its server.
+FROM build AS build-log
+WORKDIR /src/sekali-log
+RUN ["go", "mod", "download"]
+RUN ["go", "build", "-o", "/out/", "."]
+WORKDIR /volumes/log
+
+FROM scratch AS log
+LABEL org.opencontainers.image.title="sekali log" \
+      org.opencontainers.image.description="A server of the replicated log under a Sekali cluster" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build-log /out/sekali-log /sekali-log
+COPY --from=build-log --chown=65532:65532 /volumes/log /log
+USER 65532:65532
+VOLUME /log
+ENV SEKALI_DIR=/log \
+    SEKALI_LISTEN=0.0.0.0:4222 \
+    SEKALI_CLUSTER_LISTEN=0.0.0.0:6222
+EXPOSE 4222 6222
+ENTRYPOINT ["/sekali-log"]
 
 FROM scratch AS bench
 LABEL org.opencontainers.image.title="sekali bench" \

@@ -83,7 +83,7 @@ func newStack(t *testing.T, docker engine, image string) *stack {
 			logs, _ := s.tryCompose(time.Minute, "logs", "--no-color", "--tail", "50")
 			t.Log(logs)
 		}
-		if out, err := s.tryCompose(2*time.Minute, "--profile", "bench", "down", "--volumes", "--rmi", "local", "--remove-orphans"); err != nil {
+		if out, err := s.tryCompose(2*time.Minute, "--profile", "bench", "--profile", "cluster", "down", "--volumes", "--rmi", "local", "--remove-orphans"); err != nil {
 			t.Errorf("down: %v\n%s", err, out)
 		}
 		// What the engine's old builder leaves of the build stage; BuildKit leaves nothing.

@@ -62,12 +62,17 @@ func importStandIn(t *testing.T, docker engine) string {
 func moduleProxy(t *testing.T) string {
 	cache := t.TempDir()
 	proxies := "file://" + filepath.Join(goEnv(t, "GOMODCACHE"), "cache", "download") + "," + goEnv(t, "GOPROXY")
-	for _, args := range [][]string{
-		{"mod", "download"},
-		{"list", "-deps", "./cmd/..."}, // the go.mod files that only loading packages asks for
+	for _, of := range []struct {
+		dir  string
+		args []string
+	}{
+		{repository, []string{"mod", "download"}},
+		{repository, []string{"list", "-deps", "./cmd/..."}}, // the go.mod files that only loading packages asks for
+		{repository + "/sekali-log", []string{"mod", "download"}},
+		{repository + "/sekali-log", []string{"list", "-deps", "."}},
 	} {
-		command := exec.Command("go", args...)
-		command.Dir = repository
+		command := exec.Command("go", of.args...)
+		command.Dir = of.dir
 		command.Env = append(os.Environ(), "GOMODCACHE="+cache, "GOPROXY="+proxies, "GOFLAGS=-modcacherw", "CGO_ENABLED=0")
 		if out, err := runBounded(command, pullTimeout); err != nil {
 			t.Fatalf("%v: %v\n%s", command, err, out)
