@@ -176,15 +176,11 @@ func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted)
 func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
 	defer cancel()
-	log, err := c.dialLatest(ctx)
+	log, head, err := c.reachLatest(ctx)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	head, err := awaitHeadOf(ctx, log)
-	if err != nil {
-		return err
-	}
 	wrong := slices.Clone(head.Faults)
 	fmt.Fprintf(w, "cluster %s, epoch %d\nlog: %d to %d, %d bytes\n", head.Cluster, head.Epoch, head.First, head.Last, head.Bytes)
 	for _, p := range head.Peers {
@@ -240,6 +236,19 @@ func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) 
 	}
 }
 
+// reachLatest dials the log of the latest epoch, and waits for what it says of itself.
+func (c *ClusterConfig) reachLatest(ctx context.Context) (*jetstream.Log, cluster.Head, error) {
+	log, err := c.dialLatest(ctx)
+	if err != nil {
+		return nil, cluster.Head{}, err
+	}
+	head, err := awaitHeadOf(ctx, log)
+	if err != nil {
+		return nil, head, errors.Join(err, log.Close())
+	}
+	return log, head, nil
+}
+
 // awaitHeadOf asks until the servers have a leader, or ctx ends.
 func awaitHeadOf(ctx context.Context, log *jetstream.Log) (cluster.Head, error) {
 	for {
@@ -259,15 +268,11 @@ func awaitHeadOf(ctx context.Context, log *jetstream.Log) (cluster.Head, error) 
 func ClusterForget(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
 	defer cancel()
-	log, err := c.dialLatest(ctx)
+	log, head, err := c.reachLatest(ctx)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	head, err := awaitHeadOf(ctx, log)
-	if err != nil {
-		return err
-	}
 	if !slices.Contains(head.Nodes, c.Node) {
 		return fmt.Errorf("%w: -node=%q is none of the cluster's: %v", ErrConfig, c.Node, head.Nodes)
 	}
