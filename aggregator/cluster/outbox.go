@@ -246,7 +246,7 @@ func (o *Outbox) Release(through uint64) (at journal.Position, bytes int64, ok b
 		}
 		if s.last {
 			n, at = i+1, s.in.End()
-			bytes += s.in.Bytes
+			bytes += s.in.Unpacked
 		}
 	}
 	for _, s := range o.frames[:n] {

@@ -122,7 +122,7 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 		if p.cfg.Node == nil {
 			p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
 		} else {
-			p.counters.BacklogBytes += frame.Bytes
+			p.counters.BacklogBytes += frame.Unpacked
 		}
 		p.mu.Unlock()
 		p.handOver(g, frame)

@@ -158,7 +158,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	}
 	for i, frame := range backlog {
 		if cfg.Node != nil { // it comes back from the log
-			p.counters.BacklogBytes += frame.Bytes
+			p.counters.BacklogBytes += frame.Unpacked
 			continue
 		}
 		item := &item{frame: frame, events: frame.Events, acceptedAt: frame.ReceivedAt}
