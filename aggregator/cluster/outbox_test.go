@@ -16,7 +16,7 @@ func fill(t *testing.T, o *Outbox, n int) (tickets []*Ticket) {
 			t.Fatal(err)
 		}
 		at := int64(len(tickets) * 100)
-		tickets = append(tickets, o.Add(m, journal.Frame{Start: journal.Position{Segment: 1, Offset: at}, Bytes: 100}, true))
+		tickets = append(tickets, o.Add(m, journal.Frame{Start: journal.Position{Segment: 1, Offset: at}, Bytes: 100, Unpacked: 100}, true))
 	}
 	return tickets
 }
