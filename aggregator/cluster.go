@@ -51,6 +51,8 @@ func (c Config) checkCluster() error {
 		return fmt.Errorf("-dedup=%s with -cluster, which wants runs", c.Dedup)
 	case c.MaxLag <= 0:
 		return fmt.Errorf("-max-lag=%v, want more than 0", c.MaxLag)
+	case c.LogKeep < 0:
+		return fmt.Errorf("-log-keep=%d, want 0 or more", c.LogKeep)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
 
 // newNode reads how far the store is, and what is left in the outbox.
 func (a *instance) newNode(log *jetstream.Log, j *journal.Journal, backlog []journal.Frame) (*cluster.Node, error) {
-	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, Journal: j, Logger: a.log}
+	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, LogKeep: a.cfg.LogKeep, Journal: j, Logger: a.log}
 	var kept []cluster.Checkpoint
 	err := a.store.Change(func(c *sqlite.Conn) (err error) {
 		if cfg.Replica, cfg.Cursor, err = cluster.OpenReplica(c); err == nil {

@@ -43,6 +43,7 @@ type Config struct {
 	ClusterTokenFile string        // of the log's token
 	ClusterCA        string        // file of the certificates that the log's are signed with
 	MaxLag           time.Duration // beyond which a replica is not ready
+	LogKeep          int64         // bytes that a node that is away may hold of the log
 
 	Version string
 
@@ -71,6 +72,7 @@ func DefaultConfig() Config {
 		BatchEvents:  50_000,
 		MaxBodyBytes: 16 << 20,
 		MaxLag:       5 * time.Second,
+		LogKeep:      4 << 30,
 	}
 }
 

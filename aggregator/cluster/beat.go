@@ -17,8 +17,6 @@ const (
 	proofEvery = 5 * time.Second
 	// leaseBeats is how many beats a node waits for another process under its name to show itself.
 	leaseBeats = 3
-	// truncateFrames is how many are removed from the log at least at a time.
-	truncateFrames = 256
 	// beatBudget bounds one exchange with the registry.
 	beatBudget = 3 * time.Second
 )
@@ -47,6 +45,14 @@ type TextOfHash struct {
 
 // toldCheckpoints is how many a beat has.
 const toldCheckpoints = 16
+
+// tellCheckpoints are the latest of those that are kept.
+func tellCheckpoints(kept []Checkpoint) (told []TextOfHash) {
+	for _, c := range kept[max(0, len(kept)-toldCheckpoints):] {
+		told = append(told, TextOfHash{c.Position, c.Hash.String()})
+	}
+	return told
+}
 
 // at returns the hash that a beat tells for a position.
 func (b *Beat) at(position uint64) (hash string, ok bool) {
@@ -87,7 +93,7 @@ func (n *Node) beat(ctx context.Context, halt func()) error {
 			n.haltFor(err)
 			halt()
 		}
-		if err := n.tell(ctx, &l); err != nil {
+		if err := l.tell(ctx, n.cfg.Registry, n.own()); err != nil {
 			return err
 		}
 		n.hear(ctx)
@@ -125,22 +131,19 @@ func (n *Node) own() Beat {
 	defer n.mu.Unlock()
 	b := Beat{Node: n.cfg.Name, Session: n.Outbox.session.String(), Version: n.cfg.Version, Apply: applyVersion, At: time.Now().UTC(),
 		Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch, Position: n.status.applied.Position, Hash: n.status.applied.Hash.String()}
-	for _, c := range n.status.kept[max(0, len(n.status.kept)-toldCheckpoints):] {
-		b.Checkpoints = append(b.Checkpoints, TextOfHash{c.Position, c.Hash.String()})
-	}
+	b.Checkpoints = tellCheckpoints(n.status.kept)
 	if n.status.halted != nil {
 		b.Halted = n.status.halted.Error()
 	}
 	return b
 }
 
-// tell writes this node's beat. An error means that the name is another's.
-func (n *Node) tell(ctx context.Context, l *lease) error {
+// tell writes a node's beat under its name. An error means that the name is another's.
+func (l *lease) tell(ctx context.Context, registry Registry, own Beat) error {
 	ctx, cancel := context.WithTimeout(ctx, beatBudget)
 	defer cancel()
-	own := n.own()
 	if !l.mine {
-		value, revision, err := n.cfg.Registry.Get(ctx, n.cfg.Name)
+		value, revision, err := registry.Get(ctx, own.Node)
 		if err != nil {
 			return nil // the next beat tries again
 		}
@@ -154,7 +157,7 @@ func (n *Node) tell(ctx context.Context, l *lease) error {
 		case revision < l.revision: // of a server that is behind
 			return nil
 		case revision > l.revision:
-			return fmt.Errorf("%w: %s", ErrNameTaken, n.cfg.Name)
+			return fmt.Errorf("%w: %s", ErrNameTaken, own.Node)
 		default:
 			if l.quiet++; l.quiet < leaseBeats {
 				return nil
@@ -166,13 +169,13 @@ func (n *Node) tell(ctx context.Context, l *lease) error {
 	if err != nil {
 		return err
 	}
-	revision, err := n.cfg.Registry.Put(ctx, n.cfg.Name, value, l.revision)
+	revision, err := registry.Put(ctx, own.Node, value, l.revision)
 	switch {
 	case err == nil:
 		l.revision, l.mine = revision, true
 	case errors.Is(err, ErrReplaced):
 		if l.mine { // by an earlier beat whose answer was lost, or by another process
-			value, revision, err := n.cfg.Registry.Get(ctx, n.cfg.Name)
+			value, revision, err := registry.Get(ctx, own.Node)
 			if err != nil {
 				return nil
 			}
@@ -182,7 +185,7 @@ func (n *Node) tell(ctx context.Context, l *lease) error {
 				return nil
 			}
 			if other.Session != own.Session {
-				return fmt.Errorf("%w: %s", ErrNameTaken, n.cfg.Name)
+				return fmt.Errorf("%w: %s", ErrNameTaken, own.Node)
 			}
 			l.revision = revision
 			return nil
@@ -204,6 +207,9 @@ func (n *Node) hear(ctx context.Context) {
 			continue
 		}
 		value, revision, err := n.cfg.Registry.Get(ctx, name)
+		if err == nil {
+			n.noteHeard(name, revision, time.Now())
+		}
 		var b Beat
 		if err != nil || revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
 			continue
@@ -275,33 +281,4 @@ func Forget(ctx context.Context, r Registry, node string) error {
 		return fmt.Errorf("%s is not away: it tells how far it is", node)
 	}
 	return err
-}
-
-// truncate removes from the log what is in every node's store. A node that has not told yet, or is
-// away, holds all that it has not applied, unless it was forgotten. Two stores are left at least.
-func (n *Node) truncate(ctx context.Context) {
-	n.mu.Lock()
-	head, through := n.status.head, n.status.applied.Position
-	alive := n.status.halted == nil && n.status.headErr == nil
-	others := 0
-	for _, name := range head.Nodes {
-		if name == n.cfg.Name {
-			continue
-		}
-		b, told := n.status.beats[name]
-		alive = alive && told
-		if !b.Forgotten {
-			through = min(through, b.Position)
-			others++
-		}
-	}
-	n.mu.Unlock()
-	if !alive || others == 0 || head.First == 0 || through < head.First+truncateFrames {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, beatBudget)
-	defer cancel()
-	if err := n.cfg.Log.Truncate(ctx, through); err != nil && ctx.Err() == nil {
-		n.cfg.Logger.Warn("the log was not truncated", "through", through, "error", err)
-	}
 }

@@ -43,6 +43,7 @@ type Head struct {
 	Identity
 	First, Last uint64 // of its messages; Last 0: it never had one
 	Bytes       int64
+	MaxBytes    int64 // that it takes; 0: not known
 	Leader      string
 	Peers       []Peer   // its servers, the leader included
 	Faults      []string // what of its settings would lose something

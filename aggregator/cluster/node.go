@@ -20,6 +20,7 @@ type Config struct {
 	Log      Log
 	Registry Registry
 	MaxLag   time.Duration
+	LogKeep  int64 // bytes that the log may have while it waits for a node that is away
 	Journal  Journal
 	Replica  *Replica
 	Cursor   Cursor
@@ -57,8 +58,9 @@ type status struct {
 	kept       []Checkpoint
 	samples    []sample
 	beats      map[string]Beat
-	doubt      string // another replica differs, and no third has told which is wrong
-	elsewhere  uint64 // the furthest position of another store
+	heard      map[string]heard // of each node that the registry was asked for
+	doubt      string           // another replica differs, and no third has told which is wrong
+	elsewhere  uint64           // the furthest position of another store
 	moved      chan struct{}
 }
 
@@ -74,7 +76,7 @@ var errUnproven = errors.New("the log's servers were not yet asked whether they 
 func Open(cfg Config, kept []Checkpoint) *Node {
 	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone()}
 	n.status = status{unproven: errUnproven, headErr: ErrUnreachable, read: cfg.Replica.Position,
-		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, beats: map[string]Beat{}, moved: make(chan struct{})}
+		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, beats: map[string]Beat{}, heard: map[string]heard{}, moved: make(chan struct{})}
 	return n
 }
 

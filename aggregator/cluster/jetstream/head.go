@@ -67,7 +67,7 @@ func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 	epoch, _ := strconv.ParseUint(meta[metaEpoch], 10, 64)
 	h := cluster.Head{
 		Identity: cluster.Identity{Cluster: meta[metaCluster], Epoch: epoch, Created: info.Created},
-		First:    info.State.FirstSeq, Last: info.State.LastSeq, Bytes: int64(info.State.Bytes),
+		First:    info.State.FirstSeq, Last: info.State.LastSeq, Bytes: int64(info.State.Bytes), MaxBytes: max(0, info.Config.MaxBytes),
 		Faults: faults(&info.Config, subject),
 	}
 	h.Base, _ = strconv.ParseInt(meta[metaBase], 10, 64)

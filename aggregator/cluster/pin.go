@@ -1,0 +1,183 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Pin keeps the log for a replica that is being made: it tells a position under the node's name, as
+// the node itself will. So it has the node's lease, and the others count it as present. When it
+// ends, what it has told last stays.
+type Pin struct {
+	registry Registry
+	stop     context.CancelFunc
+	ended    chan struct{}
+
+	mu   sync.Mutex // guards all below
+	own  Beat
+	lost error // the name is another's
+}
+
+// pinHeard is how long it takes until the others have heard of a pin, and heed it.
+const pinHeard = 2 * beatEvery
+
+// errNotPinned means that the registry has not taken the pin in time.
+var errNotPinned = errors.New("the log's registry has not taken the pin")
+
+// TakePin takes the name of a node that does not run, and returns once everybody keeps the log from
+// the position on. It takes some seconds.
+func TakePin(ctx context.Context, registry Registry, node string, id Identity, position uint64) (*Pin, error) {
+	p := &Pin{registry: registry, ended: make(chan struct{}),
+		own: Beat{Node: node, Session: NewSession().String(), Apply: applyVersion, Cluster: id.Cluster, Epoch: id.Epoch, Position: position}}
+	var l lease
+	for !l.mine {
+		if err := l.tell(ctx, registry, p.beat()); err != nil {
+			return nil, err
+		}
+		if l.mine {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(errNotPinned, ctx.Err())
+		case <-time.After(beatEvery):
+		}
+	}
+	var keeping context.Context
+	keeping, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go p.keep(keeping, &l)
+	select {
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), p.Release())
+	case <-time.After(pinHeard):
+	}
+	return p, nil
+}
+
+func (p *Pin) beat() Beat {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.own
+	b.At = time.Now().UTC()
+	return b
+}
+
+// keep tells the pin until ctx ends.
+func (p *Pin) keep(ctx context.Context, l *lease) {
+	defer close(p.ended)
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		if err := l.tell(ctx, p.registry, p.beat()); err != nil {
+			p.mu.Lock()
+			p.lost = err
+			p.mu.Unlock()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Move moves the pin to where the copy is.
+func (p *Pin) Move(at Checkpoint, kept []Checkpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.own.Position, p.own.Hash, p.own.Checkpoints = at.Position, at.Hash.String(), tellCheckpoints(kept)
+}
+
+// Release ends the telling. The error says that another process has taken the name meanwhile.
+func (p *Pin) Release() error {
+	p.stop()
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
+}
+
+// Agreement is what another replica has said of a copy.
+type Agreement struct {
+	Node string
+	At   uint64 // the hash is the same at this position
+	Why  string // it could not be compared; "": it was
+}
+
+// ErrDiffers means that two replicas have different hashes at one position.
+var ErrDiffers = errors.New("replicas differ")
+
+// Beats reads what nodes have told; one that has never told anything is left out.
+func Beats(ctx context.Context, registry Registry, nodes []string) (beats []Beat, err error) {
+	for _, name := range nodes {
+		value, revision, err := registry.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if revision == 0 {
+			continue
+		}
+		b := Beat{}
+		if err := json.Unmarshal(value, &b); err != nil {
+			return nil, fmt.Errorf("what %s has told is not understood: %w", name, err)
+		}
+		b.Node = name
+		beats = append(beats, b)
+	}
+	return beats, nil
+}
+
+// CompareCopy holds a copy, by its position and the checkpoints in it, to what the other replicas
+// tell: to each at the latest position of which both have the hash. One that has halted is no
+// witness.
+func CompareCopy(id Identity, own []Checkpoint, others []Beat) (said []Agreement, err error) {
+	for _, b := range others {
+		a := Agreement{Node: b.Node}
+		switch common, known := commonAt(own, &b); {
+		case b.Cluster != id.Cluster || b.Epoch != id.Epoch:
+			a.Why = "it is of another log"
+		case b.Halted != "":
+			a.Why = "it has halted"
+		case known && common.hash != common.own.Hash.String():
+			return said, fmt.Errorf("%w: at %d the copy has the hash %v and %s has %s", ErrDiffers, common.own.Position, common.own.Hash, b.Node, common.hash)
+		case known:
+			a.At = common.own.Position
+		default:
+			a.Why = "it has told no hash of a position of which the copy has one"
+		}
+		said = append(said, a)
+	}
+	return said, nil
+}
+
+// common is a position of which two replicas have a hash.
+type common struct {
+	own  Checkpoint
+	hash string
+}
+
+// commonAt is the latest of them.
+func commonAt(own []Checkpoint, b *Beat) (latest common, known bool) {
+	for _, c := range own {
+		if hash, ok := b.at(c.Position); ok && hash != "" && (!known || c.Position > latest.own.Position) {
+			latest, known = common{c, hash}, true
+		}
+	}
+	return latest, known
+}
+
+// CompareBeats finds the latest position of which two nodes tell a hash, and those hashes; ok is
+// false if there is none.
+func CompareBeats(a, b *Beat) (at uint64, hashes [2]string, ok bool) {
+	for _, c := range append([]TextOfHash{{a.Position, a.Hash}}, a.Checkpoints...) {
+		if hash, known := b.at(c.Position); known && hash != "" && c.Hash != "" && (!ok || c.Position > at) {
+			at, hashes, ok = c.Position, [2]string{c.Hash, hash}, true
+		}
+	}
+	return at, hashes, ok
+}
