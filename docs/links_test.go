@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,7 +121,8 @@ func TestDesignNamesWhatIsThere(t *testing.T) {
 		}
 	}
 	table := prose(t, "docs/design/crashes.md")
-	for _, place := range append(crash.Points(), crash.StoreExpiring, crash.StoreMigrating, crash.LogSending, crash.LogAnswered, crash.LogSeen) {
+	source, target := crash.JoinPoints()
+	for _, place := range slices.Concat(crash.Points(), source, target, []string{crash.StoreExpiring, crash.StoreMigrating, crash.LogSending, crash.LogAnswered, crash.LogSeen}) {
 		if !strings.Contains(table, "`"+place+"`") {
 			t.Errorf("docs/design/crashes.md has no row for %s", place)
 		}

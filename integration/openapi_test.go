@@ -39,6 +39,8 @@ var described = []struct {
 	{"GET", "/events/stream?after=1000000", "", "", 409},
 	{"GET", "/dead-letters", "", "", 200},
 	{"GET", "/dead-letters?after=x", "", "", 400},
+	{"GET", "/backup", "", "", 200},
+	{"GET", "/backup?to=x", "", "", 400},
 	{"GET", "/stats", "", "", 200},
 	{"GET", "/stats?histograms=true", "", "", 200},
 	{"GET", "/stats?histograms=perhaps", "", "", 400},
@@ -176,6 +178,7 @@ func compare(t *testing.T, route *routers.Route, request *http.Request, answer *
 
 func init() {
 	openapi3filter.RegisterBodyDecoder("application/x-protobuf", openapi3filter.FileBodyDecoder) // any bytes
+	openapi3filter.RegisterBodyDecoder("application/vnd.sqlite3", openapi3filter.FileBodyDecoder)
 }
 
 // TestOpenAPIRefusals: each endpoint refuses as it is described, and describes each refusal that

@@ -30,6 +30,7 @@ var tokenEndpoints = map[string]tokenEndpoint{
 	"/events/stream":             {"GET", "/events/stream?topic=%s", "", ""},
 	"/stats":                     {"GET", "/stats", "", ""},
 	"/dead-letters":              {"GET", "/dead-letters", "", ""},
+	"/backup":                    {"GET", "/backup", "", ""},
 	"/openapi.json":              {"GET", "/openapi.json", "", ""},
 	"/livez":                     {"GET", "/livez", "", ""},
 	"/readyz":                    {"GET", "/readyz", "", ""},

@@ -68,6 +68,7 @@ type Server struct {
 	streams  atomic.Int32
 	waiting  atomic.Int32 // for a commit or a sync
 	commits  atomic.Int32 // of them, for a commit
+	copying  atomic.Bool  // a copy of the store is made or sent
 	bodies   budget
 	pages    budget
 	conns    connections
@@ -79,13 +80,14 @@ type Server struct {
 	loopback bool // the listener is for this machine; set before the first request
 
 	bodyTimeout time.Duration // readTimeout, but in tests
+	backupBase  time.Duration // as the constant, but in tests
 }
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
-		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout,
+		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
 		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
@@ -128,6 +130,7 @@ var routes = map[string]route{
 	"/events":        {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).events},
 	"/dead-letters":  {method: fasthttp.MethodGet, right: Admin, shared: true, handle: (*Server).deadLetters},
 	"/events/stream": {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).stream},
+	"/backup":        {method: fasthttp.MethodGet, right: Admin, handle: (*Server).backup},
 	"/stats":         {method: fasthttp.MethodGet, right: Read, shared: true, handle: (*Server).stats},
 	"/livez":         {method: fasthttp.MethodGet, public: true, handle: (*Server).livez},
 	"/readyz":        {method: fasthttp.MethodGet, public: true, handle: (*Server).readyz},
@@ -168,7 +171,7 @@ func whereTo(path string) string {
 			return "there is " + without + ", without the slash at its end"
 		}
 	}
-	return "there is /publish, /events, /events/stream, /dead-letters, /stats, /openapi.json, /livez and /readyz; for other senders " +
+	return "there is /publish, /events, /events/stream, /dead-letters, /backup, /stats, /openapi.json, /livez and /readyz; for other senders " +
 		"/v1/logs, /_bulk, /ingest/{topic}, /cloudevents, /services/collector, /loki/api/v1/push and /upload"
 }
 

@@ -41,6 +41,27 @@ const (
 	LogSeen     = "log.seen"     // it was read back from the log and is not yet in the store
 )
 
+// And those of a replica that is made from another one: on that one …
+const (
+	CopyMade = "copy.made" // the copy is written, and its file has a name still
+	CopySent = "copy.sent" // a part of it is sent
+)
+
+// … and where it becomes one.
+const (
+	JoinPinned   = "join.pinned"   // the log is held, and nothing is copied yet
+	JoinCopying  = "join.copying"  // a part of the copy has arrived
+	JoinCopied   = "join.copied"   // all of it has, and its checksum is right
+	JoinChecked  = "join.checked"  // it was checked and compared, and has this node's journal position
+	JoinReplaced = "join.replaced" // it is in its place
+)
+
+// JoinPoints returns the places of a join: those of the replica that is copied, and those of the
+// one that is made.
+func JoinPoints() (source, target []string) {
+	return []string{CopyMade, CopySent}, []string{JoinPinned, JoinCopying, JoinCopied, JoinChecked, JoinReplaced}
+}
+
 // Points returns the places of the normal work.
 func Points() []string {
 	return []string{JournalBegin, JournalWritten, JournalSynced, JournalRelease, JournalCut, JournalShort, StoreApplied, StoreCommitted, WriterAnswer,

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/disk"
 	"sekali/internal/sqlite"
 )
@@ -128,6 +129,68 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 	}
 	if err := makeDurable(to); err != nil {
 		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
+	}
+	return nil
+}
+
+// copyFile is where Copy writes, beside the database.
+const copyFile = "copy.db"
+
+// ErrNoRoom means that the disk has not as much room left as a copy takes.
+var ErrNoRoom = errors.New("the disk has no room for a copy")
+
+// Copy returns a copy of what is committed, as an open file of size bytes that has no name any
+// more: it is gone when it is closed. One is made at a time. It reads in a transaction of its own,
+// so that the WAL cannot be given back meanwhile, and it ends early where a failed checkpoint wants
+// all connections closed.
+func (s *Store) Copy(ctx context.Context) (f *os.File, size int64, err error) {
+	to := filepath.Join(filepath.Dir(s.path), copyFile)
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, fmt.Errorf("store: copy: %w", err)
+	}
+	database, wal := s.Sizes()
+	if free, err := disk.Free(filepath.Dir(s.path)); err != nil || free < database+wal+copyLeaves {
+		return nil, 0, errors.Join(fmt.Errorf("store: %w of %d bytes", ErrNoRoom, database+wal), err)
+	}
+	if f, err = os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
+		return nil, 0, fmt.Errorf("store: copy: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err = s.read(func(*sql.DB) error {
+		s.copying.Store(&cancel)
+		defer s.copying.Store(nil)
+		return s.copyTo(ctx, to)
+	})
+	crash.Here(crash.CopyMade)
+	if err = errors.Join(err, os.Remove(to)); err == nil {
+		var info os.FileInfo
+		if info, err = f.Stat(); err == nil {
+			return f, info.Size(), nil
+		}
+	}
+	return nil, 0, errors.Join(fmt.Errorf("store: copy: %w", err), f.Close())
+}
+
+// copyLeaves is how much room a copy leaves to the aggregator on the disk.
+const copyLeaves = 64 << 20
+
+// copyTo copies over a connection of its own: the pool's may not write, be it elsewhere.
+func (s *Store) copyTo(ctx context.Context, to string) (err error) {
+	db, err := sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS)))
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
+	return errors.Join(err, db.Close())
+}
+
+// RemoveCopy removes what a Copy has left that was killed.
+func RemoveCopy(dir string) error {
+	for _, name := range []string{copyFile, copyFile + "-journal"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -90,6 +90,9 @@ func (s *Store) keep() error {
 // anew.
 func (s *Store) forget() error {
 	if !s.shut {
+		if end := s.copying.Load(); end != nil {
+			(*end)()
+		}
 		s.reading.Lock() // readers end within their own time
 		s.shut = true
 	}

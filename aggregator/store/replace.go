@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,13 +11,21 @@ import (
 	"sekali/internal/sqlite"
 )
 
-// SetJournal says from where on the journal beside a store has what is not applied: a copy of
-// another aggregator's store knows only the position in that one's journal. Nobody may apply
-// anything meanwhile.
-func (s *Store) SetJournal(at journal.Position, applied int) error {
-	return s.Change(func(c *sqlite.Conn) error {
-		state, err := readState(c)
-		if err != nil {
+// Adopt makes a copy of another aggregator's database, which nobody has open, one of this: it says
+// from where on the journal beside it has what is not applied, for the copy knows only the position
+// in the other's journal. look reads the copy in the same transaction, and may refuse it.
+func Adopt(dir string, at journal.Position, applied int, look func(c *sqlite.Conn) error) (err error) {
+	c, err := sqlite.Open(dsn(filepath.Join(dir, File), "mode=rw"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	state, err := prepare(c, Design{}, &Info{})
+	if err != nil {
+		return err
+	}
+	return c.Transaction(func() error {
+		if err := look(c); err != nil {
 			return err
 		}
 		state.Journal, state.JournalApplied = at, applied
@@ -31,7 +40,7 @@ func Replace(from, to string) error {
 	if err := makeDurable(path); err != nil {
 		return err
 	}
-	for _, side := range []string{"-wal", "-shm"} { // closed in order, there is none
+	for _, side := range []string{"-wal", "-shm", "-journal"} { // closed in order, there is none
 		for _, dir := range []string{from, to} {
 			if info, err := os.Stat(filepath.Join(dir, File+side)); err == nil && info.Size() > 0 {
 				return fmt.Errorf("store: %s%s is not empty", filepath.Join(dir, File), side)

@@ -6,6 +6,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	_ "embed"
 	"errors"
@@ -56,9 +57,10 @@ type Store struct {
 	keeper *sqlite.Conn // see keep
 	shut   bool         // the writer holds reading
 
-	memory           atomic.Int64 // what dedup takes
-	checkpointFailed atomic.Bool  // the next must begin at the WAL's beginning
-	reading          sync.RWMutex // held by those who use Pool
+	memory           atomic.Int64                       // what dedup takes
+	checkpointFailed atomic.Bool                        // the next must begin at the WAL's beginning
+	reading          sync.RWMutex                       // held by those who use Pool
+	copying          atomic.Pointer[context.CancelFunc] // ends a Copy; nil: none is under way
 }
 
 // Info is what the database says about itself, read back after opening.
