@@ -114,6 +114,9 @@ func (a *instance) openFolder() error {
 		return err
 	}
 	a.closers = append(a.closers, func() error { unlock(); return nil })
+	if err := removeLeftovers(a.cfg.Data); err != nil {
+		return err
+	}
 	s, state, err := openStore(a.cfg)
 	if errors.Is(err, store.ErrDesign) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

@@ -35,8 +35,13 @@ type ClusterConfig struct {
 	Data     string // "": the cluster begins with nothing
 
 	Begin bool   // of new-epoch: this store is the furthest
-	From  string // of join: the copy of another replica's database
-	Node  string // of forget
+	From  string // of join: the copy of another replica's database, or a peer's URL
+	Node  string // of forget, and of join from a peer
+
+	Deep  bool     // of check
+	Peers []string // the URLs of the aggregators
+
+	PeerTokenFile, PeerCA string // of join and check, to ask aggregators with
 }
 
 func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
@@ -200,7 +205,7 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		fmt.Fprintln(w, "  all that are there sync what they store")
 	}
 	for _, name := range head.Nodes {
-		line, fault := statusOfNode(ctx, log.Registry(), name, head.Last)
+		line, fault := statusOfNode(ctx, log.Registry(), name, head)
 		fmt.Fprintf(w, "node %s: %s\n", name, line)
 		if fault != "" {
 			wrong = append(wrong, "node "+name+": "+fault)
@@ -286,7 +291,7 @@ func ClusterForget(ctx context.Context, c ClusterConfig, w io.Writer) error {
 // beatAge is how old what a node has told may be.
 const beatAge = 10 * time.Second
 
-func statusOfNode(ctx context.Context, registry cluster.Registry, name string, last uint64) (line, fault string) {
+func statusOfNode(ctx context.Context, registry cluster.Registry, name string, head cluster.Head) (line, fault string) {
 	value, revision, err := registry.Get(ctx, name)
 	if err != nil {
 		return "not known", err.Error()
@@ -299,12 +304,14 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, l
 		return "not understood", err.Error()
 	}
 	age := time.Since(b.At)
-	line = fmt.Sprintf("at %d (%d behind), hash %s, version %s, told %.0f s ago", b.Position, max(last, b.Position)-b.Position, b.Hash, b.Version, age.Seconds())
+	line = fmt.Sprintf("at %d (%d behind), hash %s, version %s, told %.0f s ago", b.Position, max(head.Last, b.Position)-b.Position, b.Hash, b.Version, age.Seconds())
 	switch {
 	case b.Forgotten:
 		return line + ", forgotten", "it was forgotten: the log does not wait for it"
 	case b.Halted != "":
 		return line, b.Halted
+	case b.Epoch == head.Epoch && b.Position+1 < head.First:
+		return line, fmt.Sprintf("it has fallen off the log, which begins at %d: `aggregator cluster join` makes it anew", head.First)
 	case age > beatAge:
 		return line, fmt.Sprintf("it has told nothing for %.0f s", age.Seconds())
 	}

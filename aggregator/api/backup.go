@@ -109,8 +109,8 @@ func (a *Server) uncopied(ctx *fasthttp.RequestCtx, err error) {
 
 var errCopyEnded = errors.New("the copy was not read in time, or its reader may not have it any more")
 
-// sentCopy reads the file for the connection: each piece has the time of an answer to leave, and all
-// of them have until.
+// sentCopy reads the file for the connection: each piece has the time of an answer to leave, and
+// all of them have until.
 type sentCopy struct {
 	file    *os.File
 	conn    net.Conn

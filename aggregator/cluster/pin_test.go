@@ -54,8 +54,8 @@ func TestCompareCopy(t *testing.T) {
 	}
 }
 
-// TestPin: a pin takes the name of a node that is away, tells its position until it is released, and
-// is refused the name of a node that runs.
+// TestPin: a pin takes the name of a node that is away, tells its position until it is released,
+// and is refused the name of a node that runs.
 func TestPin(t *testing.T) {
 	ctx := context.Background()
 	log := memorylog.New("a", "b", "c")

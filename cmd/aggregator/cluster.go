@@ -15,13 +15,15 @@ import (
 
 const clusterUsage = `usage: aggregator cluster init -cluster URLS -nodes a,b,c [-replicas 3] [-log-bytes N] [-data D]
        aggregator cluster status -cluster URLS
+       aggregator cluster check -cluster URLS [-deep -peers URL,URL,…]
+       aggregator cluster join -cluster URLS -data D -from URL -node NAME
        aggregator cluster join -cluster URLS -data D -from FILE
        aggregator cluster forget -cluster URLS -node NAME
        aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]`
 
 // clusterCommands are the commands on a cluster, and what each does.
 var clusterCommands = map[string]func(context.Context, aggregator.ClusterConfig, io.Writer) error{
-	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch, "forget": aggregator.ClusterForget,
+	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "check": aggregator.ClusterCheck, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch, "forget": aggregator.ClusterForget,
 }
 
 // clusterCommand runs a command on a cluster as a whole: 0 done, 1 something is wrong, 2 bad usage.
@@ -40,8 +42,8 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 		return 2
 	}
 	c := aggregator.ClusterConfig{Version: version}
-	nodes := ""
-	flags := clusterFlags(command, &c, &nodes)
+	nodes, peers := "", ""
+	flags := clusterFlags(command, &c, &nodes, &peers)
 	_, err := settings.Parse(flags, args[1:], os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
 		settings.Help(stdout, clusterUsage, flags)
@@ -49,6 +51,9 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	}
 	if nodes != "" {
 		c.Nodes = strings.Split(nodes, ",")
+	}
+	if peers != "" {
+		c.Peers = strings.Split(peers, ",")
 	}
 	if err == nil {
 		if err = run(ctx, c, stdout); err != nil && !errors.Is(err, aggregator.ErrConfig) {
@@ -72,7 +77,7 @@ var clusterData = map[string]string{
 }
 
 // clusterFlags are those of a command; of "" all there are.
-func clusterFlags(command string, c *aggregator.ClusterConfig, nodes *string) *flag.FlagSet {
+func clusterFlags(command string, c *aggregator.ClusterConfig, nodes, peers *string) *flag.FlagSet {
 	flags := flag.NewFlagSet("cluster "+command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&c.URLs, "cluster", "", "`URLs` of the log's servers, with commas")
@@ -81,11 +86,19 @@ func clusterFlags(command string, c *aggregator.ClusterConfig, nodes *string) *f
 	if usage, ok := clusterData[command]; ok {
 		flags.StringVar(&c.Data, "data", "", usage)
 	}
-	if command == "" || command == "forget" {
-		flags.StringVar(&c.Node, "node", "", "`name` of the node that is away")
+	if command == "" || command == "forget" || command == "join" {
+		flags.StringVar(&c.Node, "node", "", "`name` of the node: of join, which it is made for; of forget, which is away")
 	}
 	if command == "" || command == "join" {
-		flags.StringVar(&c.From, "from", "", "`file` of a copy of another replica's database, as backup makes it")
+		flags.StringVar(&c.From, "from", "", "`URL` of a running aggregator of the cluster, or a file of a copy of another replica's database, as backup makes it")
+	}
+	if command == "" || command == "check" {
+		flags.BoolVar(&c.Deep, "deep", false, "read every event of all -peers, and name the first at which they differ")
+		flags.StringVar(peers, "peers", "", "`URLs` of the aggregators, with commas")
+	}
+	if command == "" || command == "check" || command == "join" {
+		flags.StringVar(&c.PeerTokenFile, "peer-token-file", "", "`file` of the token that the aggregators want: the right admin of join, read of check")
+		flags.StringVar(&c.PeerCA, "peer-ca", "", "`file` of the certificates that those of the aggregators are signed with")
 	}
 	if command == "" || command == "new-epoch" {
 		flags.BoolVar(&c.Begin, "begin", false, "make the new log: this replica is the furthest")

@@ -65,7 +65,7 @@ const usage = `Usage: aggregator [flags]
        aggregator check [-data D]
        aggregator backup [-data D] -to FILE|FOLDER
        aggregator mend-time [-data D]
-       aggregator cluster init|status|join|forget|new-epoch -cluster URLS …
+       aggregator cluster init|status|check|join|forget|new-epoch -cluster URLS …
        aggregator completion bash|zsh|fish
        aggregator --version
 
@@ -81,14 +81,14 @@ func completable(ctx context.Context) completion.Program {
 			{Name: "check", Summary: "reads all of a data folder"},
 			{Name: "backup", Summary: "copies a data folder, also of one that runs"},
 			{Name: "mend-time", Summary: "takes back times in the future"},
-			{Name: "cluster", Summary: "makes a cluster, or tells how one is", Words: []string{"forget", "init", "join", "new-epoch", "status"}},
+			{Name: "cluster", Summary: "makes a cluster, or tells how one is", Words: []string{"check", "forget", "init", "join", "new-epoch", "status"}},
 		},
 		Help: func(command string, w io.Writer) {
 			args := []string{"-h"}
 			switch command {
 			case "":
 			case "cluster":
-				settings.Help(w, clusterUsage, clusterFlags("", &aggregator.ClusterConfig{}, new(string)))
+				settings.Help(w, clusterUsage, clusterFlags("", &aggregator.ClusterConfig{}, new(string), new(string)))
 				return
 			default:
 				args = []string{command, "-h"}
@@ -168,6 +168,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.StringVar(&cfg.ClusterTokenFile, "cluster-token-file", "", "`file` of the token that the cluster's log wants")
 	flags.StringVar(&cfg.ClusterCA, "cluster-ca", "", "`file` of the certificates that those of the cluster's log are signed with")
 	flags.DurationVar(&cfg.MaxLag, "max-lag", cfg.MaxLag, "`time` that a replica may be behind the cluster's log and be ready")
+	flags.Int64Var(&cfg.LogKeep, "log-keep", cfg.LogKeep, "`bytes` that the cluster's log may have while it waits for a node that is away; beyond, that has to join anew")
 	flags.BoolVar(contention, "profile-contention", false, "take mutex and block profiles")
 	flags.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn, error")
 	return flags

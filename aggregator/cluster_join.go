@@ -1,0 +1,271 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/crash"
+	"sekali/aggregator/store"
+	"sekali/internal/sqlite"
+)
+
+const (
+	// joining is the folder, in the data folder, in which a copy becomes a replica.
+	joining = "joining"
+	// witnessWait is how long a join waits for two other replicas to tell a hash that the copy has.
+	witnessWait  = 10 * time.Second
+	witnessPause = time.Second
+)
+
+// removeLeftovers removes what a copy or a join has left that was killed.
+func removeLeftovers(data string) error {
+	return errors.Join(store.RemoveCopy(data), os.RemoveAll(filepath.Join(data, joining)))
+}
+
+// joiner makes a replica.
+type joiner struct {
+	*ClusterConfig
+	w    io.Writer
+	dir  string // in which the copy becomes one
+	peer *peer  // that it is copied from; nil: from a file
+	log  *jetstream.Log
+	head cluster.Head
+	pin  *cluster.Pin // nil: from a file
+}
+
+// ClusterJoin puts a copy of another replica's database in the place of a stopped aggregator's, or
+// into an empty folder: a file, or what a running peer gives, while the log is kept. What the
+// node's own journal has is kept: its outbox goes on. The copy's position is inside it, and the one
+// rename is the last that is done: a kill before leaves the folder as it was.
+func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) {
+	if c.Data == "" || c.From == "" {
+		return fmt.Errorf("%w: -data and -from are needed", ErrConfig)
+	}
+	j := &joiner{ClusterConfig: &c, w: w, dir: filepath.Join(c.Data, joining)}
+	if from, err := url.Parse(c.From); err == nil && (from.Scheme == "http" || from.Scheme == "https") {
+		if c.Node == "" {
+			return fmt.Errorf("%w: -node is needed: the log is kept for it meanwhile", ErrConfig)
+		}
+		if j.peer, err = c.newPeer(c.From); err != nil {
+			return err
+		}
+	}
+	unlock, err := lock(c.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	own, err := c.ownState()
+	if err != nil {
+		return err
+	}
+	if err := removeLeftovers(c.Data); err != nil {
+		return err
+	}
+	if err := os.Mkdir(j.dir, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(j.dir)
+	defer func() { err = errors.Join(err, j.close()) }()
+	if j.peer == nil {
+		err = copyFile(c.From, filepath.Join(j.dir, store.File))
+	} else {
+		err = j.fetch(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	crash.Here(crash.JoinCopied)
+	position, err := j.adopt(ctx, own)
+	if err != nil {
+		return err
+	}
+	crash.Here(crash.JoinChecked)
+	if err := store.Replace(j.dir, c.Data); err != nil {
+		return err
+	}
+	crash.Here(crash.JoinReplaced)
+	fmt.Fprintf(w, "%s is a replica at %d of the cluster's log, which goes to %d\n", c.Data, position, j.head.Last)
+	return nil
+}
+
+// ownState is the state of the folder's own store, of which the copy takes over where the journal
+// is. A journal that is not there begins anew.
+func (c *ClusterConfig) ownState() (own store.State, err error) {
+	if _, err := os.Stat(filepath.Join(c.Data, store.File)); errors.Is(err, os.ErrNotExist) {
+		return own, nil
+	}
+	s, own, err := store.Open(c.Data, store.Design{})
+	if err != nil {
+		return own, err
+	}
+	return own, s.Close() // its WAL goes with it: none lies beside the copy
+}
+
+// close ends what holds the log.
+func (j *joiner) close() (err error) {
+	if j.pin != nil {
+		err = j.pin.Release()
+	}
+	if j.log != nil {
+		err = errors.Join(err, j.log.Close())
+	}
+	return err
+}
+
+// fetch keeps the log from where the peer is, and has it send a copy.
+func (j *joiner) fetch(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	epoch, position, err := j.peer.position(bounded)
+	if err != nil {
+		return err
+	}
+	if err := j.reach(bounded, epoch); err != nil {
+		return err
+	}
+	if !slices.Contains(j.head.Nodes, j.Node) {
+		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrConfig, j.Node, j.head.Nodes)
+	}
+	if j.pin, err = cluster.TakePin(bounded, j.log.Registry(), j.Node, j.head.Identity, position); err != nil {
+		return err
+	}
+	crash.Here(crash.JoinPinned)
+	fmt.Fprintf(j.w, "the log is kept from %d on\n", position)
+	began := time.Now()
+	bytes, err := j.peer.copyTo(ctx, filepath.Join(j.dir, store.File))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(j.w, "copied %d bytes from %s in %.1f s, checksum right\n", bytes, j.From, time.Since(began).Seconds())
+	return nil
+}
+
+// reach dials the log of an epoch, and waits for what it says of itself.
+func (j *joiner) reach(ctx context.Context, epoch uint64) (err error) {
+	if j.log, err = j.dial(epoch); err != nil {
+		return err
+	}
+	j.head, err = awaitHeadOf(ctx, j.log)
+	return err
+}
+
+// copyFile copies a database that nobody has open, and that has no WAL beside it.
+func copyFile(from, to string) error {
+	if info, err := os.Stat(from + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s has a WAL: take the copy with `aggregator backup`, or stop its aggregator", from)
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
+}
+
+// adopt checks the copy, compares it with other replicas, and gives it this node's journal
+// position.
+func (j *joiner) adopt(ctx context.Context, own store.State) (position uint64, err error) {
+	_, faults, err := store.Check(ctx, j.dir)
+	if err != nil {
+		return 0, err
+	}
+	if len(faults) > 0 {
+		return 0, fmt.Errorf("%s: %s", j.From, strings.Join(faults, "; "))
+	}
+	err = store.Adopt(j.dir, own.Journal, own.JournalApplied, func(conn *sqlite.Conn) error {
+		replica, _, err := cluster.OpenReplica(conn)
+		if err != nil {
+			return err
+		}
+		kept, err := cluster.Checkpoints(conn)
+		if err != nil {
+			return err
+		}
+		position = replica.Position
+		return j.compare(ctx, replica, kept)
+	})
+	return position, err
+}
+
+// compare refuses a copy with which the log cannot go on, or that another replica contradicts.
+func (j *joiner) compare(ctx context.Context, replica *cluster.Replica, kept []cluster.Checkpoint) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	defer cancel()
+	at := cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}
+	if j.pin != nil {
+		j.pin.Move(at, kept)
+	}
+	if j.log == nil {
+		if err := j.reach(ctx, replica.Identity.Epoch); err != nil {
+			return err
+		}
+	}
+	head, err := awaitHeadOf(ctx, j.log)
+	if err != nil {
+		return err
+	}
+	j.head = head
+	switch {
+	case head.Identity.Cluster != replica.Identity.Cluster || !head.Created.Equal(replica.Identity.Created):
+		return fmt.Errorf("%s is of another cluster's log, of %s", j.From, replica.Identity.Created.UTC().Format(time.RFC3339))
+	case replica.Position > head.Last || replica.Position+1 < head.First:
+		return fmt.Errorf("%s is at %d, and the log has %d to %d: take a newer copy", j.From, replica.Position, head.First, head.Last)
+	}
+	return j.askWitnesses(ctx, append(slices.Clone(kept), at))
+}
+
+// askWitnesses compares the copy's hashes with those that two other replicas tell. Where fewer have
+// one in common with it, as in a log of less than 4096 frames, that is said: the node compares by
+// itself once it runs.
+func (j *joiner) askWitnesses(ctx context.Context, own []cluster.Checkpoint) error {
+	others := slices.DeleteFunc(slices.Clone(j.head.Nodes), func(name string) bool { return name == j.Node })
+	for end := time.Now().Add(witnessWait); ; time.Sleep(witnessPause) {
+		beats, err := cluster.Beats(ctx, j.log.Registry(), others)
+		var said []cluster.Agreement
+		if err == nil {
+			said, err = cluster.CompareCopy(j.head.Identity, own, beats)
+		}
+		if errors.Is(err, cluster.ErrDiffers) {
+			return fmt.Errorf("%s: %w: `aggregator cluster check` tells more", j.From, err)
+		}
+		agree := 0
+		for _, a := range said {
+			if a.Why == "" {
+				agree++
+			}
+		}
+		late := time.Now().After(end) || ctx.Err() != nil
+		switch {
+		case err != nil && late:
+			return err
+		case err != nil:
+			continue
+		case agree < min(2, len(others)) && !late && len(own) > 1:
+			continue
+		}
+		for _, a := range said {
+			if a.Why == "" {
+				fmt.Fprintf(j.w, "%s has the same hash at %d\n", a.Node, a.At)
+			} else {
+				fmt.Fprintf(j.w, "%s was not compared: %s\n", a.Node, a.Why)
+			}
+		}
+		return nil
+	}
+}
