@@ -22,6 +22,22 @@ are controls: they change nothing, and the lab must have nothing to say.
 `
 
 const conclusion = `
+## Machines that lie
+
+The aggregator may be honest and the figure wrong all the same. What the lab says then, each with
+the test that tells the lie to a real run, or to records of one, and has its control:
+
+| lie | what the lab says | test |
+|---|---|---|
+| Lab and aggregator are pinned to one core, and a loop has it busy | INVALID: others took 40 % of the cores that the run may use (1), the bound is 15 % | ` + "`" + `TestOthersOnThePinnedCore` + "`" + ` |
+| A CPU quota, on both or on the aggregator | INVALID: a CPU quota held the run back in 10 of its periods, for 400 ms on all cores together | ` + "`" + `TestThrottled` + "`" + ` |
+| The generator stands still for 70 of every 200 ms | INVALID: the generator did not run for … % of the measured time, the bound is 5 % | ` + "`" + `TestGeneratorStopped` + "`" + ` |
+| A program against itself, every run INVALID and refusing | exit 3: not enough evidence; … is called worse, and does not count, since a WARNING forbids the comparison | ` + "`" + `TestSameWithEveryRunInvalid` + "`" + ` |
+| Runs too short for a p99 on either side | WITHHELD: response_time_ms_p99 decides nothing: 800 and 800 requests in all repeats together, 1000 needed | ` + "`" + `TestWithheld` + "`" + ` |
+| Two requests of a hundred wait 250 ms longer | worse, by response_time_ms_p99 of all repeats together | ` + "`" + `TestTheTailOfAllRepeatsTogether` + "`" + ` |
+
+The numbers in the words are those of one case.
+
 ## What it does not show
 
 - A disk that is told nothing. Without fdatasync everything is as it should be until the power
