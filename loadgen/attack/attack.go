@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	vegeta "github.com/tsenart/vegeta/v12/lib"
@@ -114,8 +115,8 @@ func (a *Attack) Run(ctx context.Context) (Summary, error) {
 	a.ahead.waitFull()
 
 	dialer := &dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
-	transport := a.transport(dialer)
-	defer transport.CloseIdleConnections()
+	transport, stop := a.transport(ctx, dialer)
+	defer stop()
 	startedAt := a.start(ctx, transport)
 	next := a.config.FirstRequest
 	for i := range a.segments {
@@ -146,8 +147,14 @@ func (a *Attack) start(ctx context.Context, transport http.RoundTripper) time.Ti
 	return startedAt
 }
 
-func (a *Attack) transport(dialer *dialer) *http.Transport {
-	return &http.Transport{
+// transport is what requests go over; stop closes its connections.
+func (a *Attack) transport(ctx context.Context, dialer *dialer) (over http.RoundTripper, stop func()) {
+	if a.config.Light {
+		l := newLight(dialer)
+		forget := context.AfterFunc(ctx, l.stop)
+		return l, func() { forget(); l.stop() }
+	}
+	t := &http.Transport{
 		Proxy:               nil, // never the environment's
 		DialContext:         dialer.dial,
 		MaxConnsPerHost:     a.config.MaxConnections,
@@ -156,6 +163,7 @@ func (a *Attack) transport(dialer *dialer) *http.Transport {
 		WriteBufferSize:     bufferBytes,
 		ReadBufferSize:      bufferBytes,
 	}
+	return t, t.CloseIdleConnections
 }
 
 // runSegment sends a segment, whose first request has the number first. It
@@ -173,6 +181,10 @@ func (a *Attack) runSegment(ctx context.Context, s *segment, first uint64) uint6
 		a.tally.phases[p.index].StartNS = int64(run.start.Sub(a.tally.started) + p.start)
 		a.tally.phases[p.index].FirstRequest = first + p.first
 		a.tally.mu.Unlock()
+	}
+	if a.config.Light && !s.open {
+		run.drive(s.phases[0].Clients)
+		return run.settle()
 	}
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{
@@ -225,14 +237,45 @@ func (r *segmentRun) Pace(_ time.Duration, hits uint64) (time.Duration, bool) {
 // Rate is never asked for by an attack.
 func (r *segmentRun) Rate(time.Duration) float64 { return r.segment.phases[0].Rate }
 
-// target gives a hit its request. The k-th call gets the segment's k-th request
-// and the moment that one was due; the pacer has let at least k hits go by then, so
-// nothing is sent before its time.
+// drive is a closed loop without vegeta.
+func (r *segmentRun) drive(clients int) {
+	var hits atomic.Uint64
+	var group sync.WaitGroup
+	for range clients {
+		group.Go(func() {
+			for {
+				if _, over := r.Pace(0, hits.Add(1)-1); over {
+					return
+				}
+				p, ok := r.take()
+				if !ok {
+					return
+				}
+				r.attack.deliver.send(p)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// target gives a hit its request.
 func (r *segmentRun) target(t *vegeta.Target) error {
+	p, ok := r.take()
+	if !ok {
+		return vegeta.ErrNoTargets
+	}
+	r.attack.deliver.prepare(t, p)
+	return nil
+}
+
+// take is the next request. The k-th call gets the segment's k-th request and the moment that one
+// was due; the pacer has let at least k hits go by then, so nothing is sent before its time. False
+// when the attack is stopped.
+func (r *segmentRun) take() (prepared, bool) {
 	asked := time.Since(r.attack.deliver.sender.Start)
 	b, ok := r.attack.ahead.next()
 	if !ok {
-		return vegeta.ErrNoTargets
+		return prepared{}, false
 	}
 	i := b.number - r.first
 	phase := r.segment.phaseOf(i).index
@@ -244,7 +287,7 @@ func (r *segmentRun) target(t *vegeta.Target) error {
 	r.sent++
 	r.mu.Unlock()
 	r.attack.tally.sent(phase, b.number)
-	return r.attack.deliver.prepare(t, b, phase, int64(planned))
+	return prepared{body: b, phase: phase, plannedNS: int64(planned)}, true
 }
 
 // settle writes what was planned and not sent, and returns the number of

@@ -83,3 +83,27 @@ func BenchmarkAttack(b *testing.B) {
 		})
 	}
 }
+
+// The same of one event a request, by vegeta over net/http and by the light client.
+func BenchmarkSmallRequests(b *testing.B) {
+	for _, light := range []bool{false, true} {
+		b.Run(fmt.Sprintf("light=%t", light), func(b *testing.B) {
+			w := ledger.NewWriter(io.Discard)
+			defer w.Close()
+			a, err := New(Config{
+				URL: nullServer(b, 1), Stream: testStream(b), Ledger: w, EventsPerRequest: 1, AheadBytes: 32 << 20, Light: light,
+				Phases: []Phase{{Name: "closed", Clients: 64, Requests: uint64(b.N)}},
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			before := cpuTime()
+			summary, err := a.Run(b.Context())
+			if err != nil || summary.Phases[0].Acknowledged != uint64(b.N) {
+				b.Fatalf("%+v, %v", summary, err)
+			}
+			b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/request")
+		})
+	}
+}

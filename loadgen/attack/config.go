@@ -141,6 +141,10 @@ type Config struct {
 	MaxConnections int           // default 256; waiting for one is part of the service time
 	AheadBytes     int64         // bound of the bodies that are built and not yet sent; default 128 MiB
 
+	// Light has the clients of closed loops send over a client of our own instead of vegeta and
+	// net/http, which take longer for a small request than an aggregator does.
+	Light bool
+
 	Ledger  *ledger.Writer            // every attempt is written to it; it stays open
 	OnStart func(startedAt time.Time) // called when the bodies are ready, just before the first request; may be nil
 }

@@ -60,14 +60,13 @@ func (d *deliverer) begin(ctx context.Context, s delivery.Sender) { d.ctx, d.sen
 
 // prepare makes a vegeta target that stands for b. Its body stays here: vegeta
 // would wrap it in a reader that does not tell when the transport is done with it.
-func (d *deliverer) prepare(t *vegeta.Target, b body, phase int, plannedNS int64) error {
-	number := strconv.FormatUint(b.number, 10)
+func (d *deliverer) prepare(t *vegeta.Target, p prepared) {
+	number := strconv.FormatUint(p.body.number, 10)
 	d.mu.Lock()
-	d.prepared[number] = prepared{body: b, phase: phase, plannedNS: plannedNS}
+	d.prepared[number] = p
 	d.mu.Unlock()
 	t.Method, t.URL = http.MethodPost, d.targets[0].String()
 	t.Header = http.Header{requestHeader: {number}}
-	return nil
 }
 
 // RoundTrip is called by vegeta's client, once a request. The answer that it
@@ -81,9 +80,21 @@ func (d *deliverer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, fmt.Errorf("attack: request %q was not prepared", number)
 	}
+	result := d.send(p)
+	if result.Last.Status == 0 {
+		return nil, fmt.Errorf("attack: request %s: %s", number, result.Last.Cause)
+	}
+	return &http.Response{
+		StatusCode: result.Last.Status, Status: http.StatusText(result.Last.Status),
+		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
+		Header: http.Header{}, Body: http.NoBody, Request: r,
+	}, nil
+}
 
+// send delivers a request with retries, and writes every attempt down.
+func (d *deliverer) send(p prepared) delivery.Result {
 	header := d.header.Clone()
-	header[requestHeader] = []string{number}
+	header[requestHeader] = []string{strconv.FormatUint(p.body.number, 10)}
 	result := d.sender.Send(d.ctx, delivery.Request{
 		Number: p.body.number, Phase: p.phase, PlannedNS: p.plannedNS,
 		URL: d.targets[0], Others: d.targets[1:], Header: header, Body: p.body.bytes, Events: d.events,
@@ -95,12 +106,5 @@ func (d *deliverer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if result.BodyFree {
 		d.ahead.recycle(p.body.bytes)
 	}
-	if result.Last.Status == 0 {
-		return nil, fmt.Errorf("attack: request %s: %s", number, result.Last.Cause)
-	}
-	return &http.Response{
-		StatusCode: result.Last.Status, Status: http.StatusText(result.Last.Status),
-		Proto: r.Proto, ProtoMajor: r.ProtoMajor, ProtoMinor: r.ProtoMinor,
-		Header: http.Header{}, Body: http.NoBody, Request: r,
-	}, nil
+	return result
 }

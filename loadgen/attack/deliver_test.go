@@ -40,9 +40,7 @@ func TestABodyThatIsStillReadIsNotRecycled(t *testing.T) {
 	deliver := func(number uint64) {
 		b := body{number: number, bytes: bodyOf(t, testStream(t), testEvents, number)}
 		var target vegeta.Target
-		if err := a.deliver.prepare(&target, b, 0, 0); err != nil {
-			t.Fatal(err)
-		}
+		a.deliver.prepare(&target, prepared{body: b})
 		r, err := target.Request()
 		if err != nil {
 			t.Fatal(err)

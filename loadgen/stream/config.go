@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -108,6 +109,9 @@ func CheckTopic(topic string) error {
 	}
 	return nil
 }
+
+// Topics are the names of all topics.
+func (s *Stream) Topics() []string { return slices.Clone(s.topics) }
 
 // topicNames are the names of all topics, of one length so that they sort.
 func (c Config) topicNames() []string {
