@@ -39,6 +39,11 @@ var Metrics = slices.Concat(
 		number("queue_depth_mean", Lower, func(s record.Summary) float64 { return s.QueueDepthMean }),
 		number("drain_s", Lower, func(s record.Summary) float64 { return s.DrainS }),
 	},
+	[]Metric{
+		{"rate_to_bare", Higher, func(s record.Summary) *float64 { return s.RateToBare }},
+		{"service_time_p99_to_bare", Lower, func(s record.Summary) *float64 { return s.ServiceTimeP99ToBare }},
+	},
+	readerMetrics(),
 	distribution("service_time_ms", Lower, func(s record.Summary) record.Percentiles { return s.ServiceTimeMS }),
 	distribution("response_time_ms", Lower, func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
 	[]Metric{

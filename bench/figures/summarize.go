@@ -35,6 +35,12 @@ func Summarize(r *record.Raw) (record.Summary, error) {
 	costs(r, &s, w)
 	surroundings(r, &s, w)
 	ceiling(r, &s)
+	if err := readers(r, &s); err != nil {
+		return s, err
+	}
+	if err := bare(r, &s); err != nil {
+		return s, err
+	}
 	fault(r, &s)
 	if err := deduplication(r, &s); err != nil {
 		return s, err

@@ -27,6 +27,9 @@ const (
 	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the
 	// generator may have set it.
 	maxCeilingShare = 0.8
+	// minDiskShare and maxDiskShare bound what a disk takes just before a run as a part of what it is
+	// held to. The throttle lets a tenth of a second's worth through at once.
+	minDiskShare, maxDiskShare = 0.85, 1.15
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
 	maxStallNS = int64(250 * time.Millisecond)
 	// maxStalledShare bounds the sum of the generator's stalls as a part of the measured time. In a
@@ -59,11 +62,13 @@ const (
 	Throttled         = "throttled"
 	ThrottlingUnknown = "throttling_not_measurable"
 	OnTmpfs           = "on_tmpfs"
+	DiskNotHeld       = "disk_not_held"
 	DirtyTree         = "dirty_tree"
 	WithRace          = "with_race"
 	GeneratorLate     = "generator_late"
 	GeneratorTook     = "generator_took_cpu"
 	GeneratorSetRate  = "generator_set_rate"
+	NoYardstick       = "yardstick_not_measured"
 	NeverSent         = "never_sent"
 	TraceIncomplete   = "trace_incomplete"
 	TraceContradicts  = "trace_contradicts"
@@ -80,10 +85,12 @@ var remedies = map[string]string{
 	GeneratorStalled:  "find out what stops the lab (a debugger, a hypervisor, a machine that swaps), close what else runs, and run the case again",
 	MachineStoodStill: "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again",
 	OnTmpfs:           "write to a disk: -out <folder on a disk>",
+	DiskNotHeld:       "run it on a disk that is faster than what it is to be held to, and that nobody else writes to",
 	DirtyTree:         "commit the changes, `make build`, and run again: figures need a commit that they belong to",
 	WithRace:          "build without -race: `make build`",
 	GeneratorLate:     "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario",
 	GeneratorTook:     "run it on a machine with more cores, which generator and aggregator share",
+	NoYardstick:       "run the case again; if it stays, the server that only answers is broken: report it",
 	GeneratorSetRate:  "the aggregator may take more than this: run it on a machine with more cores",
 }
 
@@ -129,6 +136,10 @@ func environmentReasons(e record.Environment) []record.Reason {
 	if e.Filesystem == "tmpfs" && !e.TmpfsIsAllowed {
 		reasons = append(reasons, because(OnTmpfs, "the data folder is on tmpfs, where a sync costs nothing"))
 	}
+	if d := e.Disk; d != nil {
+		reasons = append(reasons, diskReasons(d.MBPerS, d.MeasuredMBPerS, "MB/s")...)
+		reasons = append(reasons, diskReasons(d.OperationsPerS, d.MeasuredOperationsPerS, "operations/s")...)
+	}
 	if e.Dirty {
 		reasons = append(reasons, because(DirtyTree, "the tree has changes that are not committed"))
 	}
@@ -136,6 +147,14 @@ func environmentReasons(e record.Environment) []record.Reason {
 		reasons = append(reasons, because(WithRace, "built with the race detector"))
 	}
 	return reasons
+}
+
+// diskReasons hold what a disk took to what it was held to.
+func diskReasons(limit int, measured float64, unit string) []record.Reason {
+	if share := measured / float64(limit); limit == 0 || share >= minDiskShare && share <= maxDiskShare {
+		return nil
+	}
+	return []record.Reason{because(DiskNotHeld, "the disk is to be held to %d %s, and took %.4g", limit, unit, measured)}
 }
 
 func generatorReasons(r *record.Raw, s record.Summary) []record.Reason {
@@ -170,6 +189,9 @@ func generatorReasons(r *record.Raw, s record.Summary) []record.Reason {
 	if share := s.GeneratorCeilingShare; share != nil && *share > maxCeilingShare {
 		reasons = append(reasons, because(GeneratorSetRate, "the generator, not the aggregator, set the rate: %.0f %% of its ceiling of %.4g requests/s, the bound is %.0f %%",
 			*share*100, *s.GeneratorCeilingRequestsPerS, maxCeilingShare*100))
+	}
+	if r.Run.Yardstick != nil && s.RateToBare == nil {
+		reasons = append(reasons, because(NoYardstick, "the yardstick has too few requests to set anything beside it"))
 	}
 	if stall := r.Run.Generator.LongestStallNS; stall > maxStallNS {
 		reasons = append(reasons, because(MachineStoodStill, "the machine stood still for %d ms, the bound is %d ms", stall/1e6, maxStallNS/1e6))

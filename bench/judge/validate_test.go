@@ -123,6 +123,19 @@ func TestValidity(t *testing.T) {
 		{"tmpfs on purpose", "", func(t *testing.T, dir string) {
 			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Filesystem, r.Environment.TmpfsIsAllowed = "tmpfs", true })
 		}},
+		{"a disk that is held", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Environment.Disk = &record.Disk{MBPerS: 125, MeasuredMBPerS: 127, MeasuredOperationsPerS: 9000}
+			})
+		}},
+		{"a disk that takes more bytes", "held to 125 MB/s, and took 250", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Disk = &record.Disk{MBPerS: 125, MeasuredMBPerS: 250} })
+		}},
+		{"a disk that takes fewer operations", "held to 3000 operations/s, and took 1000", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Environment.Disk = &record.Disk{OperationsPerS: 3000, MeasuredOperationsPerS: 1000}
+			})
+		}},
 		{"dirty tree", "not committed", func(t *testing.T, dir string) {
 			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Dirty = true })
 		}},

@@ -17,6 +17,7 @@ type Environment struct {
 	Dirty          bool      `json:"dirty"`            // the tree of the lab or of the aggregator had uncommitted changes
 	Race           bool      `json:"race"`             // the lab or the aggregator was built with the race detector
 	TmpfsIsAllowed bool      `json:"tmpfs_is_allowed"` // the scenario says so
+	Disk           *Disk     `json:"disk,omitempty"`   // that is held to a rate for the data folder; absent: the machine's own
 }
 
 // Fdatasync is what 4 KB appended and synced cost on the data folder's disk just before the run.
@@ -24,6 +25,15 @@ type Fdatasync struct {
 	P50US float64 `json:"p50_us"`
 	P99US float64 `json:"p99_us"`
 	Count int     `json:"count"`
+}
+
+// Disk is what the data folder's disk was held to, and what it took just before the run, written
+// past the page cache. 0: no limit.
+type Disk struct {
+	MBPerS                 int     `json:"mb_per_s"`
+	OperationsPerS         int     `json:"operations_per_s"`
+	MeasuredMBPerS         float64 `json:"measured_mb_per_s"`
+	MeasuredOperationsPerS float64 `json:"measured_operations_per_s"`
 }
 
 // Store is what the aggregator reads back from its database.

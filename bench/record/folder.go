@@ -67,14 +67,14 @@ func HashFiles(dir string) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	names := slices.Clone(RawFiles)
+	names := slices.Concat(RawFiles, besideFiles)
 	for _, p := range profiles {
 		names = append(names, path.Join(ProfilesDir, filepath.Base(p)))
 	}
 	files := []File{}
 	for _, name := range names {
 		file, err := HashFile(dir, name)
-		if errors.Is(err, fs.ErrNotExist) && (name == AuditFile || name == StoredFile) {
+		if errors.Is(err, fs.ErrNotExist) && (name == AuditFile || name == StoredFile || slices.Contains(besideFiles, name)) {
 			continue
 		}
 		if err != nil {

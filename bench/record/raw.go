@@ -17,7 +17,9 @@ type Raw struct {
 	Run        Run
 	Trace      []Sample
 	Histograms Histograms
-	Stored     *Stored // nil: not kept
+	Stored     *Stored          // nil: not kept
+	Reads      []Read           // beside the load; nil: none
+	Yardstick  []ledger.Attempt // of the yardstick's load; nil: none
 
 	Requests []Request // by number, whether sent or not
 	Attempts []ledger.Attempt
@@ -57,6 +59,16 @@ func ReadRawOf(dir string, run Run) (raw *Raw, err error) {
 	}
 	if raw.Stored, err = ReadStored(dir); err != nil {
 		return nil, err
+	}
+	if run.Readers != nil {
+		if raw.Reads, err = readAll(filepath.Join(dir, ReadsFile), ReadReads); err != nil {
+			return nil, err
+		}
+	}
+	if run.Yardstick != nil {
+		if raw.Yardstick, err = readAll(filepath.Join(dir, YardstickFile), ledger.Read); err != nil {
+			return nil, err
+		}
 	}
 	if err := raw.fold(); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)

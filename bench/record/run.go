@@ -16,6 +16,8 @@ const (
 	TraceFile      = "trace.csv.gz"       // raw: one row a sample
 	HistogramsFile = "histograms.json"    // raw: the aggregator's own histograms
 	AuditFile      = "audit.json"         // raw: as in run.json, for who wants it alone
+	ReadsFile      = "reads.csv.gz"       // raw: what readers beside the load read, one row each
+	YardstickFile  = "yardstick.csv.gz"   // raw: the ledger of the yardstick's load, as of the aggregator's
 	StoredFile     = "stored" + Extension // raw: which originals the aggregator gave back, in its order
 	BenchFile      = "bench.txt"          // derived: the Go benchmark format
 	PageFile       = "report.html"        // derived: opens offline
@@ -28,6 +30,9 @@ const (
 // RawFiles are the files that every figure follows from, but for what profiles say. A folder of
 // before it was kept has no StoredFile.
 var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile, StoredFile}
+
+// besideFiles are raw files that only some results have: those beside a yardstick, or with readers.
+var besideFiles = []string{YardstickFile, ReadsFile}
 
 // Run is run.json: what was asked, what it ran on, what came out. All times that end in _ns are
 // nanoseconds since the attack's start, unless they are durations.
@@ -48,6 +53,11 @@ type Run struct {
 	Cluster   *Cluster      `json:"cluster,omitempty"` // absent: one aggregator alone
 	DrainedNS int64         `json:"drained_ns"`        // the queue was first seen empty after the last answer
 	Generator Generator     `json:"generator"`
+
+	Readers []Readers `json:"readers,omitempty"` // beside the load
+
+	// Yardstick is absent where the scenario asks for none.
+	Yardstick *YardstickRun `json:"yardstick,omitempty"`
 
 	// Surroundings is absent in records of before they were watched.
 	Surroundings *Surroundings `json:"surroundings,omitempty"`
@@ -103,8 +113,9 @@ type Aggregator struct {
 // Load is how the events were sent.
 type Load struct {
 	EventsPerRequest int    `json:"events_per_request"`
-	Encoding         string `json:"encoding"`    // json or ndjson
-	Compression      string `json:"compression"` // none, gzip or zstd
+	Encoding         string `json:"encoding"`         // json or ndjson
+	Compression      string `json:"compression"`      // none, gzip or zstd
+	Client           string `json:"client,omitempty"` // "" is vegeta, or light
 }
 
 // PhaseTimes is one stretch of the load.
@@ -122,6 +133,13 @@ type PhaseTimes struct {
 // Cluster is what was started where that was not one aggregator.
 type Cluster struct {
 	Nodes int `json:"nodes"` // each an aggregator and a log server
+}
+
+// YardstickRun is a server that only answers, and had the same load just before the case.
+type YardstickRun struct {
+	Kind        string       `json:"kind"`          // bare
+	Phases      []PhaseTimes `json:"phases"`        // since the start of its load
+	ServerCPUNS int64        `json:"server_cpu_ns"` // that the server used, in all its phases
 }
 
 // FaultTimes is what was done to the aggregator.

@@ -70,6 +70,14 @@ type Summary struct {
 	// generator did not run though it should have: the sum of its stalls of over 20 ms.
 	GeneratorStalledShare *float64 `json:"generator_stalled_share,omitempty"`
 
+	// What a bare server took of the same load just before, and what the aggregator did beside it.
+	// Absent: the scenario asks for no yardstick.
+	BareRequestsPerS     *float64    `json:"bare_requests_per_s,omitempty"`
+	BareServiceTimeMS    Percentiles `json:"bare_service_time_ms,omitzero"`
+	BareCPUUSPerRequest  *float64    `json:"bare_cpu_us_per_request,omitempty"`
+	RateToBare           *float64    `json:"rate_to_bare,omitempty"`             // requests a second, of the aggregator / of the bare server
+	ServiceTimeP99ToBare *float64    `json:"service_time_p99_to_bare,omitempty"` // the same of the 99th percentiles
+
 	GeneratorCeilingRequestsPerS *float64 `json:"generator_ceiling_requests_per_s,omitempty"` // against a server that only answers
 	GeneratorCeilingEventsPerS   *float64 `json:"generator_ceiling_events_per_s,omitempty"`
 	GeneratorCeilingShare        *float64 `json:"generator_ceiling_share,omitempty"` // of it, offered (open loop) or acknowledged (closed loop)
@@ -84,12 +92,41 @@ type Summary struct {
 	GeneratorBytesWrittenPerStored   *float64 `json:"generator_bytes_written_per_stored,omitempty"`
 	GeneratorAllocatedBytesPerStored *float64 `json:"generator_allocated_bytes_per_stored,omitempty"`
 
+	Readers []ReaderSummary `json:"readers,omitempty"` // those that read beside the load, by kind
+
 	// Null where the aggregator was seen ready all the time.
 	UnavailableS *float64 `json:"unavailable_s"` // signal, or the disk broke → ready again
 	ReadyAfterS  *float64 `json:"ready_after_s"` // start of the next process, or the disk was well → ready
 	// UnansweredS is the longest time from the fault on in which no publisher got an acknowledgement
 	// of any node. Absent: no fault, or no cluster.
 	UnansweredS *float64 `json:"unanswered_s,omitempty"`
+}
+
+// ReaderSummary is what readers of a kind came to.
+type ReaderSummary struct {
+	Kind   string      `json:"kind"`
+	Reads  uint64      `json:"reads"`   // pages, or events of streams
+	Events uint64      `json:"events"`  // in them
+	Failed uint64      `json:"failed"`  // pages without an answer or with another than 200, and streams that ended early
+	WaitMS Percentiles `json:"wait_ms"` // page: due → read; stream: received by the aggregator → read
+}
+
+// ReaderOf is what the readers of a kind came to; nothing where there were none.
+func (s Summary) ReaderOf(kind string) ReaderSummary {
+	for _, r := range s.Readers {
+		if r.Kind == kind {
+			return r
+		}
+	}
+	return ReaderSummary{}
+}
+
+// FailedReads are those of all readers.
+func (s Summary) FailedReads() (n uint64) {
+	for _, r := range s.Readers {
+		n += r.Failed
+	}
+	return n
 }
 
 // Refusals are the attempts of the measured phases that were answered 503, whether a retry got

@@ -25,6 +25,13 @@ const (
 	maxEventsPerRequest = 1_000_000
 	// maxClients is the generator's own bound.
 	maxClients = attack.MaxClients
+	// maxReadRate, maxPage and maxStreams bound readers; a page has defaultPage events.
+	maxReadRate = 100_000
+	maxPage     = 10_000
+	maxStreams  = 10_000
+	defaultPage = 100
+	// maxDisk bounds what a disk can be held to: beyond it there is no disk to hold.
+	maxDisk = 1_000_000
 )
 
 // validName is what may become part of a folder's name: no dots alone, no slash, nothing hidden.
@@ -108,7 +115,7 @@ func checkCaseName(name string, seen map[string]bool) *problem {
 }
 
 func (s *Settings) check() *problem {
-	for _, step := range []func() *problem{s.checkAggregator, s.checkCluster, s.checkStream, s.checkLoad, s.checkFault, s.checkExpect} {
+	for _, step := range []func() *problem{s.checkAggregator, s.checkCluster, s.checkDisk, s.checkStream, s.checkLoad, s.checkReaders, s.checkYardstick, s.checkFault, s.checkExpect} {
 		if p := step(); p != nil {
 			return p
 		}
@@ -152,6 +159,23 @@ func (s *Settings) checkCluster() *problem {
 	return &problem{"cluster.nodes", fmt.Sprintf("must be 3 or 5, not %d", s.Cluster.Nodes)}
 }
 
+func (s *Settings) checkDisk() *problem {
+	d := s.Disk
+	switch {
+	case d.MBPerS < 0 || d.MBPerS > maxDisk:
+		return &problem{"disk.mb_per_s", fmt.Sprintf("must be 1 to %d, not %d", maxDisk, d.MBPerS)}
+	case d.OperationsPerS < 0 || d.OperationsPerS > maxDisk:
+		return &problem{"disk.operations_per_s", fmt.Sprintf("must be 1 to %d, not %d", maxDisk, d.OperationsPerS)}
+	case d == Disk{}:
+		return nil
+	case s.Cluster.Nodes > 0:
+		return &problem{"disk", "is of one aggregator alone"}
+	case s.Fault.Kind == DiskFull:
+		return &problem{"disk", "goes with no disk that is filled, which is one of its own"}
+	}
+	return nil
+}
+
 func (s *Settings) checkStream() *problem {
 	made, err := stream.New(s.Stream)
 	if err != nil {
@@ -172,6 +196,9 @@ func (s *Settings) checkLoad() *problem {
 	if p := oneOf("load.compression", l.Compression, "none", "gzip", "zstd"); p != nil {
 		return p
 	}
+	if p := oneOf("load.client", l.Client, Vegeta, Light); p != nil {
+		return p
+	}
 	if len(l.Phases) == 0 || len(l.Phases) > maxPhases {
 		return &problem{"load.phases", fmt.Sprintf("1 to %d are needed, not %d", maxPhases, len(l.Phases))}
 	}
@@ -186,8 +213,11 @@ func (s *Settings) checkLoad() *problem {
 		}
 		names[p.Name] = true
 		measured = measured || p.Measured
-		if problem := p.check(at); problem != nil {
-			return problem
+		if refused := p.check(at); refused != nil {
+			return refused
+		}
+		if l.Client == Light && p.Rate > 0 {
+			return &problem{at + ".rate", "goes with vegeta: the light client has closed loops only"}
 		}
 	}
 	if !measured {
@@ -226,6 +256,49 @@ func (p Phase) check(at string) *problem {
 		return &problem{at, "clients need either requests or a duration"}
 	case float64(p.Rate)*time.Duration(p.Duration).Seconds() > maxRequests, p.Requests > maxRequests:
 		return &problem{at, fmt.Sprintf("asks for more than %d requests", uint64(maxRequests))}
+	}
+	return nil
+}
+
+func (s *Settings) checkReaders() *problem {
+	kinds := map[string]bool{}
+	for i, r := range s.Readers {
+		at := fmt.Sprintf("readers[%d]", i)
+		if p := oneOf(at+".kind", r.Kind, ReadTopic, ReadSeq, ReadTime, ReadStream); p != nil {
+			return p
+		}
+		switch stream := r.Kind == ReadStream; {
+		case kinds[r.Kind]:
+			return &problem{at + ".kind", fmt.Sprintf("%s is there twice", r.Kind)}
+		case s.Cluster.Nodes > 0 || s.Fault.Kind != NoFault:
+			return &problem{at, "read of one aggregator alone, to which nothing is done"}
+		case stream && (r.Clients < 1 || r.Clients > maxStreams):
+			return &problem{at + ".clients", fmt.Sprintf("must be 1 to %d, not %d", maxStreams, r.Clients)}
+		case stream && (r.Rate > 0 || r.Limit != 0):
+			return &problem{at, "rate and limit go with pages"}
+		case !stream && (r.Rate == 0 || r.Rate > maxReadRate):
+			return &problem{at + ".rate", fmt.Sprintf("up to %d pages a second are needed", maxReadRate)}
+		case !stream && (r.Limit < 1 || r.Limit > maxPage):
+			return &problem{at + ".limit", fmt.Sprintf("must be 1 to %d, not %d", maxPage, r.Limit)}
+		case !stream && r.Clients != 0:
+			return &problem{at + ".clients", "goes with streams"}
+		}
+		kinds[r.Kind] = true
+	}
+	return nil
+}
+
+func (s *Settings) checkYardstick() *problem {
+	if p := oneOf("yardstick", s.Yardstick, NoYardstick, Bare); p != nil {
+		return p
+	}
+	if s.Yardstick == NoYardstick {
+		return nil
+	}
+	for i, p := range s.Load.Phases {
+		if p.Rate > 0 {
+			return &problem{fmt.Sprintf("load.phases[%d].rate", i), "goes with no yardstick, whose clients send as fast as they are answered"}
+		}
 	}
 	return nil
 }

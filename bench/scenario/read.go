@@ -223,12 +223,15 @@ func resolve(path string, root ast.Node, content fileText, s *Scenario) error {
 		node := find(root, fmt.Sprintf("cases[%d]", i))
 		merged := caseText{Settings: content.Settings}
 		// The decoder may append to a slice that it finds; a case's phases replace the file's.
-		merged.Settings.Load.Phases = nil
+		merged.Settings.Load.Phases, merged.Settings.Readers = nil, nil
 		if err := decode(path, node, &merged); err != nil {
 			return err
 		}
 		if merged.Settings.Load.Phases == nil {
 			merged.Settings.Load.Phases = slices.Clone(content.Settings.Load.Phases)
+		}
+		if merged.Settings.Readers == nil {
+			merged.Settings.Readers = slices.Clone(content.Settings.Readers)
 		}
 		s.Cases = append(s.Cases, Case{Name: c.Name, Settings: merged.Settings, place: fmt.Sprintf("cases[%d].", i)})
 	}
@@ -253,6 +256,13 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Aggregator.Ack, "journal")
 	setDefault(&s.Load.Encoding, "json")
 	setDefault(&s.Load.Compression, "none")
+	setDefault(&s.Load.Client, Vegeta)
+	for i := range s.Readers {
+		if r := &s.Readers[i]; r.Kind != ReadStream && r.Limit == 0 {
+			r.Limit = defaultPage
+		}
+	}
+	setDefault(&s.Yardstick, NoYardstick)
 	setDefault(&s.Fault.Kind, NoFault)
 	setDefault(&s.Expect.Lost.text, "0")
 	setDefault(&s.Expect.Duplicated.text, "0")

@@ -37,8 +37,11 @@ type Case struct {
 type Settings struct {
 	Aggregator Aggregator    `yaml:"aggregator"`
 	Cluster    Cluster       `yaml:"cluster"`
+	Disk       Disk          `yaml:"disk"`
 	Stream     stream.Config `yaml:"stream"`
 	Load       Load          `yaml:"load"`
+	Readers    []Reader      `yaml:"readers"`
+	Yardstick  string        `yaml:"yardstick"` // none (default) or bare
 	Fault      Fault         `yaml:"fault"`
 	Expect     Expect        `yaml:"expect"`
 }
@@ -85,13 +88,50 @@ type Cluster struct {
 	Nodes int `yaml:"nodes"` // 0 (default): one aggregator alone
 }
 
+// Disk says that the data folder lies on a disk of its own, which is held to so much a second.
+type Disk struct {
+	MBPerS         int `yaml:"mb_per_s"`         // read and written, each for itself; 0: no limit
+	OperationsPerS int `yaml:"operations_per_s"` // the same
+}
+
 // Load is what the generator sends.
 type Load struct {
 	EventsPerRequest int     `yaml:"events_per_request"`
 	Encoding         string  `yaml:"encoding"`    // json (default) or ndjson
 	Compression      string  `yaml:"compression"` // none (default), gzip or zstd
+	Client           string  `yaml:"client"`      // vegeta (default) or light
 	Phases           []Phase `yaml:"phases"`
 }
+
+// The clients that send a load.
+const (
+	Vegeta = "vegeta"
+	Light  = "light" // for many small requests
+)
+
+// What a case is set beside.
+const (
+	NoYardstick = "none"
+	// Bare is a server that only answers, as the aggregator would: it has the same load just before.
+	Bare = "bare"
+)
+
+// Reader says who reads beside the load, from the first measured phase to the load's end: pages at
+// a rate, from places at random, or streams.
+type Reader struct {
+	Kind    string `yaml:"kind"`    // topic, seq, time or stream
+	Rate    Rate   `yaml:"rate"`    // of pages
+	Limit   int    `yaml:"limit"`   // events of a page; default 100
+	Clients int    `yaml:"clients"` // streams, each of one topic
+}
+
+// The kinds of readers.
+const (
+	ReadTopic  = "topic" // pages of one topic
+	ReadSeq    = "seq"   // pages of all topics
+	ReadTime   = "time"  // pages since a moment within the reading
+	ReadStream = "stream"
+)
 
 // Phase is one stretch of the load: a schedule (rate and duration) or a number of clients that each
 // send the next request when the last one is answered.

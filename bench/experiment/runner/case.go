@@ -15,6 +15,7 @@ import (
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/bench/system/device"
 	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
@@ -75,9 +76,10 @@ func (j job) folder() string {
 type session struct {
 	config     *Config
 	job        job
-	dir        string // result folder
-	data       string // data folder
-	disk       string // where a disk of its own is mounted; "": none
+	dir        string         // result folder
+	data       string         // data folder
+	disk       string         // where a disk of its own is mounted to be filled; "": none
+	device     *device.Device // that is held to a rate; nil: none
 	show       func(state)
 	aggregator *aggregator
 	replicas   *replicas // nil: one aggregator alone
@@ -86,6 +88,7 @@ type session struct {
 	run        record.Run
 	sampler    *sampler
 	watch      *watch // from outside, while the load lasts
+	readers    *readers
 	histograms histograms
 	profiles   profiles
 	syncs      *process.Syncs // as the kernel sees them; nil: nobody counts
@@ -106,9 +109,9 @@ func execute(ctx context.Context, config *Config, job job, runDir string, show f
 	return run, err
 }
 
-func (s *session) execute(outer context.Context) (record.Run, error) {
+func (s *session) execute(outer context.Context) (run record.Run, err error) {
 	ctx, cancel := context.WithCancelCause(outer)
-	defer s.cleanUp(cancel)
+	defer func() { err = errors.Join(err, s.cleanUp(cancel)) }()
 	if err := s.prepare(); err != nil {
 		return s.run, err
 	}
@@ -118,6 +121,9 @@ func (s *session) execute(outer context.Context) (record.Run, error) {
 	}
 	defer log.Close()
 	if err := s.measureCeiling(ctx, log); err != nil {
+		return s.run, cause(ctx, err)
+	}
+	if err := s.measureYardstick(ctx, log); err != nil {
 		return s.run, cause(ctx, err)
 	}
 	if err := s.begin(ctx, log); err != nil {
@@ -137,8 +143,9 @@ func (s *session) execute(outer context.Context) (record.Run, error) {
 	return s.finish()
 }
 
-// cleanUp leaves no process behind, whatever happened, and no data folder that nobody asked for.
-func (s *session) cleanUp(cancel context.CancelCauseFunc) {
+// cleanUp leaves no process behind, whatever happened, and no data folder that nobody asked for. An
+// error says that a disk was not given back.
+func (s *session) cleanUp(cancel context.CancelCauseFunc) error {
 	cancel(nil)
 	s.profiles.running.Wait()
 	if s.config.Profile {
@@ -152,10 +159,11 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) {
 			<-p.Exited()
 		}
 	}
-	s.removeDisk()
+	err := s.removeDisk()
 	if !s.config.KeepData {
 		os.RemoveAll(s.data)
 	}
+	return err
 }
 
 // cause prefers why a context ended over the errors that followed from it.
@@ -188,6 +196,7 @@ func (s *session) prepare() error {
 		Aggregator:  record.Aggregator{Ack: s.job.settings.Aggregator.Ack, External: s.config.external(), Flags: []string{}},
 		Stream:      events.Config(),
 		Load:        loadOf(s.job.settings),
+		Readers:     readersOf(s.job.settings),
 	}
 	if p := s.job.point; p != nil {
 		s.run.Scenario.Sweep = &record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}
@@ -201,7 +210,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	if s.config.external() {
 		s.aggregator = &aggregator{url: s.config.Aggregator, token: s.config.Token, client: newClient()}
 	} else {
-		if err := s.makeDisk(); err != nil {
+		if err := s.makeDisk(ctx); err != nil {
 			return err
 		}
 		probe, err := machine.ProbeDisk(filepath.Dir(s.data))
@@ -266,7 +275,14 @@ func (s *session) load(ctx context.Context) error {
 	running.Go(func() { s.sampler.run(background) })
 	running.Go(func() { s.watch.run(background) })
 	running.Go(func() { stalls.run(background) })
-	measure := func() { s.histograms.open(ctx, s.aggregator); s.profiles.begin(ctx, s) }
+	s.readers = newReaders(s)
+	reading, stopReading := context.WithCancel(background)
+	defer stopReading()
+	measure := func() {
+		s.histograms.open(ctx, s.aggregator)
+		s.profiles.begin(ctx, s)
+		running.Go(func() { s.readers.run(reading) })
+	}
 	if s.firstMeasured() == 0 {
 		measure()
 	}
@@ -276,6 +292,7 @@ func (s *session) load(ctx context.Context) error {
 	s.breaking.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
 
 	summary, err := assault.Run(ctx)
+	stopReading()
 	ledgerClosed = true
 	if err := errors.Join(err, book.Close(), requests.Close()); err != nil {
 		return err
@@ -286,13 +303,9 @@ func (s *session) load(ctx context.Context) error {
 	}
 	s.run.Fault = fault
 	s.note(summary)
-	if err := s.drain(ctx, summary); err != nil {
+	if err := s.settle(ctx, summary); err != nil {
 		return err
 	}
-	if err := s.histograms.close(ctx, s.aggregator); err != nil {
-		return err
-	}
-	s.lookOn(ctx, summary.StartedAt)
 	halt()
 	s.sampler.take(ctx)
 	s.run.Generator.Stalls, s.run.Generator.LongestStallNS = stalls.stalls, stalls.longestNS
@@ -300,10 +313,32 @@ func (s *session) load(ctx context.Context) error {
 	if err := s.profiles.end(ctx, s); err != nil {
 		return err
 	}
-	if err := s.sampler.write(s.dir, summary.StartedAt, s.run.Phases); err != nil {
+	return s.writeRaw(summary.StartedAt)
+}
+
+// settle waits until all is committed, and the machine was watched for long enough.
+func (s *session) settle(ctx context.Context, summary attack.Summary) error {
+	if err := s.drain(ctx, summary); err != nil {
 		return err
 	}
-	return record.WriteHistograms(s.dir, s.histograms.since(summary.StartedAt))
+	if err := s.histograms.close(ctx, s.aggregator); err != nil {
+		return err
+	}
+	s.lookOn(ctx, summary.StartedAt)
+	return nil
+}
+
+// writeRaw writes what was seen while the load lasted.
+func (s *session) writeRaw(startedAt time.Time) error {
+	if err := s.sampler.write(s.dir, startedAt, s.run.Phases); err != nil {
+		return err
+	}
+	if s.run.Readers != nil {
+		if err := s.readers.write(s.dir, startedAt); err != nil {
+			return err
+		}
+	}
+	return record.WriteHistograms(s.dir, s.histograms.since(startedAt))
 }
 
 // note takes what the attack says of itself.
@@ -327,6 +362,7 @@ func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart f
 			config.Others = s.replicas.urls()
 		}
 	}
+	config.Light = load.Client == scenario.Light
 	if load.Compression != "none" {
 		config.Compression = load.Compression
 	}

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"time"
 
-	"sekali/bench/system/nullserver"
-	"sekali/bench/system/process"
+	"sekali/bench/scenario"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 )
@@ -29,11 +27,10 @@ const (
 // built in the timed span, so the ceiling is lower than what the generator could do: who stays
 // under it is not held back by it.
 func (s *session) measureCeiling(ctx context.Context, log io.Writer) error {
-	if s.config.Self == "" {
+	if s.config.Self == "" || s.job.settings.Yardstick != scenario.NoYardstick { // which is the ceiling, measured for longer
 		return nil
 	}
-	server, err := process.Start(ctx, process.Config{Binary: s.config.Self, Command: nullserver.Command, Log: log,
-		Args: []string{"-events", strconv.Itoa(s.job.settings.Load.EventsPerRequest)}})
+	server, err := s.startNull(ctx, "memory", log)
 	if err != nil {
 		return fmt.Errorf("the generator's ceiling: %w", err)
 	}

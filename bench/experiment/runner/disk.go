@@ -12,6 +12,7 @@ import (
 
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/bench/system/device"
 	"sekali/bench/system/process"
 )
 
@@ -43,9 +44,20 @@ func cannotBreak(f scenario.Fault) error {
 	return nil
 }
 
-// makeDisk makes the folder that the data folder will be in. Where the scenario fills the disk,
-// that is one of its own.
-func (s *session) makeDisk() error {
+// cannotHold says why no disk can be held to a rate on this machine; nil: it can, or need not.
+func cannotHold(d scenario.Disk) error {
+	if d == (scenario.Disk{}) {
+		return nil
+	}
+	return device.Cannot()
+}
+
+// makeDisk makes the folder that the data folder will be in. Where the scenario fills the disk, or
+// holds it to a rate, that is one of its own.
+func (s *session) makeDisk(ctx context.Context) error {
+	if s.job.settings.Disk != (scenario.Disk{}) {
+		return s.holdDisk(ctx)
+	}
 	if s.job.settings.Fault.Kind != scenario.DiskFull {
 		return os.MkdirAll(filepath.Dir(s.data), 0o755)
 	}
@@ -61,15 +73,40 @@ func (s *session) makeDisk() error {
 	return nil
 }
 
+// holdDisk makes a disk that is held to a rate, and measures that it is.
+func (s *session) holdDisk(ctx context.Context) error {
+	limit := s.job.settings.Disk
+	image, folder := s.data+".image", s.data+"-disk"
+	if err := os.MkdirAll(filepath.Dir(image), 0o755); err != nil {
+		return err
+	}
+	held, err := device.Open(ctx, image, folder, device.Limit{MBPerS: limit.MBPerS, OperationsPerS: limit.OperationsPerS})
+	if err != nil {
+		return err
+	}
+	s.device, s.data = held, filepath.Join(folder, "data")
+	rates, err := device.Measure(folder)
+	if err != nil {
+		return err
+	}
+	s.run.Environment.Disk = &record.Disk{MBPerS: limit.MBPerS, OperationsPerS: limit.OperationsPerS,
+		MeasuredMBPerS: rates.WriteMBPerS, MeasuredOperationsPerS: rates.OperationsPerS}
+	return nil
+}
+
 // removeDisk gives the disk back.
-func (s *session) removeDisk() {
+func (s *session) removeDisk() error {
+	if s.device != nil {
+		return s.device.Close()
+	}
 	if s.disk == "" {
-		return
+		return nil
 	}
 	if err := syscall.Unmount(s.disk, syscall.MNT_DETACH); err == nil {
 		_ = os.Remove(s.disk)
 	}
 	s.disk = ""
+	return nil
 }
 
 // breakDisk breaks the disk for as long as the fault says, and returns when the aggregator is ready

@@ -28,6 +28,13 @@ func expectations(expect scenario.Expect, report audit.Report, summary record.Su
 		{"refused", expect.Refused, summary.Refusals()},
 		{"failures", expect.Failures, summary.Failures()},
 	}
+	if len(summary.Readers) > 0 {
+		counts = append(counts, struct {
+			name string
+			want scenario.Count
+			got  uint64
+		}{"failed_reads", scenario.Exactly(0), summary.FailedReads()})
+	}
 	var all []record.Expectation
 	for _, c := range counts {
 		all = append(all, record.Expectation{Name: c.name, Expected: c.want.String(), Got: strconv.FormatUint(c.got, 10), Held: c.want.Allows(c.got)})

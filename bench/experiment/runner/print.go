@@ -53,10 +53,21 @@ func printFigures(w io.Writer, run record.Run) {
 	fmt.Fprintf(w, "  %s  %s\n", waits, percentiles(s.ResponseTimeMS))
 	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, stalled for %s, %d of %d requests sent\n",
 		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, percent(s.GeneratorStalledShare), s.RequestsSent, s.RequestsPlanned)
+	if d := run.Environment.Disk; d != nil {
+		fmt.Fprintf(w, "  disk                held to %d MB/s and %d operations/s; it took %.0f MB/s and %.0f operations/s just before\n",
+			d.MBPerS, d.OperationsPerS, d.MeasuredMBPerS, d.MeasuredOperationsPerS)
+	}
 	fmt.Fprintf(w, "  others              %s of the cores that the run may use\n", percent(s.OtherCPUShare))
 	if s.GeneratorCeilingShare != nil {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
 			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
+	}
+	for _, r := range s.Readers {
+		fmt.Fprintf(w, "  %-18s  %s; %d reads of %d events, %d failed\n", "read by "+r.Kind, percentiles(r.WaitMS), r.Reads, r.Events, r.Failed)
+	}
+	if s.RateToBare != nil {
+		fmt.Fprintf(w, "  bare server         %.0f requests/s, %s, %s µs of CPU a request; the rate is %s of it, the p99 %s ×\n",
+			*s.BareRequestsPerS, percentiles(s.BareServiceTimeMS), milliseconds(s.BareCPUUSPerRequest), percent(s.RateToBare), milliseconds(s.ServiceTimeP99ToBare))
 	}
 	if a := run.Audit; a != nil && a.Waits != nil && a.Waits.Bounded > 0 {
 		waits := a.Waits

@@ -75,6 +75,13 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	if s.Cluster.Nodes > 0 {
 		run.Cluster = &record.Cluster{Nodes: s.Cluster.Nodes}
 	}
+	if s.Disk != (scenario.Disk{}) {
+		run.Environment.Disk = &record.Disk{MBPerS: s.Disk.MBPerS, OperationsPerS: s.Disk.OperationsPerS}
+	}
+	run.Readers = readersOf(s)
+	if s.Yardstick != scenario.NoYardstick {
+		run.Yardstick = &record.YardstickRun{Kind: s.Yardstick}
+	}
 	return recordedPlan(run), nil
 }
 
@@ -84,6 +91,7 @@ const (
 	planFlags  = 3
 )
 
+// recordedPlan has as many parts for every run.
 func recordedPlan(run record.Run) []string {
 	parts := []string{
 		fmt.Sprintf("stream is %+v", run.Stream),
@@ -102,18 +110,30 @@ func recordedPlan(run record.Run) []string {
 	if run.Fault != nil {
 		fault = run.Fault.Kind
 	}
+	nodes, disk, yardstick := 0, record.Disk{}, scenario.NoYardstick
+	if run.Yardstick != nil {
+		yardstick = run.Yardstick.Kind
+	}
 	if run.Cluster != nil {
-		parts = append(parts, fmt.Sprintf("cluster has %d nodes", run.Cluster.Nodes))
+		nodes = run.Cluster.Nodes
+	}
+	if run.Environment.Disk != nil {
+		disk = *run.Environment.Disk
 	}
 	if run.Fault != nil && run.Fault.Role != "" {
 		fault += " of the " + run.Fault.Role
 	}
-	return append(parts, phases, "fault is "+fault)
+	return append(parts, fmt.Sprintf("cluster has %d nodes", nodes), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
+		"yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
 }
 
 // loadOf and flagsOf are a case's settings as run.json has them.
 func loadOf(s scenario.Settings) record.Load {
-	return record.Load{EventsPerRequest: s.Load.EventsPerRequest, Encoding: s.Load.Encoding, Compression: s.Load.Compression}
+	load := record.Load{EventsPerRequest: s.Load.EventsPerRequest, Encoding: s.Load.Encoding, Compression: s.Load.Compression}
+	if s.Load.Client != scenario.Vegeta {
+		load.Client = s.Load.Client
+	}
+	return load
 }
 
 func flagsOf(s scenario.Settings, profiled bool) []string {

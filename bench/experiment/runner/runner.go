@@ -110,7 +110,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	times := newEstimate(jobs)
 	for i, job := range jobs {
 		times.begin(i, time.Now())
-		if why := cmp.Or(cannotBreak(job.settings.Fault), c.cannotCluster(job.settings)); why != nil {
+		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), c.cannotCluster(job.settings)); why != nil {
 			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
 			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
@@ -191,6 +191,9 @@ func (c *Config) check() error {
 		for _, one := range s.Cases {
 			if one.Settings.Fault.Kind != scenario.NoFault {
 				return fmt.Errorf("%s: fault: a server that is running already is left running", s.Path)
+			}
+			if one.Settings.Disk != (scenario.Disk{}) {
+				return fmt.Errorf("%s: disk: a server that is running already has its own", s.Path)
 			}
 		}
 	}

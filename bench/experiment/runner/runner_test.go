@@ -24,6 +24,7 @@ import (
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/memoryserver"
+	"sekali/bench/system/nullserver"
 )
 
 // serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command
@@ -31,6 +32,13 @@ import (
 const serveVariable = "SEKALI_TEST_AGGREGATOR"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == nullserver.Command {
+		if err := nullserver.Run(context.Background(), os.Args[2:], os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if out := os.Getenv(labVariable); out != "" {
 		os.Exit(runLab(out))
 	}
@@ -344,6 +352,39 @@ func TestFaultsOfTheDisk(t *testing.T) {
 	}
 }
 
+// TestDiskThatIsHeld: the data folder is on a disk of its own, whose rates are recorded, and which
+// is given back, also when a run is interrupted.
+func TestDiskThatIsHeld(t *testing.T) {
+	text := short + "disk: {mb_per_s: 40, operations_per_s: 1000}"
+	if why := cannotHold(scenario.Disk{MBPerS: 40}); why != nil {
+		t.Skip("skipped: " + why.Error())
+	}
+	t.Setenv(serveVariable, "honest")
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
+	run := o.run(t, 0)
+	d := run.Environment.Disk
+	if !run.Held() || run.Environment.Filesystem != "ext4" || d == nil || d.MBPerS != 40 || d.OperationsPerS != 1000 || d.MeasuredMBPerS == 0 || d.MeasuredOperationsPerS == 0 {
+		t.Errorf("held %v, disk %+v of %s\n%s", run.Held(), d, run.Environment.Filesystem, o.output)
+	}
+	notMounted(t, o.dir)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	defer cancel()
+	o = runBench(t, ctx, Config{Scenarios: parse(t, strings.Replace(text, "800ms", "60s", 1)), Aggregator: os.Args[0]})
+	if len(o.index.Results) != 0 {
+		t.Errorf("it was not interrupted:\n%s", o.output)
+	}
+	notMounted(t, o.dir)
+}
+
+func notMounted(t *testing.T, dir string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil || strings.Contains(string(mounts), dir) {
+		t.Errorf("still mounted: %v\n%s", err, mounts)
+	}
+}
+
 // TestFaultThatCannotBeIsSkipped: a machine without strace says so, and that is no pass.
 func TestFaultThatCannotBeIsSkipped(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
@@ -351,6 +392,10 @@ func TestFaultThatCannotBeIsSkipped(t *testing.T) {
 	text := short + "fault: {kind: slow-disk, at: 600ms, for: 200ms}"
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
 	if o.outcome != Invalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: strace is not installed") {
+		t.Errorf("outcome %d: %s", o.outcome, o.output)
+	}
+	o = runBench(t, context.Background(), Config{Scenarios: parse(t, short+"disk: {mb_per_s: 40}"), Aggregator: os.Args[0]})
+	if o.outcome != Invalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: ") {
 		t.Errorf("outcome %d: %s", o.outcome, o.output)
 	}
 }

@@ -101,6 +101,14 @@ func loadOf(r record.Run) string {
 	return text
 }
 
+// heldTo is what the data folder's disk is held to.
+func heldTo(d *record.Disk) string {
+	if d == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%d MB/s and %d operations/s", d.MBPerS, d.OperationsPerS)
+}
+
 // property is something of both sides that must be equal.
 type property struct{ name, a, b string }
 
@@ -131,6 +139,7 @@ func differences(a, b record.Run) []property {
 		{"memory", fmt.Sprint(ea.MemoryBytes), fmt.Sprint(eb.MemoryBytes)},
 		{"system", ea.OS + " " + ea.Kernel, eb.OS + " " + eb.Kernel},
 		{"filesystem", ea.Filesystem, eb.Filesystem},
+		{"rate that the disk is held to", heldTo(ea.Disk), heldTo(eb.Disk)},
 		{"durability", durability(a), durability(b)},
 		{"deduplication", ea.Store.Dedup, eb.Store.Dedup},
 		{"layout", ea.Store.Layout, eb.Store.Layout},

@@ -165,9 +165,13 @@ func pageTables(g *group) []pageTable {
 		{"Throughput and queue", slices.Concat(throughputRows, queueRows, deduplicationRows, faultRows)},
 		{"Latency", slices.Concat(processingRows, heldRows, serviceRows, responseRows)},
 		{"Requests", requestRows},
+		{"Beside a bare server", bareRows},
+		{"Readers beside the load", readerRows()},
 		{"Cost", slices.Concat(costRows, generatorRows)},
 	} {
-		tables = append(tables, pageTable{part.name, filled(g, part.rows)})
+		if rows := filled(g, part.rows); len(rows) > 0 {
+			tables = append(tables, pageTable{part.name, rows})
+		}
 	}
 	if g.first().Run.Audit != nil {
 		tables = append(tables, pageTable{"Audit", filled(g, auditCounts)})

@@ -274,7 +274,7 @@ func (s *scenario) table() string {
 		own = heldRows
 	}
 	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
-		requestRows, faultRows, generatorRows)
+		requestRows, readerRows(), bareRows, faultRows, generatorRows)
 }
 
 // promises say, for each ack level, what README promises: they are not measured.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"sekali/bench/figures"
 	"sekali/bench/record"
 )
 
@@ -103,6 +104,38 @@ var requestRows = []row{
 	countRow("requests of unknown fate", func(r repeat) uint64 { return r.Summary.RequestsUnknown }),
 	countRow("retries", func(r repeat) uint64 { return r.Summary.Retries }),
 	{"failed attempts by cause", causes},
+}
+
+// readerRows are what those who read beside the load waited.
+func readerRows() []row {
+	var rows []row
+	for _, kind := range figures.ReaderKinds {
+		name := "page by " + kind + ", due to read"
+		if kind == "stream" {
+			name = "stream, received to read"
+		}
+		of := func(s record.Summary) record.ReaderSummary { return s.ReaderOf(kind) }
+		rows = append(rows,
+			figureRow(name+" p50, ms", func(s record.Summary) *float64 { return of(s).WaitMS.P50 }),
+			figureRow(name+" p99, ms", func(s record.Summary) *float64 { return of(s).WaitMS.P99 }),
+			row{map[bool]string{true: "events by streams", false: "pages by " + kind}[kind == "stream"] + " (failed)", func(g *group) string {
+				if of(g.first().Summary).Kind == "" {
+					return withheld
+				}
+				return exact(g.count(func(r repeat) uint64 { return of(r.Summary).Reads })) + " (" + exact(g.count(func(r repeat) uint64 { return of(r.Summary).Failed })) + ")"
+			}})
+	}
+	return rows
+}
+
+// bareRows set small requests beside a server that only answers, in the same run.
+var bareRows = []row{
+	figureRow("rate, of the bare server's", func(s record.Summary) *float64 { return s.RateToBare }),
+	figureRow("service time p99, × the bare server's", func(s record.Summary) *float64 { return s.ServiceTimeP99ToBare }),
+	figureRow("bare server, requests/s", func(s record.Summary) *float64 { return s.BareRequestsPerS }),
+	figureRow("bare server, service time p50, ms", func(s record.Summary) *float64 { return s.BareServiceTimeMS.P50 }),
+	figureRow("bare server, service time p99, ms", func(s record.Summary) *float64 { return s.BareServiceTimeMS.P99 }),
+	figureRow("bare server, CPU, µs per request", func(s record.Summary) *float64 { return s.BareCPUUSPerRequest }),
 }
 
 var faultRows = []row{
