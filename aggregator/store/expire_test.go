@@ -147,3 +147,77 @@ func TestExpiryStopsAtADamagedBlock(t *testing.T) {
 		t.Fatalf("%+v, %d, %v", after, n, err)
 	}
 }
+
+// TestExpireThroughAnyPlace: the content of events up to a seq expires, also where that is within a
+// block, and whatever the blocks are: what is read, counted and found by topic is the same.
+func TestExpireThroughAnyPlace(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const events = 300
+		var rows []Row
+		for i := range events {
+			topic := fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic"))
+			rows = append(rows, Row{Event: event.Event{Topic: topic, ID: fmt.Sprint(i), Timestamp: "2026-11-23T06:41:10Z", Payload: `{"n":1}`},
+				ReceivedAt: fmt.Sprintf("2026-11-23T06:41:10.%09dZ", i/10)})
+		}
+		dir, err := memorydir.Make("through")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		s, state, err := Open(dir, Design{DedupRuns, LayoutBlocks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		apply := NewApplier(s)
+		through := int64(0)
+		for from := 0; from < events || through < events; {
+			batch := Batch{Replica: true}
+			if to := min(events, from+rapid.IntRange(0, 150).Draw(t, "batch")); to > from {
+				batch.Rows, from = rows[from:to], to
+			} else {
+				batch.Expire = rapid.Int64Range(1, events+20).Draw(t, "through")
+				through = max(through, min(batch.Expire, int64(from)))
+			}
+			out, err := apply.Apply(state, batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state = out.State; state.Expired != through || state.ExpiredSeq != through {
+				t.Fatalf("%d expired, up to %d; want %d", state.Expired, state.ExpiredSeq, through)
+			}
+			for _, topic := range []string{"", "t0"} {
+				var got, want []int64
+				if err := s.layout.page(t.Context(), s.Pool, Page{Topic: topic}, func(seq int64, r Row) bool {
+					if r.Payload != `{"n":1}` {
+						t.Fatalf("seq %d: %+v", seq, r)
+					}
+					got = append(got, seq)
+					return true
+				}); err != nil {
+					t.Fatal(err)
+				}
+				for i, r := range rows[:from] {
+					if seq := int64(i + 1); seq > through && (topic == "" || topic == r.Topic) {
+						want = append(want, seq)
+					}
+				}
+				if !slices.Equal(got, want) {
+					t.Fatalf("topic %q, expired up to %d of %d: %v, want %v", topic, through, from, got, want)
+				}
+			}
+			before := rapid.IntRange(0, events/10).Draw(t, "before")
+			last, err := s.LastBefore(t.Context(), fmt.Sprintf("2026-11-23T06:41:10.%09dZ", before))
+			want := min(int64(before)*10, int64(from))
+			if want <= through {
+				want = 0
+			}
+			if err != nil || last != want {
+				t.Fatalf("the last before %d is %d, %v; want %d: %d are stored, %d expired", before, last, err, want, from, through)
+			}
+		}
+		if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) > 0 {
+			t.Fatalf("%q, %v", faults, err)
+		}
+	})
+}

@@ -17,6 +17,8 @@ type Page struct {
 	Limit int    // events, at most
 	Bytes int    // the page ends with the event that takes it to as many, so that it has one event at least
 
+	Epoch uint64 // of a cluster's log, which SSE's ids begin with; 0: there is none
+
 	// Since <= received_at < Until, as received_at is stored; "" is no bound. What comes before Since
 	// is read and left out: Skip moves After there.
 	Since, Until string
@@ -44,6 +46,9 @@ func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format
 	err = s.read(func(db *sql.DB) error {
 		return s.layout.page(ctx, db, page, func(seq int64, r Row) (more bool) {
 			last = seq
+			if format == SSE {
+				dst = append(page.AppendID(dst, seq), "data: "...)
+			}
 			dst = appendEvent(dst, seq, r, format, n == 0)
 			n++
 			return !page.Full(n, len(dst)-start)
@@ -55,12 +60,18 @@ func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format
 	return dst, last, n, nil
 }
 
+// AppendID appends the line with which a stream tells a reader's place.
+func (p *Page) AppendID(dst []byte, seq int64) []byte {
+	dst = append(dst, "id: "...)
+	if p.Epoch > 0 {
+		dst = append(strconv.AppendUint(dst, p.Epoch, 10), '-')
+	}
+	return append(strconv.AppendInt(dst, seq, 10), '\n')
+}
+
+// appendEvent appends an event as it is in the format, but for SSE's id.
 func appendEvent(dst []byte, seq int64, r Row, format Format, first bool) []byte {
-	switch {
-	case format == SSE:
-		dst = strconv.AppendInt(append(dst, "id: "...), seq, 10)
-		dst = append(dst, "\ndata: "...)
-	case format == JSON && !first:
+	if format == JSON && !first {
 		dst = append(dst, ',')
 	}
 	dst = strconv.AppendInt(append(dst, `{"seq":`...), seq, 10)
@@ -125,6 +136,27 @@ func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
 	}
 	page.After = max(page.After, begin)
 	return page, nil
+}
+
+// LastBefore returns the seq of the last event that was received before a time, in received_at's
+// form, and has not expired; 0: there is none. LayoutBlocks only.
+func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, err error) {
+	page, err := s.Skip(ctx, Page{Since: receivedAt})
+	if err != nil || page.After == 0 {
+		return 0, err
+	}
+	// The beginning of a block, of which more may be before.
+	last = page.After
+	err = s.read(func(db *sql.DB) error {
+		return s.layout.page(ctx, db, Page{After: last, Until: receivedAt}, func(seq int64, _ Row) (more bool) {
+			last = seq
+			return true
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store: last before a time: %w", err)
+	}
+	return last, nil
 }
 
 // beginning returns the highest number, last at most, that look returns and whose time is before

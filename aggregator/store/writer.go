@@ -25,6 +25,11 @@ type Batch struct {
 	Refused        []Refused        // to keep as dead letters
 	Journal        journal.Position // the state to record
 	JournalApplied int
+	// Expire, if it is more than 0, takes the content of the events up to this seq. LayoutBlocks only.
+	Expire int64
+	// Replica: a duplicate of an event that has expired is no conflict. Whether its content is still
+	// known is not the same on all replicas.
+	Replica bool
 	// Also is done in the same transaction, once all else of it is; nil: nothing is.
 	Also func(c *sqlite.Conn, out *Outcome) error
 
@@ -125,18 +130,14 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 		s.UniqueProcessed += stored
 		s.DuplicateDropped += int64(len(b.Rows)-len(out.Failed)) - stored
 		s.Failed += int64(len(out.Failed))
-		for _, row := range conflicts {
-			if !out.Failed[row] { // a dead letter's repeat: nothing is stored that it could say otherwise
-				s.Conflicts++
-			}
-		}
+		s.Conflicts += b.conflicts(conflicts, &out)
 		s.Rejected += b.Rejected
 		s.LastSeq += int64(len(b.Rows))
 		if len(b.Rows) > 0 {
 			s.LastReceivedAt = b.Rows[len(b.Rows)-1].ReceivedAt
 		}
 		s.Journal, s.JournalApplied = b.Journal, b.JournalApplied
-		if err := b.finish(c, &out); err != nil {
+		if err := a.finish(c, &b, &out); err != nil {
 			return err
 		}
 		crash.Here(crash.StoreApplied)
@@ -151,8 +152,25 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	return out, nil
 }
 
+// conflicts counts those of the rows that are conflicts. Of a dead letter's repeat nothing is
+// stored that it could say otherwise.
+func (b *Batch) conflicts(rows []int, out *Outcome) (n int64) {
+	for _, row := range rows {
+		expired := b.Replica && out.Seqs[row] <= out.State.ExpiredSeq
+		if !out.Failed[row] && !expired {
+			n++
+		}
+	}
+	return n
+}
+
 // finish is the last thing that the transaction of a batch does.
-func (b *Batch) finish(c *sqlite.Conn, out *Outcome) error {
+func (a *Applier) finish(c *sqlite.Conn, b *Batch, out *Outcome) error {
+	if b.Expire > 0 {
+		if err := a.expireThrough(c, &out.State, min(b.Expire, out.State.LastSeq)); err != nil {
+			return fmt.Errorf("expire: %w", err)
+		}
+	}
 	if err := writeState(c, out.State); err != nil || b.Also == nil {
 		return err
 	}
