@@ -45,10 +45,10 @@ func (c Config) checkCluster() error {
 	switch {
 	case !nodeName.MatchString(c.Node):
 		return fmt.Errorf("-node=%q, want a name of this aggregator in -cluster: small letters, digits and -", c.Node)
-	case c.Retention != 0:
-		return errors.New("-retention with -cluster: the replicas would expire at different moments; it is not built yet")
 	case c.Dedup != "" && c.Dedup != string(store.DedupRuns):
 		return fmt.Errorf("-dedup=%s with -cluster, which wants runs", c.Dedup)
+	case c.Layout != "" && c.Layout != string(store.LayoutBlocks):
+		return fmt.Errorf("-layout=%s with -cluster, which wants blocks", c.Layout)
 	case c.MaxLag <= 0:
 		return fmt.Errorf("-max-lag=%v, want more than 0", c.MaxLag)
 	case c.LogKeep < 0:
@@ -76,6 +76,8 @@ func (a *instance) openNode(j *journal.Journal, backlog []journal.Frame) (*clust
 		return nil, nil
 	case a.store.Info.Dedup != store.DedupRuns:
 		return nil, fmt.Errorf("%w: -cluster wants a data folder that was made with -dedup runs", ErrConfig)
+	case a.store.Info.Layout != store.LayoutBlocks:
+		return nil, fmt.Errorf("%w: -cluster wants a data folder that was made with -layout blocks", ErrConfig)
 	}
 	epoch := uint64(firstEpoch)
 	if replica {
@@ -134,7 +136,7 @@ func awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
 
 // newNode reads how far the store is, and what is left in the outbox.
 func (a *instance) newNode(log *jetstream.Log, j *journal.Journal, backlog []journal.Frame) (*cluster.Node, error) {
-	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, LogKeep: a.cfg.LogKeep, Journal: j, Logger: a.log}
+	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, LogKeep: a.cfg.LogKeep, Retention: a.cfg.Retention, Journal: j, Logger: a.log}
 	var kept []cluster.Checkpoint
 	err := a.store.Change(func(c *sqlite.Conn) (err error) {
 		if cfg.Replica, cfg.Cursor, err = cluster.OpenReplica(c); err == nil {

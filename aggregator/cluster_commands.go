@@ -42,6 +42,8 @@ type ClusterConfig struct {
 	Peers []string // the URLs of the aggregators
 
 	PeerTokenFile, PeerCA string // of join and check, to ask aggregators with
+
+	Position uint64 // of skip: of the message that is passed over
 }
 
 func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
@@ -133,8 +135,8 @@ func (c *ClusterConfig) checkBase(s *store.Store, state store.State) error {
 		return fmt.Errorf("%s: %d events wait in the journal: start the aggregator once without -cluster, and stop it", c.Data, n)
 	case s.Info.Dedup != store.DedupRuns:
 		return fmt.Errorf("%s was made with -dedup %s, a cluster wants runs", c.Data, s.Info.Dedup)
-	case state.Expired > 0:
-		return fmt.Errorf("%s has expired events, which a cluster cannot have yet", c.Data)
+	case s.Info.Layout != store.LayoutBlocks:
+		return fmt.Errorf("%s was made with -layout %s, a cluster wants blocks", c.Data, s.Info.Layout)
 	}
 	return nil
 }

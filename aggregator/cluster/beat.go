@@ -23,18 +23,19 @@ const (
 
 // Beat is what a node tells the others.
 type Beat struct {
-	Node        string       `json:"node"`
-	Session     string       `json:"session"` // of its process
-	Version     string       `json:"version"`
-	Apply       int          `json:"apply"` // version of what frames lead to
-	At          time.Time    `json:"at"`    // its clock
-	Cluster     string       `json:"cluster"`
-	Epoch       uint64       `json:"epoch"`
-	Position    uint64       `json:"position"` // durable in its store
-	Hash        string       `json:"hash"`
-	Checkpoints []TextOfHash `json:"checkpoints,omitempty"`
-	Halted      string       `json:"halted,omitempty"`
-	Forgotten   bool         `json:"forgotten,omitempty"` // by a person: the log does not wait for it
+	Node        string        `json:"node"`
+	Session     string        `json:"session"` // of its process
+	Version     string        `json:"version"`
+	Apply       int           `json:"apply"` // the latest version of what frames lead to that it knows
+	At          time.Time     `json:"at"`    // its clock
+	Cluster     string        `json:"cluster"`
+	Epoch       uint64        `json:"epoch"`
+	Position    uint64        `json:"position"` // durable in its store
+	Hash        string        `json:"hash"`
+	Checkpoints []TextOfHash  `json:"checkpoints,omitempty"`
+	Halted      string        `json:"halted,omitempty"`
+	Retention   time.Duration `json:"retention_ns,omitempty"` // that it wants; 0: none
+	Forgotten   bool          `json:"forgotten,omitempty"`    // by a person: the log does not wait for it
 }
 
 // TextOfHash is a checkpoint as it is told.
@@ -101,6 +102,7 @@ func (n *Node) beat(ctx context.Context, halt func()) error {
 			n.haltFor(err)
 			halt()
 		}
+		n.proposeApply()
 		n.truncate(ctx)
 		select {
 		case <-ctx.Done():
@@ -129,7 +131,7 @@ func (n *Node) prove(ctx context.Context) {
 func (n *Node) own() Beat {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := Beat{Node: n.cfg.Name, Session: n.Outbox.session.String(), Version: n.cfg.Version, Apply: applyVersion, At: time.Now().UTC(),
+	b := Beat{Node: n.cfg.Name, Session: n.Outbox.session.String(), Version: n.cfg.Version, Apply: int(n.cfg.Known), Retention: n.cfg.Retention, At: time.Now().UTC(),
 		Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch, Position: n.status.applied.Position, Hash: n.status.applied.Hash.String()}
 	b.Checkpoints = tellCheckpoints(n.status.kept)
 	if n.status.halted != nil {

@@ -24,6 +24,8 @@ type decision struct {
 	at         uint64 // the message's place in the log
 	sum        uint32 // of the frame: its keys and contents
 	counts     bool
+	skipped    bool    // it was passed over, as a control says
+	control    []int64 // what a control has left behind: events that have expired, up to which seq, apply version
 	first      int64   // the seq of its first event, if that is new
 	receivedAt string  // of its events
 	seqs       []int64 // by event: its own, or that of the stored one
@@ -34,7 +36,15 @@ func (h Hash) next(buf []byte, d *decision) (Hash, []byte) {
 	le := binary.LittleEndian
 	buf = le.AppendUint64(buf[:0], d.at)
 	buf = le.AppendUint32(buf, d.sum)
-	if d.counts {
+	switch {
+	case d.skipped:
+		buf = append(buf, 2)
+	case d.control != nil:
+		buf = append(buf, 3)
+		for _, n := range d.control {
+			buf = le.AppendUint64(buf, uint64(n))
+		}
+	case d.counts:
 		buf = append(buf, 1)
 		buf = le.AppendUint64(buf, uint64(d.first))
 		buf = append(buf, d.receivedAt...)

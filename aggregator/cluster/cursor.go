@@ -1,6 +1,9 @@
 package cluster
 
-import "maps"
+import (
+	"errors"
+	"maps"
+)
 
 // Seen is how far a session has come in the log.
 type Seen struct {
@@ -14,10 +17,29 @@ type Seen struct {
 type Cursor struct {
 	Position uint64 // of the last message; 0: none
 	Sessions map[Session]Seen
+	Skipped  map[uint64]bool // the messages that a control lets replicas pass over, and that were
 }
 
 // Clone returns a copy.
-func (c *Cursor) Clone() Cursor { return Cursor{c.Position, maps.Clone(c.Sessions)} }
+func (c *Cursor) Clone() Cursor {
+	return Cursor{c.Position, maps.Clone(c.Sessions), maps.Clone(c.Skipped)}
+}
+
+// errMissing means that the reader has lost messages.
+var errMissing = errors.New("messages are missing")
+
+// Skip moves past the message at a place in the log, which nobody can take.
+func (c *Cursor) Skip(at uint64) error {
+	if at != c.Position+1 {
+		return halt("the log goes on at %d behind %d: %w", at, c.Position, errMissing)
+	}
+	c.Position = at
+	if c.Skipped == nil {
+		c.Skipped = map[uint64]bool{}
+	}
+	c.Skipped[at] = true
+	return nil
+}
 
 // Next moves to the message at a place in the log. It counts if it is the next of its session: a
 // sender who does not know whether a frame has arrived sends it again, under its number, and all
@@ -28,7 +50,14 @@ func (c *Cursor) Clone() Cursor { return Cursor{c.Position, maps.Clone(c.Session
 // or two processes write under one session.
 func (c *Cursor) Next(at uint64, f *Frame) (counts bool, err error) {
 	if at != c.Position+1 { // clients of logs have lost messages in silence, so nobody is believed
-		return false, halt("the log goes on at %d behind %d: messages are missing", at, c.Position)
+		return false, halt("the log goes on at %d behind %d: %w", at, c.Position, errMissing)
+	}
+	if f.Control != nil {
+		if n := f.Control.Skip; n > 0 && n < at && !c.Skipped[n] {
+			return false, halt("message %d tells to pass over message %d, which was applied here: make this replica from another one's", at, n)
+		}
+		c.Position = at
+		return true, nil
 	}
 	seen := c.Sessions[f.Session]
 	switch {

@@ -140,3 +140,65 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestControls: a control is read as it was written, of no session, and says one thing.
+func TestControls(t *testing.T) {
+	for _, want := range []Control{{Expire: 7}, {Skip: 3}, {Apply: 2}} {
+		message, err := want.Message(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, rest, err := Decode(message)
+		if err != nil || len(rest) > 0 || f.Control == nil || *f.Control != want || f.Apply != 1 {
+			t.Errorf("%+v is read as %+v, %v", want, f.Control, err)
+		}
+		for i := range message {
+			message[i] ^= 1
+			if _, _, err := Decode(message); !errors.Is(err, ErrFrame) || errors.Is(err, ErrUnknown) {
+				t.Errorf("%+v with byte %d changed: %v", want, i, err)
+			}
+			message[i] ^= 1
+		}
+	}
+	for _, bad := range []Control{{}, {Expire: 1, Skip: 1}, {Expire: -1}, {Expire: -1, Skip: 1}} {
+		if _, err := bad.Message(1); !errors.Is(err, ErrFrame) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	for name, f := range map[string]Frame{
+		"of a session":      {Control: &Control{}, Body: []byte(`{"skip":1}`), Session: Session{1}},
+		"with a number":     {Control: &Control{}, Body: []byte(`{"skip":1}`), Number: 1},
+		"two in one":        {Control: &Control{}, Body: []byte(`{"skip":1}{"skip":2}`)},
+		"that says nothing": {Control: &Control{}, Body: []byte(`{}`)},
+	} {
+		if _, _, err := Decode(f.Encode(nil)); !errors.Is(err, ErrFrame) {
+			t.Errorf("a control %s: %v", name, err)
+		}
+	}
+}
+
+// TestSkipIsOfWhatNobodyApplied: who has applied a message that the others pass over halts.
+func TestSkipIsOfWhatNobodyApplied(t *testing.T) {
+	f := chainOf(t, NewSession(), 1)
+	control := func(skip uint64) *Frame { return &Frame{Control: &Control{Skip: skip}} }
+	c := Cursor{Sessions: map[Session]Seen{}}
+	if _, err := c.Next(1, &f[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Skip(3); !errors.Is(err, ErrHalted) {
+		t.Errorf("a gap is skipped: %v", err)
+	}
+	if err := c.Skip(2); err != nil {
+		t.Fatal(err)
+	}
+	for at, skip := range map[uint64]uint64{3: 2, 4: 9} { // 9 has not come: it says nothing of it
+		one := c.Clone()
+		one.Position = at - 1
+		if counts, err := one.Next(at, control(skip)); !counts || err != nil {
+			t.Errorf("message %d says to pass over %d: %v, %v", at, skip, counts, err)
+		}
+	}
+	if _, err := c.Next(3, control(1)); !errors.Is(err, ErrHalted) || !strings.Contains(err.Error(), "was applied here") {
+		t.Errorf("message 1 was applied: %v", err)
+	}
+}

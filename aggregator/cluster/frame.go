@@ -13,12 +13,18 @@ import (
 
 const (
 	frameMagic = uint32(0x314c4b53) // "SKL1"
-	// frameFormat is that of the bytes. applyVersion is that of what they lead to: every node has to
-	// know it, or it would decide otherwise than the others.
-	frameFormat  = 1
+	// frameFormat is that of the bytes. A later one keeps the magic, where the body's length stands,
+	// and the checksum, so that who does not know it can tell it from a damaged one.
+	frameFormat = 1
+	// applyVersion is the latest of what frames lead to that this program knows, and firstApply the
+	// one that a cluster begins with. Every node has to know the one in force, or it would decide
+	// otherwise than the others; see Control.
 	applyVersion = 1
+	firstApply   = 1
 	frameHeader  = 84
 	frameTrailer = 4 // CRC-32C of all before
+
+	kindEvents, kindControl = 0, 1
 
 	// FrameBytes is about the size of a frame; the log's servers advise small messages, and a PubAck
 	// of 1 MiB takes some five times as long as one of 128 KiB. A larger request is cut by events.
@@ -32,8 +38,10 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Frame is one message of the log: events of one node.
+// Frame is one message of the log: events of one node, or a control.
 type Frame struct {
+	Apply    uint16   // the version in force where it was made; 0, to Encode: the first
+	Control  *Control // nil: it has events; else all but Apply, Body and Sum is zero
 	Session  Session
 	Number   uint64 // in its session, from 1 without a gap
 	Previous uint32 // Sum of the frame before it in the session; 0: it is the first
@@ -42,7 +50,7 @@ type Frame struct {
 	Acked, AckedAt uint64
 	Time           time.Time // of the node's clock
 	Events         int
-	Body           []byte // the events, back to back
+	Body           []byte // the events, back to back, or the control's text
 	Sum            uint32 // its checksum; Encode sets it, too
 }
 
@@ -55,14 +63,18 @@ func (f *Frame) Encode(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, frameMagic)
 	dst = le.AppendUint16(dst, frameFormat)
-	dst = le.AppendUint16(dst, applyVersion)
+	dst = le.AppendUint16(dst, max(f.Apply, firstApply))
 	dst = le.AppendUint32(dst, 0) // the partition, of which there is one
-	dst = le.AppendUint32(dst, 0) // the kind: events
+	kind, at := uint32(kindEvents), f.Time.UnixNano()
+	if f.Control != nil {
+		kind, at = kindControl, 0
+	}
+	dst = le.AppendUint32(dst, kind)
 	dst = append(dst, f.Session[:]...)
 	dst = le.AppendUint64(dst, f.Number)
 	dst = le.AppendUint64(dst, f.Acked)
 	dst = le.AppendUint64(dst, f.AckedAt)
-	dst = le.AppendUint64(dst, uint64(f.Time.UnixNano()))
+	dst = le.AppendUint64(dst, uint64(at))
 	dst = le.AppendUint32(dst, f.Previous)
 	dst = le.AppendUint32(dst, uint32(f.Events))
 	dst = le.AppendUint32(dst, uint32(len(f.Body)))
@@ -72,9 +84,9 @@ func (f *Frame) Encode(dst []byte) []byte {
 	return le.AppendUint32(dst, f.Sum)
 }
 
-// Decode returns the first frame in data, and what is behind it. It takes what every node can
-// apply, and nothing else: it is asked before a frame is sent, too, for one that the readers cannot
-// apply would halt them one after the other. The body points into data.
+// Decode returns the first frame in data, and what is behind it. It takes what every node can apply
+// that knows its version, and nothing else: it is asked before a frame is sent, too, for one that
+// the readers cannot apply would halt them one after the other. The body points into data.
 func Decode(data []byte) (f Frame, rest []byte, err error) {
 	le := binary.LittleEndian
 	switch {
@@ -91,15 +103,18 @@ func Decode(data []byte) (f Frame, rest []byte, err error) {
 	if f.Sum = le.Uint32(data[end:]); crc32.Checksum(data[:end], castagnoli) != f.Sum {
 		return f, nil, fmt.Errorf("%w: its checksum is wrong", ErrFrame)
 	}
-	format, apply, partition, kind := le.Uint16(data[4:]), le.Uint16(data[6:]), le.Uint32(data[8:]), le.Uint32(data[12:])
-	if format != frameFormat || apply != applyVersion || partition != 0 || kind != 0 {
-		return f, nil, fmt.Errorf("%w that this program knows: format %d, apply version %d, partition %d, kind %d", ErrFrame, format, apply, partition, kind)
+	format, partition, kind := le.Uint16(data[4:]), le.Uint32(data[8:]), le.Uint32(data[12:])
+	if f.Apply = le.Uint16(data[6:]); format != frameFormat || partition != 0 || kind > kindControl || f.Apply < firstApply || le.Uint64(data[76:]) != 0 {
+		return f, nil, fmt.Errorf("%w: format %d, partition %d, kind %d, apply version %d: %w", ErrFrame, format, partition, kind, f.Apply, ErrUnknown)
 	}
 	copy(f.Session[:], data[16:])
 	f.Number, f.Acked, f.AckedAt = le.Uint64(data[32:]), le.Uint64(data[40:]), le.Uint64(data[48:])
 	f.Time = time.Unix(0, int64(le.Uint64(data[56:])))
 	f.Previous, f.Events = le.Uint32(data[64:]), int(le.Uint32(data[68:]))
 	f.Body = data[frameHeader:end:end]
+	if kind == kindControl {
+		return f, data[end+frameTrailer:], decodeControl(&f)
+	}
 	if f.Number == 0 || f.Acked >= f.Number || f.Events == 0 {
 		return f, nil, fmt.Errorf("%w: number %d, acknowledged through %d, %d events", ErrFrame, f.Number, f.Acked, f.Events)
 	}

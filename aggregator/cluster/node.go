@@ -21,13 +21,16 @@ type Config struct {
 	Registry Registry
 	MaxLag   time.Duration
 	LogKeep  int64 // bytes that the log may have while it waits for a node that is away
-	Journal  Journal
-	Replica  *Replica
-	Cursor   Cursor
-	Logger   *slog.Logger
+	// Retention is after how long this node wants the content of events to expire; 0: never.
+	Retention time.Duration
+	Journal   Journal
+	Replica   *Replica
+	Cursor    Cursor
+	Logger    *slog.Logger
 
 	DoubtAfter time.Duration // 0: as the sender has it
 	ShortFor   time.Duration // 0: as short has it
+	Known      uint16        // 0: applyVersion
 }
 
 // Node is this aggregator's part in the cluster: it sends its outbox, reads the log, and tells the
@@ -57,6 +60,7 @@ type status struct {
 	applied    Checkpoint // in this node's store, durably
 	kept       []Checkpoint
 	samples    []sample
+	apply      uint16 // version in force in this node's store
 	beats      map[string]Beat
 	heard      map[string]heard // of each node that the registry was asked for
 	doubt      string           // another replica differs, and no third has told which is wrong
@@ -74,9 +78,11 @@ var errUnproven = errors.New("the log's servers were not yet asked whether they 
 
 // Open returns a node that is not yet running. The checkpoints are those of its store.
 func Open(cfg Config, kept []Checkpoint) *Node {
+	cfg.Known = cmp.Or(cfg.Known, applyVersion)
 	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone()}
+	n.Outbox.SetApply(cfg.Replica.Apply)
 	n.status = status{unproven: errUnproven, headErr: ErrUnreachable, read: cfg.Replica.Position,
-		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, beats: map[string]Beat{}, heard: map[string]heard{}, moved: make(chan struct{})}
+		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, apply: cfg.Replica.Apply, beats: map[string]Beat{}, heard: map[string]heard{}, moved: make(chan struct{})}
 	return n
 }
 
@@ -145,6 +151,13 @@ const readPause = 200 * time.Millisecond
 
 // read reads the log until ctx ends, or until the node has halted.
 func (n *Node) read(ctx context.Context) error {
+	n.mu.Lock()
+	inForce := n.status.apply
+	n.mu.Unlock()
+	if err := n.known(&Frame{Apply: inForce}); err != nil {
+		n.haltFor(halt("the store: %w", err))
+		return nil
+	}
 	lost := false
 	for ctx.Err() == nil {
 		err := n.look(ctx)
@@ -176,29 +189,69 @@ func (n *Node) read(ctx context.Context) error {
 
 // take hands a message of the log on to the store.
 func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
-	f, rest, err := Decode(message)
-	if err != nil {
-		return halt("message %d of the log: %w", at, err)
-	}
-	if len(rest) > 0 {
-		return halt("message %d of the log: %d bytes behind its frame", at, len(rest))
-	}
-	counts, err := n.cursor.Next(at, &f)
+	e, err := n.next(ctx, at, message)
 	if err != nil {
 		return err
 	}
 	crash.Here(crash.LogSeen)
-	e := &Entry{At: at, Frame: f, Counts: counts}
-	if counts {
-		n.Outbox.Read(f.Session, f.Number, at)
-	} else {
-		e.Frame.Body = nil
+	switch f := &e.Frame; {
+	case f.Control != nil:
+		n.Outbox.SetApply(f.Control.Apply)
+	case e.Counts:
+		e.Waited = n.Outbox.Read(f.Session, f.Number, at)
+	default:
+		f.Body = nil
 	}
 	n.mu.Lock()
 	n.status.read = at
 	n.move()
 	n.mu.Unlock()
 	return n.deliver(ctx, e)
+}
+
+// next decides what a message of the log is. One that every replica halts at is passed over if a
+// control behind it says so.
+func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, error) {
+	f, rest, err := Decode(message)
+	switch {
+	case err == nil && len(rest) > 0:
+		err = fmt.Errorf("%w: %d bytes are behind it", ErrFrame, len(rest))
+	case err == nil:
+		err = n.known(&f)
+	}
+	counts := false
+	if err == nil {
+		counts, err = n.cursor.Next(at, &f)
+	}
+	if err == nil {
+		return &Entry{At: at, Frame: f, Counts: counts}, nil
+	}
+	if !errors.Is(err, ErrHalted) {
+		err = halt("message %d of the log: %w", at, err)
+	}
+	if errors.Is(err, ErrUnknown) || errors.Is(err, errMissing) {
+		return nil, err
+	}
+	if skip, failed := n.toSkip(ctx, at); failed != nil || !skip {
+		return nil, cmp.Or(failed, err)
+	}
+	if err := n.cursor.Skip(at); err != nil {
+		return nil, err
+	}
+	n.cfg.Logger.Warn("a message of the log is passed over, as a control says", "position", at, "error", err)
+	return &Entry{At: at, Skipped: true}, nil
+}
+
+// known refuses what this program cannot apply as the others do, before it is applied.
+func (n *Node) known(f *Frame) error {
+	version := f.Apply
+	if f.Control != nil {
+		version = max(version, f.Control.Apply)
+	}
+	if version > n.cfg.Known {
+		return fmt.Errorf("it is of apply version %d, and this program knows up to %d: %w", version, n.cfg.Known, ErrUnknown)
+	}
+	return nil
 }
 
 // move wakes those who wait for a position. mu is held.
@@ -277,7 +330,7 @@ func (n *Node) Committed() {
 	made := n.Replica.Committed()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.status.applied = Checkpoint{n.Replica.Position, n.Replica.Hash}
+	n.status.applied, n.status.apply = Checkpoint{n.Replica.Position, n.Replica.Hash}, n.Replica.Apply
 	n.status.kept = append(n.status.kept, made...)
 	if over := len(n.status.kept) - keptCheckpoints; over > 0 {
 		n.status.kept = append(n.status.kept[:0:0], n.status.kept[over:]...)

@@ -27,6 +27,7 @@ type Outbox struct {
 	sum     uint32 // … and its checksum
 	ackedNo uint64 // of this session: the latest that is in the log …
 	ackedAt uint64 // … and where
+	apply   uint16 // version in force, of frames that are made
 	full    bool   // the log has refused the first that is not in it, for want of room
 }
 
@@ -41,9 +42,11 @@ type sent struct {
 	in       journal.Frame // where its bytes are …
 	from, to int           // … within that frame's body
 	last     bool          // of the journal's frame
-	ticket   *Ticket       // nil: it is of an earlier life, and nobody waits
-	answer   uint64        // the latest place that the log has told for it; 0: none
-	at       uint64        // its place in the log, or a later one; 0: it is not known to be there
+	events   int
+	waits    bool    // they are on their way: they were not read from the log, and are not in the store
+	ticket   *Ticket // nil: it is of an earlier life, and nobody waits
+	answer   uint64  // the latest place that the log has told for it; 0: none
+	at       uint64  // its place in the log, or a later one; 0: it is not known to be there
 }
 
 // Ticket is for those who wait for a group of events that one or more frames hold.
@@ -82,7 +85,7 @@ func (o *Outbox) tell() {
 // Make makes frames of the events of requests. Only one goroutine makes and adds.
 func (o *Outbox) Make(requests [][]byte, events int, now time.Time) (*Made, error) {
 	o.mu.Lock()
-	number, sum, acked, ackedAt := o.number, o.sum, o.ackedNo, o.ackedAt
+	number, sum, acked, ackedAt, apply := o.number, o.sum, o.ackedNo, o.ackedAt, o.apply
 	o.mu.Unlock()
 	pieces, err := cut(requests, events)
 	if err != nil {
@@ -92,13 +95,14 @@ func (o *Outbox) Make(requests [][]byte, events int, now time.Time) (*Made, erro
 	at := 0
 	for i, p := range pieces {
 		number++
-		f := Frame{Session: o.session, Number: number, Previous: sum, Acked: acked, AckedAt: ackedAt, Time: now, Events: p.events, Body: p.body}
+		f := Frame{Apply: apply, Session: o.session, Number: number, Previous: sum, Acked: acked, AckedAt: ackedAt, Time: now, Events: p.events, Body: p.body}
 		bytes := f.Encode(make([]byte, 0, frameHeader+len(p.body)+frameTrailer))
 		if _, _, err := Decode(bytes); err != nil { // nobody could apply it
 			return nil, err
 		}
 		m.Bytes = append(m.Bytes, bytes)
-		m.frames = append(m.frames, &sent{frameKey: frameKey{o.session, number}, from: at, to: at + len(bytes), last: i == len(pieces)-1, ticket: m.ticket})
+		m.frames = append(m.frames, &sent{frameKey: frameKey{o.session, number}, from: at, to: at + len(bytes), last: i == len(pieces)-1,
+			events: p.events, waits: true, ticket: m.ticket})
 		at += len(bytes)
 		sum = f.Sum
 	}
@@ -144,9 +148,11 @@ func (o *Outbox) Load(j Journal, backlog []journal.Frame, cursor *Cursor) error 
 			if f, rest, err = Decode(rest); err != nil {
 				return fmt.Errorf("the journal at segment %d, %d: %w", in.Start.Segment, in.Start.Offset, err)
 			}
-			s := &sent{frameKey: frameKey{f.Session, f.Number}, from: from, to: len(body) - len(rest), last: len(rest) == 0}
+			s := &sent{frameKey: frameKey{f.Session, f.Number}, from: from, to: len(body) - len(rest), last: len(rest) == 0, events: f.Events}
 			if seen := cursor.Sessions[f.Session]; seen.Number >= f.Number {
 				s.at = seen.Position
+			} else {
+				s.waits = true
 			}
 			frames = append(frames, s)
 		}
@@ -161,6 +167,13 @@ type Journal interface {
 	Read(frame journal.Frame, buf []byte) ([]byte, error)
 }
 
+// SetApply notes the version in force; a lower one changes nothing.
+func (o *Outbox) SetApply(version uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.apply = max(o.apply, version)
+}
+
 // Answered notes what the log has said of a frame: it is at this place.
 func (o *Outbox) Answered(key frameKey, at uint64) {
 	o.mu.Lock()
@@ -172,14 +185,32 @@ func (o *Outbox) Answered(key frameKey, at uint64) {
 }
 
 // Read notes that a frame was read from the log, and counts: whatever became of the log's answer,
-// it is there.
-func (o *Outbox) Read(session Session, number, at uint64) {
+// it is there. It reports whether the frame was one of those that Waiting counts.
+func (o *Outbox) Read(session Session, number, at uint64) (waited bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := o.byKey[frameKey{session, number}]; s != nil && s.at == 0 {
+	s := o.byKey[frameKey{session, number}]
+	if s == nil {
+		return false
+	}
+	if s.at == 0 {
 		s.at = at
 		o.advance()
 	}
+	waited, s.waits = s.waits, false
+	return waited
+}
+
+// Waiting is how many events are in the journal, and were not yet read from the log.
+func (o *Outbox) Waiting() (events int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.frames {
+		if s.waits {
+			events += s.events
+		}
+	}
+	return events
 }
 
 // advance moves acked to where it can be. The log's answer for a frame is good if it is behind the

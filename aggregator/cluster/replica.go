@@ -19,9 +19,11 @@ const keptCheckpoints = 64
 
 // Entry is a message of the log on its way into the store.
 type Entry struct {
-	At     uint64 // its place in the log
-	Frame  Frame  // without a body where it does not count
-	Counts bool
+	At      uint64 // its place in the log
+	Frame   Frame  // without a body where it does not count
+	Counts  bool
+	Skipped bool // nobody can take it, and a control says to pass over it
+	Waited  bool // this node's journal had it: its events are counted as received since
 }
 
 // Events is how many events it adds to a batch.
@@ -43,10 +45,13 @@ type Replica struct {
 	Identity Identity
 	Position uint64
 	Hash     Hash
+	Apply    uint16 // version in force
 
-	latest Checkpoint // of the transaction under way …
-	made   []Checkpoint
-	buf    []byte
+	latest  Checkpoint // of the transaction under way …
+	apply   uint16
+	skipped []uint64
+	made    []Checkpoint
+	buf     []byte
 }
 
 var (
@@ -71,7 +76,7 @@ func MakeReplica(c *sqlite.Conn, id Identity) error {
 	if err := c.Exec(replicaSchema); err != nil {
 		return err
 	}
-	s, err := c.Prepare("INSERT INTO cluster (id, cluster, epoch, created, position, hash) VALUES (1, ?, ?, ?, 0, ?)")
+	s, err := c.Prepare("INSERT INTO cluster (id, cluster, epoch, created, position, hash, apply) VALUES (1, ?, ?, ?, 0, ?, ?)")
 	if err != nil {
 		return err
 	}
@@ -85,7 +90,7 @@ func MakeReplica(c *sqlite.Conn, id Identity) error {
 		return err
 	}
 	defer free()
-	if err := errors.Join(s.BindText(1, cluster), s.BindInt(2, int64(id.Epoch)), s.BindInt(3, id.Created.UnixNano()), s.BindText(4, hash)); err != nil {
+	if err := errors.Join(s.BindText(1, cluster), s.BindInt(2, int64(id.Epoch)), s.BindInt(3, id.Created.UnixNano()), s.BindText(4, hash), s.BindInt(5, firstApply)); err != nil {
 		return err
 	}
 	return s.Change()
@@ -93,7 +98,7 @@ func MakeReplica(c *sqlite.Conn, id Identity) error {
 
 // OpenReplica reads how far the database has come.
 func OpenReplica(c *sqlite.Conn) (*Replica, Cursor, error) {
-	cursor := Cursor{Sessions: map[Session]Seen{}}
+	cursor := Cursor{Sessions: map[Session]Seen{}, Skipped: map[uint64]bool{}}
 	if is, err := IsReplica(c); err != nil || !is {
 		return nil, cursor, errors.Join(err, ErrNotReplica)
 	}
@@ -102,9 +107,9 @@ func OpenReplica(c *sqlite.Conn) (*Replica, Cursor, error) {
 		return nil, cursor, errors.Join(err, ErrTrigger)
 	}
 	r := &Replica{}
-	var epoch, created, position int64
+	var epoch, created, position, apply int64
 	var hash string
-	if err := c.Row("SELECT cluster, epoch, created, position, hash FROM cluster", &r.Identity.Cluster, &epoch, &created, &position, &hash); err != nil {
+	if err := c.Row("SELECT cluster, epoch, created, position, hash, apply FROM cluster", &r.Identity.Cluster, &epoch, &created, &position, &hash, &apply); err != nil {
 		return nil, cursor, err
 	}
 	r.Identity.Epoch, r.Identity.Created, r.Position = uint64(epoch), time.Unix(0, created), uint64(position)
@@ -112,13 +117,19 @@ func OpenReplica(c *sqlite.Conn) (*Replica, Cursor, error) {
 	if r.Hash, err = ParseHash(hash); err != nil {
 		return nil, cursor, err
 	}
-	r.latest = Checkpoint{r.Position, r.Hash}
+	r.latest, r.Apply, r.apply = Checkpoint{r.Position, r.Hash}, uint16(apply), uint16(apply)
 	cursor.Position = r.Position
 	err = c.Rows("SELECT session, number, checksum, position FROM cluster_sessions", func(s *sqlite.Statement) error {
 		session, err := parseSession(s.ColumnText(0))
 		cursor.Sessions[session] = Seen{uint64(s.ColumnInt(1)), uint32(s.ColumnInt(2)), uint64(s.ColumnInt(3))}
 		return err
 	})
+	if err == nil {
+		err = c.Rows("SELECT position FROM cluster_skipped", func(s *sqlite.Statement) error {
+			cursor.Skipped[uint64(s.ColumnInt(0))] = true
+			return nil
+		})
+	}
 	return r, cursor, err
 }
 
@@ -130,7 +141,7 @@ func MoveReplica(c *sqlite.Conn, to Identity) error {
 	if err != nil {
 		return err
 	}
-	return c.Exec("UPDATE cluster_sessions SET position = 0; DELETE FROM cluster_checkpoints")
+	return c.Exec("UPDATE cluster_sessions SET position = 0; DELETE FROM cluster_checkpoints; DELETE FROM cluster_skipped")
 }
 
 // Checkpoints reads the hashes that are kept, oldest first.
@@ -152,10 +163,17 @@ func (r *Replica) Also(entries []*Entry, rows []store.Row) func(*sqlite.Conn, *s
 			return halt("the database has refused %d events", len(out.Failed))
 		}
 		hash, row := r.Hash, 0
-		r.made = r.made[:0]
+		r.made, r.skipped, r.apply = r.made[:0], r.skipped[:0], r.Apply
 		sessions := map[Session]Seen{}
 		for _, e := range entries {
-			d := decision{at: e.At, sum: e.Frame.Sum, counts: e.Counts}
+			d := decision{at: e.At, sum: e.Frame.Sum, counts: e.Counts, skipped: e.Skipped}
+			if control := e.Frame.Control; control != nil {
+				r.apply = max(r.apply, control.Apply)
+				d.control = []int64{out.State.Expired, out.State.ExpiredSeq, int64(r.apply)}
+			}
+			if e.Skipped {
+				r.skipped = append(r.skipped, e.At)
+			}
 			if n := e.Events(); n > 0 {
 				d.first, d.receivedAt, d.seqs = out.FirstSeq+int64(row), rows[row].ReceivedAt, out.Seqs[row:row+n]
 				sessions[e.Frame.Session] = Seen{e.Frame.Number, e.Frame.Sum, e.At}
@@ -176,8 +194,13 @@ func (r *Replica) Also(entries []*Entry, rows []store.Row) func(*sqlite.Conn, *s
 
 // write is called inside the transaction.
 func (r *Replica) write(c *sqlite.Conn, sessions map[Session]Seen) error {
-	if err := runTexts(c, "UPDATE cluster SET hash = ?1, position = ?2", r.latest.Hash.String(), int64(r.latest.Position)); err != nil {
+	if err := runTexts(c, "UPDATE cluster SET hash = ?1, position = ?2, apply = ?3", r.latest.Hash.String(), int64(r.latest.Position), int64(r.apply)); err != nil {
 		return fmt.Errorf("cluster: %w", err)
+	}
+	for _, at := range r.skipped {
+		if err := c.Run("INSERT INTO cluster_skipped (position) VALUES (?)", int64(at)); err != nil {
+			return fmt.Errorf("cluster_skipped: %w", err)
+		}
 	}
 	for session, seen := range sessions {
 		err := runTexts(c, `INSERT INTO cluster_sessions (session, number, checksum, position) VALUES (?1, ?2, ?3, ?4)
@@ -202,7 +225,7 @@ func (r *Replica) write(c *sqlite.Conn, sessions map[Session]Seen) error {
 // Committed takes over what the transaction has made durable, and returns the checkpoints that are
 // new.
 func (r *Replica) Committed() []Checkpoint {
-	r.Position, r.Hash = r.latest.Position, r.latest.Hash
+	r.Position, r.Hash, r.Apply = r.latest.Position, r.latest.Hash, r.apply
 	return r.made
 }
 

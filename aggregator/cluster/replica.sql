@@ -7,7 +7,8 @@ CREATE TABLE cluster (
   epoch    INTEGER NOT NULL,
   created  INTEGER NOT NULL, -- Unix, nanoseconds
   position INTEGER NOT NULL, -- the log is applied up to here
-  hash     TEXT    NOT NULL  -- of all that was decided up to here
+  hash     TEXT    NOT NULL, -- of all that was decided up to here
+  apply    INTEGER NOT NULL  -- version of what frames lead to from here on
 ) STRICT;
 
 -- How far each sender has come: its latest frame that counted.
@@ -17,6 +18,11 @@ CREATE TABLE cluster_sessions (
   checksum INTEGER NOT NULL,
   position INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The messages that were passed over, as an operator has told all replicas.
+CREATE TABLE cluster_skipped (
+  position INTEGER PRIMARY KEY
+) STRICT;
 
 -- The hash as it was at some positions, for comparison with other replicas.
 CREATE TABLE cluster_checkpoints (

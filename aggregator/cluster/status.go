@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Status struct {
 	Peers          []Peer        `json:"log_peers"`
 	OutboxFrames   int           `json:"outbox_frames"`
 	UnloggedFrames int           `json:"unlogged_frames"` // of them, those that the log has not taken
+	Apply          uint16        `json:"apply"`           // version in force of what frames lead to
 	Checkpoints    []TextOfHash  `json:"checkpoints"`
 	Nodes          []OtherStatus `json:"nodes"`
 	Synced         bool          `json:"log_synced"` // the log's servers have shown that they sync
@@ -46,7 +48,7 @@ func (n *Node) Status() Status {
 		Node: n.cfg.Name, Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch,
 		Position: st.applied.Position, Hash: st.applied.Hash.String(), Head: max(st.head.Last, st.read), First: st.head.First, LogBytes: st.head.Bytes,
 		LagSeconds: n.lag(now).Seconds(), Leader: st.head.Leader, Peers: slices.Clone(st.head.Peers), OutboxFrames: all, UnloggedFrames: unlogged,
-		Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
+		Apply: st.apply, Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
 	}
 	for _, c := range st.kept[max(0, len(st.kept)-toldCheckpoints):] {
 		s.Checkpoints = append(s.Checkpoints, TextOfHash{c.Position, c.Hash.String()})
@@ -75,6 +77,11 @@ func (n *Node) Warnings() (warnings []string) {
 	defer n.mu.Unlock()
 	if n.status.doubt != "" {
 		warnings = append(warnings, "replicas differ: "+n.status.doubt)
+	}
+	for name, b := range n.status.beats {
+		if b.Retention != n.cfg.Retention && !b.Forgotten {
+			warnings = append(warnings, fmt.Sprintf("-retention is %v here and %v on %s: the longest counts, and 0 is never", n.cfg.Retention, b.Retention, name))
+		}
 	}
 	for _, p := range n.status.head.Peers {
 		if p.Offline {

@@ -67,8 +67,8 @@ func (w *writer) awaitNext() (err error) {
 
 // choose says what b applies, behind the parts that are being applied: whole items in order up to
 // BatchBytes, and the beginning of one that has too many events. A request at the store level is
-// never cut, since one transaction has to answer it; nor is a message of a cluster's log. It
-// returns whether more would not have fit.
+// never cut, since one transaction has to answer it; nor is a message of a cluster's log, of which
+// a control is alone. It returns whether more would not have fit.
 func (w *writer) choose(b *batch, behind []part) (full bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,6 +85,12 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 	room, bytes := w.cfg.BatchEvents, int64(0)
 	for _, i := range waiting {
 		if bytes += i.frame.Unpacked + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
+			return true
+		}
+		if i.isControl() { // a batch of its own: what it says counts behind it, and not before
+			if len(b.parts) == 0 {
+				b.parts = append(b.parts, part{i, 0, 0})
+			}
 			return true
 		}
 		to := i.events

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,20 +27,26 @@ import (
 
 // clusterNode is an aggregator of a cluster on a log in memory, run as the aggregator runs it.
 type clusterNode struct {
-	t      *testing.T
-	name   string
-	dir    string
-	log    *memorylog.Log
-	p      *Pipeline
-	s      *store.Store
-	j      *journal.Journal
-	abort  context.CancelFunc
-	done   sync.WaitGroup
-	failed chan error
+	t         *testing.T
+	name      string
+	dir       string
+	log       *memorylog.Log
+	known     uint16        // apply version; 0: that of the program
+	retention time.Duration // 0: none
+	maxLag    time.Duration // 0: the default
+	p         *Pipeline
+	s         *store.Store
+	j         *journal.Journal
+	abort     context.CancelFunc
+	done      sync.WaitGroup
+	failed    chan error
 }
 
-func newClusterNode(t *testing.T, name string, log *memorylog.Log) *clusterNode {
+func newClusterNode(t *testing.T, name string, log *memorylog.Log, set ...func(*clusterNode)) *clusterNode {
 	n := &clusterNode{t: t, name: name, dir: t.TempDir(), log: log}
+	for _, set := range set {
+		set(n)
+	}
 	n.start()
 	return n
 }
@@ -68,8 +75,8 @@ func (n *clusterNode) start() {
 			return err
 		}
 		kept, err := cluster.Checkpoints(c)
-		node = cluster.Open(cluster.Config{Name: n.name, Log: n.log, Registry: n.log.Registry(), MaxLag: 5 * time.Second, DoubtAfter: 20 * time.Millisecond, ShortFor: 500 * time.Millisecond, Journal: j,
-			Replica: replica, Cursor: cursor, Logger: slog.New(slog.DiscardHandler)}, kept)
+		node = cluster.Open(cluster.Config{Name: n.name, Log: n.log, Registry: n.log.Registry(), MaxLag: cmp.Or(n.maxLag, 5*time.Second), DoubtAfter: 20 * time.Millisecond, ShortFor: 500 * time.Millisecond, Journal: j,
+			Replica: replica, Cursor: cursor, Known: n.known, Retention: n.retention, Logger: slog.New(slog.DiscardHandler)}, kept)
 		return errors.Join(err, node.Outbox.Load(j, backlog, &cursor))
 	})
 	if err != nil {
@@ -259,8 +266,8 @@ func compareNodes(t *testing.T, log *memorylog.Log, nodes []*clusterNode, acked 
 	t.Logf("%d acknowledged, %d messages in the log", wanted, head.Last)
 	for _, n := range nodes {
 		c := n.p.Counters()
-		if c.Received != c.UniqueProcessed+c.DuplicateDropped+c.Failed+c.QueueDepth {
-			t.Errorf("%s: received %d, counted %+v", n.name, c.Received, c)
+		if err := invariant(c); err != nil || c.QueueDepth != 0 {
+			t.Errorf("%s: %v, queue_depth %d", n.name, err, c.QueueDepth)
 		}
 		n.stop()
 		if entries, err := os.ReadDir(filepath.Join(n.dir, "journal")); err != nil || len(entries) > 3 {
@@ -292,6 +299,44 @@ func TestOutboxIsSentAfterARestart(t *testing.T) {
 	if lines := n.applied(); !strings.HasPrefix(lines[0], "1 t x ") || !strings.HasPrefix(lines[1], "2 t y ") {
 		t.Errorf("stored is %q", lines)
 	}
+	n.stop()
+}
+
+// TestWaysToTheLogAreCounted: what was acknowledged at journal waits until it comes back from the
+// log and is committed, also across a restart, and is counted once.
+func TestWaysToTheLogAreCounted(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	if _, err := n.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	log.Down(true)
+	for _, ids := range [][]string{{"y", "z"}, {"x"}} {
+		if _, err := n.p.Publish(Journal, requestOf(ids...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(when string, depth int64) {
+		t.Helper()
+		c := n.p.Counters()
+		if err := invariant(c); err != nil || c.QueueDepth != depth || c.Received != 4 {
+			t.Errorf("%s: %v; %d received, %d wait, want 4 and %d", when, err, c.Received, c.QueueDepth, depth)
+		}
+	}
+	look("while the log is away", 3)
+	n.kill()
+	n.start()
+	look("after a restart", 3)
+	log.Down(false)
+	n.awaitPosition(3)
+	for end := time.Now().Add(5 * time.Second); n.p.Counters().QueueDepth > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	look("once it is committed", 0)
+	n.kill()
+	n.start()
+	look("after a restart with nothing on its way", 0)
 	n.stop()
 }
 
@@ -515,6 +560,60 @@ func TestNewLeaderMayBeBehind(t *testing.T) {
 	awaitProof(t, n)
 	if _, err := n.p.Publish(Store, requestOf("y")); err != nil {
 		t.Fatal(err)
+	}
+	n.stop()
+}
+
+// TestResendIsNoDuplicate: what is sent to the log again, or is in it twice, is no duplicate of a
+// publisher's, and what a publisher repeats is.
+func TestResendIsNoDuplicate(t *testing.T) {
+	log := memorylog.New("a")
+	var sent atomic.Uint64
+	log.Fate = func([]byte) memorylog.Fate {
+		n := sent.Add(1)
+		return memorylog.Fate{Repeated: n%2 == 0, Silent: n%3 == 0, Lost: n%5 == 0}
+	}
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	const events = 40
+	for i := range events {
+		if _, err := n.p.Publish(Store, requestOf(fmt.Sprint(i), fmt.Sprint(i/2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, _ := log.Head(t.Context())
+	n.awaitPosition(head.Last)
+	if c := n.p.Counters(); c.UniqueProcessed != events || c.DuplicateDropped != events || head.Last <= events {
+		t.Errorf("%d stored, %d dropped, want %d of each; %d messages in the log", c.UniqueProcessed, c.DuplicateDropped, events, head.Last)
+	}
+	n.stop()
+}
+
+// TestLagIsSaid: a replica that the log has left behind is not ready, at any level, until it has
+// caught up.
+func TestLagIsSaid(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log, func(n *clusterNode) { n.maxLag = 300 * time.Millisecond })
+	awaitProof(t, n)
+	log.Stall(true)
+	if _, err := n.p.Publish(Replicated, requestOf("x")); err != nil { // the log has answered
+		t.Fatal(err)
+	}
+	for _, level := range []Level{Journal, Replicated} {
+		within(t, 10*time.Second, string(level)+" is lagging", func() bool { return errors.Is(n.p.Ready(level), cluster.ErrLagging) })
+	}
+	if s := n.p.Node().Status(); s.LagSeconds < 0.3 || s.Head != 1 || s.Position != 0 {
+		t.Errorf("%+v", s)
+	}
+	if n.p.Node().Await(1, 10*time.Millisecond) {
+		t.Error("it has applied what it has not read")
+	}
+	log.Stall(false)
+	n.awaitPosition(1)
+	for _, level := range []Level{Journal, Replicated} {
+		if err := n.p.Ready(level); err != nil {
+			t.Errorf("%s: %v", level, err)
+		}
 	}
 	n.stop()
 }

@@ -123,6 +123,7 @@ func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 			p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
 		} else {
 			p.counters.BacklogBytes += frame.Unpacked
+			p.countUnread(g.events)
 		}
 		p.mu.Unlock()
 		p.handOver(g, frame)

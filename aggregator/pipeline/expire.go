@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"time"
 
+	"sekali/aggregator/cluster"
 	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
@@ -38,7 +40,7 @@ func (w *writer) waits() bool {
 // a block that is damaged, nothing is left to tell its events by: expiry stops there, for good, and
 // says so.
 func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) {
-	if w.cfg.Retention == 0 || w.cannotExpire || w.clock.resting() != "" {
+	if w.cfg.Retention == 0 || w.cfg.Node != nil || w.cannotExpire || w.clock.resting() != "" {
 		return false, nil
 	}
 	stage.Events.Enter()
@@ -62,4 +64,67 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 	w.state = state
 	w.mu.Unlock()
 	return expired == blocks, w.checkpoint(ctx)
+}
+
+const (
+	// expireStep is how many seqs a control expires at most: its transaction holds the writer of every
+	// replica. expireSteps are proposed at a time, once a second, which is more than comes.
+	expireStep  = 1 << 14
+	expireSteps = 8
+	// expiryLost is after how long a proposal that has not been applied is taken for lost.
+	expiryLost = 10 * time.Second
+)
+
+// runExpiry proposes, as long as it is this node that does, what all replicas of a cluster are to
+// let expire, until ctx ends. They apply it where it stands in the log, and ask no clock.
+func (p *Pipeline) runExpiry(ctx context.Context) {
+	tick := time.NewTicker(flushInterval)
+	defer tick.Stop()
+	var proposed int64
+	var at time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if expired := p.Counters().ExpiredSeq; expired < proposed && time.Since(at) < expiryLost {
+			continue // it is under way
+		}
+		through, err := p.proposeExpiry(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			p.log.Warn("what is to expire was not proposed", "error", err)
+		case through > 0:
+			proposed, at = through, time.Now()
+		}
+	}
+}
+
+// proposeExpiry tells all replicas what has come to its end, and returns up to where; 0: nothing
+// has.
+func (p *Pipeline) proposeExpiry(ctx context.Context) (through int64, err error) {
+	node := p.cfg.Node
+	retention := node.Retention()
+	if retention == 0 || p.clock.resting() != "" || !node.Proposes() {
+		return 0, nil
+	}
+	end, err := p.store.LastBefore(ctx, p.clock.now().Add(-retention).UTC().Format(ReceivedLayout))
+	if err != nil {
+		return 0, err
+	}
+	from := p.Counters().ExpiredSeq
+	for range expireSteps {
+		if from >= end {
+			break
+		}
+		from = min(end, from+expireStep)
+		if err := node.Tell(cluster.Control{Expire: from}); err != nil {
+			return through, err
+		}
+		through = from
+	}
+	return through, nil
 }

@@ -89,7 +89,7 @@ type Config struct {
 type Counters struct {
 	store.State
 	Received      int64 // accepted since the data folder was made
-	QueueDepth    int64 // events accepted and not committed, in memory and in the journal
+	QueueDepth    int64 // events accepted and not committed: in memory, in the journal, on their way through a cluster's log
 	QueueBytes    int64 // bytes that wait in memory
 	BacklogBytes  int64 // bytes that wait in the journal, before it packs them
 	FailedCommits int64 // since the start, as all below
@@ -124,6 +124,7 @@ type Pipeline struct {
 	pendingBytes    int64
 	queue           queue
 	counters        Counters    // but for those in its State, which Counters fills in
+	unread          int         // of QueueDepth: of a cluster, in the journal and not yet read from the log
 	state           store.State // as committed; the writer alone changes it, and reads it without mu
 	rejected        int64       // counted, not yet committed
 	refused         []*refused  // to become dead letters with the next commit
@@ -155,6 +156,9 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 	p.refreshFree(p.askFree())
 	if wal, err := s.WAL(); err == nil { // else the first commit says
 		p.notCheckpointed = wal.Pages - wal.Checkpointed
+	}
+	if cfg.Node != nil {
+		p.countUnread(cfg.Node.Outbox.Waiting())
 	}
 	for i, frame := range backlog {
 		if cfg.Node != nil { // it comes back from the log
@@ -233,11 +237,23 @@ func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
 // (or is New).
 func (p *Pipeline) enqueue(i *item) {
 	p.queue.push(i)
-	p.counters.Received += int64(i.events - i.applied)
-	p.counters.QueueDepth += int64(i.events - i.applied)
+	if i.entry != nil && i.entry.Waited {
+		p.unread -= i.events
+	} else {
+		p.counters.Received += int64(i.events - i.applied)
+		p.counters.QueueDepth += int64(i.events - i.applied)
+	}
 	p.counters.QueueBytes += i.memoryBytes()
 	p.counters.BacklogBytes += i.frame.Unpacked
 	wake(p.queueReady)
+}
+
+// countUnread is the acceptance in a cluster: the events are in the journal, and come to the queue
+// from the log. The caller holds mu (or is New).
+func (p *Pipeline) countUnread(events int) {
+	p.unread += events
+	p.counters.Received += int64(events)
+	p.counters.QueueDepth += int64(events)
 }
 
 // waitingBytes is what a request is charged while it waits.

@@ -28,6 +28,10 @@ type waiter struct {
 
 func (i *item) inMemory() bool { return i.frame.Bytes == 0 }
 
+// isControl reports a message of a cluster's log that has no events, and tells all replicas
+// something.
+func (i *item) isControl() bool { return i.entry != nil && i.entry.Frame.Control != nil }
+
 // receivedAt is when the event came in: for a journaled one, as the journal has it,
 // so that a replay tells the same.
 func (i *item) receivedAt() time.Time {

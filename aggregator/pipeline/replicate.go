@@ -116,7 +116,16 @@ func (p *Pipeline) handOver(g *group, frame journal.Frame) {
 
 // RunNode runs the node until ctx ends.
 func (p *Pipeline) RunNode(ctx context.Context) error {
-	return p.cfg.Node.Run(ctx, p.deliver)
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.runExpiry(ctx)
+	}()
+	err := p.cfg.Node.Run(ctx, p.deliver)
+	cancel()
+	<-ended
+	return err
 }
 
 // deliver queues a message of the log, once there is room. Half of what may wait in memory is for
@@ -153,13 +162,16 @@ func (p *Pipeline) enqueueEntry(i *item) bool {
 // takeEntries gives the batch what its transaction does for the cluster.
 func (w *writer) takeEntries() {
 	b := w.batch
-	b.Also, b.released = nil, 0
+	b.Also, b.released, b.Expire, b.Replica = nil, 0, 0, w.cfg.Node != nil
 	if w.cfg.Node == nil {
 		return
 	}
 	var entries []*cluster.Entry
 	for _, part := range b.parts {
 		entries = append(entries, part.item.entry)
+		if control := part.item.entry.Frame.Control; control != nil {
+			b.Expire = control.Expire
+		}
 	}
 	if len(entries) > 0 {
 		b.Also = w.cfg.Node.Replica.Also(entries, b.Rows)

@@ -128,8 +128,9 @@ func (r *replicaRig) applied() (lines []string) {
 	for _, sql := range []string{
 		"SELECT seq || ' ' || topic || ' ' || event_id || ' ' || timestamp || ' ' || source || ' ' || coalesce(payload, '-') || ' ' || received_at FROM events ORDER BY seq",
 		"SELECT name || ' ' || events FROM topics ORDER BY name",
-		"SELECT 'state ' || unique_processed || ' ' || duplicate_dropped || ' ' || failed || ' ' || conflicts || ' ' || last_seq || ' ' || last_received_at FROM state",
-		"SELECT 'at ' || position || ' ' || hash FROM cluster",
+		"SELECT 'state ' || unique_processed || ' ' || duplicate_dropped || ' ' || failed || ' ' || conflicts || ' ' || last_seq || ' ' || last_received_at || ' expired ' || expired || ' ' || expired_seq FROM state",
+		"SELECT 'at ' || position || ' ' || hash || ' ' || apply FROM cluster",
+		"SELECT 'skipped ' || position FROM cluster_skipped ORDER BY position",
 		"SELECT session || ' ' || number || ' ' || checksum || ' ' || position FROM cluster_sessions ORDER BY session",
 		"SELECT 'checkpoint ' || position || ' ' || hash FROM cluster_checkpoints ORDER BY position",
 	} {
@@ -151,8 +152,8 @@ func (r *replicaRig) applied() (lines []string) {
 	return lines
 }
 
-// drawLog is a log of some senders, with their repeats and with frames that overtake others. It
-// returns how many frames count.
+// drawLog is a log of some senders, with their repeats, with frames that overtake others, and with
+// controls. It returns how many frames count.
 func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
 	type sender struct {
 		session  cluster.Session
@@ -166,6 +167,14 @@ func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
 		if len(senders) == 0 || random.IntN(20) == 0 {
 			senders = append(senders, &sender{session: cluster.NewSession()})
 		}
+		if random.IntN(5) == 0 {
+			control := cluster.Control{Expire: int64(1 + random.IntN(4*(len(messages)+1)))}
+			message, err := control.Message(1)
+			if err != nil {
+				panic(err)
+			}
+			messages = append(messages, message)
+		}
 		s := senders[random.IntN(len(senders))]
 		r := event.NewRequest(0)
 		for range 1 + random.IntN(6) {
@@ -177,7 +186,7 @@ func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
 		}
 		s.number++
 		f := cluster.Frame{Session: s.session, Number: s.number, Previous: s.previous, Events: r.Events, Body: r.Data,
-			Time: time.Unix(1_800_000_000+int64(random.IntN(100)), int64(random.IntN(1000)))}
+			Time: time.Unix(1_700_000_000+int64(random.IntN(100)), int64(random.IntN(1000)))}
 		message := f.Encode(nil)
 		s.previous, s.sent = f.Sum, append(s.sent, message)
 		counting++
@@ -197,7 +206,8 @@ func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
 }
 
 // TestCutsDoNotShow applies the same log in batches of one message, and in batches cut at random
-// with restarts between them: all that is stored is the same, seq by seq, and so is the hash.
+// with restarts between them, for some of which the runs of keys have to be made again: all that is
+// stored and counted is the same, seq by seq, and so is the hash.
 func TestCutsDoNotShow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "log"), 0))
@@ -218,6 +228,11 @@ func TestCutsDoNotShow(t *testing.T) {
 			cut.feed(messages, min(len(messages), int(cut.cursor.Position)+rapid.IntRange(1, 30).Draw(t, "cut")))
 			if rapid.IntRange(0, 5).Draw(t, "crash") == 0 { // what is queued and not committed is read again
 				cut.close()
+				if rapid.Bool().Draw(t, "lose the runs") { // with what they know of events that have expired
+					if err := os.RemoveAll(filepath.Join(cut.dir, "dedup")); err != nil {
+						t.Fatal(err)
+					}
+				}
 				cut.open(rapid.IntRange(1, 40).Draw(t, "batch"))
 				continue
 			}
@@ -234,7 +249,53 @@ func TestCutsDoNotShow(t *testing.T) {
 			t.Errorf("%d frames count, %d were made", numbers, counting)
 		}
 		cut.close()
+		if _, faults, err := store.Check(context.Background(), cut.dir); err != nil || len(faults) > 0 {
+			t.Errorf("%q, %v", faults, err)
+		}
 	})
+}
+
+// TestConflictsAfterExpiry: a duplicate of what has expired is no conflict, whether or not a
+// replica still knows what it said; one of what has not is.
+func TestConflictsAfterExpiry(t *testing.T) {
+	session, number, previous := cluster.NewSession(), uint64(0), uint32(0)
+	frame := func(payload string, ids ...string) []byte {
+		r := event.NewRequest(0)
+		for _, id := range ids {
+			if err := r.Add(&event.Fields{Topic: []byte("t"), ID: []byte(id), Timestamp: []byte("2026-11-23T06:41:10Z"), Payload: []byte(payload)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		number++
+		f := cluster.Frame{Session: session, Number: number, Previous: previous, Events: r.Events, Body: r.Data, Time: time.Unix(1_700_000_000, 0)}
+		message := f.Encode(nil)
+		previous = f.Sum
+		return message
+	}
+	expire, err := (&cluster.Control{Expire: 2}).Message(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := [][]byte{frame("1", "a", "b", "c"), frame("2", "a"), expire, frame("2", "a", "b", "c")}
+	for _, lose := range []bool{false, true} {
+		r := &replicaRig{t: t, dir: t.TempDir()}
+		r.open(10)
+		r.feed(messages, 3)
+		r.commit()
+		if lose {
+			r.close()
+			if err := os.RemoveAll(filepath.Join(r.dir, "dedup")); err != nil {
+				t.Fatal(err)
+			}
+			r.open(10)
+		}
+		r.feed(messages, 4)
+		r.commit()
+		if c := r.p.Counters(); c.Conflicts != 2 || c.Expired != 2 || c.ExpiredSeq != 2 || c.DuplicateDropped != 4 || c.UniqueProcessed != 3 {
+			t.Errorf("the runs are lost: %v: %+v", lose, c.State)
+		}
+		r.close()
+	}
 }
 
 func tempDir(t rapid.TB) string {

@@ -136,7 +136,7 @@ func (p *Pipeline) drained() bool {
 func (w *writer) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 && w.hurried() || w.counters.QueueDepth >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
+	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 && w.hurried() || w.counters.QueueDepth-int64(w.unread) >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
 		return 0
 	}
 	return commitEvery - time.Since(w.committing)
@@ -187,6 +187,9 @@ func (w *writer) commit(ctx context.Context) error {
 // applyUntilDone applies the batch, again and again if the disk fails.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
 	out, err := w.apply.Apply(w.state, batch)
+	if errors.Is(err, store.ErrDamaged) { // of a control that expires what is in a block
+		err = fmt.Errorf("%w: make it from another replica's copy: %w", cluster.ErrHalted, err)
+	}
 	if errors.Is(err, cluster.ErrHalted) { // nothing was applied, and trying again would end the same
 		return out, err
 	}

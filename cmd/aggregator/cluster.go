@@ -19,11 +19,13 @@ const clusterUsage = `usage: aggregator cluster init -cluster URLS -nodes a,b,c 
        aggregator cluster join -cluster URLS -data D -from URL -node NAME
        aggregator cluster join -cluster URLS -data D -from FILE
        aggregator cluster forget -cluster URLS -node NAME
+       aggregator cluster skip -cluster URLS -position N
        aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]`
 
 // clusterCommands are the commands on a cluster, and what each does.
 var clusterCommands = map[string]func(context.Context, aggregator.ClusterConfig, io.Writer) error{
 	"init": aggregator.ClusterInit, "status": aggregator.ClusterStatus, "check": aggregator.ClusterCheck, "join": aggregator.ClusterJoin, "new-epoch": aggregator.ClusterNewEpoch, "forget": aggregator.ClusterForget,
+	"skip": aggregator.ClusterSkip,
 }
 
 // clusterCommand runs a command on a cluster as a whole: 0 done, 1 something is wrong, 2 bad usage.
@@ -88,6 +90,9 @@ func clusterFlags(command string, c *aggregator.ClusterConfig, nodes, peers *str
 	}
 	if command == "" || command == "forget" || command == "join" {
 		flags.StringVar(&c.Node, "node", "", "`name` of the node: of join, which it is made for; of forget, which is away")
+	}
+	if command == "" || command == "skip" {
+		flags.Uint64Var(&c.Position, "position", 0, "`number` of the message of the log at which the replicas have halted")
 	}
 	if command == "" || command == "join" {
 		flags.StringVar(&c.From, "from", "", "`URL` of a running aggregator of the cluster, or a file of a copy of another replica's database, as backup makes it")

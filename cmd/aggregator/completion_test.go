@@ -17,7 +17,7 @@ func TestCompletion(t *testing.T) {
 		`:-dedup) COMPREPLY=($(compgen -W "runs table" -- "$cur")); return ;;`,
 		`:-log-level) COMPREPLY=($(compgen -W "debug info warn error" -- "$cur")); return ;;`,
 		`'healthcheck') words='-url' ;;`, `'check') words='-data' ;;`, `'backup') words='-data -to' ;;`, `'mend-time') words='-data' ;;`,
-		`'cluster') words='check forget init join new-epoch status -begin -cluster -cluster-ca -cluster-token-file -data -deep -from -log-bytes -node -nodes -peer-ca -peer-token-file -peers -replicas' ;;`,
+		`'cluster') words='check forget init join new-epoch skip status -begin -cluster -cluster-ca -cluster-token-file -data -deep -from -log-bytes -node -nodes -peer-ca -peer-token-file -peers -position -replicas' ;;`,
 		`'completion') words='bash zsh fish' ;;`,
 	} {
 		if !strings.Contains(stdout.String(), "\t"+line+"\n") {

@@ -65,7 +65,7 @@ const usage = `Usage: aggregator [flags]
        aggregator check [-data D]
        aggregator backup [-data D] -to FILE|FOLDER
        aggregator mend-time [-data D]
-       aggregator cluster init|status|check|join|forget|new-epoch -cluster URLS …
+       aggregator cluster init|status|check|join|forget|skip|new-epoch -cluster URLS …
        aggregator completion bash|zsh|fish
        aggregator --version
 
@@ -81,7 +81,7 @@ func completable(ctx context.Context) completion.Program {
 			{Name: "check", Summary: "reads all of a data folder"},
 			{Name: "backup", Summary: "copies a data folder, also of one that runs"},
 			{Name: "mend-time", Summary: "takes back times in the future"},
-			{Name: "cluster", Summary: "makes a cluster, or tells how one is", Words: []string{"check", "forget", "init", "join", "new-epoch", "status"}},
+			{Name: "cluster", Summary: "makes a cluster, or tells how one is", Words: []string{"check", "forget", "init", "join", "new-epoch", "skip", "status"}},
 		},
 		Help: func(command string, w io.Writer) {
 			args := []string{"-h"}

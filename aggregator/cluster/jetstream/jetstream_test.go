@@ -2,6 +2,8 @@ package jetstream
 
 import (
 	"errors"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -131,3 +133,30 @@ func TestAnswers(t *testing.T) {
 }
 
 var errAny = errors.New("any")
+
+// TestNothingIsKeptForLater: what cannot be sent now is refused. A client that kept it would send
+// it behind what is sent again meanwhile.
+func TestNothingIsKeptForLater(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	if err := ln.Close(); err != nil { // nobody listens there
+		t.Fatal(err)
+	}
+	l, err := Dial(Config{URLs: "nats://" + address, Name: "test", Logger: slog.New(slog.DiscardHandler)}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Append([]byte("x"), func(uint64, error) { t.Error("answered") }); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Errorf("appended while there is no server: %v", err)
+	}
+	if n := len(l.pending); n != 0 {
+		t.Errorf("%d messages wait for an answer", n)
+	}
+	if buffered, err := l.conn.Buffered(); err == nil && buffered > 0 {
+		t.Errorf("%d bytes are kept to be sent", buffered)
+	}
+}

@@ -22,6 +22,7 @@ type Log struct {
 	changed  chan struct{}
 	unsynced error
 	down     bool
+	stalled  bool // readers get nothing
 	values   map[string]value
 }
 
@@ -67,6 +68,14 @@ func (l *Log) Down(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.down = down
+	l.tell()
+}
+
+// Stall makes readers wait, while the log goes on, or ends that.
+func (l *Log) Stall(stalled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stalled = stalled
 	l.tell()
 }
 
@@ -124,7 +133,7 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 		if !l.down && after+1 < l.head.First {
 			after = l.head.First - 1 // the reader has to see it
 		}
-		if i := after + 1 - l.head.First; !l.down && i < uint64(len(l.messages)) {
+		if i := after + 1 - l.head.First; !l.down && !l.stalled && i < uint64(len(l.messages)) {
 			message = l.messages[i]
 		}
 		changed, down := l.changed, l.down

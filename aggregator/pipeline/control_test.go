@@ -1,0 +1,285 @@
+package pipeline
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sekali/aggregator/cluster"
+	"sekali/aggregator/cluster/memorylog"
+)
+
+// messageOf is a control as the log has it.
+func messageOf(t *testing.T, c cluster.Control) []byte {
+	t.Helper()
+	message, err := c.Message(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+// within waits until something is so.
+func within(t *testing.T, most time.Duration, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(most); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", most, what)
+		}
+	}
+}
+
+// sameReplicas compares what the nodes have, which are at one position.
+func sameReplicas(t *testing.T, nodes ...*clusterNode) []string {
+	t.Helper()
+	first := nodes[0].applied()
+	for _, n := range nodes[1:] {
+		if lines := n.applied(); !slices.Equal(lines, first) {
+			t.Errorf("%s has\n%q\n%s has\n%q", n.name, lines, nodes[0].name, first)
+		}
+	}
+	return first
+}
+
+// TestPoisonIsSkipped: replicas halt at a message that is no frame, and pass over it once a control
+// behind it says so and they are started again. They do so at every later start, too.
+func TestPoisonIsSkipped(t *testing.T) {
+	log := memorylog.New("a", "b")
+	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
+	for _, n := range nodes {
+		awaitProof(t, n)
+	}
+	if _, err := nodes[0].p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	log.Put([]byte("anything"))
+	for _, n := range nodes {
+		awaitHalt(t, n)
+		n.kill()
+		n.start()
+		awaitHalt(t, n) // a start alone changes nothing
+		n.kill()
+	}
+	again := func(control cluster.Control, says string) {
+		t.Helper()
+		log.Put(messageOf(t, control))
+		for _, n := range nodes {
+			n.start()
+			awaitHalt(t, n)
+			if err := n.p.Node().Halted(); !strings.Contains(err.Error(), says) {
+				t.Errorf("%+v: %v", control, err)
+			}
+			n.kill()
+		}
+	}
+	again(cluster.Control{Skip: 1}, "message 2 of the log") // the wrong message
+	again(cluster.Control{Skip: 2}, "message 1, which was applied here")
+	log.Put(messageOf(t, cluster.Control{Skip: 3})) // the mistake itself
+	for range 2 {
+		for _, n := range nodes {
+			n.start()
+			n.awaitPosition(5)
+		}
+		awaitProof(t, nodes[1])
+		out, err := nodes[1].p.Publish(Store, requestOf("x", "y"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range nodes {
+			n.awaitPosition(out.Position)
+		}
+		if lines := sameReplicas(t, nodes...); !slices.Contains(lines, "skipped 2") || !slices.Contains(lines, "skipped 3") {
+			t.Errorf("passed over: %q", lines)
+		}
+		for _, n := range nodes {
+			n.kill()
+		}
+	}
+}
+
+// TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log is passed over by all,
+// and sent again from its sender's journal: what it has is stored, once.
+func TestOwnPoisonIsSentAgain(t *testing.T) {
+	log := memorylog.New("a", "b")
+	var spoil atomic.Bool
+	log.Fate = func(message []byte) memorylog.Fate {
+		if !spoil.Load() {
+			return memorylog.Fate{}
+		}
+		if spoil.Swap(false) {
+			spoiled := slices.Clone(message)
+			spoiled[len(spoiled)/2] ^= 1
+			log.Put(spoiled)
+		}
+		return memorylog.Fate{Lost: true}
+	}
+	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
+	for _, n := range nodes {
+		awaitProof(t, n)
+	}
+	if _, err := nodes[0].p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	spoil.Store(true)
+	if _, err := nodes[0].p.Publish(Journal, requestOf("y")); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		awaitHalt(t, n)
+		n.kill()
+	}
+	log.Put(messageOf(t, cluster.Control{Skip: 2}))
+	for _, n := range nodes {
+		n.start()
+		awaitProof(t, n)
+	}
+	out, err := nodes[1].p.Publish(Store, requestOf("z"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		n.awaitPosition(max(out.Position, 5))
+	}
+	stored := map[string]int{}
+	for _, line := range sameReplicas(t, nodes...) {
+		if fields := strings.Fields(line); len(fields) == 6 && fields[1] == "t" {
+			stored[fields[2]]++
+		}
+	}
+	for _, n := range nodes {
+		n.stop()
+	}
+	if stored["x"] != 1 || stored["y"] != 1 || stored["z"] != 1 {
+		t.Errorf("stored is %v", stored)
+	}
+}
+
+// TestApplyVersion: the version of what frames lead to changes at one place of the log, once every
+// node knows the later one, a node that is away included. A node that does not know it halts before
+// it applies anything of it.
+func TestApplyVersion(t *testing.T) {
+	log := memorylog.New("a", "b", "c")
+	knows := func(version uint16) func(*clusterNode) { return func(n *clusterNode) { n.known = version } }
+	a, b, c := newClusterNode(t, "a", log), newClusterNode(t, "b", log, knows(2)), newClusterNode(t, "c", log, knows(2))
+	nodes := []*clusterNode{a, b, c}
+	told := func(name string) bool {
+		_, revision, err := log.Get(t.Context(), name)
+		return err == nil && revision > 1
+	}
+	for _, n := range nodes {
+		awaitProof(t, n)
+		within(t, 10*time.Second, n.name+" tells", func() bool { return told(n.name) })
+	}
+	a.kill() // away, and it knows version 1 alone
+	time.Sleep(3 * time.Second)
+	if _, err := b.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.p.Node().Status(); s.Apply != 1 || s.Position != 1 {
+		t.Fatalf("version %d at %d while a node does not know it", s.Apply, s.Position)
+	}
+	a.known = 2
+	a.start()
+	for _, n := range nodes {
+		within(t, 15*time.Second, n.name+" is at version 2", func() bool { return n.p.Node().Status().Apply == 2 })
+	}
+	awaitProof(t, c)
+	out, err := c.p.Publish(Store, requestOf("y"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes {
+		n.awaitPosition(out.Position)
+	}
+	for _, n := range nodes[1:] {
+		n.stop()
+	}
+	a.kill()
+	a.known = 1
+	a.start()
+	awaitHalt(t, a)
+	if err := a.p.Node().Halted(); !errors.Is(err, cluster.ErrUnknown) {
+		t.Errorf("a program of before halts with %v", err)
+	}
+	if lines := a.applied(); !strings.HasPrefix(lines[1], "2 t y ") {
+		t.Errorf("it has %q", lines)
+	}
+	a.kill()
+}
+
+// TestUnknownIsNotApplied: each message that is of a later program halts this one, and nothing of
+// it is applied. It is not poison: no control makes a replica pass over it.
+func TestUnknownIsNotApplied(t *testing.T) {
+	r := requestOf("x")
+	for name, message := range map[string][]byte{
+		"a frame of a later version": (&cluster.Frame{Apply: 2, Session: cluster.NewSession(), Number: 1, Events: r.Events, Body: r.Data, Time: time.Unix(1, 0)}).Encode(nil),
+		"a switch to one":            messageOf(t, cluster.Control{Apply: 2}),
+		"a control of another kind":  (&cluster.Frame{Apply: 1, Control: &cluster.Control{}, Body: []byte(`{"later":1}`)}).Encode(nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := memorylog.New("a")
+			log.Put(message)
+			log.Put(messageOf(t, cluster.Control{Skip: 1}))
+			n := newClusterNode(t, "a", log)
+			awaitHalt(t, n)
+			if err := n.p.Node().Halted(); !errors.Is(err, cluster.ErrUnknown) {
+				t.Error(err)
+			}
+			if _, position := n.p.Node().Position(); position != 0 {
+				t.Errorf("it has come to %d", position)
+			}
+			n.kill()
+		})
+	}
+}
+
+// TestReplicasExpireAlike: what is older than the retention expires on all nodes at the same place
+// of the log, by the longest that a node wants, and not while one wants none.
+func TestReplicasExpireAlike(t *testing.T) {
+	log := memorylog.New("a", "b")
+	keeps := func(retention time.Duration) func(*clusterNode) {
+		return func(n *clusterNode) { n.retention = retention }
+	}
+	a, b := newClusterNode(t, "a", log, keeps(time.Second)), newClusterNode(t, "b", log)
+	nodes := []*clusterNode{a, b}
+	for _, n := range nodes {
+		awaitProof(t, n)
+	}
+	for _, id := range []string{"x", "y", "x"} {
+		if _, err := a.p.Publish(Store, requestOf(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(3 * time.Second)
+	if c := a.p.Counters(); c.Expired > 0 || a.p.Node().Retention() != 0 {
+		t.Fatalf("%d expired, and b wants none to", c.Expired)
+	}
+	within(t, 10*time.Second, "a warning", func() bool {
+		return strings.Contains(strings.Join(a.p.Warnings(), "\n"), "-retention is 1s here and 0s on b")
+	})
+	b.kill()
+	b.retention = 2 * time.Second
+	b.start()
+	within(t, 20*time.Second, "expiry on both", func() bool { return a.p.Counters().Expired == 2 && b.p.Counters().Expired == 2 })
+	if r := a.p.Node().Retention(); r != 2*time.Second {
+		t.Errorf("the retention is %v", r)
+	}
+	awaitProof(t, b)
+	out, err := b.p.Publish(Store, requestOf("x", "z"))
+	if err != nil || !slices.Equal(out.Stored, []bool{false, true}) {
+		t.Fatal(out.Stored, err)
+	}
+	for _, n := range nodes {
+		n.awaitPosition(out.Position)
+	}
+	lines := sameReplicas(t, nodes...)
+	if !strings.HasPrefix(lines[0], "5 t z ") {
+		t.Errorf("what has not expired is %q", lines)
+	}
+	for _, n := range nodes {
+		n.stop()
+	}
+}
