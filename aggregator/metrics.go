@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	runtimemetrics "runtime/metrics"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -126,11 +127,44 @@ func (c *collector) addCluster(node *cluster.Node) {
 		{"sekali_cluster_log_bytes", "What the log takes on each of its servers.", func(s *cluster.Status) float64 { return float64(s.LogBytes) }},
 		{"sekali_cluster_outbox_frames", "Frames of this node that are not yet in two stores.", func(s *cluster.Status) float64 { return float64(s.OutboxFrames) }},
 		{"sekali_cluster_unlogged_frames", "Of them, those that the log has not taken.", func(s *cluster.Status) float64 { return float64(s.UnloggedFrames) }},
+		{"sekali_cluster_log_servers", "The log's servers, as its leader told last.", func(s *cluster.Status) float64 { return float64(len(s.Peers)) }},
+		{"sekali_cluster_log_servers_away", "Of them, those that its leader does not hear.", away},
+		{"sekali_cluster_apply_version", "Version of what the log's messages lead to.", func(s *cluster.Status) float64 { return float64(s.Apply) }},
+		{"sekali_cluster_checkpoint_position", "Position of the latest checkpoint of the hash.", func(s *cluster.Status) float64 { return float64(latestCheckpoint(s).Position) }},
+		{"sekali_cluster_checkpoint_hash", "The first 48 bits of the hash there: the same on all nodes with that position.", checkpointHash},
 		{"sekali_cluster_faults", "What is wrong with the cluster as this node sees it; /stats says what.", func(s *cluster.Status) float64 { return float64(len(s.Faults)) }},
 	} {
 		c.figures = append(c.figures, figure{describe(f.name, f.help), prometheus.GaugeValue, func(l look) float64 { return f.of(l.cluster) }})
 	}
 }
+
+// away counts the log's servers that are.
+func away(s *cluster.Status) (n float64) {
+	for _, p := range s.Peers {
+		if p.Offline {
+			n++
+		}
+	}
+	return n
+}
+
+func latestCheckpoint(s *cluster.Status) (latest cluster.TextOfHash) {
+	if n := len(s.Checkpoints); n > 0 {
+		latest = s.Checkpoints[n-1]
+	}
+	return latest
+}
+
+// checkpointHash is as much of the hash as a metric can tell exactly.
+func checkpointHash(s *cluster.Status) float64 {
+	const digits = 48 / 4
+	hash := latestCheckpoint(s).Hash
+	n, _ := strconv.ParseUint(hash[:min(digits, len(hash))], 16, 64) // "": there is none
+	return float64(n)
+}
+
+// logLeader has the name of the log's leader as its label.
+var logLeader = prometheus.NewDesc("sekali_cluster_log_leader", "1, with the name of the log's leader as a label.", []string{"server"}, nil)
 
 func describe(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 
@@ -146,6 +180,9 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range c.distributions {
 		to <- d.desc
 	}
+	if c.pipeline.Node() != nil {
+		to <- logLeader
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -155,6 +192,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	if node := c.pipeline.Node(); node != nil {
 		status := node.Status()
 		l.cluster = &status
+		if status.Leader != "" {
+			to <- prometheus.MustNewConstMetric(logLeader, prometheus.GaugeValue, 1, status.Leader)
+		}
 	}
 	for _, f := range c.figures {
 		to <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(l))

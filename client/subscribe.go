@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"sekali/internal/attempt"
@@ -83,6 +84,7 @@ type subscription struct {
 	client  *Client
 	topic   string
 	after   uint64 // up to here all was yielded
+	epoch   string // of a cluster's log, with a "-": that after is of; "": none is known
 	yield   func(StoredEvent, error) bool
 	silence time.Duration
 	heard   time.Time // when a line came last
@@ -95,7 +97,7 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 	quiet := time.AfterFunc(s.silence, func() { cancel(fmt.Errorf("client: nothing came for %v", s.silence)) })
 	defer quiet.Stop()
 	target := s.client.base.JoinPath("events", "stream")
-	query := url.Values{"after": {strconv.FormatUint(s.after, 10)}}
+	query := url.Values{"after": {s.epoch + strconv.FormatUint(s.after, 10)}}
 	if s.topic != "" {
 		query.Set("topic", s.topic)
 	}
@@ -167,11 +169,12 @@ func (s *subscription) take(f frame) error {
 		}
 	}
 	if f.id != "" { // without an event: up to there is none
-		seq, err := strconv.ParseUint(f.id, 10, 64)
+		at := strings.IndexByte(f.id, '-') + 1
+		seq, err := strconv.ParseUint(f.id[at:], 10, 64)
 		if err != nil {
 			return fmt.Errorf("client: the stream has the id %.40q", f.id)
 		}
-		s.after = max(s.after, seq)
+		s.after, s.epoch = max(s.after, seq), f.id[:at]
 	}
 	return nil
 }

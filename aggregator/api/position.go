@@ -17,6 +17,9 @@ import (
 const (
 	positionHeader = "Sekali-Position"
 	minPosition    = "min_position"
+	afterName      = "after"
+	// staleHeader says that this replica has halted, and shows what it had.
+	staleHeader = "Sekali-Stale"
 	// positionWait is how long a reader is kept waiting for a replica to come so far.
 	positionWait = 5 * time.Second
 )
@@ -33,16 +36,48 @@ func (a *Server) parseLevel(name string) (pipeline.Level, error) {
 // writePosition is a position as it is told: of which epoch of the log, and where in it.
 func writePosition(epoch, position uint64) string { return fmt.Sprintf("%d-%d", epoch, position) }
 
-func parsePosition(text string) (epoch, position uint64, err error) {
+// parsePosition reads what writePosition has written: a position, or a reader's seq.
+func parsePosition(name, text string) (epoch, position uint64, err error) {
 	before, behind, _ := strings.Cut(text, "-")
 	epoch, err = strconv.ParseUint(before, 10, 63)
 	if err == nil {
 		position, err = strconv.ParseUint(behind, 10, 63)
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("%s=%.40q, want a position as %s tells it, such as 1-4711", minPosition, text, positionHeader)
+		return 0, 0, fmt.Errorf("%s=%.40q, want the epoch and a number, such as 1-4711", name, text)
 	}
 	return epoch, position, nil
+}
+
+func epochChanged(ctx *fasthttp.RequestCtx, name string, is, of uint64) {
+	problem(ctx, fasthttp.StatusConflict, "epoch_changed", fmt.Sprintf("the log is of epoch %d, %s of epoch %d", is, name, of))
+}
+
+// ofEpoch lets a reader's place carry the epoch that it is of, as the ids of a stream do: `1-4711`.
+// In a log that was made anew, a number may be another event's. It reports false if it has
+// answered; else the place is the number alone from here on.
+func ofEpoch(ctx *fasthttp.RequestCtx, epoch uint64) bool {
+	take := func(name, text string, set func(seq string)) bool {
+		if !strings.Contains(text, "-") {
+			return true // of no epoch
+		}
+		of, seq, err := parsePosition(name, text)
+		switch {
+		case err != nil:
+			problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+			return false
+		case of != epoch:
+			epochChanged(ctx, name, epoch, of)
+			return false
+		}
+		set(strconv.FormatUint(seq, 10))
+		return true
+	}
+	args, header := ctx.QueryArgs(), &ctx.Request.Header
+	if all := args.PeekMulti(afterName); len(all) == 1 && !take(afterName, string(all[0]), func(seq string) { args.Set(afterName, seq) }) {
+		return false
+	}
+	return take(lastEventID, string(header.Peek(lastEventID)), func(seq string) { header.Set(lastEventID, seq) })
 }
 
 // atPosition says in the answer how far this replica is, and lets a reader wait until it is as far
@@ -50,16 +85,28 @@ func parsePosition(text string) (epoch, position uint64, err error) {
 func (a *Server) atPosition(ctx *fasthttp.RequestCtx, right Right) bool {
 	node := a.node
 	epoch, position := node.Position()
+	if right == Read {
+		if node.Halted() != nil {
+			ctx.Response.Header.Set(staleHeader, "true")
+		}
+		if !ofEpoch(ctx, epoch) {
+			return false
+		}
+	}
 	if args := ctx.QueryArgs(); right == Read && args.Has(minPosition) {
-		wantEpoch, want, err := parsePosition(string(args.Peek(minPosition)))
+		wantEpoch, want, err := parsePosition(minPosition, string(args.Peek(minPosition)))
 		switch {
 		case err != nil:
 			problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 			return false
 		case wantEpoch != epoch:
-			problem(ctx, fasthttp.StatusConflict, "epoch_changed", fmt.Sprintf("the log is of epoch %d, the position of epoch %d", epoch, wantEpoch))
+			epochChanged(ctx, minPosition, epoch, wantEpoch)
 			return false
 		case !node.Await(want, positionWait):
+			if err := node.Halted(); err != nil {
+				problem(ctx, fasthttp.StatusServiceUnavailable, "halted", fmt.Sprintf("this replica does not come to %d: %v", want, err))
+				return false
+			}
 			problem(ctx, fasthttp.StatusServiceUnavailable, "lagging", fmt.Sprintf("this replica has not come to %d within %v: ask another", want, positionWait))
 			return false
 		}

@@ -73,6 +73,9 @@ func (a *Server) streamPage(ctx *fasthttp.RequestCtx) (store.Page, error) {
 		return page, err
 	}
 	page.Limit = pageEvents
+	if a.node != nil {
+		page.Epoch, _ = a.node.Position()
+	}
 	if _, given := values["after"]; !given && page.Since == "" {
 		page.After = a.pipeline.Counters().LastSeq
 	}
@@ -176,7 +179,7 @@ func (f *follower) keep() error {
 	if c, ok := f.conn.(*connection); ok && c.writing.Load() != nil {
 		return nil // what was written before is not read: its time goes on
 	}
-	if err := f.write("id: " + strconv.FormatInt(f.page.After, 10) + "\n\n"); err != nil {
+	if err := f.write(string(append(f.page.AppendID(nil, f.page.After), '\n'))); err != nil {
 		return err
 	}
 	return f.flush()

@@ -76,6 +76,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 type position struct {
 	Topic string `json:"topic"`
 	Seq   int64  `json:"seq"`
+	Epoch string `json:"epoch,omitempty"` // of a cluster's log, with a "-"
 }
 
 // reader prints one stream after the other. One goroutine calls run.
@@ -83,8 +84,9 @@ type reader struct {
 	cfg    Config
 	token  string
 	out    *bufio.Writer
-	at     int64 // up to here all is written to out
-	saved  int64 // up to here all was saved as printed
+	at     int64  // up to here all is written to out
+	epoch  string // that at is of, with a "-"; "": none is known
+	saved  int64  // up to here all was saved as printed
 	savedT time.Time
 }
 
@@ -145,7 +147,7 @@ func (r *reader) load() error {
 	case p.Topic != r.cfg.Topic:
 		return fmt.Errorf("-state: %s is of the topic %q", r.cfg.State, p.Topic)
 	}
-	r.at, r.saved = p.Seq, p.Seq
+	r.at, r.saved, r.epoch = p.Seq, p.Seq, p.Epoch
 	return nil
 }
 
@@ -155,7 +157,7 @@ func (r *reader) stream(ctx context.Context) error {
 	defer cancel(nil)
 	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %v", silence)) })
 	defer quiet.Stop()
-	query := url.Values{"after": {strconv.FormatInt(r.at, 10)}}
+	query := url.Values{"after": {r.epoch + strconv.FormatInt(r.at, 10)}}
 	if r.cfg.Topic != "" {
 		query.Set("topic", r.cfg.Topic)
 	}
@@ -180,7 +182,7 @@ func (r *reader) stream(ctx context.Context) error {
 		return err
 	}
 	in := bufio.NewReaderSize(answer.Body, 64<<10)
-	f, line := frame{id: r.at}, []byte(nil)
+	f, line := frame{id: r.at, epoch: r.epoch}, []byte(nil)
 	for {
 		if line, err = readLine(in, line[:0]); err != nil {
 			return errors.Join(err, context.Cause(ctx))
@@ -217,16 +219,18 @@ func readLine(in *bufio.Reader, dst []byte) ([]byte, error) {
 // frame is what came of a frame, which an empty line ends.
 type frame struct {
 	id    int64
+	epoch string
 	event []byte // with its line feed; empty: none
 }
 
 func (f *frame) take(line []byte) error {
 	if text, ok := bytes.CutPrefix(line, []byte("id: ")); ok {
-		seq, err := strconv.ParseInt(string(text), 10, 64)
+		at := bytes.IndexByte(text, '-') + 1
+		seq, err := strconv.ParseInt(string(text[at:]), 10, 64)
 		if err != nil {
 			return fmt.Errorf("the stream has the id %.40q", text)
 		}
-		f.id = seq
+		f.id, f.epoch = seq, string(text[:at])
 	}
 	if event, ok := bytes.CutPrefix(line, []byte("data: ")); ok {
 		f.event = append(append(f.event[:0], event...), '\n')
@@ -243,7 +247,7 @@ func (r *reader) print(f *frame, flush bool) error {
 	if err != nil {
 		return finalError{err}
 	}
-	r.at, f.event = f.id, f.event[:0]
+	r.at, r.epoch, f.event = f.id, f.epoch, f.event[:0]
 	if time.Since(r.savedT) < saveEvery {
 		return nil
 	}
@@ -258,7 +262,7 @@ func (r *reader) save() error {
 	if r.cfg.State == "" || r.at == r.saved {
 		return nil
 	}
-	text, _ := json.Marshal(position{r.cfg.Topic, r.at}) // a string and a number: it cannot fail
+	text, _ := json.Marshal(position{r.cfg.Topic, r.at, r.epoch}) // it cannot fail
 	next, err := os.OpenFile(r.cfg.State+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return finalError{err}
