@@ -20,19 +20,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The test binary is the program, too, when the environment says so. Lazy is the control: a server
-// that syncs now and then, as JetStream does by default.
-const runVariable, lazyVariable = "SEKALI_LOG_TEST_RUN", "SEKALI_LOG_TEST_LAZY"
+// The test binary is the program, too, when the environment says so.
+const runVariable = "SEKALI_LOG_TEST_RUN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runVariable) == "" {
 		os.Exit(m.Run())
 	}
 	os.Unsetenv(runVariable)
-	if os.Getenv(lazyVariable) != "" {
-		fixed = strings.Replace(fixed, "sync_interval: always", "", 1)
-		os.Unsetenv(lazyVariable)
-	}
 	main()
 }
 
@@ -46,7 +41,7 @@ type cluster struct {
 
 type member struct {
 	name, dir, listen, route string
-	lazy                     bool
+	lazy                     bool     // the control: it syncs now and then, as JetStream does by default
 	under                    []string // the command that starts it, such as ip netns exec
 	command                  *exec.Cmd
 	exited                   chan struct{}
@@ -96,13 +91,13 @@ func freePorts(t *testing.T, n int) (addresses []string) {
 func (c *cluster) start(m *member, more ...string) {
 	c.t.Helper()
 	args := []string{"-name", m.name, "-dir", m.dir, "-listen", m.listen, "-cluster-listen", m.route, "-routes", strings.Join(c.routes, ",")}
+	if m.lazy {
+		args = append(args, "-lab-lazy-sync")
+	}
 	line := append(append([]string{}, m.under...), os.Args[0])
 	line = append(append(append(line, args...), c.extra...), more...)
 	m.command = exec.Command(line[0], line[1:]...)
 	m.command.Env = append(os.Environ(), runVariable+"=1")
-	if m.lazy {
-		m.command.Env = append(m.command.Env, lazyVariable+"=1")
-	}
 	m.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := m.command.StderrPipe()
 	if err != nil {

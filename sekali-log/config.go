@@ -20,7 +20,7 @@ import (
 	"sekali/internal/settings"
 )
 
-// fixed is what no flag changes.
+// fixed is what no flag changes, but for -lab-lazy-sync.
 //
 //go:embed server.conf
 var fixed string
@@ -48,6 +48,7 @@ type config struct {
 	tokenFile              string
 	tlsCert, tlsKey, tlsCA string
 	insecure, replace      bool
+	labLazy                bool
 }
 
 func (c *config) flags() *flag.FlagSet {
@@ -66,6 +67,7 @@ func (c *config) flags() *flag.FlagSet {
 	flags.StringVar(&c.tlsCA, "tls-ca", "", "`file` of the authority that has signed the other servers' certificates")
 	flags.BoolVar(&c.insecure, "insecure", false, "allow a non-loopback address with no token")
 	flags.BoolVar(&c.replace, "replace", false, "take the place of a server of this name whose folder is lost")
+	flags.BoolVar(&c.labLazy, "lab-lazy-sync", false, "for measurements: answer before it is synced; aggregators see it, and promise nothing beyond their journal")
 	return flags
 }
 
@@ -134,6 +136,9 @@ func (c *config) options(serverName string) (*server.Options, error) {
 	o := &server.Options{NoSigs: true, DisableJetStreamBanner: true}
 	if err := o.ProcessConfigString(fixed); err != nil {
 		return nil, err
+	}
+	if c.labLazy {
+		o.SyncAlways = false // the interval is the default
 	}
 	o.ServerName = serverName
 	o.Metadata = map[string]string{"name": c.name}

@@ -132,7 +132,9 @@ type PhaseTimes struct {
 
 // Cluster is what was started where that was not one aggregator.
 type Cluster struct {
-	Nodes int `json:"nodes"` // each an aggregator and a log server
+	Nodes    int    `json:"nodes"`              // each an aggregator and a log server
+	Replicas int    `json:"replicas,omitempty"` // copies of the log; absent: 3
+	Sync     string `json:"sync,omitempty"`     // of the log servers: always, also where it is absent, or lazy
 }
 
 // YardstickRun is a server that only answers, and had the same load just before the case.

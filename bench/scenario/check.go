@@ -152,11 +152,22 @@ func (s *Settings) checkAggregator() *problem {
 }
 
 func (s *Settings) checkCluster() *problem {
-	switch s.Cluster.Nodes {
-	case 0, 3, 5:
-		return nil
+	c := s.Cluster
+	switch {
+	case c.Nodes != 0 && c.Nodes != 3 && c.Nodes != 5:
+		return &problem{"cluster.nodes", fmt.Sprintf("must be 3 or 5, not %d", c.Nodes)}
+	case c.Nodes == 0 && c.Replicas != 0:
+		return &problem{"cluster.replicas", "goes with cluster.nodes"}
+	case c.Nodes == 0 && c.Sync != "":
+		return &problem{"cluster.sync", "goes with cluster.nodes"}
+	case c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3:
+		return &problem{"cluster.replicas", fmt.Sprintf("must be 1 or 3, not %d", c.Replicas)}
+	case c.Lazy() && s.Aggregator.Ack != "journal" && s.Aggregator.Ack != "memory":
+		return &problem{"cluster.sync", fmt.Sprintf("lazy goes with aggregator.ack journal or memory: nothing is acknowledged at %s", s.Aggregator.Ack)}
+	case c.Sync != "":
+		return oneOf("cluster.sync", c.Sync, SyncAlways, SyncLazy)
 	}
-	return &problem{"cluster.nodes", fmt.Sprintf("must be 3 or 5, not %d", s.Cluster.Nodes)}
+	return nil
 }
 
 func (s *Settings) checkDisk() *problem {

@@ -21,6 +21,12 @@ func TestCluster(t *testing.T) {
 		"cluster: {nodes: 3}\nfault: {kind: sigkill, at: 2s}\n":                        `fault.role: "" is not one of node, log-leader`,
 		"cluster: {nodes: 3}\nfault: {kind: sigkill, role: follower, at: 2s}\n":        `"follower" is not one of node, log-leader`,
 		"cluster: {nodes: 3}\nfault: {kind: slow-disk, role: node, at: 2s, for: 1s}\n": "slow-disk is of one aggregator alone",
+		"cluster: {nodes: 3, replicas: 1, sync: always}\naggregator: {ack: store}\n":   "",
+		"cluster: {nodes: 3, replicas: 2}\n":                                           "cluster.replicas: must be 1 or 3, not 2",
+		"cluster: {replicas: 1}\n":                                                     "cluster.replicas: goes with cluster.nodes",
+		"cluster: {sync: lazy}\n":                                                      "cluster.sync: goes with cluster.nodes",
+		"cluster: {nodes: 3, sync: never}\n":                                           `"never" is not one of always, lazy`,
+		"cluster: {nodes: 3, sync: lazy}\n":                                            "cluster.sync: lazy goes with aggregator.ack journal or memory",
 		"cluster: {nodes: 3, size: 3}\n":                                               "size",
 	} {
 		s, err := Parse("c.yaml", []byte(file+text))

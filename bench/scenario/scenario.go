@@ -85,8 +85,19 @@ func (a Aggregator) Flags() []string {
 // Cluster says that not one aggregator is started, but so many, with as many log servers under
 // them. Publishers know all of them, and the audit compares what each holds.
 type Cluster struct {
-	Nodes int `yaml:"nodes"` // 0 (default): one aggregator alone
+	Nodes    int    `yaml:"nodes"`    // 0 (default): one aggregator alone
+	Replicas int    `yaml:"replicas"` // copies of the log: 3 (default), or 1
+	Sync     string `yaml:"sync"`     // of the log servers: always (default), or lazy
 }
+
+// Lazy reports log servers that answer before they have synced, for comparison.
+func (c Cluster) Lazy() bool { return c.Sync == SyncLazy }
+
+// How the log servers sync.
+const (
+	SyncAlways = "always"
+	SyncLazy   = "lazy"
+)
 
 // Disk says that the data folder lies on a disk of its own, which is held to so much a second.
 type Disk struct {

@@ -65,14 +65,14 @@ func (c *Config) cannotCluster(s scenario.Settings) error {
 
 // startCluster starts log servers and aggregators, all of whose logs go to one place.
 func (s *session) startCluster(ctx context.Context, log io.Writer) error {
-	shared := &sharedWriter{w: log}
+	shared, wanted := &sharedWriter{w: log}, s.job.settings.Cluster
 	c, err := cluster.StartLogs(ctx, cluster.Config{Dir: s.data, LogServer: s.config.logProgram(), Aggregator: s.config.Aggregator,
-		Nodes: s.job.settings.Cluster.Nodes, Flags: s.run.Aggregator.Flags, Log: func(string) io.Writer { return shared }})
+		Nodes: wanted.Nodes, Replicas: wanted.Replicas, LazySync: wanted.Lazy(), Flags: s.run.Aggregator.Flags, Log: func(string) io.Writer { return shared }})
 	if err != nil {
 		return err
 	}
 	s.replicas = &replicas{cluster: c}
-	s.run.Cluster = &record.Cluster{Nodes: len(c.Machines)}
+	s.run.Cluster = clusterOf(wanted)
 	for _, m := range c.Machines {
 		s.replicas.logs = append(s.replicas.logs, &logServer{cluster: c, machine: m})
 	}
@@ -85,6 +85,11 @@ func (s *session) startCluster(ctx context.Context, log io.Writer) error {
 	starting.Wait()
 	s.aggregator = s.replicas.nodes[0]
 	return errors.Join(failures...)
+}
+
+// clusterOf is a cluster as run.json has it.
+func clusterOf(c scenario.Cluster) *record.Cluster {
+	return &record.Cluster{Nodes: c.Nodes, Replicas: c.Replicas, Sync: c.Sync}
 }
 
 // sharedWriter takes whole lines from several processes.

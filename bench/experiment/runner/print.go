@@ -51,6 +51,10 @@ func printFigures(w io.Writer, run record.Run) {
 		waits = "service time      "
 	}
 	fmt.Fprintf(w, "  %s  %s\n", waits, percentiles(s.ResponseTimeMS))
+	if run.Cluster != nil { // figures of a cluster are of all of it
+		fmt.Fprintf(w, "  cost                %s µs of processor time and %s bytes written for a stored event, by %d aggregators and %d log servers\n",
+			figureText(s.ServerCPUUSPerStored), figureText(s.BytesWrittenPerStored), run.Cluster.Nodes, run.Cluster.Nodes)
+	}
 	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, stalled for %s, %d of %d requests sent\n",
 		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, percent(s.GeneratorStalledShare), s.RequestsSent, s.RequestsPlanned)
 	if d := run.Environment.Disk; d != nil {
@@ -114,7 +118,10 @@ func percentiles(p record.Percentiles) string {
 // withheld stands for a figure that was not measured, or has too few samples behind it.
 const withheld = "–"
 
-func milliseconds(v *float64) string {
+func milliseconds(v *float64) string { return figureText(v) }
+
+// figureText is a figure in three digits.
+func figureText(v *float64) string {
 	if v == nil {
 		return withheld
 	}

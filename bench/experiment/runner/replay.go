@@ -73,7 +73,7 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind, Role: s.Fault.Role}
 	}
 	if s.Cluster.Nodes > 0 {
-		run.Cluster = &record.Cluster{Nodes: s.Cluster.Nodes}
+		run.Cluster = clusterOf(s.Cluster)
 	}
 	if s.Disk != (scenario.Disk{}) {
 		run.Environment.Disk = &record.Disk{MBPerS: s.Disk.MBPerS, OperationsPerS: s.Disk.OperationsPerS}
@@ -110,12 +110,12 @@ func recordedPlan(run record.Run) []string {
 	if run.Fault != nil {
 		fault = run.Fault.Kind
 	}
-	nodes, disk, yardstick := 0, record.Disk{}, scenario.NoYardstick
+	cluster, disk, yardstick := record.Cluster{}, record.Disk{}, scenario.NoYardstick
 	if run.Yardstick != nil {
 		yardstick = run.Yardstick.Kind
 	}
 	if run.Cluster != nil {
-		nodes = run.Cluster.Nodes
+		cluster = *run.Cluster
 	}
 	if run.Environment.Disk != nil {
 		disk = *run.Environment.Disk
@@ -123,8 +123,20 @@ func recordedPlan(run record.Run) []string {
 	if run.Fault != nil && run.Fault.Role != "" {
 		fault += " of the " + run.Fault.Role
 	}
-	return append(parts, fmt.Sprintf("cluster has %d nodes", nodes), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
+	return append(parts, clusterText(cluster), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
 		"yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
+}
+
+// clusterText is a cluster as a part of the plan. What a record does not say is the default.
+func clusterText(c record.Cluster) string {
+	text := fmt.Sprintf("cluster has %d nodes", c.Nodes)
+	if c.Replicas > 0 {
+		text += fmt.Sprintf(", %d copies of the log", c.Replicas)
+	}
+	if c.Sync != "" {
+		text += ", log servers that sync " + c.Sync
+	}
+	return text
 }
 
 // loadOf and flagsOf are a case's settings as run.json has them.

@@ -167,7 +167,7 @@ func pageTables(g *group) []pageTable {
 		{"Requests", requestRows},
 		{"Beside a bare server", bareRows},
 		{"Readers beside the load", readerRows()},
-		{"Cost", slices.Concat(costRows, generatorRows)},
+		{"Cost", slices.Concat(costRows, ofClusterRows, generatorRows)},
 	} {
 		if rows := filled(g, part.rows); len(rows) > 0 {
 			tables = append(tables, pageTable{part.name, rows})

@@ -149,6 +149,23 @@ var deduplicationRows = []row{
 	figureRow("deduplication rate, by the stream", func(s record.Summary) *float64 { return s.DeduplicationRateExpected }),
 }
 
+// ofClusterRows say what a cluster's figures are of.
+var ofClusterRows = []row{
+	{"server CPU, bytes written and memory are of", func(g *group) string {
+		c := g.first().Run.Cluster
+		if c == nil {
+			return withheld
+		}
+		return fmt.Sprintf("%d aggregators and %d log servers together", c.Nodes, c.Nodes)
+	}},
+	{"syncs and bytes allocated are of", func(g *group) string {
+		if g.first().Run.Cluster == nil {
+			return withheld
+		}
+		return "the first aggregator"
+	}},
+}
+
 var costRows = []row{
 	figureRow("server CPU, µs per stored event", func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }),
 	figureRow("generator CPU, µs per stored event", func(s record.Summary) *float64 { return s.GeneratorCPUUSPerStored }),

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ type Config struct {
 	Aggregator string   // bin/aggregator
 	Nodes      int      // machines: each has a log server and an aggregator
 	Flags      []string // of each aggregator, further
+	Replicas   int      // copies of the log; 0: as many as init makes
+	LazySync   bool     // the log servers answer before they have synced
 	Listen     []string // of each aggregator; nil picks ports
 	// Log is where a process writes its log, by its name: log-1, node-1.
 	Log func(name string) io.Writer
@@ -102,6 +105,9 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 		m := &Machine{LogName: fmt.Sprintf("log-%d", i+1), NodeName: fmt.Sprintf("node-%d", i+1)}
 		m.log = process.Config{Binary: config.LogServer, Plain: true, Log: config.Log(m.LogName), Args: []string{"-name", m.LogName,
 			"-dir", filepath.Join(config.Dir, m.LogName), "-listen", clients[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}}
+		if config.LazySync {
+			m.log.Args = append(m.log.Args, "-lab-lazy-sync")
+		}
 		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(config.Dir, m.NodeName), Log: config.Log(m.NodeName),
 			Args: append([]string{"-cluster", strings.Join(urls, ","), "-node", m.NodeName}, config.Flags...)}
 		if config.Listen != nil {
@@ -166,9 +172,12 @@ func (c *Cluster) form(ctx context.Context) error {
 	for _, m := range c.Machines {
 		names = append(names, m.NodeName)
 	}
+	args := []string{"cluster", "init", "-cluster", c.Machines[0].urls(), "-nodes", strings.Join(names, ",")}
+	if c.config.Replicas > 0 {
+		args = append(args, "-replicas", strconv.Itoa(c.config.Replicas))
+	}
 	for {
-		out, err := exec.CommandContext(ctx, c.config.Aggregator, "cluster", "init", "-cluster", c.Machines[0].urls(),
-			"-nodes", strings.Join(names, ",")).CombinedOutput()
+		out, err := exec.CommandContext(ctx, c.config.Aggregator, args...).CombinedOutput()
 		if err == nil {
 			return nil
 		}
