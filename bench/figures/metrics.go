@@ -66,6 +66,10 @@ var Metrics = slices.Concat(
 		}},
 		{"unavailable_s", Lower, func(s record.Summary) *float64 { return s.UnavailableS }},
 		{"ready_after_s", Lower, func(s record.Summary) *float64 { return s.ReadyAfterS }},
+		{"join_s", Lower, func(s record.Summary) *float64 { return s.JoinS }},
+		{"join_level_s", Lower, func(s record.Summary) *float64 { return s.JoinLevelS }},
+		{"join_behind", Lower, func(s record.Summary) *float64 { return s.JoinBehind }},
+		{"join_lag_s_max", Lower, func(s record.Summary) *float64 { return s.JoinLagSMax }},
 	},
 )
 

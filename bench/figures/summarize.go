@@ -392,6 +392,10 @@ func fault(r *record.Raw, s *record.Summary) {
 	if f == nil || f.ReadyNS == 0 {
 		return
 	}
+	if j := f.Join; j != nil {
+		s.JoinS, s.JoinLevelS = figure(seconds(j.JoinedNS-j.BeganNS)), figure(seconds(j.LevelNS-j.BeganNS))
+		s.JoinBehind, s.JoinLagSMax = figure(float64(j.Behind)), figure(j.LagSMax)
+	}
 	unready := func(s record.Sample) bool { return !s.Ready && s.TNS >= f.AtNS && s.TNS <= f.ReadyNS }
 	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
 		return // a disk that is slow, and an aggregator that went on

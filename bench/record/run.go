@@ -135,6 +135,7 @@ type Cluster struct {
 	Nodes    int    `json:"nodes"`              // each an aggregator and a log server
 	Replicas int    `json:"replicas,omitempty"` // copies of the log; absent: 3
 	Sync     string `json:"sync,omitempty"`     // of the log servers: always, also where it is absent, or lazy
+	Before   uint64 `json:"before,omitempty"`   // events that were in it before the load
 }
 
 // YardstickRun is a server that only answers, and had the same load just before the case.
@@ -152,6 +153,18 @@ type FaultTimes struct {
 	ExitedNS    int64  `json:"exited_ns"`      // the process had ended; 0: a broken disk ends none
 	RestartedNS int64  `json:"restarted_ns"`   // the next one was started, or the disk was well again
 	ReadyNS     int64  `json:"ready_ns"`       // and the aggregator said that it was ready
+	Join        *Join  `json:"join,omitempty"` // of a node that was made anew
+}
+
+// Join is how a node was made anew from another one.
+type Join struct {
+	Before    uint64  `json:"before"`     // events that the other one had when it began
+	BeganNS   int64   `json:"began_ns"`   // the command was started
+	JoinedNS  int64   `json:"joined_ns"`  // it had ended: the copy is in its place
+	Behind    uint64  `json:"behind"`     // messages of the log that the node had to apply when it had started
+	LagSMax   float64 `json:"lag_s_max"`  // the longest lag that it told until it was level
+	LevelNS   int64   `json:"level_ns"`   // it was as far as the other one had been a moment before
+	CopyBytes uint64  `json:"copy_bytes"` // of the database that it got
 }
 
 // Generator is what the generator saw of itself.

@@ -100,6 +100,12 @@ type Summary struct {
 	// UnansweredS is the longest time from the fault on in which no publisher got an acknowledgement
 	// of any node. Absent: no fault, or no cluster.
 	UnansweredS *float64 `json:"unanswered_s,omitempty"`
+
+	// Of a node that was made anew. Absent: none was.
+	JoinS       *float64 `json:"join_s,omitempty"`         // start of the command → the copy is in its place
+	JoinLevelS  *float64 `json:"join_level_s,omitempty"`   // start of the command → as far as the others
+	JoinBehind  *float64 `json:"join_behind,omitempty"`    // messages of the log that it then had to apply
+	JoinLagSMax *float64 `json:"join_lag_s_max,omitempty"` // the longest lag that it told until it was level
 }
 
 // ReaderSummary is what readers of a kind came to.

@@ -21,6 +21,8 @@ const (
 	maxRate      = 1e6
 	maxPhaseTime = 24 * time.Hour
 	maxRequests  = 1 << 32
+	// maxBefore is what a cluster may have before the load.
+	maxBefore = 1 << 30
 	// maxEventsPerRequest is the largest batch the contract's tests send.
 	maxEventsPerRequest = 1_000_000
 	// maxClients is the generator's own bound.
@@ -158,6 +160,10 @@ func (s *Settings) checkCluster() *problem {
 		return &problem{"cluster.nodes", fmt.Sprintf("must be 3 or 5, not %d", c.Nodes)}
 	case c.Nodes == 0 && c.Replicas != 0:
 		return &problem{"cluster.replicas", "goes with cluster.nodes"}
+	case c.Nodes == 0 && c.Before != 0:
+		return &problem{"cluster.before", "goes with cluster.nodes"}
+	case c.Before > maxBefore:
+		return &problem{"cluster.before", fmt.Sprintf("must be %d at most, not %d", uint64(maxBefore), c.Before)}
 	case c.Nodes == 0 && c.Sync != "":
 		return &problem{"cluster.sync", "goes with cluster.nodes"}
 	case c.Replicas != 0 && c.Replicas != 1 && c.Replicas != 3:
@@ -316,7 +322,7 @@ func (s *Settings) checkYardstick() *problem {
 
 func (s *Settings) checkFault() *problem {
 	f := s.Fault
-	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk); p != nil {
+	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk, Join); p != nil {
 		return p
 	}
 	if p := s.checkRole(); p != nil {
@@ -355,7 +361,11 @@ func (s *Settings) checkRole() *problem {
 	switch {
 	case s.Cluster.Nodes == 0 && f.Role != "", f.Kind == NoFault && f.Role != "":
 		return &problem{"fault.role", "goes with a kind, and with cluster.nodes"}
-	case s.Cluster.Nodes == 0 || f.Kind == NoFault:
+	case s.Cluster.Nodes == 0 && f.Kind == Join:
+		return &problem{"fault.kind", "join goes with cluster.nodes"}
+	case f.Kind == Join && f.Role != "":
+		return &problem{"fault.role", "goes with sigterm and sigkill: it is the last node that joins"}
+	case s.Cluster.Nodes == 0 || f.Kind == NoFault || f.Kind == Join:
 		return nil
 	case f.OfDisk():
 		return &problem{"fault.kind", fmt.Sprintf("%s is of one aggregator alone", f.Kind)}

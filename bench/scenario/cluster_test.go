@@ -27,6 +27,11 @@ func TestCluster(t *testing.T) {
 		"cluster: {sync: lazy}\n":                                                      "cluster.sync: goes with cluster.nodes",
 		"cluster: {nodes: 3, sync: never}\n":                                           `"never" is not one of always, lazy`,
 		"cluster: {nodes: 3, sync: lazy}\n":                                            "cluster.sync: lazy goes with aggregator.ack journal or memory",
+		"cluster: {nodes: 3, before: 1000}\nfault: {kind: join, at: 2s}\n":             "",
+		"cluster: {before: 1000}\n":                                                    "cluster.before: goes with cluster.nodes",
+		"cluster: {nodes: 3, before: 2000000000}\n":                                    "cluster.before: must be",
+		"fault: {kind: join, at: 2s}\n":                                                "fault.kind: join goes with cluster.nodes",
+		"cluster: {nodes: 3}\nfault: {kind: join, role: node, at: 2s}\n":               "fault.role: goes with sigterm",
 		"cluster: {nodes: 3, size: 3}\n":                                               "size",
 	} {
 		s, err := Parse("c.yaml", []byte(file+text))

@@ -88,6 +88,7 @@ type Cluster struct {
 	Nodes    int    `yaml:"nodes"`    // 0 (default): one aggregator alone
 	Replicas int    `yaml:"replicas"` // copies of the log: 3 (default), or 1
 	Sync     string `yaml:"sync"`     // of the log servers: always (default), or lazy
+	Before   uint64 `yaml:"before"`   // events that are in it before the load
 }
 
 // Lazy reports log servers that answer before they have synced, for comparison.
@@ -158,7 +159,7 @@ type Phase struct {
 
 // Fault is what is done to the aggregator while it is under load.
 type Fault struct {
-	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk
+	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk, join
 	Role         string   `yaml:"role"`          // of a cluster: who is ended
 	At           Duration `yaml:"at"`            // since the attack's start
 	RestartAfter Duration `yaml:"restart_after"` // of a process that was ended
@@ -178,6 +179,8 @@ const (
 	// Every fsync fails with EIO, or takes 200 ms, for a while.
 	DiskError = "disk-error"
 	SlowDisk  = "slow-disk"
+	// The last node of a cluster is killed, loses all that it has, and is made anew from the first.
+	Join = "join"
 )
 
 // The roles in a cluster.

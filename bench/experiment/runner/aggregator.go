@@ -65,10 +65,11 @@ type stats struct {
 	Conflicts        uint64          `json:"conflicts"`
 	Topics           []topic         `json:"topics"`
 	Cluster          struct {
-		LogLeader string `json:"log_leader"`
-		Position  uint64 `json:"position"`
-		Hash      string `json:"hash"`
-		Unlogged  int    `json:"unlogged_frames"`
+		LogLeader string  `json:"log_leader"`
+		Position  uint64  `json:"position"`
+		Hash      string  `json:"hash"`
+		Unlogged  int     `json:"unlogged_frames"`
+		LagS      float64 `json:"lag_seconds"`
 	} `json:"cluster"` // of a node of a cluster
 }
 

@@ -232,6 +232,9 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	if err := s.watchSyncs(); err != nil {
 		return err
 	}
+	if err := s.fillCluster(ctx); err != nil {
+		return err
+	}
 	base, err := s.aggregator.stats(ctx, false)
 	if err != nil {
 		return err

@@ -199,6 +199,29 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// TestClusterJoin: what is there before the load is neither of the ledger nor of the figures, and
+// the last node is ended, emptied, and has its times told.
+func TestClusterJoin(t *testing.T) {
+	t.Setenv(serveVariable, "cluster")
+	const text = short + "cluster: {nodes: 3, before: 5000}\naggregator: {ack: journal}\nfault: {kind: join, at: 600ms}"
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: clusterPrograms(t)})
+	run := o.run(t, 0)
+	if !run.Held() || run.Cluster.Before != 5000 || run.Audit.Stored >= 5000 {
+		t.Errorf("held %v, %+v, stored %d:\n%s", run.Held(), run.Cluster, run.Audit.Stored, o.output)
+	}
+	f := run.Fault
+	if f == nil || f.Join == nil {
+		t.Fatalf("fault %+v", f)
+	}
+	j := f.Join
+	if j.Before < 5000 || f.AtNS >= f.ExitedNS || f.ExitedNS > j.BeganNS || j.BeganNS >= j.JoinedNS || j.JoinedNS > f.RestartedNS || f.RestartedNS >= f.ReadyNS || f.ReadyNS > j.LevelNS {
+		t.Errorf("%+v of %+v", j, f)
+	}
+	if s := run.Summary; s.JoinS == nil || s.JoinLevelS == nil || *s.JoinLevelS < *s.JoinS || !strings.Contains(o.output, "  join  ") {
+		t.Errorf("%v, %v:\n%s", s.JoinS, s.JoinLevelS, o.output)
+	}
+}
+
 // TestClusterIsSkipped where its log server is not built, and refused where nothing is started.
 func TestClusterIsSkipped(t *testing.T) {
 	t.Setenv(serveVariable, "cluster")

@@ -85,6 +85,11 @@ func printFigures(w io.Writer, run record.Run) {
 	if s.UnavailableS != nil {
 		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after the restart or the fault's end\n", *s.UnavailableS, *s.ReadyAfterS)
 	}
+	if s.JoinS != nil {
+		j := run.Fault.Join
+		fmt.Fprintf(w, "  join                %d events, %d bytes: %.1f s, level %.1f s after its begin; %d messages behind, lag %.1f s at most\n",
+			j.Before, j.CopyBytes, *s.JoinS, *s.JoinLevelS, j.Behind, j.LagSMax)
+	}
 }
 
 // auditWord is the audit in a word, and in figures where it found something.

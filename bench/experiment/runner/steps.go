@@ -34,7 +34,11 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*recor
 		return nil, ctx.Err()
 	}
 	if s.replicas != nil {
-		times, err := s.breakRole(ctx, fault, startedAt)
+		breaks := s.breakRole
+		if fault.Kind == scenario.Join {
+			breaks = s.rejoin
+		}
+		times, err := breaks(ctx, fault, startedAt)
 		if err != nil {
 			err = fmt.Errorf("fault: %w", err)
 		}
