@@ -3,6 +3,8 @@ package senders_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,6 +29,36 @@ func newBulkIndexer(address string, failed func(error)) (esutil.BulkIndexer, err
 		Client: client, Index: "app", FlushBytes: 1 << 14, FlushInterval: time.Second / 5,
 		OnError: func(_ context.Context, err error) { failed(err) },
 	})
+}
+
+// TestElasticsearchClientGivesUp: by default the client sends a batch that is answered 503 four
+// times within a second, and drops it. That is why the page sets its retries.
+func TestElasticsearchClientGivesUp(t *testing.T) {
+	var requests, dropped atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer server.Close()
+	client, err := elasticsearch.NewClient(elasticsearch.Config{Addresses: []string{server.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	indexer, err := esutil.NewBulkIndexer(esutil.BulkIndexerConfig{
+		Client: client, Index: "app", NumWorkers: 1, OnError: func(context.Context, error) { dropped.Add(1) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if err := indexer.Add(t.Context(), esutil.BulkIndexerItem{Action: "create", DocumentID: mark(0), Body: strings.NewReader(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	_ = indexer.Close(t.Context()) // it says what OnError has said
+	if took := time.Since(begin); requests.Load() != 4 || dropped.Load() == 0 || took > time.Second {
+		t.Errorf("%d requests in %v, %d errors, want 4 at once, and an error", requests.Load(), took, dropped.Load())
+	}
 }
 
 // TestElasticsearchClient: the Elasticsearch client's BulkIndexer sends documents with ids. Every
