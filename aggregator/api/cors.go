@@ -5,8 +5,11 @@ import "github.com/valyala/fasthttp"
 // shares reports whether a page of -cors-origin asks for what its scripts may read. Such a page is
 // not refused as foreign; where there is a token it has to send it.
 func (a *Server) shares(ctx *fasthttp.RequestCtx) bool {
+	if a.cfg.CORSOrigin == "" {
+		return false
+	}
 	r, ok := findRoute(string(ctx.Path()))
-	return ok && r.shared && a.cfg.CORSOrigin != "" && string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) == a.cfg.CORSOrigin
+	return ok && r.shared && string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) == a.cfg.CORSOrigin
 }
 
 // preflight lets a browser show the answer to a page of -cors-origin, and reports whether it has

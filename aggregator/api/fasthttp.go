@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -179,13 +180,12 @@ func framing(h *fasthttp.RequestHeader) string {
 		if line[0] == ' ' || line[0] == '\t' {
 			return "a header goes on in another line"
 		}
-		name, _, _ := bytes.Cut(line, []byte{':'})
-		switch {
-		case bytes.EqualFold(name, []byte(fasthttp.HeaderContentLength)):
+		switch at := bytes.IndexByte(line, ':'); {
+		case isHeader(line, at, fasthttp.HeaderContentLength):
 			length = true
-		case bytes.EqualFold(name, []byte(fasthttp.HeaderTransferEncoding)):
+		case isHeader(line, at, fasthttp.HeaderTransferEncoding):
 			encoding = true
-		case bytes.EqualFold(name, []byte(fasthttp.HeaderHost)):
+		case isHeader(line, at, fasthttp.HeaderHost):
 			host = true
 		}
 	}
@@ -196,6 +196,11 @@ func framing(h *fasthttp.RequestHeader) string {
 		return "it has no Host"
 	}
 	return ""
+}
+
+// isHeader reports that a line, whose colon is at a place, is of the header.
+func isHeader(line []byte, colon int, name string) bool {
+	return colon == len(name) && strings.EqualFold(string(line[:colon]), name)
 }
 
 // extend gives what is written next the time for an answer to leave.

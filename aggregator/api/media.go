@@ -28,8 +28,11 @@ type decoder func(body []byte) (*event.Request, error)
 // publishDecoder is what reads the body, by its media type; it answers if nothing does.
 func publishDecoder(ctx *fasthttp.RequestCtx) (decoder, bool) {
 	given := string(ctx.Request.Header.ContentType())
-	if given == "" {
+	switch given {
+	case "":
 		return parseUntyped, true
+	case jsonType: // as nearly all write it
+		return event.ParseJSON, true
 	}
 	kind, parameters, err := mime.ParseMediaType(given)
 	if charset := strings.ToLower(parameters["charset"]); err == nil && (charset == "" || charset == "utf-8" || charset == "utf8") {

@@ -13,10 +13,11 @@ import (
 type answerMetrics struct {
 	durations *prometheus.HistogramVec
 	refused   *prometheus.CounterVec
+	accepted  prometheus.Observer // the duration of what nearly all answers are, found once
 }
 
 func newAnswerMetrics() answerMetrics {
-	return answerMetrics{
+	m := answerMetrics{
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sekali_http_request_duration_seconds",
 			Help:    "From a request's headers to its answer's; a body that is streamed comes later.",
@@ -26,6 +27,8 @@ func newAnswerMetrics() answerMetrics {
 			Name: "sekali_refused_requests_total", Help: "Requests that were answered with an error, by its code.",
 		}, []string{"reason"}),
 	}
+	m.accepted = m.durations.WithLabelValues(publishPath, strconv.Itoa(fasthttp.StatusAccepted))
+	return m
 }
 
 // Describe implements prometheus.Collector.
@@ -45,6 +48,10 @@ type codeKey struct{}
 func (a *Server) observe(ctx *fasthttp.RequestCtx, begun time.Time) {
 	if code, ok := ctx.UserValue(codeKey{}).(string); ok {
 		a.metrics.refused.WithLabelValues(code).Inc()
+	}
+	if ctx.Response.StatusCode() == fasthttp.StatusAccepted && string(ctx.Path()) == publishPath {
+		a.metrics.accepted.Observe(time.Since(begun).Seconds())
+		return
 	}
 	a.metrics.durations.WithLabelValues(endpoint(string(ctx.Path())), strconv.Itoa(ctx.Response.StatusCode())).Observe(time.Since(begun).Seconds())
 }

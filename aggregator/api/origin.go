@@ -21,8 +21,11 @@ func CheckHost(host string) string {
 // CheckOrigin says why a request that needs no token is refused by its Origin: a web page of
 // elsewhere has sent it.
 func CheckOrigin(origin, host string) string {
+	if origin == "" {
+		return ""
+	}
 	u, err := url.Parse(origin)
-	if origin == "" || err == nil && u.Host != "" && (strings.EqualFold(u.Host, host) || isLoopback(hostname(u.Host))) {
+	if err == nil && u.Host != "" && (strings.EqualFold(u.Host, host) || isLoopback(hostname(u.Host))) {
 		return ""
 	}
 	return "a web page of elsewhere sent this: without -token-file only pages of this machine may"

@@ -10,6 +10,53 @@ import (
 	"sekali/aggregator/event"
 )
 
+// TestPlainAnswer: the answer that is written by hand is encoding/json's, to the byte.
+func TestPlainAnswer(t *testing.T) {
+	zero, many := 0, 123_456
+	for _, p := range []published{
+		{Ack: "memory", Accepted: 1}, {Ack: "journal", Accepted: 100_000}, {Ack: "store", Accepted: many, Stored: &many, Duplicates: &zero},
+		{Ack: "store", Stored: &zero, Duplicates: &many},
+	} {
+		p.Errors = []event.Rejection{}
+		want, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.append(nil); !p.plain() || string(got) != string(want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	for name, p := range map[string]published{
+		"a refused event": {Rejected: 1, Errors: []event.Rejection{{}}}, "results": {Results: []result{{}}}, "a dead letter": {Failed: 1}, "a position": {Position: "1-2"},
+	} {
+		if p.plain() {
+			t.Errorf("an answer with %s is not plain", name)
+		}
+	}
+}
+
+// TestIsHeader knows a header in any case, and no other.
+func TestIsHeader(t *testing.T) {
+	for line, want := range map[string]bool{"Host: a\r\n": true, "hOST:a\r\n": true, "Hosts: a\r\n": false, "Host\r\n": false, ": Host\r\n": false, "Most: a\r\n": false, "": false} {
+		if got := isHeader([]byte(line), bytes.IndexByte([]byte(line), ':'), "Host"); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}
+
+// TestCheckHostRemembers: what was let in before lets nothing else in.
+func TestCheckHostRemembers(t *testing.T) {
+	var a Server
+	for _, host := range []string{"127.0.0.1:8080", "127.0.0.1:8080", "localhost"} {
+		if why := a.checkHost(host); why != "" {
+			t.Errorf("%s: %s", host, why)
+		}
+		if why := a.checkHost("evil.example"); why == "" {
+			t.Error("a foreign name was let in")
+		}
+	}
+}
+
 // TestAnswerBytes: what is counted for an answer before its events are taken is enough for it.
 func TestAnswerBytes(t *testing.T) {
 	const events = 1000

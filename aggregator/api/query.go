@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -18,7 +19,10 @@ const accessToken = "access_token"
 // query reads the named parameters; any other, or one given twice, is refused.
 func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
 	values := map[string]string{}
-	_, err := url.QueryUnescape(string(ctx.URI().QueryString())) // fasthttp takes %zz for what it says
+	var err error
+	if text := ctx.URI().QueryString(); bytes.IndexByte(text, '%') >= 0 {
+		_, err = url.QueryUnescape(string(text)) // fasthttp takes %zz for what it says
+	}
 	for key, value := range ctx.QueryArgs().All() {
 		name := string(key)
 		known := name == accessToken
