@@ -55,9 +55,9 @@ func tellCheckpoints(kept []Checkpoint) (told []TextOfHash) {
 	return told
 }
 
-// at returns the hash that a beat tells for a position.
+// at returns the hash that a beat tells for a position. Who joins has none yet.
 func (b *Beat) at(position uint64) (hash string, ok bool) {
-	if b.Position == position {
+	if b.Position == position && b.Hash != "" {
 		return b.Hash, true
 	}
 	for _, c := range b.Checkpoints {

@@ -33,6 +33,12 @@ var errNotPinned = errors.New("the log's registry has not taken the pin")
 func TakePin(ctx context.Context, registry Registry, node string, id Identity, position uint64) (*Pin, error) {
 	p := &Pin{registry: registry, ended: make(chan struct{}),
 		own: Beat{Node: node, Session: NewSession().String(), Apply: applyVersion, Cluster: id.Cluster, Epoch: id.Epoch, Position: position}}
+	// What the node wants goes on to count.
+	if value, revision, err := registry.Get(ctx, node); err == nil && revision > 0 {
+		var before Beat
+		_ = json.Unmarshal(value, &before) // what cannot be read wants nothing
+		p.own.Retention, p.own.Version = before.Retention, before.Version
+	}
 	var l lease
 	for !l.mine {
 		if err := l.tell(ctx, registry, p.beat()); err != nil {
@@ -164,7 +170,7 @@ type common struct {
 // commonAt is the latest of them.
 func commonAt(own []Checkpoint, b *Beat) (latest common, known bool) {
 	for _, c := range own {
-		if hash, ok := b.at(c.Position); ok && hash != "" && (!known || c.Position > latest.own.Position) {
+		if hash, ok := b.at(c.Position); ok && (!known || c.Position > latest.own.Position) {
 			latest, known = common{c, hash}, true
 		}
 	}
@@ -175,7 +181,7 @@ func commonAt(own []Checkpoint, b *Beat) (latest common, known bool) {
 // false if there is none.
 func CompareBeats(a, b *Beat) (at uint64, hashes [2]string, ok bool) {
 	for _, c := range append([]TextOfHash{{a.Position, a.Hash}}, a.Checkpoints...) {
-		if hash, known := b.at(c.Position); known && hash != "" && c.Hash != "" && (!ok || c.Position > at) {
+		if hash, known := b.at(c.Position); known && c.Hash != "" && (!ok || c.Position > at) {
 			at, hashes, ok = c.Position, [2]string{c.Hash, hash}, true
 		}
 	}

@@ -71,14 +71,14 @@ func TestPin(t *testing.T) {
 		}
 		return b
 	}
-	if _, err := registry.Put(ctx, "c", []byte(`{"node":"c","session":"before","position":7,"forgotten":true}`), 0); err != nil {
+	if _, err := registry.Put(ctx, "c", []byte(`{"node":"c","session":"before","position":7,"forgotten":true,"retention_ns":1000}`), 0); err != nil {
 		t.Fatal(err)
 	}
 	p, err := cluster.TakePin(ctx, registry, "c", log.Identity(), 4711)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b := position(); b.Position != 4711 || b.Forgotten || b.Cluster != log.Identity().Cluster {
+	if b := position(); b.Position != 4711 || b.Forgotten || b.Retention != 1000 || b.Cluster != log.Identity().Cluster {
 		t.Errorf("it tells %+v", b)
 	}
 	if second, err := cluster.TakePin(ctx, registry, "c", log.Identity(), 1); !errors.Is(err, cluster.ErrNameTaken) {

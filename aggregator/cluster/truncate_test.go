@@ -90,3 +90,12 @@ func TestSilenceIsByTheOwnClock(t *testing.T) {
 		t.Errorf("a new word does not count: %v", at)
 	}
 }
+
+// TestPinContradictsNobody: who joins has no hash yet at the position that it holds. That is no
+// other hash.
+func TestPinContradictsNobody(t *testing.T) {
+	n := &Node{status: status{applied: Checkpoint{50, Hash{1}}, beats: map[string]Beat{"b": {Position: 50}, "c": {Position: 50}}}}
+	if err := n.compare(); err != nil || n.status.doubt != "" {
+		t.Errorf("%v, %q", err, n.status.doubt)
+	}
+}
