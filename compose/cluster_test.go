@@ -23,8 +23,11 @@ func TestCluster(t *testing.T) {
 		ports = append(ports, freePort(t))
 		s.environ = append(s.environ, fmt.Sprintf("SEKALI_NODE_%d_PORT=%d", i+1, ports[i]))
 	}
-	s.mustCompose(t, buildTimeout, "--profile", "cluster", "build", "log-1", "log-2", "log-3", "cluster-init", "node-1", "node-2", "node-3")
-	s.mustCompose(t, publishTimeout, "--profile", "cluster", "up", "--detach", "node-1", "node-2", "node-3")
+	s.mustCompose(t, buildTimeout, "--profile", "cluster", "build")
+	s.mustCompose(t, publishTimeout, "--profile", "cluster", "up", "--detach")
+	if got := s.made(t); got != "cluster-init log-1 log-2 log-3 node-1 node-2 node-3" {
+		t.Errorf("--profile cluster up starts %s", got)
+	}
 	publish := func(port int, id string) {
 		t.Helper()
 		body := fmt.Sprintf(`{"topic":"t","event_id":%q,"timestamp":"2026-11-23T06:41:10Z","source":"s","payload":null}`, id)

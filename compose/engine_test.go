@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func newStack(t *testing.T, docker engine, image string) *stack {
 			logs, _ := s.tryCompose(time.Minute, "logs", "--no-color", "--tail", "50")
 			t.Log(logs)
 		}
-		if out, err := s.tryCompose(2*time.Minute, "--profile", "bench", "--profile", "cluster", "down", "--volumes", "--rmi", "local", "--remove-orphans"); err != nil {
+		if out, err := s.tryCompose(2*time.Minute, "--profile", "single", "--profile", "bench", "--profile", "cluster", "down", "--volumes", "--rmi", "local", "--remove-orphans"); err != nil {
 			t.Errorf("down: %v\n%s", err, out)
 		}
 		// What the engine's old builder leaves of the build stage; BuildKit leaves nothing.
@@ -138,6 +139,14 @@ func (s *stack) inspect(t *testing.T, template string) string {
 func (s *stack) container(t *testing.T) string {
 	t.Helper()
 	return lastLine(s.mustCompose(t, time.Minute, "ps", "--all", "--quiet", "aggregator"))
+}
+
+// made are the services that have a container, running or not, in the order of their names.
+func (s *stack) made(t *testing.T) string {
+	t.Helper()
+	names := strings.Fields(s.must(t, time.Minute, "ps", "--all", "--filter", "label=com.docker.compose.project="+s.project, "--format", `{{.Label "com.docker.compose.service"}}`))
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), " ")
 }
 
 // waitHealthy waits for the image's own health check.
