@@ -37,11 +37,14 @@ func model(t *testing.T, m resulttest.Model) *record.Raw {
 func TestPictures(t *testing.T) {
 	kill := model(t, resulttest.Model{Scenario: "kill", Case: "journal", Ack: "journal", Rate: 200, Measured: 4 * time.Second,
 		EventsPerS: 8000, Seed: 1, Kill: 3 * time.Second, Down: 400 * time.Millisecond})
+	late := model(t, resulttest.Model{Scenario: "kill", Case: "late", Ack: "journal", Rate: 200, Measured: 4 * time.Second,
+		EventsPerS: 8000, Seed: 1, Kill: 4300 * time.Millisecond, Down: 400 * time.Millisecond})
 	burst := model(t, resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 300, Measured: 4 * time.Second, EventsPerS: 8000, Seed: 2})
 	faster := model(t, resulttest.Model{Scenario: "burst", Ack: "journal", Rate: 300, Measured: 4 * time.Second, EventsPerS: 11000, Seed: 2})
 	for name, draw := range map[string]func() ([]byte, error){
-		"kill.svg":  func() ([]byte, error) { return chart.Run(kill.Run, kill.Trace) },
-		"burst.svg": func() ([]byte, error) { return chart.Run(burst.Run, burst.Trace) },
+		"kill.svg":      func() ([]byte, error) { return chart.Run(kill.Run, kill.Trace) },
+		"kill-late.svg": func() ([]byte, error) { return chart.Run(late.Run, late.Trace) },
+		"burst.svg":     func() ([]byte, error) { return chart.Run(burst.Run, burst.Trace) },
 		"queues.svg": func() ([]byte, error) {
 			return chart.Queues("A synthetic", chart.NewTrace(burst.Run, burst.Trace), "B synthetic", chart.NewTrace(faster.Run, faster.Trace))
 		},

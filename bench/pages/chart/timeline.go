@@ -2,6 +2,7 @@ package chart
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -56,6 +57,7 @@ func Lines(xLabel string, panels []Panel, spans []Span) ([]byte, error) {
 		}
 		p.X.Min, p.X.Max, p.Y.Min = from, to, 0
 		p.Y.Max = headroom(panel, len(panel.Lines) > 1)
+		p.Legend.Left = i == 0 && faultAtRight(spans, from, to)
 		if i == 0 && len(spans) > 0 {
 			p.Title.Text = " " // the room in which the spans are named
 		}
@@ -65,6 +67,11 @@ func Lines(xLabel string, panels []Panel, spans []Span) ([]byte, error) {
 		plots[i] = p
 	}
 	return svg(plots, vg.Length(len(panels))*panelHeight+0.4*vg.Inch)
+}
+
+// faultAtRight says that a fault has its name where the legend would stand, at the right.
+func faultAtRight(spans []Span, from, to float64) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool { return s.Fault && s.To > to-(to-from)/3 })
 }
 
 func horizontalGrid() *plotter.Grid {
