@@ -8,6 +8,7 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/record"
+	"sekali/loadgen/stream"
 )
 
 // Yardsticks returns y with everything that follows from the rounds computed again. A round that
@@ -20,22 +21,26 @@ func Yardsticks(y record.Yardsticks) (record.Yardsticks, error) {
 			sekali = s.Rounds
 		}
 	}
+	made, err := stream.New(y.Stream)
+	if err != nil {
+		return y, fmt.Errorf("%s: %w", record.YardsticksFile, err)
+	}
 	for i := range y.Systems {
-		if err := yardstick(&y.Systems[i], sekali); err != nil {
+		if err := yardstick(&y.Systems[i], sekali, made); err != nil {
 			return y, fmt.Errorf("%s: %s: %w", record.YardsticksFile, y.Systems[i].ID, err)
 		}
 	}
 	return y, nil
 }
 
-func yardstick(s *record.Yardstick, sekali []record.YardstickRound) error {
+func yardstick(s *record.Yardstick, sekali []record.YardstickRound, made *stream.Stream) error {
 	if s.Skipped != "" {
 		return nil
 	}
 	if len(s.Rounds) == 0 {
 		return errors.New("neither rounds nor a reason why it was skipped")
 	}
-	var rates, read, ratios, client, server []float64
+	var rates, read, ratios, client, server, written, kept []float64
 	s.ServerMemoryBytes = nil
 	for i, r := range s.Rounds {
 		if r.Stored != r.Expected || r.Events <= 0 || r.Seconds <= 0 {
@@ -47,6 +52,8 @@ func yardstick(s *record.Yardstick, sekali []record.YardstickRound) error {
 			ratios = append(ratios, eventsPerS(sekali[i])/eventsPerS(r))
 		}
 		client = append(client, r.ClientCPUS*1e6/float64(r.Events))
+		originals := float64(made.Originals(uint64(r.Events)))
+		written, kept = append(written, float64(r.BytesWritten)/originals), append(kept, float64(r.BytesKept)/originals)
 		if r.ServerCPUS != nil {
 			server = append(server, *r.ServerCPUS*1e6/float64(r.Events))
 		}
@@ -56,6 +63,7 @@ func yardstick(s *record.Yardstick, sekali []record.YardstickRound) error {
 	}
 	s.EventsPerS, s.EventsReadPerS, s.SekaliRatio = spread(rates), spread(read).Median, spread(ratios)
 	s.ClientCPUUSPerEvent, s.ServerCPUUSPerEvent = spread(client).Median, nil
+	s.BytesWrittenPerEvent, s.BytesKeptPerEvent = spread(written).Median, spread(kept).Median
 	if len(server) > 0 {
 		median := spread(server).Median
 		s.ServerCPUUSPerEvent = &median

@@ -6,19 +6,21 @@ import (
 	"testing"
 
 	"sekali/bench/record"
+	"sekali/loadgen/stream"
 )
 
 func rounds(seconds ...float64) []record.YardstickRound {
 	var all []record.YardstickRound
 	for i, s := range seconds {
 		cpu, memory := s/2, int64(100+i)
-		all = append(all, record.YardstickRound{Events: 1000, Expected: 800, Stored: 800, Seconds: s, ClientCPUS: s / 4, ServerCPUS: &cpu, ServerMemoryBytes: &memory})
+		all = append(all, record.YardstickRound{Events: 1000, Expected: 800, Stored: 800, Seconds: s, ClientCPUS: s / 4, ServerCPUS: &cpu, ServerMemoryBytes: &memory,
+			BytesWritten: 800 * int64(10*s), BytesKept: 400 * int64(10*s)})
 	}
 	return all
 }
 
 func TestYardsticksSummarize(t *testing.T) {
-	y := record.Yardsticks{Systems: []record.Yardstick{
+	y := record.Yardsticks{Stream: stream.Config{Duplicates: 0.2}, Systems: []record.Yardstick{
 		{ID: "slow", Rounds: rounds(8, 10, 4)},
 		{ID: record.Sekali, Rounds: rounds(1, 2, 4)},
 		{ID: "absent", Skipped: "is not installed"},
@@ -41,6 +43,9 @@ func TestYardsticksSummarize(t *testing.T) {
 	}
 	if slow.ClientCPUUSPerEvent != 2000 || *slow.ServerCPUUSPerEvent != 4000 || *slow.ServerMemoryBytes != 102 {
 		t.Errorf("%+v", slow)
+	}
+	if slow.BytesWrittenPerEvent != 80 || slow.BytesKeptPerEvent != 40 {
+		t.Errorf("%v bytes written and %v kept an event, want 80 and 40", slow.BytesWrittenPerEvent, slow.BytesKeptPerEvent)
 	}
 	if err := record.WriteYardsticks(dir, y); err != nil {
 		t.Fatal(err)

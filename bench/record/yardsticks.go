@@ -42,6 +42,10 @@ type Yardstick struct {
 	ClientCPUUSPerEvent float64  `json:"client_cpu_us_per_event"`     // median; of the whole work where there is no server
 	ServerCPUUSPerEvent *float64 `json:"server_cpu_us_per_event"`     // median; null: there is no server
 	ServerMemoryBytes   *int64   `json:"server_memory_bytes"`         // largest; null: there is no server
+	// Medians, of an event that is no repeat, so that who stores repeats has what they take counted
+	// in. Zero where it was not measured.
+	BytesWrittenPerEvent float64 `json:"bytes_written_per_event,omitempty"`
+	BytesKeptPerEvent    float64 `json:"bytes_kept_per_event,omitempty"`
 }
 
 // YardstickRound is an empty system filled once.
@@ -54,6 +58,9 @@ type YardstickRound struct {
 	ClientCPUS        float64  `json:"client_cpu_s"`
 	ServerCPUS        *float64 `json:"server_cpu_s"`
 	ServerMemoryBytes *int64   `json:"server_memory_bytes"` // proportional set size at the end
+	// From the start on an empty folder to the end of a clean stop. 0: not measured.
+	BytesWritten int64 `json:"bytes_written,omitempty"` // handed to the block layer
+	BytesKept    int64 `json:"bytes_kept,omitempty"`    // that the folder takes on the disk then, but for a log whose room is used again
 }
 
 // Spread is a figure over the rounds.

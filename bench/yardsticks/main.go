@@ -135,12 +135,13 @@ func run(ctx context.Context, c config, stdout io.Writer) error {
 }
 
 func printTable(w io.Writer, y record.Yardsticks) {
-	fmt.Fprintf(w, "\n%-18s %12s %22s %10s\n", "system", "events/s", "smallest to largest", "Sekali is")
+	fmt.Fprintf(w, "\n%-18s %12s %22s %10s %9s %9s\n", "system", "events/s", "smallest to largest", "Sekali is", "B written", "B kept")
 	for _, s := range y.Systems {
 		if s.Skipped != "" {
 			fmt.Fprintf(w, "%-18s skipped: %s\n", s.ID, s.Skipped)
 			continue
 		}
-		fmt.Fprintf(w, "%-18s %12.0f %10.0f to %8.0f %8.2f x\n", s.ID, s.EventsPerS.Median, s.EventsPerS.Min, s.EventsPerS.Max, s.SekaliRatio.Median)
+		fmt.Fprintf(w, "%-18s %12.0f %10.0f to %8.0f %8.2f x %9.0f %9.0f\n", s.ID, s.EventsPerS.Median, s.EventsPerS.Min, s.EventsPerS.Max,
+			s.SekaliRatio.Median, s.BytesWrittenPerEvent, s.BytesKeptPerEvent)
 	}
 }

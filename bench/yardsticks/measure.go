@@ -92,7 +92,15 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r record.Yardstick
 	for batch := range slices.Chunk(events, m.eventsPerRequest) {
 		requests = append(requests, s.encode(batch))
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	own, err := ownUsage()
+	if err != nil {
+		return r, err
+	}
+	defer func() {
+		if err = errors.Join(err, s.stop()); err == nil {
+			err = count(&r, s, own, dir, y.logs)
+		}
+	}()
 	if err := s.start(ctx, dir); err != nil {
 		return r, err
 	}
@@ -115,7 +123,7 @@ func (m *measurement) fill(ctx context.Context, y yardstick) (r record.Yardstick
 
 // clock measures from the first request to the last event stored.
 func clock(ctx context.Context, connections int, s system, requests []any, r *record.YardstickRound) error {
-	client, err := clientCPU()
+	client, err := ownUsage()
 	if err != nil {
 		return err
 	}
@@ -137,11 +145,11 @@ func clock(ctx context.Context, connections int, s system, requests []any, r *re
 	if reading, ok := s.(interface{ read() int }); ok {
 		r.EventsRead = reading.read()
 	}
-	clientNow, err := clientCPU()
+	clientNow, err := ownUsage()
 	if err != nil {
 		return err
 	}
-	r.ClientCPUS = (clientNow - client).Seconds()
+	r.ClientCPUS = (cpuOf(clientNow) - cpuOf(client)).Seconds()
 	if p := s.process(); p != nil {
 		serverNow, memory, err := p.usage()
 		if err != nil {
@@ -176,11 +184,13 @@ func appendAll(ctx context.Context, connections int, s system, requests []any) e
 	return context.Cause(ctx)
 }
 
-// clientCPU is the user and system time that this process has used.
-func clientCPU() (time.Duration, error) {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0, err
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
+// ownUsage is what this process has used.
+func ownUsage() (usage syscall.Rusage, err error) {
+	err = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return usage, err
+}
+
+// cpuOf is user and system time.
+func cpuOf(usage syscall.Rusage) time.Duration {
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

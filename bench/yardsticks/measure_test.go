@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -31,7 +33,7 @@ func TestSystemsWithinTheProcess(t *testing.T) {
 	}
 	for i, expected := range []int{3250, 2600, 2400} {
 		s := systems[i]
-		if len(s.Rounds) != 2 || s.Rounds[1].Stored != expected || s.Rounds[1].Seconds <= 0 || s.Rounds[1].ClientCPUS <= 0 {
+		if len(s.Rounds) != 2 || s.Rounds[1].Stored != expected || s.Rounds[1].Seconds <= 0 || s.Rounds[1].ClientCPUS <= 0 || s.Rounds[1].BytesKept < 200*int64(expected) {
 			t.Errorf("%s: %+v, expected %d stored", s.ID, s.Rounds, expected)
 		}
 	}
@@ -100,5 +102,30 @@ func TestOnly(t *testing.T) {
 		if (err != nil) != (want < 0) || err == nil && len(got) != want {
 			t.Errorf("%q: %d systems, %v", only, len(got), err)
 		}
+	}
+}
+
+// TestBytesOfAFolder: room on the disk counts, not length, and a log does not.
+func TestBytesOfAFolder(t *testing.T) {
+	dir := t.TempDir()
+	for name, bytes := range map[string]int{"a/one": 100_000, "two": 1, "a/journal/three": 200_000} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, make([]byte, bytes), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(filepath.Join(dir, "two"), 1<<30); err != nil { // a hole
+		t.Fatal(err)
+	}
+	all, err := keptIn(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := keptIn(dir, []string{"a/journal"})
+	if err != nil || kept < 100_000 || kept > 150_000 || all < kept+200_000 || all > kept+250_000 {
+		t.Errorf("%d bytes, %d without the log, %v", all, kept, err)
 	}
 }

@@ -39,7 +39,7 @@ func postgresYardstick() yardstick {
 		Yardstick: record.Yardstick{ID: "postgresql", Name: "PostgreSQL", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: overSocket, Settings: append([]string{fmt.Sprintf("%d connections, a Unix socket", postgresConnections), "a request is one prepared INSERT … SELECT FROM unnest … ON CONFLICT DO NOTHING, its keys in order, its arrays in the binary format",
 				"locale C"}, postgresSettings...)},
-		connections: postgresConnections,
+		connections: postgresConnections, logs: []string{"data/pg_wal"},
 		version: func(ctx context.Context) (string, error) {
 			program, err := postgresProgram("postgres")
 			if err != nil {
@@ -203,7 +203,7 @@ func (p *postgres) stop() error {
 	for _, c := range p.connections {
 		_ = c.Close(context.Background())
 	}
-	return p.server.stop(syscall.SIGQUIT) // at once: the folder is thrown away
+	return p.server.stop(syscall.SIGINT) // with a checkpoint: what it keeps is counted
 }
 
 func (p *postgres) process() *server { return p.server }

@@ -32,9 +32,9 @@ func sekaliYardstick(binary string) yardstick {
 	return yardstick{
 		Yardstick: record.Yardstick{ID: record.Sekali, Name: "Sekali", Durable: "SIGKILL, power loss", Dedup: "exact, for ever",
 			Includes: overHTTP + ", until the last event is committed", Settings: []string{"ack=journal", fmt.Sprintf("%d connections", sekaliConnections)}},
-		connections: sekaliConnections,
-		version:     func(ctx context.Context) (string, error) { return aggregatorVersion(ctx, binary) },
-		make:        func() system { return &aggregator{binary: binary, client: newHTTPClient(sekaliConnections)} },
+		connections: sekaliConnections, logs: []string{"data/journal"},
+		version: func(ctx context.Context) (string, error) { return aggregatorVersion(ctx, binary) },
+		make:    func() system { return &aggregator{binary: binary, client: newHTTPClient(sekaliConnections)} },
 	}
 }
 

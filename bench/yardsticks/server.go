@@ -113,6 +113,21 @@ func (s *server) stop(signal syscall.Signal) error {
 	}
 }
 
+// ended is what the server used in its life, with the processes below it; nil: it has not ended, or
+// there was none.
+func (s *server) ended() *syscall.Rusage {
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.exited:
+		usage, _ := s.command.ProcessState.SysUsage().(*syscall.Rusage)
+		return usage
+	default:
+		return nil
+	}
+}
+
 // usage is what the server and the processes below it have used: CPU time with that of children
 // that have ended, and memory that is resident, what they share counted once.
 func (s *server) usage() (cpu time.Duration, memory int64, err error) {

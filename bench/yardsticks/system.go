@@ -32,9 +32,10 @@ type system interface {
 type yardstick struct {
 	record.Yardstick // without its rounds
 
-	connections int  // that append at once
-	events      int  // of a round at most, for the slow ones; 0: as many as asked for
-	appendOnly  bool // repeats are stored too
+	connections int      // that append at once
+	events      int      // of a round at most, for the slow ones; 0: as many as asked for
+	appendOnly  bool     // repeats are stored too
+	logs        []string // folders, within that of a round, whose room is used again: what lies there is not kept
 	// version looks for the system; the error says why it cannot be measured here.
 	version func(ctx context.Context) (string, error)
 	make    func() system

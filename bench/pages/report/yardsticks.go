@@ -118,11 +118,12 @@ func (b *beside) Rounds() int {
 // Table is one row a system.
 func (b *beside) Table() string {
 	var text strings.Builder
-	text.WriteString("| system | events stored survive | repeats | events a round | events/s | Sekali is, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |\n" +
-		"|---|---|---|---:|---:|---:|---:|---:|---:|\n")
+	head, line := b.bytesHead()
+	text.WriteString("| system | events stored survive | repeats | events a round | events/s | Sekali is, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |" +
+		head + "\n|---|---|---|---:|---:|---:|---:|---:|---:|" + line + "\n")
 	for _, s := range b.Systems {
 		if s.Skipped != "" {
-			fmt.Fprintf(&text, "| %s | %s | %s | | skipped: %s | | | | |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), cell(s.Skipped))
+			fmt.Fprintf(&text, "| %s | %s | %s | | skipped: %s | | | | |%s\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), cell(s.Skipped), b.bytesCells(s))
 			continue
 		}
 		server, memory := withheld, withheld
@@ -136,10 +137,39 @@ func (b *beside) Table() string {
 		if s.EventsReadPerS > 0 {
 			rate += fmt.Sprintf("; %s read", chart.Number(s.EventsReadPerS))
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), exact(uint64(s.Rounds[0].Events)),
-			rate, ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory)
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |%s\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), exact(uint64(s.Rounds[0].Events)),
+			rate, ratio(s), chart.Number(s.ClientCPUUSPerEvent), server, memory, b.bytesCells(s))
 	}
 	return text.String()
+}
+
+// HasBytes says that bytes were measured: earlier sittings did not.
+func (b *beside) HasBytes() bool {
+	return slices.ContainsFunc(b.Systems, func(s record.Yardstick) bool { return s.BytesKeptPerEvent > 0 })
+}
+
+// bytesHead is the head of the columns for bytes, if there are any, and the line below it.
+func (b *beside) bytesHead() (head, line string) {
+	if !b.HasBytes() {
+		return "", ""
+	}
+	return " bytes written an event | bytes kept an event |", "---:|---:|"
+}
+
+func (b *beside) bytesCells(s record.Yardstick) string {
+	if !b.HasBytes() {
+		return ""
+	}
+	figure := func(n float64) string {
+		switch {
+		case s.Skipped != "":
+			return ""
+		case n == 0:
+			return withheld
+		}
+		return chart.Number(n)
+	}
+	return fmt.Sprintf(" %s | %s |", figure(s.BytesWrittenPerEvent), figure(s.BytesKeptPerEvent))
 }
 
 // ratio is how many times as fast Sekali was; of Sekali itself, and without it, there is none.
@@ -192,10 +222,11 @@ func (s *set) besideOthers() []answer {
 // Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
 func (b *beside) Short() string {
 	var text strings.Builder
-	text.WriteString("| system | events stored survive | repeats | events/s | Sekali is, × as fast |\n|---|---|---|---:|---:|\n")
+	head, line := b.bytesHead()
+	text.WriteString("| system | events stored survive | repeats | events/s | Sekali is, × as fast |" + head + "\n|---|---|---|---:|---:|" + line + "\n")
 	for _, s := range b.Systems {
 		if s.Skipped == "" {
-			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s))
+			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |%s\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s), b.bytesCells(s))
 		}
 	}
 	return text.String()

@@ -57,3 +57,32 @@ func TestYardsticksAreRecomputed(t *testing.T) {
 		t.Errorf("a round in which an event is missing: %v\n%s", same, out)
 	}
 }
+
+// TestYardsticksShowBytes: beside the rates, unless no system's were measured.
+func TestYardsticksShowBytes(t *testing.T) {
+	y := syntheticYardsticks()
+	b, err := besideOthers(&y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{b.Table(), b.Short()} {
+		if strings.Contains(table, "bytes") {
+			t.Errorf("no bytes were measured:\n%s", table)
+		}
+	}
+	y.Systems[0].BytesWrittenPerEvent, y.Systems[0].BytesKeptPerEvent = 251, 77
+	if b, err = besideOthers(&y); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{b.Table(), b.Short()} {
+		rows := strings.Split(strings.TrimSpace(table), "\n")
+		for i, want := range []string{" bytes written an event | bytes kept an event |", "---:|---:|", " | 251 | 77 |", " | " + withheld + " | " + withheld + " |"} {
+			if !strings.HasSuffix(rows[i], want) || strings.Count(rows[i], "|") != strings.Count(rows[0], "|") {
+				t.Errorf("line %d: %s, want it to end in %q", i, rows[i], want)
+			}
+		}
+	}
+	if rows := strings.Split(b.Table(), "\n"); strings.Count(rows[5], "|") != strings.Count(rows[0], "|") {
+		t.Errorf("one that was skipped has other columns: %s", rows[5])
+	}
+}
