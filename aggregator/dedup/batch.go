@@ -3,7 +3,7 @@ package dedup
 // Batch is what an Index decides on at once: the identities of events, and their contents. It is
 // filled beside the Index, by one goroutine at a time.
 type Batch struct {
-	hash     func(k []byte) uint64
+	hasher   hasher
 	probes   []ranked // the identities, at their rows
 	sorted   bool
 	keys     []byte   // of all rows, one behind the other
@@ -13,7 +13,7 @@ type Batch struct {
 }
 
 // NewBatch returns an empty batch, for this index and any other with the same secret.
-func (x *Index) NewBatch() *Batch { return &Batch{hash: x.hash} }
+func (x *Index) NewBatch() *Batch { return &Batch{hasher: x.hasher} }
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
@@ -22,10 +22,10 @@ func (b *Batch) Reset() {
 
 // Add appends an event.
 func (b *Batch) Add(topic, id string, content Content) {
-	from := len(b.keys)
-	b.keys = appendKey(b.keys, topic, id)
+	var hash uint64
+	b.keys, hash = appendKey(b.hasher, b.keys, topic, id)
 	b.ends, b.contents = append(b.ends, uint32(len(b.keys))), append(b.contents, content)
-	b.probes, b.sorted = append(b.probes, ranked{b.hash(b.keys[from:]), uint32(len(b.probes))}), false
+	b.probes, b.sorted = append(b.probes, ranked{hash, uint32(len(b.probes))}), false
 }
 
 // Sort spares Decide the sorting.

@@ -3,6 +3,7 @@ package dedup
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -25,8 +26,7 @@ type builder struct {
 	file     *os.File
 	filter   filter
 	sparse   []uint64
-	block    []byte
-	count    int
+	block    *blockWriter
 	out      []byte // what is not yet written
 	unsynced int
 	index    [][]uint64 // what is left of it to write, once all entries are
@@ -40,35 +40,30 @@ func newBuilder(dir string, named Run, keys int64) (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: make([]byte, blockHeader, blockBytes+maxEntryBytes)}, nil
+	return &builder{dir: dir, run: named, file: f, filter: newFilter(keys), block: &blockWriter{}}, nil
 }
 
 func (b *builder) add(e entry) error {
-	from := len(b.block)
-	if b.block = appendEntry(b.block, e, b.run.First); len(b.block) > blockBytes {
+	if !b.block.add(e, b.run.First) {
 		// It begins the next block.
-		b.block = b.block[:from]
 		if err := b.endBlock(); err != nil {
 			return err
 		}
-		b.block = appendEntry(b.block, e, b.run.First)
+		if !b.block.add(e, b.run.First) {
+			return fmt.Errorf("a key of %d bytes is too long for a block", len(e.key))
+		}
 	}
-	if b.count == 0 {
+	if b.block.size.entries == 1 {
 		b.sparse = append(b.sparse, e.hash)
 	}
-	b.count++
 	b.run.Keys++
 	b.filter.add(e.hash)
 	return nil
 }
 
 func (b *builder) endBlock() error {
-	full := b.block[:blockBytes]
-	clear(full[len(b.block):])
-	binary.LittleEndian.PutUint16(full[4:], uint16(b.count))
-	binary.LittleEndian.PutUint32(full, crc32.Checksum(full[4:], castagnoli))
-	b.out = append(b.out, full...)
-	b.block, b.count = b.block[:blockHeader], 0
+	b.out = b.block.appendTo(b.out)
+	b.block.begin()
 	if len(b.out) >= cursorBlocks*blockBytes {
 		return b.flush()
 	}
@@ -101,7 +96,7 @@ func (b *builder) finish() (*run, error) {
 // trailer. It makes the file and its name durable, and returns the run when it is whole.
 func (b *builder) finishStep() (*run, error) {
 	if b.index == nil {
-		if b.count > 0 {
+		if b.block.size.entries > 0 {
 			if err := b.endBlock(); err != nil {
 				return nil, err
 			}

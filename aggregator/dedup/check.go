@@ -10,8 +10,8 @@ import (
 // file that is missing, as beside a backup, or that another version wrote, is no fault: the next
 // start makes it again.
 func Check(c Config) (faults []string, err error) {
-	x := &Index{hash: c.hash}
-	if err := x.setHash(c); err != nil {
+	x := &Index{hasher: c.hasher}
+	if err := x.setHasher(c); err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
 	for _, named := range c.Runs {
@@ -56,8 +56,8 @@ func (x *Index) checkRun(r *run, c Config) error {
 	var events int64
 	var k key
 	err := c.Events(r.First, r.Last, func(seq int64, topic, id string, content Content) error {
-		k = appendKey(k[:0], topic, id)
-		hash := x.hash(k)
+		var hash uint64
+		k, hash = appendKey(x.hasher, k[:0], topic, id)
 		found, known, ok, err := r.find(hash, k)
 		if err == nil && (!ok || found != seq || !r.filter.has(hash)) {
 			err = fmt.Errorf("%s does not know event %d", r.File, seq)

@@ -6,9 +6,10 @@
 //	                             └▶ worker: written as a run; eight neighbours merged into one
 //
 // A run is a file of keys sorted by a secret hash. In memory it has a filter and a sparse index,
-// the first hash of each block, about 1.7 bytes a key together. A filter only saves a look: what
+// the first hash of each block, about 1.6 bytes a key together. A filter only saves a look: what
 // it lets through is read from the file and compared byte for byte, so neither a filter nor a hash
-// ever decides that an event is a duplicate.
+// ever decides that an event is a duplicate. An id of 16 bytes lies there permuted, so that its
+// first half is the hash and is not there twice.
 //
 // The runs hold nothing that the database does not: each covers a range of seq, and can be made
 // again from the events in it. The database also holds the list of runs, changed in the

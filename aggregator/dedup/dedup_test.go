@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dchest/siphash"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
@@ -104,13 +106,7 @@ func TestIndexAgainstAMap(t *testing.T) {
 		}
 		defer os.RemoveAll(dir)
 		bits := rapid.IntRange(1, 20).Draw(t, "bits of the hash")
-		d := &database{dir: dir, config: Config{MemtableKeys: rapid.IntRange(1, 40).Draw(t, "newest"), hash: func(k []byte) uint64 {
-			h := uint64(14695981039346656037)
-			for _, c := range k {
-				h = (h ^ uint64(c)) * 1099511628211
-			}
-			return h * 0x9e3779b97f4a7c15 >> (64 - bits) << (64 - bits)
-		}}}
+		d := &database{dir: dir, config: Config{MemtableKeys: rapid.IntRange(1, 40).Draw(t, "newest"), hasher: weakHasher(bits)}}
 		x, err := d.open()
 		if err != nil {
 			t.Fatal(err)
@@ -163,11 +159,31 @@ func TestIndexAgainstAMap(t *testing.T) {
 	})
 }
 
-func identity(n int) string {
-	if n%2 == 0 {
-		return fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n)
+// weakHasher has hashes of so many bits, the highest. It permutes ids of which the second half says
+// all.
+type weakHasher int
+
+func (bits weakHasher) text(k []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range k {
+		h = (h ^ uint64(c)) * 1099511628211
 	}
-	return fmt.Sprint("e", n)
+	return h * 0x9e3779b97f4a7c15 >> (64 - bits) << (64 - bits)
+}
+
+func (bits weakHasher) permute(prefix, id []byte) {
+	binary.BigEndian.PutUint64(id, bits.text(append(slices.Clone(prefix), id...)))
+}
+
+// identity is the n-th id: of each form some.
+func identity(n int) string {
+	switch n % 4 {
+	case 1:
+		return fmt.Sprintf("%032x", n)
+	case 3:
+		return fmt.Sprint("e", n)
+	}
+	return fmt.Sprintf("%08x-0000-4000-8000-%012x", n, n)
 }
 
 // harm removes a run's file, or changes a byte that Open looks at.
@@ -206,32 +222,37 @@ func TestBlocksAreFull(t *testing.T) {
 	} {
 		table := newMemtable(1, 1000, 0)
 		for n := range 1000 {
-			k := appendKey(nil, strings.Repeat("t", 1+n%255), id(n))
-			table.add(x.hash(k), k, 1+int64(n)*1e15, 0)
+			k, hash := appendKey(x.hasher, nil, strings.Repeat("t", 1+n%255), id(n))
+			table.add(hash, k, 1+int64(n)*1e15, 0)
 		}
 		table.last = 1e18
 		r, err := x.writeMemtable(table)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var last *cursor
-		for c, left := newCursor(r), -1; ; {
-			before := c.next - c.have + c.blk
+		var keys int64
+		var block blockWriter
+		for c := newCursor(r); ; keys++ {
+			ended := c.block.remaining == 0
 			ok, err := c.advance()
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !ok {
-				last = c
 				break
 			}
-			if begins := c.next-c.have+c.blk != before; begins && left >= 0 && left >= len(appendEntry(nil, c.entry, r.First)) {
-				t.Fatalf("block %d has %d bytes free, and the next entry is one of %d", before-1, left, len(appendEntry(nil, c.entry, r.First)))
+			if ended && keys > 0 {
+				if block.add(c.entry, r.First) {
+					t.Fatalf("the block before entry %d has room for it", keys)
+				}
+				block.begin()
 			}
-			left = len(c.data)
+			if !block.add(c.entry, r.First) {
+				t.Fatalf("entry %d does not fit into its block", keys)
+			}
 		}
-		if last.run.Keys != 1000 {
-			t.Fatalf("%d keys", last.run.Keys)
+		if keys != 1000 || r.Keys != keys {
+			t.Fatalf("%d keys, the run says %d", keys, r.Keys)
 		}
 		if err := r.file.Close(); err != nil {
 			t.Fatal(err)
@@ -334,10 +355,10 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 }
 
 // TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents,
-// and on one of larger blocks: its keys, three of four numbers, are known as ever, with their
+// on one of larger blocks, and on one whose entries were bytes: its keys, three of four numbers, are known as ever, with their
 // contents now.
 func TestRunOfAnOlderVersionIsMadeAgain(t *testing.T) {
-	for _, file := range []string{"version1.run", "version2.run"} {
+	for _, file := range []string{"version1.run", "version2.run", "version3.run"} {
 		t.Run(file, func(t *testing.T) { olderVersionIsMadeAgain(t, filepath.Join("testdata", file)) })
 	}
 }
@@ -393,17 +414,48 @@ func TestRunThatCannotBeMadeAgain(t *testing.T) {
 
 func TestKeysAreIdentities(t *testing.T) {
 	seen := map[string][2]string{}
-	texts := []string{"a", "aa", "\x00", "\x10", strings.Repeat("x", 255), "00112233-4455-6677-8899-aabbccddeeff",
-		"00112233-4455-6677-8899-AABBCCDDEEFF", "00112233-4455-6677-8899-aabbccddeef", "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"}
+	texts := []string{"a", "aa", "\x00", "\x01", "\x02", "\x10", strings.Repeat("x", 255), "00112233-4455-6677-8899-aabbccddeeff",
+		"00112233-4455-6677-8899-AABBCCDDEEFF", "00112233-4455-6677-8899-aabbccddeef", "00112233445566778899aabbccddeeff",
+		"00112233445566778899AABBCCDDEEFF", "00112233-4455-6677-8899aabbccddeeff0", "\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"}
+	h, err := newHasher(make([]byte, SecretBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := map[uint64]bool{}
 	for _, topic := range texts {
 		for _, id := range texts {
-			k := key(appendKey(nil, topic, id))
+			k, hash := appendKey(h, nil, topic, id)
 			if other, ok := seen[string(k)]; ok {
 				t.Fatalf("%q and %q %q have one key", other, topic, id)
 			}
 			seen[string(k)] = [2]string{topic, id}
+			if hashes[hash] {
+				t.Errorf("%q %q has another's hash", topic, id) // one id under two topics: whoever chooses ids could choose hashes that agree
+			}
+			hashes[hash] = true
 		}
 	}
+}
+
+// TestPermutation: what takes an id's place is undone by AES and the prefix's hash alone, so two ids
+// never become one.
+func TestPermutation(t *testing.T) {
+	secret := []byte("0123456789abcdef")
+	h, err := newHasher(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		prefix := rapid.SliceOfN(rapid.Byte(), 1, 20).Draw(t, "prefix")
+		id := rapid.SliceOfN(rapid.Byte(), packedBytes, packedBytes).Draw(t, "id")
+		permuted := slices.Clone(id)
+		h.permute(prefix, permuted)
+		h.cipher.Decrypt(permuted, permuted)
+		binary.LittleEndian.PutUint64(permuted, binary.LittleEndian.Uint64(permuted)^siphash.Hash(h.k0, h.k1, prefix))
+		if !slices.Equal(permuted, id) {
+			t.Fatalf("%x came back as %x", id, permuted)
+		}
+	})
 }
 
 // TestContents: what differs anywhere differs, also where only the place of a byte does; nothing is

@@ -24,7 +24,7 @@ const (
 type Index struct {
 	// Set by Open, and only read.
 	dir          string
-	hash         func(k []byte) uint64
+	hasher       hasher
 	memtableKeys int
 	done         chan struct{} // closed when the worker has ended
 

@@ -2,15 +2,12 @@ package dedup
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-
-	"github.com/dchest/siphash"
 
 	"sekali/aggregator/crash"
 	"sekali/aggregator/disk"
@@ -30,19 +27,19 @@ type Config struct {
 	// content of some may not be known any more.
 	Events func(from, to int64, each func(seq int64, topic, id string, content Content) error) error
 
-	MemtableKeys int                   // how many keys wait in memory to become a run; 0 is the default
-	hash         func(k []byte) uint64 // tests: a worse one
+	MemtableKeys int    // how many keys wait in memory to become a run; 0 is the default
+	hasher       hasher // tests: a worse one
 }
 
 // Open opens the runs of the list, makes those again whose files are missing or damaged, and reads
 // the memtable back from the events. Changes that come of it are among the first Changes.
 func Open(c Config) (_ *Index, err error) {
-	x := &Index{dir: c.Dir, hash: c.hash, memtableKeys: c.MemtableKeys, done: make(chan struct{})}
+	x := &Index{dir: c.Dir, hasher: c.hasher, memtableKeys: c.MemtableKeys, done: make(chan struct{})}
 	x.changed.L = &x.mu
 	if x.memtableKeys == 0 {
 		x.memtableKeys = memtableKeys
 	}
-	if err := x.setHash(c); err != nil {
+	if err := x.setHasher(c); err != nil {
 		return nil, fmt.Errorf("dedup: %w", err)
 	}
 	defer func() {
@@ -78,8 +75,9 @@ func Open(c Config) (_ *Index, err error) {
 	x.memtable = newMemtable(covered+1, x.memtableKeys, 0)
 	var k key
 	err = c.Events(covered+1, c.Last, func(seq int64, topic, id string, content Content) error {
-		k = appendKey(k[:0], topic, id)
-		x.memtable.add(x.hash(k), k, seq, content)
+		var hash uint64
+		k, hash = appendKey(x.hasher, k[:0], topic, id)
+		x.memtable.add(hash, k, seq, content)
 		if len(x.memtable.entries) < x.memtableKeys {
 			return nil
 		}
@@ -93,17 +91,12 @@ func Open(c Config) (_ *Index, err error) {
 	return x, nil
 }
 
-// setHash makes the hash of the secret, unless a test has its own.
-func (x *Index) setHash(c Config) error {
-	if x.hash != nil {
-		return nil
+// setHasher makes the hasher of the secret, unless a test has its own.
+func (x *Index) setHasher(c Config) (err error) {
+	if x.hasher == nil {
+		x.hasher, err = newHasher(c.Secret)
 	}
-	if len(c.Secret) != SecretBytes {
-		return fmt.Errorf("a secret of %d bytes, want %d", len(c.Secret), SecretBytes)
-	}
-	k0, k1 := binary.LittleEndian.Uint64(c.Secret), binary.LittleEndian.Uint64(c.Secret[8:])
-	x.hash = func(k []byte) uint64 { return siphash.Hash(k0, k1, k) }
-	return nil
+	return err
 }
 
 // writeOldest writes the oldest immutable memtable, if there are more than may wait for the
@@ -165,8 +158,9 @@ func (x *Index) remake(named Run, events func(from, to int64, each func(seq int6
 			}
 		}
 		keys++
-		k = appendKey(k[:0], topic, id)
-		t.add(x.hash(k), k, seq, content)
+		var hash uint64
+		k, hash = appendKey(x.hasher, k[:0], topic, id)
+		t.add(hash, k, seq, content)
 		return nil
 	})
 	if err == nil && keys != named.Keys {

@@ -8,17 +8,15 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 )
 
 // A run's file: blocks of entries, then the index (the filter's words, the first hash of each
-// block), then the trailer. A block is a checksum over the rest of it, the number of its entries,
-// the entries, zeros.
+// block), then the trailer.
 const (
-	blockBytes   = 2048 // a repeat reads one whole; see docs/design/decisions/06-sorted-runs.md
-	blockHeader  = 4 + 2
 	trailerBytes = 8*6 + 4 + len(runMagic)
-	runMagic     = runName + "3"
+	runMagic     = runName + "4"
 	runName      = "sekali run " // of every version
 )
 
@@ -51,7 +49,8 @@ type run struct {
 
 	// Of the writer, the only one who looks up: the block that was read last.
 	block   []byte
-	blockAt int // -1: none
+	blockAt int         // -1: none
+	opened  blockReader // of it, at its beginning
 }
 
 // openRun opens a run's file and reads its index.
@@ -103,7 +102,7 @@ func openRun(dir string, named Run) (_ *run, err error) {
 }
 
 func newRun(dir string, named Run, f *os.File, filter filter, sparse []uint64) *run {
-	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, sparse: sparse, block: make([]byte, blockBytes), blockAt: -1}
+	return &run{Run: named, path: filepath.Join(dir, named.File), file: f, filter: filter, sparse: sparse, block: make([]byte, blockBytes+bitSlack), blockAt: -1}
 }
 
 // runBytes is the size of a file of so many blocks with a filter of so many words.
@@ -139,43 +138,49 @@ func (d *damage) Error() string {
 }
 func (d *damage) Unwrap() error { return ErrDamaged }
 
-// openBlock checks a block's bytes and returns those of its entries, and their number.
-func (r *run) openBlock(i int, buf []byte) (entries []byte, count int, err error) {
-	if binary.LittleEndian.Uint32(buf) != crc32.Checksum(buf[4:], castagnoli) {
-		return nil, 0, &damage{r, i}
+// readBlock makes a block the one that was read last.
+func (r *run) readBlock(i int) error {
+	if r.blockAt == i {
+		return nil
 	}
-	return buf[blockHeader:], int(binary.LittleEndian.Uint16(buf[4:])), nil
+	r.blockAt = -1
+	if _, err := r.file.ReadAt(r.block[:blockBytes], int64(i)*blockBytes); err != nil {
+		return fmt.Errorf("%s: %w", r.File, err)
+	}
+	if !r.opened.open(r.block, r.sparse[i], r.First) {
+		return &damage{r, i}
+	}
+	r.blockAt = i
+	return nil
 }
 
 // find looks a key up that the filter let through.
 func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err error) {
+	prefix, id := k[:prefixBytes(k)], k[prefixBytes(k):]
 	// The last block that begins below the hash, and those behind it that begin with it: equal hashes
 	// may cross blocks.
 	at := max(0, sort.Search(len(r.sparse), func(i int) bool { return r.sparse[i] >= hash })-1)
 	for ; at < len(r.sparse) && r.sparse[at] <= hash; at++ {
-		if r.blockAt != at {
-			r.blockAt = -1
-			if _, err := r.file.ReadAt(r.block, int64(at)*blockBytes); err != nil {
-				return 0, 0, false, fmt.Errorf("%s: %w", r.File, err)
-			}
-			if _, _, err := r.openBlock(at, r.block); err != nil {
-				return 0, 0, false, err
-			}
-			r.blockAt = at
+		if err := r.readBlock(at); err != nil {
+			return 0, 0, false, err
 		}
-		data, count := r.block[blockHeader:], int(binary.LittleEndian.Uint16(r.block[4:]))
-		for range count {
-			e, rest, ok := nextEntry(data, r.First)
+		number := slices.IndexFunc(r.opened.prefixes, func(p []byte) bool { return string(p) == string(prefix) })
+		if number < 0 {
+			continue
+		}
+		b := r.opened
+		for b.skip(hash); b.remaining > 0; {
+			p, ok := b.next()
 			if !ok {
 				return 0, 0, false, &damage{r, at}
 			}
-			if e.hash > hash {
+			if p.hash > hash {
 				return 0, 0, false, nil
 			}
-			if e.hash == hash && string(e.key) == string(k) {
-				return e.seq, e.content, true, nil
+			if p.hash == hash && p.prefix == number && b.isID(p, id) {
+				seq, content = b.value(p)
+				return seq, content, true, nil
 			}
-			data = rest
 		}
 	}
 	return 0, 0, false, nil
@@ -184,24 +189,25 @@ func (r *run) find(hash uint64, k key) (seq int64, content Content, ok bool, err
 // cursor reads a run from its beginning; it belongs to the worker, and reads beside the writer's
 // look-ups.
 type cursor struct {
-	run       *run
-	buf       []byte // several blocks
-	next      int    // the block to read after those in buf
-	blk       int    // the block within buf that data is of
-	have      int    // blocks in buf
-	data      []byte
-	remaining int // entries in data
-	entry     entry
+	run   *run
+	buf   []byte // several blocks
+	next  int    // the block to read after those in buf
+	blk   int    // the block within buf that comes after block
+	have  int    // blocks in buf
+	block blockReader
+	entry entry // its key is valid until the next
 }
 
 // cursorBlocks is what a cursor reads at once: 256 KiB, so that a merge of eight holds 2 MiB.
 const cursorBlocks = 128
 
-func newCursor(r *run) *cursor { return &cursor{run: r, buf: make([]byte, cursorBlocks*blockBytes)} }
+func newCursor(r *run) *cursor {
+	return &cursor{run: r, buf: make([]byte, cursorBlocks*blockBytes+bitSlack)}
+}
 
 // advance moves to the next entry; ok is false behind the last.
 func (c *cursor) advance() (ok bool, err error) {
-	for c.remaining == 0 {
+	for c.block.remaining == 0 {
 		if c.blk == c.have {
 			n := min(cursorBlocks, len(c.run.sparse)-c.next)
 			if n == 0 {
@@ -213,15 +219,17 @@ func (c *cursor) advance() (ok bool, err error) {
 			c.next, c.have, c.blk = c.next+n, n, 0
 		}
 		at := c.next - c.have + c.blk
-		if c.data, c.remaining, err = c.run.openBlock(at, c.buf[c.blk*blockBytes:(c.blk+1)*blockBytes]); err != nil {
-			return false, err
+		if !c.block.open(c.buf[c.blk*blockBytes:], c.run.sparse[at], c.run.First) {
+			return false, &damage{c.run, at}
 		}
 		c.blk++
 	}
-	e, rest, ok := nextEntry(c.data, c.run.First)
+	p, ok := c.block.next()
 	if !ok {
 		return false, &damage{c.run, c.next - c.have + c.blk - 1}
 	}
-	c.entry, c.data, c.remaining = e, rest, c.remaining-1
+	c.entry.hash = p.hash
+	c.entry.seq, c.entry.content = c.block.value(p)
+	c.entry.key = c.block.appendKey(c.entry.key[:0], p)
 	return true, nil
 }

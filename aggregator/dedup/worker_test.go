@@ -241,7 +241,7 @@ func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 		const runs, keys = 2*fanIn - 1, fanIn*fanIn*fewNewest + 5*fewNewest + fewNewest/2
 		d := &database{dir: t.TempDir(), config: Config{MemtableKeys: fewNewest, Secret: make([]byte, SecretBytes)}}
 		x := &Index{dir: d.dir, memtableKeys: fewNewest}
-		if err := x.setHash(d.config); err != nil {
+		if err := x.setHasher(d.config); err != nil {
 			t.Fatal(err)
 		}
 		for i := range runs {
@@ -250,8 +250,8 @@ func madeAgainAreMerged(t *testing.T, spoilt func(i int) bool) {
 				d.last++
 				e := event{"t", fmt.Sprint(d.last), 0}
 				d.events = append(d.events, stored{d.last, e})
-				k := appendKey(nil, e.topic, e.id)
-				table.add(x.hash(k), k, d.last, 0)
+				k, hash := appendKey(x.hasher, nil, e.topic, e.id)
+				table.add(hash, k, d.last, 0)
 			}
 			table.last = d.last
 			r, err := x.writeMemtable(table)

@@ -25,7 +25,7 @@ const (
 )
 
 // tune sets what the whole process has, where the environment does not. The memory that
-// deduplication takes is added to the heap's limit by dedupMemory, 1.7 GB with 1 000 million keys;
+// deduplication takes is added to the heap's limit by dedupMemory, 1.6 GB with 1 000 million keys;
 // nil: the environment has set the limit.
 func tune(queueBytes int64, contention bool) (dedupMemory func(bytes int64)) {
 	if contention {
