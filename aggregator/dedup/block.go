@@ -197,8 +197,8 @@ func (r *blockReader) open(data []byte, hash uint64, first int64) bool {
 	return r.hashBits <= 64 && r.seqBits <= 64
 }
 
-// skip moves behind entries of lower hashes, where that is quickly done: what a repeat costs is mostly
-// this.
+// skip moves behind entries of lower hashes, where that is quickly done: what a repeat costs is
+// mostly this.
 func (r *blockReader) skip(hash uint64) {
 	if !r.even {
 		return

@@ -355,8 +355,8 @@ func TestDamagedBlockIsMadeAgain(t *testing.T) {
 }
 
 // TestRunOfAnOlderVersionIsMadeAgain opens an index on a run as it was before there were contents,
-// on one of larger blocks, and on one whose entries were bytes: its keys, three of four numbers, are known as ever, with their
-// contents now.
+// on one of larger blocks, and on one whose entries were bytes: its keys, three of four numbers,
+// are known as ever, with their contents now.
 func TestRunOfAnOlderVersionIsMadeAgain(t *testing.T) {
 	for _, file := range []string{"version1.run", "version2.run", "version3.run"} {
 		t.Run(file, func(t *testing.T) { olderVersionIsMadeAgain(t, filepath.Join("testdata", file)) })
@@ -429,16 +429,16 @@ func TestKeysAreIdentities(t *testing.T) {
 				t.Fatalf("%q and %q %q have one key", other, topic, id)
 			}
 			seen[string(k)] = [2]string{topic, id}
-			if hashes[hash] {
-				t.Errorf("%q %q has another's hash", topic, id) // one id under two topics: whoever chooses ids could choose hashes that agree
+			if hashes[hash] { // of one id under two topics: who chooses ids could make hashes agree
+				t.Errorf("%q %q has another's hash", topic, id)
 			}
 			hashes[hash] = true
 		}
 	}
 }
 
-// TestPermutation: what takes an id's place is undone by AES and the prefix's hash alone, so two ids
-// never become one.
+// TestPermutation: what takes an id's place is undone by AES and the prefix's hash alone, so two
+// ids never become one.
 func TestPermutation(t *testing.T) {
 	secret := []byte("0123456789abcdef")
 	h, err := newHasher(secret)

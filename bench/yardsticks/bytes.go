@@ -10,7 +10,7 @@ import (
 )
 
 // count counts what a system that has ended has written and what it keeps in dir. own is what this
-// process had used before the system was started: of one that runs within, the rest is the system's.
+// process had used before the system was started: the rest is of a system that runs within.
 func count(r *record.YardstickRound, s system, own syscall.Rusage, dir string, logs []string) (err error) {
 	ended := s.process().ended()
 	if ended == nil {
