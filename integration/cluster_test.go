@@ -30,6 +30,7 @@ type clusterCounters struct {
 	Unique     int `json:"unique_processed"`
 	Duplicates int `json:"duplicate_dropped"`
 	Conflicts  int `json:"conflicts"`
+	Expired    int `json:"expired"`
 	LastSeq    int `json:"last_seq"`
 	Cluster    struct {
 		Position uint64   `json:"position"`
@@ -528,5 +529,66 @@ func TestClusterCrashPlaces(t *testing.T) {
 			t.Errorf("after a crash at %s: %+v and %+v, want %d events", place, x, y, acked)
 		}
 		c.nodes[1].kill()
+	}
+}
+
+// TestClusterSkipsPoison: a message that is no frame halts every node. Once an operator has told to
+// pass over it, and the nodes are started again, they go on, alike; what was told in error is
+// refused. Meanwhile content expires at one place of the log.
+func TestClusterSkipsPoison(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	c := startCluster(t)
+	c.nodes[0].mustPublish(t, batch("first", 20), "store")
+	c.settle(t)
+	skip := []string{"cluster", "skip", "-cluster", c.urls, "-position"}
+	if said := runCommand(t, 1, append(skip, "1")...); !strings.Contains(said, "has applied message 1") {
+		t.Errorf("to pass over what was applied: %s", said)
+	}
+	runCommand(t, 2, append(skip, "99")...)
+	ack, err := c.jetstream(t).Publish(t.Context(), "sekali.1.log.0", []byte("poison"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.awaitReadyz(t, "halted", fmt.Sprintf("message %d of the log", ack.Sequence))
+	position := fmt.Sprint(ack.Sequence)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) { // until all have told
+		if out, err := exec.Command(binary, append(skip, position)...).CombinedOutput(); err == nil {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("cluster skip: %v\n%s", err, out)
+		}
+	}
+	for i, name := range []string{"a", "b", "c"} {
+		c.nodes[i].kill()
+		c.nodes[i] = start(t, c.dirs[i], "-cluster", c.urls, "-node", name, "-retention", "2s")
+	}
+	c.awaitReadyz(t, "", "ok")
+	c.nodes[1].mustPublish(t, batch("second", 20), "store")
+	for end := time.Now().Add(drainTimeout); ; time.Sleep(100 * time.Millisecond) {
+		expired := 0
+		for i := range c.nodes {
+			if s := c.counters(t, i); s.Expired == 40 {
+				expired++
+			}
+		}
+		if expired == len(c.nodes) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("not all has expired on all nodes")
+		}
+	}
+	c.nodes[2].mustPublish(t, batch("second", 20), "store") // duplicates of what has expired
+	c.settle(t)
+	for i := range 2 {
+		if x, y := c.counters(t, i), c.counters(t, i+1); fmt.Sprint(x) != fmt.Sprint(y) || x.Unique != 40 || x.Duplicates != 20 || x.Conflicts != 0 {
+			t.Errorf("nodes %d and %d: %+v, %+v", i, i+1, x, y)
+		}
+	}
+	for i := range c.nodes {
+		c.nodes[i].stop(t)
+		runCommand(t, 0, "check", "-data", c.dirs[i])
 	}
 }
