@@ -198,7 +198,7 @@ func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
 	case f.Control != nil:
 		n.Outbox.SetApply(f.Control.Apply)
 	case e.Counts:
-		e.Waited = n.Outbox.Read(f.Session, f.Number, at)
+		e.Accepted = n.Outbox.Read(f.Session, f.Number, at)
 	default:
 		f.Body = nil
 	}

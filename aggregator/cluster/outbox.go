@@ -43,10 +43,10 @@ type sent struct {
 	from, to int           // … within that frame's body
 	last     bool          // of the journal's frame
 	events   int
-	waits    bool    // they are on their way: they were not read from the log, and are not in the store
-	ticket   *Ticket // nil: it is of an earlier life, and nobody waits
-	answer   uint64  // the latest place that the log has told for it; 0: none
-	at       uint64  // its place in the log, or a later one; 0: it is not known to be there
+	accepted time.Time // when the journal had them; zero: they were read from the log, or are in the store
+	ticket   *Ticket   // nil: it is of an earlier life, and nobody waits
+	answer   uint64    // the latest place that the log has told for it; 0: none
+	at       uint64    // its place in the log, or a later one; 0: it is not known to be there
 }
 
 // Ticket is for those who wait for a group of events that one or more frames hold.
@@ -102,7 +102,7 @@ func (o *Outbox) Make(requests [][]byte, events int, now time.Time) (*Made, erro
 		}
 		m.Bytes = append(m.Bytes, bytes)
 		m.frames = append(m.frames, &sent{frameKey: frameKey{o.session, number}, from: at, to: at + len(bytes), last: i == len(pieces)-1,
-			events: p.events, waits: true, ticket: m.ticket})
+			events: p.events, ticket: m.ticket})
 		at += len(bytes)
 		sum = f.Sum
 	}
@@ -116,6 +116,10 @@ func (o *Outbox) Add(m *Made, in journal.Frame, keep bool) *Ticket {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m.ticket.Keep = keep
+	now := time.Now()
+	for _, s := range m.frames {
+		s.accepted = now
+	}
 	o.add(m.frames, in)
 	o.number, o.sum = m.frames[len(m.frames)-1].number, m.sum
 	return m.ticket
@@ -152,7 +156,7 @@ func (o *Outbox) Load(j Journal, backlog []journal.Frame, cursor *Cursor) error 
 			if seen := cursor.Sessions[f.Session]; seen.Number >= f.Number {
 				s.at = seen.Position
 			} else {
-				s.waits = true
+				s.accepted = in.ReceivedAt
 			}
 			frames = append(frames, s)
 		}
@@ -185,20 +189,20 @@ func (o *Outbox) Answered(key frameKey, at uint64) {
 }
 
 // Read notes that a frame was read from the log, and counts: whatever became of the log's answer,
-// it is there. It reports whether the frame was one of those that Waiting counts.
-func (o *Outbox) Read(session Session, number, at uint64) (waited bool) {
+// it is there. It returns since when Waiting has counted the frame's events; zero: it has not.
+func (o *Outbox) Read(session Session, number, at uint64) (accepted time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.byKey[frameKey{session, number}]
 	if s == nil {
-		return false
+		return accepted
 	}
 	if s.at == 0 {
 		s.at = at
 		o.advance()
 	}
-	waited, s.waits = s.waits, false
-	return waited
+	accepted, s.accepted = s.accepted, time.Time{}
+	return accepted
 }
 
 // Waiting is how many events are in the journal, and were not yet read from the log.
@@ -206,7 +210,7 @@ func (o *Outbox) Waiting() (events int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, s := range o.frames {
-		if s.waits {
+		if !s.accepted.IsZero() {
 			events += s.events
 		}
 	}

@@ -23,7 +23,9 @@ type Entry struct {
 	Frame   Frame  // without a body where it does not count
 	Counts  bool
 	Skipped bool // nobody can take it, and a control says to pass over it
-	Waited  bool // this node's journal had it: its events are counted as received since
+	// Accepted is when this node's journal had it, since when its events count as received; zero: it
+	// is another node's.
+	Accepted time.Time
 }
 
 // Events is how many events it adds to a batch.

@@ -303,7 +303,8 @@ func TestOutboxIsSentAfterARestart(t *testing.T) {
 }
 
 // TestWaysToTheLogAreCounted: what was acknowledged at journal waits until it comes back from the
-// log and is committed, also across a restart, and is counted once.
+// log and is committed, also across a restart, and is counted once. So long is its processing
+// latency: by Little's law the two have to agree.
 func TestWaysToTheLogAreCounted(t *testing.T) {
 	log := memorylog.New("a")
 	n := newClusterNode(t, "a", log)
@@ -328,12 +329,18 @@ func TestWaysToTheLogAreCounted(t *testing.T) {
 	n.kill()
 	n.start()
 	look("after a restart", 3)
+	const wait = 300 * time.Millisecond
+	time.Sleep(wait)
 	log.Down(false)
 	n.awaitPosition(3)
 	for end := time.Now().Add(5 * time.Second); n.p.Counters().QueueDepth > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	look("once it is committed", 0)
+	within(t, 5*time.Second, "latencies", func() bool { _, count, _ := n.p.Timings.Processing.Cumulative(nil); return count == 3 })
+	if early, _, _ := n.p.Timings.Processing.Cumulative([]int64{wait.Microseconds() * 9 / 10}); early[0] > 0 {
+		t.Errorf("%d of 3 events are said to have waited less than %v", early[0], wait)
+	}
 	n.kill()
 	n.start()
 	look("after a restart with nothing on its way", 0)

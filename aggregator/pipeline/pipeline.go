@@ -237,7 +237,7 @@ func (p *Pipeline) put(level Level, r *event.Request, w *waiter) error {
 // (or is New).
 func (p *Pipeline) enqueue(i *item) {
 	p.queue.push(i)
-	if i.entry != nil && i.entry.Waited {
+	if i.entry != nil && !i.entry.Accepted.IsZero() {
 		p.unread -= i.events
 	} else {
 		p.counters.Received += int64(i.events - i.applied)

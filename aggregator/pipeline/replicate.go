@@ -131,7 +131,7 @@ func (p *Pipeline) RunNode(ctx context.Context) error {
 // deliver queues a message of the log, once there is room. Half of what may wait in memory is for
 // them, so that publishers are taken while the store catches up.
 func (p *Pipeline) deliver(ctx context.Context, e *cluster.Entry) error {
-	i := &item{data: e.Frame.Body, events: e.Events(), acceptedAt: time.Now(), stamp: e.Frame.Time, entry: e}
+	i := &item{data: e.Frame.Body, events: e.Events(), acceptedAt: e.Accepted, stamp: e.Frame.Time, entry: e}
 	for !p.enqueueEntry(i) {
 		select {
 		case <-p.replication.roomy:
@@ -154,6 +154,9 @@ func (p *Pipeline) enqueueEntry(i *item) bool {
 	full := p.queue.memoryEvents+i.events > p.cfg.QueueEvents/2 || p.counters.QueueBytes+i.memoryBytes() > p.cfg.QueueBytes/2
 	if len(p.queue.waiting()) > 0 && full || p.noRoom(i.memoryBytes()) != nil {
 		return false
+	}
+	if i.acceptedAt.IsZero() { // of another node: it counts from here on
+		i.acceptedAt = time.Now()
 	}
 	p.enqueue(i)
 	return true
