@@ -167,7 +167,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 		return err
 	}
 	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
-	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, Tokens: secrets.tokens, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
+	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, MaxStreams: a.cfg.MaxStreams, Tokens: secrets.tokens, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
 		KeepRejected: a.cfg.KeepRejected, Version: a.cfg.Version}, a.pipeline, a.store, a.log)
 	metrics := newMetrics(a.pipeline, a.store, a.public, a.cfg.Version)
 	a.admin, a.metrics = newAdmin(metrics, a.public, true), newAdmin(metrics, a.public, false)

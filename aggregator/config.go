@@ -29,6 +29,7 @@ type Config struct {
 	BatchEvents     int
 	Retention       time.Duration // 0: events stay
 	MaxBodyBytes    int
+	MaxStreams      int
 	Metrics         string // address of /metrics alone; empty: none
 	TokenFile       string // of the one token that may do everything
 	TokensFile      string // of tokens with their rights and topics
@@ -71,6 +72,7 @@ func DefaultConfig() Config {
 		// is reached only under load.
 		BatchEvents:  50_000,
 		MaxBodyBytes: 16 << 20,
+		MaxStreams:   api.DefaultMaxStreams,
 		MaxLag:       5 * time.Second,
 		LogKeep:      4 << 30,
 	}
@@ -83,6 +85,7 @@ const (
 	maxQueueBytes   = 64 << 30
 	maxBacklogBytes = 1 << 40
 	maxBatchEvents  = 1_000_000
+	maxStreams      = 10_000
 	minRetention    = time.Second
 	minBodyBytes    = 1 << 10
 	maxBodyBytes    = 24 << 20 // a request must fit into one journal frame, its re-encoding included
@@ -98,6 +101,7 @@ func (c Config) check() error {
 		{"queue-bytes", c.QueueBytes, 1 << 10, maxQueueBytes},
 		{"backlog-bytes", c.BacklogBytes, 1 << 10, maxBacklogBytes},
 		{"batch-events", int64(c.BatchEvents), 1, maxBatchEvents},
+		{"max-streams", int64(c.MaxStreams), 1, maxStreams},
 		{"max-body-bytes", int64(c.MaxBodyBytes), minBodyBytes, maxBodyBytes},
 	} {
 		if n.value < n.least || n.value > n.most {

@@ -91,11 +91,15 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
-// TestStreamsAreBounded: there are 64, the next is told to come again, and HEAD takes none of their
-// places.
+// TestStreamsAreBounded: there are 64, or as many as a flag says; the next is told to come again,
+// and HEAD takes none of their places.
 func TestStreamsAreBounded(t *testing.T) {
-	const streams = 64
-	a := start(t, t.TempDir()+"/data")
+	t.Run("64", func(t *testing.T) { streamsAreBounded(t, 64) })
+	t.Run("600", func(t *testing.T) { streamsAreBounded(t, 600, "-max-streams=600") }) // more than connections otherwise
+}
+
+func streamsAreBounded(t *testing.T, streams int, flags ...string) {
+	a := start(t, t.TempDir()+"/data", flags...)
 	for range streams + 1 {
 		answer, err := a.client.Head(a.URL + "/events/stream")
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxConnections bounds the connections served at one time.
+	// maxConnections bounds the connections served at one time, DefaultMaxStreams streams among them.
 	maxConnections = 512
 	// evictAfter is how long a connection may keep the server waiting, for a request or for the rest
 	// of one, while others want its place. Before that the newcomer is refused: neighbours that all
@@ -81,7 +81,13 @@ func (c *connection) waiting() (time.Time, bool) {
 type connections struct {
 	mu     sync.Mutex
 	open   map[net.Conn]*connection
+	most   int // that may be open
 	closed bool
+}
+
+// mostConnections leaves as many connections to others, however many streams there may be.
+func mostConnections(streams int) int {
+	return maxConnections + max(0, streams-DefaultMaxStreams)
 }
 
 // add takes a connection that was accepted, in the place of one that waits if there is no other;
@@ -89,7 +95,7 @@ type connections struct {
 func (s *connections) add(accepted net.Conn) *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.open) >= maxConnections && !s.evict(func(*connection) bool { return true }) {
+	if len(s.open) >= s.most && !s.evict(func(*connection) bool { return true }) {
 		return nil
 	}
 	c := &connection{Conn: accepted, since: time.Now()}
@@ -197,7 +203,7 @@ func (l listener) Accept() (net.Conn, error) {
 		}
 		if _, secure := c.(*tls.Conn); !secure { // a handshake would keep the others waiting
 			_ = c.SetWriteDeadline(time.Now().Add(refusalBudget)) // fails only with the connection
-			_, _ = c.Write(refusal)
+			_, _ = c.Write(refusal(l.connections.most))
 		}
 		c.Close()
 	}
@@ -211,11 +217,11 @@ func underTLS(c net.Conn) net.Conn {
 }
 
 // refusal answers a connection beyond the bound, whatever it asks.
-var refusal = func() []byte {
-	body := problemBody(fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d connections are open, that is the most", maxConnections))
+func refusal(most int) []byte {
+	body := problemBody(fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d connections are open, that is the most", most))
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nConnection: close\r\nRetry-After: " +
 		strconv.Itoa(retryAfterSeconds) + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n")
 	b.Write(body)
 	return b.Bytes()
-}()
+}

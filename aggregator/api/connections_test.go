@@ -12,7 +12,7 @@ import (
 // not the one that has kept the server waiting longest: it goes after a body that has been on its
 // way for longer, and before evictAfter not at all.
 func TestEvictedIsWhoKeepsWaiting(t *testing.T) {
-	s := connections{open: map[net.Conn]*connection{}}
+	s := connections{open: map[net.Conn]*connection{}, most: maxConnections}
 	client := func() net.Conn {
 		here, there := net.Pipe()
 		t.Cleanup(func() { there.Close() })
@@ -37,5 +37,14 @@ func TestEvictedIsWhoKeepsWaiting(t *testing.T) {
 	s.open[idled].since = time.Now().Add(-2 * evictAfter)
 	if s.evictBody(); s.open[idled] != nil {
 		t.Fatal("a slow body was not cut off")
+	}
+}
+
+// TestMostConnections: streams beyond the usual bound take no place of others.
+func TestMostConnections(t *testing.T) {
+	for streams, want := range map[int]int{1: maxConnections, DefaultMaxStreams: maxConnections, 1000: maxConnections + 1000 - DefaultMaxStreams} {
+		if most := mostConnections(streams); most != want {
+			t.Errorf("%d streams: %d connections, want %d", streams, most, want)
+		}
 	}
 }

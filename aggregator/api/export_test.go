@@ -19,7 +19,6 @@ var Limits = map[string]any{
 	"time for an answer, or a page of an export or stream, to leave": writeTimeout,
 	"time between two requests of a connection":                      idleTimeout,
 	"connections": maxConnections,
-	"streams":     maxStreams,
 	"requests that wait for a commit or a sync":                     maxWaiting,
 	"of them, those that wait for a commit":                         maxCommits,
 	"what a connection's answers take in the kernel":                Bytes(sendBuffer),

@@ -27,8 +27,8 @@ func (a *Server) newHTTP() *fasthttp.Server {
 		ErrorHandler:                  a.unreadRequest,
 		HeaderReceived:                a.headers,
 		ExpectHandler:                 a.expect,
-		StreamRequestBody:             true,               // handlers read bodies, against the budget
-		Concurrency:                   2 * maxConnections, // connections bounds them; one that was closed may still be ending
+		StreamRequestBody:             true,             // handlers read bodies, against the budget
+		Concurrency:                   2 * a.conns.most, // connections bounds them; one that was closed may still be ending
 		ReadBufferSize:                headerBytes,
 		ReadTimeout:                   headerTimeout,
 		WriteTimeout:                  writeTimeout,

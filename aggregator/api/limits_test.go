@@ -67,7 +67,7 @@ func TestDocumentedLimits(t *testing.T) {
 	flags := map[string]any{
 		"-max-body-bytes": api.Bytes(cfg.MaxBodyBytes), "-queue-events": cfg.QueueEvents, "-queue-bytes": api.Bytes(cfg.QueueBytes),
 		"-backlog-bytes": api.Bytes(cfg.BacklogBytes), "-batch-events": cfg.BatchEvents,
-		"-log-keep": api.Bytes(cfg.LogKeep),
+		"-max-streams": api.DefaultMaxStreams, "-log-keep": api.Bytes(cfg.LogKeep),
 	}
 	want := map[string]string{}
 	for name, limit := range api.Limits {
@@ -81,6 +81,7 @@ func TestDocumentedLimits(t *testing.T) {
 	for name, flag := range map[string]string{
 		"one body, decompressed too": "-max-body-bytes", "events that wait in memory": "-queue-events", "bytes that wait in memory": "-queue-bytes",
 		"bytes that wait in the journal": "-backlog-bytes", "events of a transaction": "-batch-events",
+		"streams": "-max-streams",
 		"what a node that is away holds of a cluster's log": "-log-keep",
 	} {
 		want[name] = written(flags[flag]) + " (`" + flag + "`)"

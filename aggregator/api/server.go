@@ -50,6 +50,7 @@ type Config struct {
 	MaxBodyBytes int            // after decompression too
 	Tokens       []Token        // none lets everybody in
 	CORSOrigin   string         // whose pages may read; "": none
+	MaxStreams   int            // that may be open; 0: DefaultMaxStreams
 	KeepRejected bool           // what /publish refuses becomes dead letters, as it does elsewhere
 	HMACSecret   string         // of signed webhooks; "": none is let in by its signature
 	Version      string
@@ -86,10 +87,13 @@ type Server struct {
 
 // New returns a Server that is not yet serving.
 func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Server {
+	if cfg.MaxStreams == 0 {
+		cfg.MaxStreams = DefaultMaxStreams
+	}
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
-		conns: connections{open: map[net.Conn]*connection{}}, metrics: newAnswerMetrics(),
+		conns: connections{open: map[net.Conn]*connection{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
 	if p != nil { // as in a test

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	maxStreams = 64
+	// DefaultMaxStreams is how many streams may be open unless Config says otherwise.
+	DefaultMaxStreams = 64
 	// streamPoll is how long a stream rests after a page, so that many small commits are sent
 	// together.
 	streamPoll = 50 * time.Millisecond
@@ -49,9 +50,9 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 	if ctx.IsHead() {
 		return
 	}
-	if a.streams.Add(1) > maxStreams {
+	if int(a.streams.Add(1)) > a.cfg.MaxStreams {
 		a.streams.Add(-1)
-		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", maxStreams))
+		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", a.cfg.MaxStreams))
 		return
 	}
 	conn, revoked := ctx.Conn(), revoked(ctx)

@@ -145,7 +145,7 @@ func (s *Settings) checkAggregator() *problem {
 		name  string
 		value int64
 	}{{"batch_events", int64(a.BatchEvents)}, {"queue_events", int64(a.QueueEvents)}, {"queue_bytes", a.QueueBytes},
-		{"backlog_bytes", a.BacklogBytes}, {"max_body_bytes", a.MaxBodyBytes}} {
+		{"backlog_bytes", a.BacklogBytes}, {"max_body_bytes", a.MaxBodyBytes}, {"max_streams", int64(a.MaxStreams)}} {
 		if flag.value < 0 {
 			return &problem{"aggregator." + flag.name, fmt.Sprintf("must not be negative: %d", flag.value)}
 		}

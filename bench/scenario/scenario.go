@@ -56,6 +56,7 @@ type Aggregator struct {
 	QueueBytes   int64  `yaml:"queue_bytes"`
 	BacklogBytes int64  `yaml:"backlog_bytes"`
 	MaxBodyBytes int64  `yaml:"max_body_bytes"`
+	MaxStreams   int    `yaml:"max_streams"`
 }
 
 // Flags returns the command-line arguments, in a fixed order.
@@ -79,6 +80,7 @@ func (a Aggregator) Flags() []string {
 	number("queue-bytes", a.QueueBytes)
 	number("backlog-bytes", a.BacklogBytes)
 	number("max-body-bytes", a.MaxBodyBytes)
+	number("max-streams", int64(a.MaxStreams))
 	return flags
 }
 

@@ -155,6 +155,7 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in a transaction")
 	flags.Var((*days)(&cfg.Retention), "retention", "`time`, such as 30d or 36h, after which an event's content is removed; its repeats stay duplicates (default 0: never)")
 	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
+	flags.IntVar(&cfg.MaxStreams, "max-streams", cfg.MaxStreams, "most event streams that are open")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
 	flags.StringVar(&cfg.TokensFile, "tokens", "", "`file` of tokens, each with its rights and topics")
 	flags.BoolVar(&cfg.KeepRejected, "keep-rejected", false, "keep the events that /publish refuses as dead letters, for GET /dead-letters")
