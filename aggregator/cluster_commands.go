@@ -312,6 +312,8 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 		return line + ", forgotten", "it was forgotten: the log does not wait for it"
 	case b.Halted != "":
 		return line, b.Halted
+	case b.Joining:
+		return line + ", joining", "it is being made anew, or that was broken off"
 	case b.Epoch == head.Epoch && b.Position+1 < head.First:
 		return line, fmt.Sprintf("it has fallen off the log, which begins at %d: `aggregator cluster join` makes it anew", head.First)
 	case age > beatAge:

@@ -87,7 +87,7 @@ func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, repl
 		if err != nil || json.Unmarshal(value, &b) != nil || b.Cluster != replica.Identity.Cluster {
 			continue // it went with the log
 		}
-		if b.Epoch == replica.Identity.Epoch && b.Position > replica.Position {
+		if b.Epoch == replica.Identity.Epoch && !b.Joining && b.Position > replica.Position {
 			return head, fmt.Errorf("node %s was at %d, further than %s at %d: begin with its folder", name, b.Position, c.Data, replica.Position)
 		}
 	}

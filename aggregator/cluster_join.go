@@ -41,6 +41,9 @@ type joiner struct {
 	log  *jetstream.Log
 	head cluster.Head
 	pin  *cluster.Pin // nil: from a file
+
+	at   cluster.Checkpoint // where the copy is …
+	kept []cluster.Checkpoint
 }
 
 // ClusterJoin puts a copy of another replica's database in the place of a stopped aggregator's, or
@@ -95,6 +98,9 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 		return err
 	}
 	crash.Here(crash.JoinReplaced)
+	if j.pin != nil {
+		j.pin.Joined(j.at, j.kept)
+	}
 	fmt.Fprintf(w, "%s is a replica at %d of the cluster's log, which goes to %d\n", c.Data, position, j.head.Last)
 	return nil
 }
@@ -137,11 +143,11 @@ func (j *joiner) fetch(ctx context.Context) error {
 	if !slices.Contains(j.head.Nodes, j.Node) {
 		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrConfig, j.Node, j.head.Nodes)
 	}
-	if j.pin, err = cluster.TakePin(bounded, j.log.Registry(), j.Node, j.head.Identity, position); err != nil {
+	if j.pin, err = cluster.TakePin(bounded, j.log.Registry(), j.Node, j.head, position); err != nil {
 		return err
 	}
 	crash.Here(crash.JoinPinned)
-	fmt.Fprintf(j.w, "the log is kept from %d on\n", position)
+	fmt.Fprintf(j.w, "the log is kept for %s\n", j.Node)
 	began := time.Now()
 	bytes, err := j.peer.copyTo(ctx, filepath.Join(j.dir, store.File))
 	if err != nil {
@@ -208,9 +214,7 @@ func (j *joiner) compare(ctx context.Context, replica *cluster.Replica, kept []c
 	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
 	defer cancel()
 	at := cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}
-	if j.pin != nil {
-		j.pin.Move(at, kept)
-	}
+	j.at, j.kept = at, kept
 	if j.log == nil {
 		if err := j.reach(ctx, replica.Identity.Epoch); err != nil {
 			return err

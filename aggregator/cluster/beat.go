@@ -36,6 +36,7 @@ type Beat struct {
 	Halted      string        `json:"halted,omitempty"`
 	Retention   time.Duration `json:"retention_ns,omitempty"` // that it wants; 0: none
 	Forgotten   bool          `json:"forgotten,omitempty"`    // by a person: the log does not wait for it
+	Joining     bool          `json:"joining,omitempty"`      // the log is held from the position on, and no store is there yet
 }
 
 // TextOfHash is a checkpoint as it is told.
@@ -218,7 +219,7 @@ func (n *Node) hear(ctx context.Context) {
 		}
 		n.mu.Lock()
 		n.status.beats[name] = b
-		if b.Halted == "" && !b.Forgotten {
+		if b.Halted == "" && !b.Forgotten && !b.Joining {
 			n.status.elsewhere = max(n.status.elsewhere, b.Position)
 		}
 		n.mu.Unlock()

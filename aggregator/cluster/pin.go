@@ -29,15 +29,20 @@ const pinHeard = 2 * beatEvery
 var errNotPinned = errors.New("the log's registry has not taken the pin")
 
 // TakePin takes the name of a node that does not run, and returns once everybody keeps the log from
-// the position on. It takes some seconds.
-func TakePin(ctx context.Context, registry Registry, node string, id Identity, position uint64) (*Pin, error) {
+// the position on, or from where the node itself was, if the log still has that: a join that fails
+// takes nothing from it. It takes some seconds.
+func TakePin(ctx context.Context, registry Registry, node string, head Head, position uint64) (*Pin, error) {
 	p := &Pin{registry: registry, ended: make(chan struct{}),
-		own: Beat{Node: node, Session: NewSession().String(), Apply: applyVersion, Cluster: id.Cluster, Epoch: id.Epoch, Position: position}}
-	// What the node wants goes on to count.
-	if value, revision, err := registry.Get(ctx, node); err == nil && revision > 0 {
-		var before Beat
-		_ = json.Unmarshal(value, &before) // what cannot be read wants nothing
-		p.own.Retention, p.own.Version = before.Retention, before.Version
+		own: Beat{Node: node, Session: NewSession().String(), Apply: applyVersion, Cluster: head.Cluster, Epoch: head.Epoch, Position: position, Joining: true}}
+	value, _, err := registry.Get(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	var before Beat
+	_ = json.Unmarshal(value, &before) // what cannot be read wants nothing
+	p.own.Retention, p.own.Version = before.Retention, before.Version
+	if before.Cluster == head.Cluster && before.Epoch == head.Epoch && !before.Forgotten && before.Position+1 >= head.First {
+		p.own.Position = min(position, before.Position)
 	}
 	var l lease
 	for !l.mine {
@@ -77,26 +82,29 @@ func (p *Pin) keep(ctx context.Context, l *lease) {
 	defer close(p.ended)
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	for {
-		if err := l.tell(ctx, p.registry, p.beat()); err != nil {
+	for last := false; ; {
+		if err := l.tell(context.WithoutCancel(ctx), p.registry, p.beat()); err != nil { // within its own time
 			p.mu.Lock()
 			p.lost = err
 			p.mu.Unlock()
 			return
 		}
+		if last {
+			return
+		}
 		select {
 		case <-ctx.Done():
-			return
+			last = true // what was said since is told, too
 		case <-tick.C:
 		}
 	}
 }
 
-// Move moves the pin to where the copy is.
-func (p *Pin) Move(at Checkpoint, kept []Checkpoint) {
+// Joined says that the copy is in its place, durably: it is a store from now on.
+func (p *Pin) Joined(at Checkpoint, kept []Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.own.Position, p.own.Hash, p.own.Checkpoints = at.Position, at.Hash.String(), tellCheckpoints(kept)
+	p.own.Position, p.own.Hash, p.own.Checkpoints, p.own.Joining = at.Position, at.Hash.String(), tellCheckpoints(kept), false
 }
 
 // Release ends the telling. The error says that another process has taken the name meanwhile.

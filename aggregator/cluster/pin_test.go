@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
-	"time"
 
 	"sekali/aggregator/cluster"
 	"sekali/aggregator/cluster/memorylog"
@@ -60,6 +59,10 @@ func TestPin(t *testing.T) {
 	ctx := context.Background()
 	log := memorylog.New("a", "b", "c")
 	registry := log.Registry()
+	head, err := log.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
 	position := func() (b cluster.Beat) {
 		t.Helper()
 		value, _, err := registry.Get(ctx, "c")
@@ -74,26 +77,34 @@ func TestPin(t *testing.T) {
 	if _, err := registry.Put(ctx, "c", []byte(`{"node":"c","session":"before","position":7,"forgotten":true,"retention_ns":1000}`), 0); err != nil {
 		t.Fatal(err)
 	}
-	p, err := cluster.TakePin(ctx, registry, "c", log.Identity(), 4711)
+	p, err := cluster.TakePin(ctx, registry, "c", head, 4711)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if b := position(); b.Position != 4711 || b.Forgotten || b.Retention != 1000 || b.Cluster != log.Identity().Cluster {
 		t.Errorf("it tells %+v", b)
 	}
-	if second, err := cluster.TakePin(ctx, registry, "c", log.Identity(), 1); !errors.Is(err, cluster.ErrNameTaken) {
+	if b := position(); !b.Joining {
+		t.Errorf("it passes for a store: %+v", b)
+	}
+	if second, err := cluster.TakePin(ctx, registry, "c", head, 1); !errors.Is(err, cluster.ErrNameTaken) {
 		t.Errorf("a second pin under its name: %v, %v", second, err)
 	}
-	p.Move(cluster.Checkpoint{Position: 5000, Hash: hashOf(1)}, []cluster.Checkpoint{{Position: 4096, Hash: hashOf(2)}})
-	for end := time.Now().Add(10 * time.Second); position().Position != 5000; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it was not moved")
-		}
-	}
+	p.Joined(cluster.Checkpoint{Position: 5000, Hash: hashOf(1)}, []cluster.Checkpoint{{Position: 4096, Hash: hashOf(2)}})
 	if err := p.Release(); err != nil {
 		t.Fatal(err)
 	}
-	if b := position(); b.Position != 5000 || len(b.Checkpoints) != 1 {
+	if b := position(); b.Position != 5000 || len(b.Checkpoints) != 1 || b.Joining {
 		t.Errorf("it leaves %+v", b)
+	}
+	// The node's own store is at 5000, and the log has that: a join that fails must not take it away.
+	if p, err = cluster.TakePin(ctx, registry, "c", head, 9000); err != nil {
+		t.Fatal(err)
+	}
+	if b := position(); b.Position != 5000 || !b.Joining {
+		t.Errorf("for a node that is at 5000 it holds %+v", b)
+	}
+	if err := p.Release(); err != nil {
+		t.Fatal(err)
 	}
 }

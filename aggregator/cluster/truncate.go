@@ -62,7 +62,9 @@ func (s *status) truncatable(own string, keep int64, now time.Time) (through uin
 		case b.Forgotten:
 		case told && b.Halted == "" && now.Sub(h.changed) < absentAfter:
 			through = min(through, b.Position)
-			present++
+			if !b.Joining {
+				present++
+			}
 		case b.Position+1 >= s.head.First: // else the log has gone on without it
 			absent = append(absent, holder{name, b.Position})
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -42,6 +43,8 @@ func TestTruncatable(t *testing.T) {
 		"nor comes before it is full":     {own: 5000, bytes: keep + 1, b: node{position: 4000}, c: node{never: true, silent: time.Minute}, through: 4000, dropped: "c"},
 		"one that was not asked for":      {own: 5000, b: node{position: 4000}, c: node{unasked: true}},
 		"no second store":                 {own: 5000, bytes: 10 * keep, b: node{position: 4000, silent: time.Hour}, c: node{position: 4000, beat: Beat{Halted: "x"}}},
+		"who joins is no store":           {own: 5000, b: node{position: 4000, silent: time.Hour}, c: node{position: 4000, beat: Beat{Joining: true}}},
+		"and holds":                       {own: 5000, bytes: 10 * keep, b: node{position: 4000}, c: node{position: 2000, beat: Beat{Joining: true}}, through: 2000},
 		"nor with the others forgotten":   {own: 5000, b: node{position: 4000, beat: Beat{Forgotten: true}}, c: node{position: 4000, beat: Beat{Forgotten: true}}},
 		"this one has halted":             {own: 5000, b: node{position: 4000}, c: node{position: 3000}, change: func(s *status) { s.halted = errors.New("x") }},
 		"the log cannot be asked":         {own: 5000, b: node{position: 4000}, c: node{position: 3000}, change: func(s *status) { s.headErr = errors.New("x") }},
@@ -97,5 +100,27 @@ func TestPinContradictsNobody(t *testing.T) {
 	n := &Node{status: status{applied: Checkpoint{50, Hash{1}}, beats: map[string]Beat{"b": {Position: 50}, "c": {Position: 50}}}}
 	if err := n.compare(); err != nil || n.status.doubt != "" {
 		t.Errorf("%v, %q", err, n.status.doubt)
+	}
+}
+
+// wordsOf is a registry in which each node has told something, once.
+type wordsOf map[string]string
+
+func (w wordsOf) Get(_ context.Context, node string) ([]byte, uint64, error) {
+	return []byte(w[node]), uint64(min(len(w[node]), 1)), nil
+}
+
+func (w wordsOf) Put(context.Context, string, []byte, uint64) (uint64, error) { return 0, ErrReplaced }
+
+// TestWhoJoinsIsNoStore: the journal is kept until the event is in a second store, and neither who
+// joins, nor who has halted or was forgotten, counts as one.
+func TestWhoJoinsIsNoStore(t *testing.T) {
+	for more, want := range map[string]uint64{`"joining":true`: 0, `"halted":"x"`: 0, `"forgotten":true`: 0, `"node":"b"`: 70} {
+		n := &Node{cfg: Config{Name: "a", Registry: wordsOf{"b": `{"position":70,` + more + `}`}}, Replica: &Replica{},
+			status: status{head: Head{Nodes: []string{"a", "b", "c"}}, beats: map[string]Beat{}, heard: map[string]heard{}}}
+		n.hear(t.Context())
+		if n.status.elsewhere != want {
+			t.Errorf("%s: the furthest other store is at %d, want %d", more, n.status.elsewhere, want)
+		}
 	}
 }
