@@ -373,6 +373,31 @@ func TestNothingIsPromisedInVain(t *testing.T) {
 	n.stop()
 }
 
+// TestTakenIsNotRefused: what waits for the log when the proof is lost is in the journal, so the
+// publisher hears that it is open, and not that nothing was taken.
+func TestTakenIsNotRefused(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	log.Down(true)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := n.p.Publish(Replicated, requestOf("x"))
+		answered <- err
+	}()
+	log.Unsync(errors.New("server 2 does not sync"))
+	for end := time.Now().Add(8 * time.Second); n.p.Node().Durable() == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the proof is not lost")
+		}
+	}
+	log.Down(false)
+	if err := <-answered; !errors.Is(err, ErrNoQuorum) || errors.Is(err, cluster.ErrUnproven) {
+		t.Errorf("answered with %v", err)
+	}
+	n.stop()
+}
+
 // TestHaltedNodeTakesNothing: each way in which a log shows that it is not the one that was applied
 // halts the node, which goes on to serve what it has.
 func TestHaltedNodeTakesNothing(t *testing.T) {

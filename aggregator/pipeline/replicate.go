@@ -73,12 +73,12 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	select {
 	case <-g.ticket.Logged:
 	case <-limit.C:
-		return out, fmt.Errorf("%w: no answer within %v; it is open whether the events will be stored", ErrNoQuorum, QuorumWait)
+		return out, undecided(fmt.Sprintf("no answer within %v", QuorumWait))
 	case <-p.replication.ended:
-		return out, ErrShuttingDown
+		return out, undecided(ErrShuttingDown)
 	}
 	if err := p.cfg.Node.Durable(); err != nil { // while it waited
-		return out, err
+		return out, undecided(err)
 	}
 	out.Position = g.ticket.At
 	if level == Replicated {
@@ -87,11 +87,17 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	select {
 	case <-g.ticket.Applied:
 	case <-p.replication.ended:
-		return out, ErrShuttingDown
+		return out, undecided(ErrShuttingDown)
 	}
 	end := before + r.Events
 	out.Stored, out.Seqs = g.ticket.Stored[before:end:end], g.ticket.Seqs[before:end:end]
 	return out, nil
+}
+
+// undecided is what a publisher hears whose events are in the journal and not acknowledged. No other
+// error is wrapped: its code would say that nothing was taken.
+func undecided(why any) error {
+	return fmt.Errorf("%w: %v; it is open whether the events will be stored", ErrNoQuorum, why)
 }
 
 // write makes a group durable in the journal, in a cluster as frames of the log.
