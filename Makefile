@@ -17,7 +17,7 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-.PHONY: help build bench test faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults cluster-faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -112,6 +112,9 @@ faults: build ## kill, cut, fill, starve and damage it at length, and print what
 	bin/bench faults; code=$$?; \
 	SEKALI_FAULTS=$(CURDIR)/results/faults go test -count=1 -timeout 25m -run '^TestFault' ./integration/crashimage || code=1; \
 	cat results/faults/crashimages.txt; exit $$code
+
+cluster-faults: build log ## the same to a cluster of three, and the controls, at most 40 minutes (needs root for partitions and power cuts)
+	bin/bench cluster-faults
 
 mutants: build ## aggregators that lie, one kind after the other, and what the lab says to each, about 5 minutes
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator

@@ -85,16 +85,26 @@ func freeAddress(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// startCluster starts all of it, and returns once every node is ready.
-func startCluster(t *testing.T) *testCluster {
-	t.Helper()
-	c := &testCluster{program: filepath.Join(t.TempDir(), "sekali-log"), locks: make([]sync.RWMutex, 3)}
-	build := exec.Command("go", "build", "-trimpath", "-o", c.program, ".")
+// logBinary is sekali-log, which is a module of its own.
+var logBinary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(binary), "sekali-log")
+	build := exec.Command("go", "build", "-trimpath", "-o", path, ".")
 	build.Dir = "../sekali-log"
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Skipf("skipped: sekali-log cannot be built here: %v\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
 	}
+	return path, nil
+})
+
+// startCluster starts all of it, and returns once every node is ready.
+func startCluster(t *testing.T) *testCluster {
+	t.Helper()
+	program, err := logBinary()
+	if err != nil {
+		t.Skipf("skipped: sekali-log cannot be built here: %v", err)
+	}
+	c := &testCluster{program: program, locks: make([]sync.RWMutex, 3)}
 	var urls, routes []string
 	for range 3 {
 		urls, routes = append(urls, freeAddress(t)), append(routes, freeAddress(t))

@@ -94,8 +94,8 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	return out, nil
 }
 
-// undecided is what a publisher hears whose events are in the journal and not acknowledged. No other
-// error is wrapped: its code would say that nothing was taken.
+// undecided is what a publisher hears whose events are in the journal and not acknowledged. No
+// other error is wrapped: its code would say that nothing was taken.
 func undecided(why any) error {
 	return fmt.Errorf("%w: %v; it is open whether the events will be stored", ErrNoQuorum, why)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/montanaflynn/stats"
+
 	"sekali/bench/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
@@ -50,6 +52,7 @@ func (t *tally) trial(trial record.Trial) error {
 	t.row.Times += trial.Injected
 	t.row.RecoveryMS = append(t.row.RecoveryMS, trial.RecoveryMS...)
 	t.broken = append(t.broken, trial.Broken...)
+	t.row.Caught += len(trial.Caught)
 	for a, err := range trial.Ledger.Attempts() {
 		if err != nil {
 			return err
@@ -79,8 +82,40 @@ func (t *tally) trial(trial record.Trial) error {
 		if err := t.look(trial, made, look); err != nil {
 			return fmt.Errorf("look %d: %w", i+1, err)
 		}
+		t.replicas(look.Replicas)
 	}
+	t.outages(trial)
 	return nil
+}
+
+// replicas holds all nodes of a cluster to the first one.
+func (t *tally) replicas(all []record.Replica) {
+	if t.promise != record.NothingLost {
+		return
+	}
+	for _, r := range all {
+		want := all[0]
+		if want.Name = r.Name; r != want {
+			t.breaks("%s has %+v, and %s %+v", r.Name, r, all[0].Name, all[0])
+		}
+	}
+}
+
+// outages adds what each fault has taken from each level.
+func (t *tally) outages(trial record.Trial) {
+	for _, o := range trial.Outages {
+		at := t.level(o.Level)
+		t.row.Levels[at].OutageMS = append(t.row.Levels[at].OutageMS, o.MS)
+	}
+}
+
+// level is the row's place of a level, which it has from then on.
+func (t *tally) level(name string) int {
+	at := slices.IndexFunc(t.row.Levels, func(l record.LevelCounts) bool { return l.Level == name })
+	if at < 0 {
+		at, t.row.Levels = len(t.row.Levels), append(t.row.Levels, record.LevelCounts{Level: name})
+	}
+	return at
 }
 
 func (t *tally) look(trial record.Trial, made *stream.Stream, look record.Look) error {
@@ -148,7 +183,7 @@ func (t *tally) add(report audit.Report, look record.Look) {
 	}
 	t.row.Unexpected += int(look.Stored.MoreStrange + look.Stored.OutOfOrder)
 	for _, c := range report.FailedChecks() {
-		if t.promise == record.SomethingLost {
+		if t.promise == record.SomethingLost || t.promise == record.MustBeCaught {
 			break // a control promises nothing of its counters either
 		}
 		// What may be lost is missing from the counters, too.
@@ -228,14 +263,24 @@ func (t *tally) levels(trial record.Trial, checker *audit.Checker) error {
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(t.row.Levels, func(l record.LevelCounts) bool { return l.Level == level })
-		if at < 0 {
-			at, t.row.Levels = len(t.row.Levels), append(t.row.Levels, record.LevelCounts{Level: level})
-		}
+		at := t.level(level)
 		t.row.Levels[at].Acknowledged += int(acknowledged)
 		t.row.Levels[at].Lost += int(lost)
 	}
 	return nil
+}
+
+// outageWords says for how long each level was out, least, median and most.
+func (t *tally) outageWords() (words []string) {
+	for _, l := range t.row.Levels {
+		if len(l.OutageMS) == 0 {
+			continue
+		}
+		sorted := slices.Sorted(slices.Values(l.OutageMS))
+		middle, _ := stats.Median(sorted)
+		words = append(words, fmt.Sprintf("%s not acknowledged for %.2f, %.2f, %.2f s", l.Level, sorted[0]/1000, middle/1000, sorted[len(sorted)-1]/1000))
+	}
+	return words
 }
 
 // seen is what else the table tells.
@@ -252,6 +297,8 @@ func (t *tally) seen(f record.Fault) string {
 		parts = append(parts, fmt.Sprintf("%d refused with 503", t.refused))
 	case record.TellsOverload:
 		parts = append(parts, fmt.Sprintf("offered %.1f x what was accepted, the rest refused with 503", float64(t.requests+t.refused)/float64(max(t.requests, 1))))
+	case record.TellsOutages:
+		parts = append(parts, t.outageWords()...)
 	case record.TellsEnds:
 		parts = append(parts, fmt.Sprintf("%d opened, %d refused at the start, %d noticed when read or written, %d ended later",
 			t.ends[record.Shown], t.ends[record.Refused], t.ends[record.Noticed], t.ends[record.EndedLater]))

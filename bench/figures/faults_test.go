@@ -98,6 +98,43 @@ func TestFaultSeesWhatIsWrong(t *testing.T) {
 
 // A counter that does not fit the ledger, and a beginning that is none, are promises that were not
 // kept.
+// TestFaultOfCluster: replicas that differ are a broken promise, a control is held if it was caught
+// each time, and outages are told by level.
+func TestFaultOfCluster(t *testing.T) {
+	of := func(change func(*record.Trial)) record.Fault {
+		trial := recordtest.Faults()[0].Trials[0]
+		trial.Levels = []string{"journal", "store"}
+		replica := record.Replica{Name: "node-1", Epoch: 1, Position: 7, Hash: "ab", LastSeq: 9, Events: 8, SHA256: "cd"}
+		trial.Looks[0].Replicas = []record.Replica{replica, replica}
+		trial.Looks[0].Replicas[1].Name = "node-2"
+		trial.Outages = []record.Outage{{Level: "journal", MS: 30}, {Level: "store", MS: 6000}, {Level: "journal", MS: 10}, {Level: "store", MS: 4000}, {Level: "store", MS: 4500}}
+		change(&trial)
+		return record.Fault{Name: "SIGKILL", Promise: record.NothingLost, Tells: record.TellsOutages, Trials: []record.Trial{trial}}
+	}
+	whole := row(t, of(func(*record.Trial) {}))
+	if want := "journal not acknowledged for 0.01, 0.02, 0.03 s; store not acknowledged for 4.00, 4.50, 6.00 s"; whole.Seen != want || !judge.FaultHeld(whole) {
+		t.Errorf("%+v, want seen %q", whole, want)
+	}
+	for name, change := range map[string]func(*record.Replica){
+		"position": func(r *record.Replica) { r.Position-- }, "hash": func(r *record.Replica) { r.Hash = "" },
+		"events": func(r *record.Replica) { r.Events-- }, "bytes": func(r *record.Replica) { r.SHA256 = "ef" },
+		"seq": func(r *record.Replica) { r.LastSeq++ }, "epoch": func(r *record.Replica) { r.Epoch++ },
+	} {
+		if r := row(t, of(func(t *record.Trial) { change(&t.Looks[0].Replicas[1]) })); judge.FaultHeld(r) {
+			t.Errorf("another %s: held: %+v", name, r)
+		}
+	}
+	control := of(func(t *record.Trial) { t.Injected, t.Caught = 2, []string{"halted", "diverged"} })
+	control.Promise = record.MustBeCaught
+	if r := row(t, control); !judge.FaultHeld(r) || r.Caught != 2 {
+		t.Errorf("caught: %+v", r)
+	}
+	control.Trials[0].Caught = control.Trials[0].Caught[:1]
+	if r := row(t, control); judge.FaultHeld(r) {
+		t.Errorf("one of two was not caught: held: %+v", r)
+	}
+}
+
 func TestFaultHoldsCountersAndBeginnings(t *testing.T) {
 	trial := recordtest.Trial(10, 0)
 	trial.Looks[0].Counters.Received += 60

@@ -11,6 +11,8 @@ func FaultHeld(f record.FaultSummary) bool {
 	switch f.Promise {
 	case record.SomethingLost:
 		return f.Lost > 0
+	case record.MustBeCaught:
+		return f.Times > 0 && f.Caught == f.Times
 	case record.PrefixOrRefuse:
 		return exact
 	}

@@ -7,11 +7,13 @@ import (
 )
 
 // What a fault promises. The third is of damage that takes acknowledged events with it: what is
-// opened must be the beginning of what was stored, unchanged.
+// opened must be the beginning of what was stored, unchanged. The fourth is of what would make a
+// cluster lie: somebody in it has to say so.
 const (
 	NothingLost    = "nothing acknowledged is lost"
 	SomethingLost  = "control: something must be lost"
 	PrefixOrRefuse = "a valid beginning, or refused with the reason"
+	MustBeCaught   = "control: must be caught"
 )
 
 // What else the table tells of a fault; the figures have it from the ledger or from the looks.
@@ -21,6 +23,7 @@ const (
 	TellsOverload = "overload" // how much more was offered than accepted
 	TellsEnds     = "ends"     // how the looks ended
 	TellsCounts   = "counts"   // what the control saw
+	TellsOutages  = "outages"  // for how long nothing was acknowledged, by level
 )
 
 // Fault is what a run of one kind of fault left.
@@ -45,8 +48,16 @@ type Trial struct {
 	Injected         int           `json:"injected"`        // how many times
 	RecoveryMS       []float64     `json:"recovery_ms"`     // from the restart to ready, or from the fault's end to the next acknowledgement
 	Whole            *Stored       `json:"whole,omitempty"` // what was stored before the damage, of which a look must show the beginning
+	Outages          []Outage      `json:"outages,omitempty"`
+	Caught           []string      `json:"caught,omitempty"` // what a control was found by, once for each time
 	Looks            []Look        `json:"looks"`
 	Broken           []string      `json:"broken,omitempty"` // what else was promised and not kept, in words
+}
+
+// Outage is for how long at most, after one fault, no request of a level was acknowledged.
+type Outage struct {
+	Level string  `json:"level"`
+	MS    float64 `json:"ms"`
 }
 
 // How a look ended: the aggregator does not start, it says so when it reads or writes, it gives up,
@@ -67,6 +78,18 @@ type Look struct {
 	Stored   *Stored         `json:"stored,omitempty"`   // null: it could not be read, or has expired
 	Counters *audit.Counters `json:"counters,omitempty"` // with it
 	Again    *Again          `json:"again,omitempty"`
+	Replicas []Replica       `json:"replicas,omitempty"` // of a cluster; Stored is what the first of them has
+}
+
+// Replica is what one node of a cluster has.
+type Replica struct {
+	Name     string `json:"name"`
+	Epoch    uint64 `json:"epoch"`
+	Position uint64 `json:"position"` // of the log
+	Hash     string `json:"hash"`     // of all that was decided up to there
+	LastSeq  int64  `json:"last_seq"`
+	Events   uint64 `json:"events"`
+	SHA256   string `json:"sha256"` // of all its events, seq and received_at included
 }
 
 // Again is what came of it when everything acknowledged was published once more, in one request at

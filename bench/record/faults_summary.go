@@ -6,14 +6,15 @@ type FaultSummary struct {
 	Fault        string    `json:"fault"`
 	Promise      string    `json:"promise"`
 	Times        int       `json:"times"`
-	Acknowledged int       `json:"acknowledged"` // events, each counted once
-	Lost         int       `json:"lost"`         // acknowledged and absent
-	Duplicated   int       `json:"duplicated"`   // stored twice
-	Unexpected   int       `json:"unexpected"`   // stored and never sent, or not as they were sent
-	Recovered    int       `json:"recovered"`    // of unknown fate to the publisher, and stored
-	RecoveryMS   []float64 `json:"recovery_ms"`  // from the restart to ready, or from the fault's end to the next acknowledgement
-	Seen         string    `json:"seen"`         // what else the fault did
-	Skipped      string    `json:"skipped"`      // why it did not run, or ""
+	Acknowledged int       `json:"acknowledged"`     // events, each counted once
+	Lost         int       `json:"lost"`             // acknowledged and absent
+	Duplicated   int       `json:"duplicated"`       // stored twice
+	Unexpected   int       `json:"unexpected"`       // stored and never sent, or not as they were sent
+	Caught       int       `json:"caught,omitempty"` // times that a control was found
+	Recovered    int       `json:"recovered"`        // of unknown fate to the publisher, and stored
+	RecoveryMS   []float64 `json:"recovery_ms"`      // from the restart to ready, or from the fault's end to the next acknowledgement
+	Seen         string    `json:"seen"`             // what else the fault did
+	Skipped      string    `json:"skipped"`          // why it did not run, or ""
 
 	Levels []LevelCounts `json:"levels,omitempty"` // by level of acknowledgement; an event may be of two
 	Broken []string      `json:"broken,omitempty"` // what else was promised and not kept, the first of it
@@ -25,6 +26,8 @@ type LevelCounts struct {
 	Level        string `json:"level"`
 	Acknowledged int    `json:"acknowledged"`
 	Lost         int    `json:"lost"`
+
+	OutageMS []float64 `json:"outage_ms,omitempty"` // the longest without an acknowledgement, of each fault
 }
 
 // Faults is a run of all of them.

@@ -35,6 +35,7 @@ const usage = `usage: bench <command> [flags]
   ab       two programs in turn, A B, B A, and what the evidence says of B
   saturate the highest rate that meets an objective, by search
   faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
+  cluster-faults  the same to a cluster: kills, partitions, power cuts, and its controls
   soak     load an aggregator for half an hour, kill it meanwhile, and look for what grows
   cluster  three log servers and three aggregators on this machine, until Ctrl-C
   mutants  aggregators that lie, one kind after the other, and what the lab says to each
@@ -58,6 +59,7 @@ var commands = map[string]func(ctx context.Context, args []string, stdout, stder
 	"serve":              serve,
 	"cluster":            runCluster,
 	"faults":             tryFaults,
+	"cluster-faults":     tryClusterFaults,
 	"soak":               runSoak,
 	"report":             report,
 	"verify":             verify,

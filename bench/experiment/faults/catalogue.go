@@ -22,12 +22,13 @@ type Kind struct {
 }
 
 // Control reports that the fault must lose something: else the others' zeros would show nothing.
-func (k Kind) Control() bool { return k.Promise == record.SomethingLost }
+func (k Kind) Control() bool { return k.Promise == control || k.Promise == caught }
 
 const (
 	nothingLost = record.NothingLost
 	control     = record.SomethingLost
 	damages     = record.PrefixOrRefuse
+	caught      = record.MustBeCaught
 )
 
 // Catalogue is every kind, in the order of the table.

@@ -24,10 +24,10 @@ const (
 	TableFile   = "faults.txt"
 )
 
-// RunAll tries every kind whose name only matches, and writes records, figures and table into dir,
-// which is made anew. Not held: a promise was not kept. A kind that could not be tried is an error,
-// after all the others.
-func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
+// RunAll tries every one of the kinds whose name only matches, and writes records, figures and
+// table into dir, which is made anew. Not held: a promise was not kept. A kind that could not be
+// tried is an error, after all the others.
+func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return false, fmt.Errorf("faults: %w", err)
 	}
@@ -35,8 +35,10 @@ func RunAll(ctx context.Context, config Config, only *regexp.Regexp, dir string,
 	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
 	held = true
 	var failed []error
-	kinds := slices.DeleteFunc(Catalogue(), func(k Kind) bool { return !only.MatchString(k.Name) })
-	found.Planned = len(kinds)
+	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return !only.MatchString(k.Name) })
+	if found.Planned = len(kinds); found.Planned == 0 {
+		return false, errors.New("faults: there is none of that name")
+	}
 	for i, kind := range kinds {
 		began := time.Now()
 		row, file, err := runInto(ctx, config, kind, record.Sitting{Number: i + 1, Of: len(kinds)}, dir)

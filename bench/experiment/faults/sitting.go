@@ -30,6 +30,8 @@ const (
 type Config struct {
 	Aggregator string    // the program
 	Crash      string    // the program built with -tags sekali_crash
+	LogServer  string    // the program of a cluster's log servers
+	Count      int       // how often each fault is injected, in place of the catalogue's number; 0: as it says
 	Dumps      string    // pattern of SQL dumps of databases of older versions; without a match that fault is skipped
 	Short      bool      // each fault few times and for a moment, as in a test
 	Log        io.Writer // receives the logs of every process
@@ -104,6 +106,9 @@ func (s *sitting) dataFolder() string {
 
 // times is how often the fault is injected.
 func (s *sitting) times() int {
+	if s.Count > 0 {
+		return s.Count
+	}
 	if s.Short {
 		return s.kind.Short
 	}

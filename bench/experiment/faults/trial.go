@@ -44,8 +44,11 @@ type trial struct {
 	s          *sitting
 	data       string
 	stream     *stream.Stream
+	began      time.Time // zero of the attempts' times
 	publishers int
 	pause      time.Duration
+	others     []string      // further nodes: a publisher that is not acknowledged goes to the next one
+	timeout    time.Duration // of a request
 
 	mu       sync.Mutex
 	record   record.Trial
@@ -56,6 +59,7 @@ type trial struct {
 	refused  int             // answers 503
 	last     ledger.Attempt
 	healed   time.Time // when the fault ended; zero: it has not, or publishers have noticed
+	outage   *outage   // that is measured; nil: none is
 }
 
 // newTrial begins a trial at these levels, publisher i at levels[i%len(levels)].
@@ -69,7 +73,7 @@ func (s *sitting) newTrialOf(config stream.Config, perRequest uint64, data strin
 	if err != nil {
 		return nil, err
 	}
-	t := &trial{s: s, data: data, stream: made, publishers: publishers, ledger: ledger.NewDigester(), answered: map[uint64]bool{}}
+	t := &trial{s: s, data: data, stream: made, began: time.Now(), publishers: publishers, timeout: requestTimeout, ledger: ledger.NewDigester(), answered: map[uint64]bool{}}
 	t.record = record.Trial{Stream: made.Config(), EventsPerRequest: perRequest, Levels: levels, RecoveryMS: []float64{}, Looks: []record.Look{}}
 	return t, nil
 }
@@ -146,19 +150,22 @@ func (t *trial) acknowledgedBody() []byte {
 func (t *trial) load(url string, ended <-chan struct{}) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: t.publishers}
 	defer transport.CloseIdleConnections()
-	sender := &delivery.Sender{Transport: transport, Timeout: requestTimeout, Start: time.Now()}
+	sender := &delivery.Sender{Transport: transport, Timeout: t.timeout, Start: t.began}
+	urls := append([]string{url}, t.others...)
 	errs := make([]error, t.publishers)
 	var all sync.WaitGroup
 	for i := range t.publishers {
 		all.Go(func() {
+			at := i / len(t.record.Levels)
 			for t.s.ctx.Err() == nil {
-				acknowledged, err := t.publish(sender, url, i%len(t.record.Levels))
+				acknowledged, err := t.publish(sender, urls[at%len(urls)], i%len(t.record.Levels))
 				if errs[i] = err; err != nil {
 					return
 				}
 				rest := t.pause
 				if !acknowledged {
 					rest = pauseRefused
+					at++
 				}
 				select {
 				case <-ended:
@@ -215,6 +222,7 @@ func (t *trial) note(result delivery.Result) {
 	t.ledger.Add(a)
 	if result.Outcome == ledger.Acknowledged {
 		t.answered[a.Request] = true
+		t.outage.heard(a)
 		if !t.healed.IsZero() {
 			t.record.RecoveryMS = append(t.record.RecoveryMS, milliseconds(time.Since(t.healed)))
 			t.healed = time.Time{}

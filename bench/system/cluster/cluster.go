@@ -10,6 +10,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,8 @@ type Config struct {
 	Replicas   int      // copies of the log; 0: as many as init makes
 	LazySync   bool     // the log servers answer before they have synced
 	Listen     []string // of each aggregator; nil picks ports
+	Dirs       []string // of each machine, instead of Dir
+	Network    *Network // nil: the loopback
 	// Log is where a process writes its log, by its name: log-1, node-1.
 	Log func(name string) io.Writer
 }
@@ -46,6 +49,7 @@ type Config struct {
 type Machine struct {
 	LogName, NodeName string // log-1, node-1
 	URL               string // of the aggregator
+	LogDir            string
 	Log, Node         *process.Process
 	NodeConfig        process.Config // who starts the aggregators by other means needs it
 
@@ -92,30 +96,54 @@ func StartLogs(ctx context.Context, config Config) (*Cluster, error) {
 // plan chooses names and addresses. A log server has to know those of the others beforehand.
 func plan(ctx context.Context, config Config) (*Cluster, error) {
 	c := &Cluster{config: config, ctx: ctx}
-	ports, err := freeAddresses(2 * config.Nodes)
+	clients, routes, err := config.addresses()
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	clients, routes := ports[:config.Nodes], ports[config.Nodes:]
 	var urls []string
 	for _, address := range clients {
 		urls = append(urls, "nats://"+address)
 	}
 	for i := range config.Nodes {
 		m := &Machine{LogName: fmt.Sprintf("log-%d", i+1), NodeName: fmt.Sprintf("node-%d", i+1)}
+		dir := config.Dir
+		if config.Dirs != nil {
+			dir = config.Dirs[i]
+		}
+		m.LogDir = filepath.Join(dir, m.LogName)
 		m.log = process.Config{Binary: config.LogServer, Plain: true, Log: config.Log(m.LogName), Args: []string{"-name", m.LogName,
-			"-dir", filepath.Join(config.Dir, m.LogName), "-listen", clients[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}}
+			"-dir", m.LogDir, "-listen", clients[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}}
 		if config.LazySync {
 			m.log.Args = append(m.log.Args, "-lab-lazy-sync")
 		}
-		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(config.Dir, m.NodeName), Log: config.Log(m.NodeName),
+		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(dir, m.NodeName), Log: config.Log(m.NodeName),
 			Args: append([]string{"-cluster", strings.Join(urls, ","), "-node", m.NodeName}, config.Flags...)}
-		if config.Listen != nil {
+		switch {
+		case config.Network != nil:
+			m.log.Under, m.NodeConfig.Under = config.Network.under(i), config.Network.under(i)
+			m.log.Args, m.NodeConfig.Args = append(m.log.Args, "-insecure"), append(m.NodeConfig.Args, "-insecure")
+			m.NodeConfig.Listen = config.Network.host(i) + ":8080"
+		case config.Listen != nil:
 			m.NodeConfig.Listen = config.Listen[i]
 		}
 		c.Machines = append(c.Machines, m)
 	}
 	return c, nil
+}
+
+// addresses are those of the log servers, for aggregators and for each other.
+func (c *Config) addresses() (clients, routes []string, err error) {
+	if c.Network == nil {
+		ports, err := freeAddresses(2 * c.Nodes)
+		if err != nil {
+			return nil, nil, err
+		}
+		return ports[:c.Nodes], ports[c.Nodes:], nil
+	}
+	for i := range c.Nodes {
+		clients, routes = append(clients, c.Network.host(i)+":4222"), append(routes, c.Network.host(i)+":6222")
+	}
+	return clients, routes, nil
 }
 
 // freeAddresses are of the loopback, and nobody listens on them now.
@@ -143,8 +171,13 @@ func (c *Cluster) each(do func(*Machine) error) error {
 }
 
 // StartLog starts a machine's log server, again on the same address and folder.
-func (c *Cluster) StartLog(m *Machine) (err error) {
-	p, err := process.Start(c.ctx, m.log)
+func (c *Cluster) StartLog(m *Machine) error { return c.StartLogWith(m) }
+
+// StartLogWith is StartLog with flags for once.
+func (c *Cluster) StartLogWith(m *Machine, flags ...string) error {
+	config := m.log
+	config.Args = append(slices.Clone(config.Args), flags...)
+	p, err := process.Start(c.ctx, config)
 	if err == nil {
 		m.Log = p
 	}
@@ -153,14 +186,21 @@ func (c *Cluster) StartLog(m *Machine) (err error) {
 
 // StartNode starts a machine's aggregator and returns when it is ready.
 func (c *Cluster) StartNode(m *Machine) error {
-	p, err := process.Start(c.ctx, m.NodeConfig)
-	if err != nil {
+	if err := c.StartUnready(m); err != nil {
 		return err
 	}
-	m.Node, m.URL, m.NodeConfig.Listen = p, p.URL, p.Addr
 	ready, cancel := context.WithTimeout(c.ctx, readyTimeout)
 	defer cancel()
-	return p.WaitReady(ready)
+	return m.Node.WaitReady(ready)
+}
+
+// StartUnready is StartNode that does not wait.
+func (c *Cluster) StartUnready(m *Machine) error {
+	p, err := process.Start(c.ctx, m.NodeConfig)
+	if err == nil {
+		m.Node, m.URL, m.NodeConfig.Listen = p, p.URL, p.Addr
+	}
+	return err
 }
 
 // form makes the stream, as an operator does once. It is repeated until the log servers have a
@@ -168,11 +208,7 @@ func (c *Cluster) StartNode(m *Machine) error {
 func (c *Cluster) form(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, formTimeout)
 	defer cancel()
-	var names []string
-	for _, m := range c.Machines {
-		names = append(names, m.NodeName)
-	}
-	args := []string{"cluster", "init", "-cluster", c.Machines[0].urls(), "-nodes", strings.Join(names, ",")}
+	args := []string{"cluster", "init", "-cluster", c.LogURLs(), "-nodes", c.NodeNames()}
 	if c.config.Replicas > 0 {
 		args = append(args, "-replicas", strconv.Itoa(c.config.Replicas))
 	}
@@ -189,8 +225,17 @@ func (c *Cluster) form(ctx context.Context) error {
 	}
 }
 
-// urls are the log servers', as the aggregators are given them.
-func (m *Machine) urls() string { return m.NodeConfig.Args[1] }
+// LogURLs are the log servers', as the aggregators are given them.
+func (c *Cluster) LogURLs() string { return c.Machines[0].NodeConfig.Args[1] }
+
+// NodeNames are the aggregators', with commas.
+func (c *Cluster) NodeNames() string {
+	var names []string
+	for _, m := range c.Machines {
+		names = append(names, m.NodeName)
+	}
+	return strings.Join(names, ",")
+}
 
 // URLs are the aggregators'.
 func (c *Cluster) URLs() (urls []string) {

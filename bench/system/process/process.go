@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +36,7 @@ const (
 // Config says what to start.
 type Config struct {
 	Binary  string
+	Under   []string  // the command that runs it, and becomes it: ip netns exec NAME
 	Command string    // of the binary, which then takes no data folder and no admin listener; "": none
 	Plain   bool      // there are neither listeners nor a data folder to name: Args has all
 	Args    []string  // after the listeners and the data folder
@@ -79,7 +81,8 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 	if config.Plain {
 		args = nil
 	}
-	command := exec.Command(config.Binary, append(args, config.Args...)...)
+	line := append(append(slices.Clone(config.Under), config.Binary), append(args, config.Args...)...)
+	command := exec.Command(line[0], line[1:]...)
 	command.Env = append(command.Environ(), config.Environ...)
 	// A group of its own keeps the terminal's ctrl-C from it: the bench decides what ends when.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -1,0 +1,50 @@
+package faults
+
+import (
+	"time"
+
+	"sekali/bench/record"
+)
+
+// ClusterCatalogue is every kind of fault of a cluster, in the order of the table. The publishers
+// use all nodes, and repeat on the next one what is not acknowledged. At the end all replicas are
+// held to each other, event by event. Short is 0 where integration has the same as a test.
+func ClusterCatalogue() []Kind {
+	killed := func(name, injects string, long int, role ofCluster, atOnce bool) Kind {
+		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterKilled(role, atOnce)}
+	}
+	stopped := func(name string, d time.Duration) Kind {
+		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: clusterStopped(d)}
+	}
+	return []Kind{
+		killed("SIGKILL of the log leader", "the log server that leads is killed, and started again once every level is acknowledged", 20, logLeader, false),
+		killed("SIGKILL of a log follower", "one that does not lead", 10, logFollower, false),
+		killed("SIGKILL of an aggregator", "each in turn", 10, oneAggregator, false),
+		killed("SIGKILL of the leader's machine", "the log server that leads and the aggregator beside it", 10, leaderMachine, false),
+		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
+		stopped("SIGSTOP of the log leader for 3 s", 3*time.Second),
+		stopped("SIGSTOP of the log leader for 15 s", 15*time.Second),
+		{Name: "a machine lost for ever", Injects: "the leader of the log and the aggregator beside it lose their disks: what it acknowledged last, while the other aggregators were down, is in the log alone",
+			Promise: nothingLost, Short: 1, Long: 5, inject: machineLost(3)},
+		{Name: "a machine lost for ever, one copy of the log", Injects: "the same with a log that is on one server alone",
+			Promise: control, Short: 1, Long: 3, inject: machineLost(1)},
+		{Name: "a log folder wiped", Injects: "a log server loses its folder and comes back with -replace",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: logWiped},
+		{Name: "the stream deleted and made anew", Injects: "by an operator; all halt, and a new epoch begins with the furthest replica",
+			Promise: nothingLost, Long: 3, inject: streamLost},
+		{Name: "the log purged", Injects: "by an operator, while one node does not read it; that one halts, and is made from another's copy",
+			Promise: nothingLost, Long: 3, inject: purged},
+		{Name: "a data folder copied", Injects: "one node gets another's folder, journal included",
+			Promise: nothingLost, Long: 3, inject: folderCopied},
+		{Name: "a replica with another seq", Injects: "the last seq of one replica is moved on while it is stopped",
+			Promise: caught, Long: 2, inject: oddReplica("UPDATE state SET last_seq = last_seq + 1")},
+		{Name: "a position saved apart from its effects", Injects: "the position of a killed replica is moved on by 3, as one is that was saved before what it stands for",
+			Promise: caught, Short: 1, Long: 2, inject: oddReplica("UPDATE cluster SET position = position + 3")},
+		{Name: "a trigger on one replica", Injects: "a trigger refuses what the others store",
+			Promise: caught, Long: 2, inject: triggered},
+		{Name: "a log that discards old messages", Injects: "the stream is set to discard: old",
+			Promise: caught, Long: 1, inject: discardsOld},
+		{Name: "log servers that sync now and then", Injects: "as JetStream does by default",
+			Promise: caught, Long: 1, inject: lazySync},
+	}
+}

@@ -1,0 +1,113 @@
+package faults
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"sekali/bench/system/cluster"
+	"sekali/bench/system/process"
+)
+
+// victims are machines whose log server, or whose aggregator, a fault takes.
+type victims struct{ logs, nodes []int }
+
+// ofCluster chooses them, from the machine whose log server leads and how often it was done before.
+type ofCluster func(leader, round int) victims
+
+// The roles that are killed.
+func logLeader(leader, _ int) victims     { return victims{logs: []int{leader}} }
+func leaderMachine(leader, _ int) victims { return victims{logs: []int{leader}, nodes: []int{leader}} }
+func everything(int, int) victims         { return victims{[]int{0, 1, 2}, []int{0, 1, 2}} }
+func oneAggregator(_, round int) victims  { return victims{nodes: []int{round % machines}} }
+func logFollower(leader, round int) victims {
+	return victims{logs: []int{(leader + 1 + round%(machines-1)) % machines}}
+}
+
+func (c *clusterTrial) processes(v victims) (all []*process.Process) {
+	for _, i := range v.logs {
+		all = append(all, c.Machines[i].Log)
+	}
+	for _, i := range v.nodes {
+		all = append(all, c.Machines[i].Node)
+	}
+	return all
+}
+
+// again starts what was killed.
+func (c *clusterTrial) again(v victims) error {
+	var failures []error
+	for _, i := range v.logs {
+		failures = append(failures, c.StartLog(c.Machines[i]))
+	}
+	for _, i := range v.nodes {
+		failures = append(failures, c.StartUnready(c.Machines[i]))
+	}
+	return errors.Join(failures...)
+}
+
+// clusterKilled kills who has a role, under load. At once: it is started again at once, as where
+// nobody is left to acknowledge anything.
+func clusterKilled(role ofCluster, atOnce bool) func(s *sitting) error {
+	return func(s *sitting) error {
+		return s.inCluster(func(c *clusterTrial, leader, round int) error {
+			v := role(leader, round)
+			fault := func() error {
+				kill(c.processes(v)...)
+				if atOnce {
+					return c.again(v)
+				}
+				return nil
+			}
+			return c.out(fault, func() error {
+				if atOnce {
+					return nil
+				}
+				return c.again(v)
+			})
+		})
+	}
+}
+
+// clusterStopped stops the log's leader for a while, as a suspended machine is.
+func clusterStopped(d time.Duration) func(s *sitting) error {
+	return func(s *sitting) error {
+		return s.inCluster(func(c *clusterTrial, leader, _ int) error {
+			p := c.Machines[leader].Log
+			began := time.Now()
+			return c.out(func() error { return p.Signal(syscall.SIGSTOP) }, func() error {
+				s.sleep(time.Until(began.Add(d)))
+				return p.Signal(syscall.SIGCONT)
+			})
+		})
+	}
+}
+
+// inCluster injects a fault again and again into a cluster under load, and holds all replicas to
+// each other at the end.
+func (s *sitting) inCluster(inject func(c *clusterTrial, leader, round int) error) error {
+	c, err := s.newCluster(cluster.Config{}, clusterLevels...)
+	if err != nil {
+		return err
+	}
+	return c.repeated(inject)
+}
+
+func (c *clusterTrial) repeated(inject func(c *clusterTrial, leader, round int) error) error {
+	err := c.loaded(func() error {
+		for round := range c.s.times() {
+			leader, err := c.leader()
+			if err == nil {
+				err = inject(c, leader, round)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.auditedAndStopped()
+}
