@@ -7,14 +7,17 @@ import (
 	"time"
 
 	"sekali/aggregator/api"
+	"sekali/aggregator/stage"
 )
 
-// newAdmin serves /metrics and, with profiles, /debug/pprof. It is a server of its own, so that a
-// profile does not wait behind publishers, and a publisher cannot reach it.
+// newAdmin serves /metrics and, with profiles, /debug/pprof and the stages that those have. It is a
+// server of its own, so that a profile does not wait behind publishers, and a publisher cannot
+// reach it.
 func newAdmin(metrics http.Handler, public *api.Server, profiles bool) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	if profiles {
+		mux.Handle("GET /debug/stages", stage.New())
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

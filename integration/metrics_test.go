@@ -2,11 +2,13 @@ package integration_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,5 +117,25 @@ func TestPromtool(t *testing.T) {
 	}
 	if out, err := exec.Command(tool, "check", "rules", "../ops/alerts.yml").CombinedOutput(); err != nil || !strings.Contains(string(out), "8 rules found") {
 		t.Errorf("promtool check rules: %v\n%s", err, out)
+	}
+}
+
+// TestStagesAreServed: the admin port has the table of stages.
+func TestStagesAreServed(t *testing.T) {
+	a := start(t, dataFolder(t))
+	answer, err := a.client.Get(a.Admin + "/debug/stages")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var table struct {
+		Stages    []string
+		Functions []struct{ Prefix, Stage string }
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&table); err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v", answer.Status, err)
+	}
+	if !slices.Contains(table.Stages, "commit") || len(table.Functions) == 0 {
+		t.Errorf("%+v", table)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	BenchFile      = "bench.txt"          // derived: the Go benchmark format
 	PageFile       = "report.html"        // derived: opens offline
 	ProfilesDir    = "profiles"           // only if asked for
+	StagesFile     = "stages.json"        // in ProfilesDir: the table of stages that the aggregator had
 	IndexFile      = "index.json"         // of the folder that holds the result folders of one run
 
 	InterruptedFile = "INTERRUPTED" // marks a folder whose run was ended early

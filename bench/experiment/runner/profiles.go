@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -149,34 +150,63 @@ func (p *profiles) end(ctx context.Context, s *session) error {
 		}
 		err = errors.Join(err, s.saveProfile(name, all...))
 	}
-	return err
+	return errors.Join(err, s.saveStages(ctx))
 }
 
 // takeProfile asks the aggregator for a profile, which takes so long.
 func (s *session) takeProfile(ctx context.Context, query string, takes time.Duration) (*profile.Profile, error) {
-	process := s.aggregator.process()
-	if process == nil || process.Admin == "" {
-		return nil, errors.New("profile: the aggregator has no admin address")
-	}
-	bounded, cancel := context.WithTimeout(ctx, takes+profileTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(bounded, http.MethodGet, process.Admin+"/debug/pprof/"+query, nil)
+	raw, _, err := s.askAdmin(ctx, "/debug/pprof/"+query, takes)
 	if err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
+		return nil, err
 	}
-	answer, err := s.aggregator.client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("profile: %s: %s", query, answer.Status)
-	}
-	p, err := profile.Parse(answer.Body)
+	p, err := profile.ParseData(raw)
 	if err != nil {
 		return nil, fmt.Errorf("profile: %s: %w", query, err)
 	}
 	return p, nil
+}
+
+// saveStages keeps the aggregator's own table of stages beside the profiles. A build that has none
+// gets none: its allocations are then told by function alone.
+func (s *session) saveStages(ctx context.Context) error {
+	table, status, err := s.askAdmin(ctx, "/debug/stages", 0)
+	if status == http.StatusNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, record.ProfilesDir, record.StagesFile), table, 0o644); err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	return nil
+}
+
+// askAdmin asks the aggregator's admin listener for what takes so long; an answer but 200 is an
+// error.
+func (s *session) askAdmin(ctx context.Context, path string, takes time.Duration) (body []byte, status int, err error) {
+	process := s.aggregator.process()
+	if process == nil || process.Admin == "" {
+		return nil, 0, errors.New("profile: the aggregator has no admin address")
+	}
+	bounded, cancel := context.WithTimeout(ctx, takes+profileTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(bounded, http.MethodGet, process.Admin+path, nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("profile: %w", err)
+	}
+	answer, err := s.aggregator.client.Do(request)
+	if err != nil {
+		return nil, 0, fmt.Errorf("profile: %w", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, answer.StatusCode, fmt.Errorf("profile: %s: %s", path, answer.Status)
+	}
+	if body, err = io.ReadAll(answer.Body); err != nil {
+		return nil, answer.StatusCode, fmt.Errorf("profile: %s: %w", path, err)
+	}
+	return body, answer.StatusCode, nil
 }
 
 // saveProfile adds profiles up into profiles/<name>.pb.gz.

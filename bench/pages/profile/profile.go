@@ -51,7 +51,7 @@ type Table struct {
 	Unit      string // nanoseconds or bytes
 	Total     int64
 	Functions []Function // by flat, falling
-	Stages    []Stage    // of cpu and allocs, by value, falling
+	Stages    []Stage    // of cpu and, where the folder has the StagesFile, of allocs, by value, falling
 }
 
 // Function is one function's part of a profile.
@@ -108,7 +108,13 @@ func (k kind) read(path string, n int) (Table, error) {
 	case cpuKind:
 		table.Stages = stages(p, at, stageOf)
 	case allocsKind:
-		table.Stages = stages(p, at, allocStageOf)
+		known, err := readStageTable(filepath.Dir(path))
+		if err != nil {
+			return Table{}, err
+		}
+		if known != nil {
+			table.Stages = stages(p, at, known.stageOf)
+		}
 	}
 	return table, nil
 }

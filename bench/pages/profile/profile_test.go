@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/pprof/profile"
+
+	"sekali/bench/record"
 )
 
 // stacks writes a profile of samples, each a stack from the innermost function out and its value.
@@ -113,23 +115,32 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestAllocStages: without labels the functions tell, the narrowest rule first.
+// TestAllocStages: without labels the functions of the folder's table tell, the first that is on
+// the stack. A folder without a table has no stages of allocations.
 func TestAllocStages(t *testing.T) {
-	for names, want := range map[string]string{
-		"make<sekali/aggregator/event.Next<sekali/aggregator/pipeline.(*writer).readPart<sekali/aggregator/pipeline.(*Pipeline).RunWriter": "read",
-		"sekali/aggregator/event.ParseJSON<sekali/aggregator/api.(*Server).publish<github.com/valyala/fasthttp.(*Server).serveConn":        "decode",
-		"bytes.growSlice<github.com/valyala/fasthttp.(*Server).serveConn":                                                                  "http",
-		"sekali/aggregator/dedup.newBuilder<sekali/aggregator/dedup.(*Index).work":                                                         "runs",
-		"sekali/aggregator/dedup.(*Index).Decide<sekali/aggregator/store.(*runsDedup).decide<sekali/aggregator/pipeline.(*writer).commit":  "dedup",
-		"runtime.malg": OtherStage,
-	} {
-		s := &profile.Sample{Value: []int64{1}}
-		for name := range strings.SplitSeq(names, "<") {
-			s.Location = append(s.Location, &profile.Location{Line: []profile.Line{{Function: &profile.Function{Name: name}}}})
+	dir := t.TempDir()
+	stacks(t, filepath.Join(dir, "allocs.pb.gz"), "alloc_space", "bytes", map[string]int64{
+		"make<event.Next<pipeline.(*writer).readPart<pipeline.(*writer).run": 50,
+		"event.Parse<http.serve": 30,
+		"runtime.malg":           20,
+	})
+	allocStages := func() []Stage {
+		tables, err := Read(dir, 1)
+		if err != nil || len(tables) != 1 {
+			t.Fatal(tables, err)
 		}
-		if got := allocStageOf(s); got != want {
-			t.Errorf("%s: %q, want %q", names, got, want)
-		}
+		return tables[0].Stages
+	}
+	if got := allocStages(); got != nil {
+		t.Errorf("without a table: %v", got)
+	}
+	table := `{"stages":["http","decode","read"],"functions":[{"prefix":"pipeline.(*writer).read","stage":"read"},
+		{"prefix":"event.","stage":"decode"},{"prefix":"http.","stage":"http"}]}`
+	if err := os.WriteFile(filepath.Join(dir, record.StagesFile), []byte(table), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := allocStages(), []Stage{{"read", 50}, {"decode", 30}, {OtherStage, 20}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

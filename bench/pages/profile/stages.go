@@ -2,10 +2,18 @@ package profile
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/google/pprof/profile"
+
+	"sekali/bench/record"
 )
 
 // stageLabel is the label by which the aggregator marks what a goroutine works on.
@@ -51,31 +59,37 @@ func stageOf(s *profile.Sample) string {
 	return OtherStage
 }
 
-// allocStages tell the stages of allocations, whose samples carry no labels, by the functions on
-// their stack: the first that is there counts.
-var allocStages = []struct{ function, stage string }{
-	{"sekali/aggregator/dedup.(*Index).work", "runs"},
-	{"sekali/aggregator/dedup.", "dedup"},
-	{"sekali/aggregator/store.(*runsDedup)", "dedup"},
-	{"sekali/aggregator/store.(*tableDedup)", "dedup"},
-	{"sekali/aggregator/store.(*blocksLayout)", "events"},
-	{"sekali/aggregator/store.(*rowsLayout)", "events"},
-	{"sekali/aggregator/pipeline.(*writer).read", "read"},
-	{"sekali/aggregator/pipeline.(*writer).checkpoint", "checkpoint"},
-	{"sekali/aggregator/pipeline.(*writer).copy", "checkpoint"},
-	{"sekali/aggregator/pipeline.(*writer)", "commit"},
-	{"sekali/aggregator/journal.", "journal"},
-	{"sekali/aggregator/pipeline.(*Pipeline).RunCommitter", "journal"},
-	{"sekali/aggregator/event.", "decode"},
-	{"sekali/aggregator/api.", "http"},
-	{"github.com/valyala/fasthttp.", "http"},
+// stageTable is the part of record.StagesFile that tells the stages of allocations, whose samples
+// carry no labels.
+type stageTable struct {
+	Functions []struct {
+		Prefix string `json:"prefix"`
+		Stage  string `json:"stage"`
+	} `json:"functions"`
 }
 
-func allocStageOf(s *profile.Sample) string {
+// readStageTable reads a folder's table; nil: it has none.
+func readStageTable(dir string) (*stageTable, error) {
+	text, err := os.ReadFile(filepath.Join(dir, record.StagesFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	table := &stageTable{}
+	if err == nil {
+		err = json.Unmarshal(text, table)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("profile: %s: %w", filepath.Join(dir, record.StagesFile), err)
+	}
+	return table, nil
+}
+
+// stageOf is the stage of the first function of the table that is on the sample's stack.
+func (t *stageTable) stageOf(s *profile.Sample) string {
 	names := stack(s)
-	for _, a := range allocStages {
-		if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, a.function) }) {
-			return a.stage
+	for _, f := range t.Functions {
+		if slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, f.Prefix) }) {
+			return f.Stage
 		}
 	}
 	return OtherStage
