@@ -112,7 +112,8 @@ func (w *watch) seen() []audit.Sighting {
 // outside is what the audit holds the server's word to.
 func (s *session) outside() *audit.Outside {
 	o := &audit.Outside{Sightings: s.watch.seen()}
-	if f := s.run.Fault; f == nil || f.ExitedNS == 0 {
+	// A node of a cluster tells how long events waited in it, and not those that another acknowledged.
+	if f := s.run.Fault; s.run.Cluster == nil && (f == nil || f.ExitedNS == 0) {
 		o.Told, o.From, o.Until = s.histograms.told()
 	}
 	return o
