@@ -37,7 +37,7 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	run := clusterCommands[command]
 	if run == nil {
 		if command == "-h" || strings.TrimLeft(command, "-") == "help" {
-			fmt.Fprintln(stdout, clusterUsage)
+			settings.Help(stdout, clusterUsage, clusterFlags("", &aggregator.ClusterConfig{}, new(string), new(string)))
 			return 0
 		}
 		fmt.Fprintln(stderr, clusterUsage)
