@@ -117,7 +117,7 @@ type Pipeline struct {
 	replication  replication   // of a cluster
 
 	// mu is the admission lock: every publisher takes it. Under it nothing is asked of the system, and
-	// nothing is logged. It guards all below.
+	// nothing is logged: lock_test.go reads that off the code. It guards all below.
 	mu              sync.Mutex
 	pending         []*group // what the committer writes next
 	pendingEvents   int      // admitted and not yet in the queue, the group being written included
