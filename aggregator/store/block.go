@@ -12,11 +12,11 @@ import (
 	"sekali/internal/sqlite"
 )
 
-// A block ends when it has blockEvents, or with the event that takes its data to blockBytes.
-// Reading one event reads its block; see BenchmarkApply and BenchmarkEvents for what other sizes
-// cost.
+// A block ends when it has blockEvents, or with the event that takes its data to blockBytes; before
+// that where it fills SQLite's pages better, see blockFill. Reading one event reads its block; see
+// BenchmarkApply and BenchmarkEvents for what other sizes cost.
 const (
-	blockEvents = 128
+	blockEvents = 512
 	blockBytes  = 64 << 10
 	// receivedBytes is the length of every received_at.
 	receivedBytes = len("2006-01-02T15:04:05.000000000Z")

@@ -22,6 +22,7 @@ var blocksViews string
 // of them.
 type blocksLayout struct {
 	packings [packingsInHand]packing
+	fill     blockFill
 	copy     sqlite.Arena // of a block, where SQLite can read it
 
 	// Of the batch. Topics are by their number in it.
@@ -137,6 +138,7 @@ func (l *blocksLayout) begin(b *bound) {
 // behind its last.
 func (l *blocksLayout) gather(into *block, b *bound, isNew []bool, firstSeq int64, from, events int) (end int, err error) {
 	into.events, l.topics = 0, l.topics[:0]
+	limit := l.fill.dataBytes()
 	for end = from; end < len(b.rows); end++ {
 		if !isNew[end] {
 			continue
@@ -152,7 +154,7 @@ func (l *blocksLayout) gather(into *block, b *bound, isNew []bool, firstSeq int6
 			l.seen[topic] = into.first
 			l.topics = append(l.topics, topic)
 		}
-		if into.events == events || into.full() {
+		if into.events == events || into.full() || len(into.data) >= limit {
 			return end + 1, nil
 		}
 	}
@@ -204,6 +206,7 @@ func (l *blocksLayout) writeBlock(c *sqlite.Conn, p *packing) error {
 		return p.err
 	}
 	b := &p.block
+	l.fill.packed(len(b.data), len(p.data))
 	if err := l.copy.Reset(c, len(p.data)); err != nil {
 		return err
 	}

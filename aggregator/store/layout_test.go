@@ -52,7 +52,7 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 	apply := NewApplier(s)
 	for batch := range rapid.IntRange(1, 3).Draw(t, "batches") {
 		var rows []Row
-		for i := range rapid.IntRange(0, 3*blockEvents).Draw(t, "rows") {
+		for i := range rapid.IntRange(0, 400).Draw(t, "rows") {
 			// Some are duplicates, which leave gaps; some are large, which end a block.
 			id := rapid.IntRange(0, 9).Draw(t, "new")*100_000 + batch*1000 + i
 			payload := fmt.Sprintf(`{"n": %d,"é":"ü"}`, id)
