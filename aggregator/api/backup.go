@@ -49,10 +49,15 @@ func (a *Server) backup(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	free := func() { a.copying.Store(false) }
+	sent := false
+	defer func() {
+		if !sent {
+			free()
+		}
+	}()
 	began := time.Now()
 	f, size, digest, err := a.copyStore()
 	if err != nil {
-		free()
 		a.uncopied(ctx, err)
 		return
 	}
@@ -66,6 +71,7 @@ func (a *Server) backup(ctx *fasthttp.RequestCtx) {
 		_ = f.Close() // it was read, and has no name
 		free()
 	}}, int(size))
+	sent = true
 }
 
 // copyStore makes the copy and its checksum.

@@ -64,6 +64,7 @@ func TestBackup(t *testing.T) {
 	if _, faults, err := store.Check(t.Context(), copied); err != nil || len(faults) > 0 {
 		t.Errorf("the copy: %v, %v", faults, err)
 	}
+	awaitCopying(t, a, false) // it is given back a moment after its reader has all
 	slow, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
