@@ -84,7 +84,8 @@ type builder struct {
 	fields   event.Fields
 	received []byte                    // time of receipt, RFC 3339
 	seen     map[string]map[digest]int // how often a topic has a content, in this request
-	content  *digest                   // of the current event, if its id is made of it
+	content  digest                    // of the current event, if its id is made of it …
+	hashed   bool                      // … which it is
 	named    bool                      // the request, and not the event, gives the current id
 	names    int                       // how many events of the request had such an id
 	fallback string                    // the topic of an event that names none
@@ -103,26 +104,26 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 // begin forgets the event before.
 func (b *builder) begin() {
 	b.fields = event.Fields{}
-	b.content, b.named = nil, false
+	b.hashed, b.named = false, false
 	b.scratch = b.scratch[:0]
 }
 
 // contentID makes the event's id of its content.
-func (b *builder) contentID(content digest) { b.content = &content }
+func (b *builder) contentID(content digest) { b.content, b.hashed = content, true }
 
 // setID ends an id that is made of the content, or that the request gives to all of its events:
 // from the second of equal ones on it has an ordinal.
 func (b *builder) setID() {
 	from, n := len(b.scratch), 0
 	switch {
-	case b.content != nil:
+	case b.hashed:
 		topic := b.seen[string(b.fields.Topic)]
 		if topic == nil {
 			topic = map[digest]int{}
 			b.seen[string(b.fields.Topic)] = topic
 		}
-		topic[*b.content]++
-		n = topic[*b.content]
+		topic[b.content]++
+		n = topic[b.content]
 		b.scratch = hex.AppendEncode(b.scratch, b.content[:])
 	case b.named:
 		b.names++

@@ -159,19 +159,31 @@ func TestLoki(t *testing.T) {
 
 // otlpRecord is a request with one record in protobuf, by hand.
 func otlpRecord(service, text string, at uint64, attribute ...string) string {
-	field := func(n protowire.Number, content []byte) []byte {
-		return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), content)
-	}
-	keyValue := func(key, value string) []byte {
-		return append(field(1, []byte(key)), field(2, field(1, []byte(value)))...)
-	}
+	return otlpRequest(service, otlpLog(text, at, attribute...))
+}
+
+func otlpField(n protowire.Number, content []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), content)
+}
+
+func otlpKeyValue(key, value string) []byte {
+	return append(otlpField(1, []byte(key)), otlpField(2, otlpField(1, []byte(value)))...)
+}
+
+// otlpLog is a record as a field of its scope.
+func otlpLog(text string, at uint64, attribute ...string) []byte {
 	record := protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), at)
-	record = append(record, field(5, field(1, []byte(text)))...)
+	record = append(record, otlpField(5, otlpField(1, []byte(text)))...)
 	if attribute != nil {
-		record = append(record, field(6, keyValue(attribute[0], attribute[1]))...)
+		record = append(record, otlpField(6, otlpKeyValue(attribute[0], attribute[1]))...)
 	}
-	resource := field(1, field(1, keyValue("service.name", service)))
-	return string(field(1, append(resource, field(2, field(2, record))...)))
+	return otlpField(2, record)
+}
+
+// otlpRequest is a request with records of one resource and scope.
+func otlpRequest(service string, logs []byte) string {
+	resource := otlpField(1, otlpField(1, otlpKeyValue("service.name", service)))
+	return string(otlpField(1, append(resource, otlpField(2, logs)...)))
 }
 
 func TestOTLP(t *testing.T) {

@@ -169,7 +169,7 @@ func (b *builder) override(in *Input) {
 		b.fields.Topic = []byte(v)
 	}
 	if v := in.lookUp(in.ID, b.fields.Payload); v != "" {
-		b.fields.ID, b.content = []byte(v), nil
+		b.fields.ID, b.hashed = []byte(v), false
 		b.named = !strings.HasPrefix(in.ID, "/")
 	}
 	if v := in.lookUp(in.Source, b.fields.Payload); v != "" {

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -57,6 +56,9 @@ type otlp struct {
 	head          []byte        // the same with the scope
 	origin        hashPrefix    // of resource and scope
 	payload       []byte        // of the current record
+	shared        []byte        // what origin is the digest of
+	scopes        [][]byte      // of the resource, as they are sent
+	records       [][]byte      // of the scope, as they are sent
 	record        otlpLogRecord // the current one
 	attributes    attributes    // of the current one
 }
@@ -82,14 +84,13 @@ type otlpLogRecord struct {
 type attributes struct{ uid, path, offset []byte }
 
 func (m *otlp) resourceLogs(b []byte) error {
-	var scopes [][]byte
-	m.resource = nil
+	m.resource, m.scopes = nil, m.scopes[:0]
 	if err := eachField(b, func(f field) error {
 		switch f.number {
 		case 1:
 			m.resource = f.bytes
 		case 2:
-			scopes = append(scopes, f.bytes)
+			m.scopes = append(m.scopes, f.bytes)
 		}
 		return nil
 	}); err != nil {
@@ -98,7 +99,7 @@ func (m *otlp) resourceLogs(b []byte) error {
 	if err := m.setResource(); err != nil {
 		return err
 	}
-	for _, scope := range scopes {
+	for _, scope := range m.scopes {
 		if err := m.scopeLogs(scope); err != nil {
 			return err
 		}
@@ -139,13 +140,13 @@ func (m *otlp) setResource() error {
 
 func (m *otlp) scopeLogs(b []byte) error {
 	var scope []byte
-	var records [][]byte
+	m.records = m.records[:0]
 	if err := eachField(b, func(f field) error {
 		switch f.number {
 		case 1:
 			scope = f.bytes
 		case 2:
-			records = append(records, f.bytes)
+			m.records = append(m.records, f.bytes)
 		}
 		return nil
 	}); err != nil {
@@ -154,7 +155,7 @@ func (m *otlp) scopeLogs(b []byte) error {
 	if err := m.setScope(scope); err != nil {
 		return err
 	}
-	for _, record := range records {
+	for _, record := range m.records {
 		if err := m.logRecord(record); err != nil {
 			return err
 		}
@@ -163,8 +164,8 @@ func (m *otlp) scopeLogs(b []byte) error {
 }
 
 func (m *otlp) setScope(scope []byte) error {
-	m.origin = hashPrefix(sha256.Sum256(slices.Concat(
-		protowire.AppendBytes(nil, m.resource), protowire.AppendBytes(nil, scope))))
+	m.shared = protowire.AppendBytes(protowire.AppendBytes(m.shared[:0], m.resource), scope)
+	m.origin = sha256.Sum256(m.shared)
 	m.head = append(m.head[:0], m.resourceJSON...)
 	if len(scope) == 0 {
 		return nil
