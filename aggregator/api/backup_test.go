@@ -32,7 +32,7 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := New(Config{MaxBodyBytes: 1 << 20}, nil, s, slog.New(slog.DiscardHandler))
+	a := New(Config{MaxBodyBytes: 1 << 20}, nil, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	a.backupBase = 2 * time.Second
 	served := make(chan error, 1)
 	go func() { served <- a.Serve(ln, nil) }()
@@ -70,6 +70,9 @@ func TestBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer slow.Close()
+	if err := slow.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(slow, "GET /backup HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -98,13 +101,14 @@ func fillStore(t *testing.T, s *store.Store) {
 	t.Helper()
 	apply := store.NewApplier(s)
 	batch := s.NewBatch()
-	for i := range 400 {
-		r := store.Row{ReceivedAt: "2026-11-23T06:41:10Z"}
+	for i := range 130 {
+		r := store.Row{ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
 		r.Topic, r.ID, r.Timestamp, r.Payload = "t", fmt.Sprint(i), "2026-11-23T06:41:10Z", `"`+noise(i, 60_000)+`"`
 		batch.Rows = append(batch.Rows, r)
 	}
-	if _, err := apply.Apply(store.State{}, batch); err != nil {
-		t.Fatal(err)
+	batch.Prepare()
+	if out, err := apply.Apply(store.State{}, batch); err != nil || out.State.UniqueProcessed != int64(len(batch.Rows)) {
+		t.Fatalf("%+v, %v", out.State, err)
 	}
 }
 

@@ -28,6 +28,9 @@ func (b *Batch) Add(topic, id string, content Content) {
 	b.probes, b.sorted = append(b.probes, ranked{hash, uint32(len(b.probes))}), false
 }
 
+// Len is how many events it has.
+func (b *Batch) Len() int { return len(b.ends) }
+
 // Sort spares Decide the sorting.
 func (b *Batch) Sort() {
 	if !b.sorted {

@@ -147,6 +147,9 @@ func (d *runsDedup) decide(c *sqlite.Conn, b *bound, firstSeq int64) ([]int64, [
 		keys = d.keys
 		fillKeys(keys, b.rows)
 	}
+	if keys.Len() != len(b.rows) {
+		return nil, nil, nil, fmt.Errorf("a batch of %d rows was prepared with %d", len(b.rows), keys.Len())
+	}
 	seqs, err := d.index.Decide(keys, firstSeq)
 	if err != nil {
 		return nil, nil, nil, err

@@ -340,6 +340,27 @@ func TestOlderSchemasAreTakenForward(t *testing.T) {
 	}
 }
 
+// TestRowsAfterPrepare: rows that Prepare has not seen are an error, and not duplicates.
+func TestRowsAfterPrepare(t *testing.T) {
+	s, state, err := Open(t.TempDir(), Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	row := Row{Event: event.Event{Topic: "t", ID: "i", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+	b := s.NewBatch()
+	for prepared := range 2 {
+		b.Rows = append(b.Rows, row)
+		if _, err := NewApplier(s).Apply(state, b); err == nil {
+			t.Errorf("%d of %d rows prepared: no error", prepared, len(b.Rows))
+		}
+		b.Prepare()
+	}
+	if out, err := NewApplier(s).Apply(state, b); err != nil || out.State.UniqueProcessed != 1 || out.State.DuplicateDropped != 1 {
+		t.Errorf("prepared: %+v, %v", out.State, err)
+	}
+}
+
 // BenchmarkApply stores the events of the performance model: 150 bytes of payload,
 // random ids, one in five a repeat from the whole history. Give it a count of
 // batches (-benchtime 100x): the cost grows with the store.
