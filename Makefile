@@ -74,7 +74,7 @@ lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
 MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)
 bench-micro: ## the parts alone, for benchstat, about 15 minutes: make -s bench-micro > new.txt [COUNT=6]
-	$(MICRO) -bench . ./aggregator/event ./aggregator/ingest ./aggregator/journal
+	$(MICRO) -bench . ./aggregator/event ./aggregator/internal/ingest ./aggregator/journal
 	$(MICRO) -bench Decide -benchtime 20x ./aggregator/dedup
 	$(MICRO) -bench 'Apply/dedup/layout/batch=(5000|50000)$$' -benchtime 20x ./aggregator/store
 	$(MICRO) -bench Topics -benchtime 10x ./aggregator/store

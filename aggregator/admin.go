@@ -6,8 +6,8 @@ import (
 	"net/http/pprof"
 	"time"
 
-	"sekali/aggregator/api"
-	"sekali/aggregator/stage"
+	"sekali/aggregator/internal/api"
+	"sekali/aggregator/internal/stage"
 )
 
 // newAdmin serves /metrics and, with profiles, /debug/pprof and the stages that those have. It is a

@@ -27,7 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/aggregator/api"
+	"sekali/aggregator/internal/api"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/jetstream"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/aggregator/cluster"
+	"sekali/aggregator/internal/cluster"
 )
 
 const (

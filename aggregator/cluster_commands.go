@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/jetstream"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"

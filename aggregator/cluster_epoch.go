@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/jetstream"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/jetstream"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"
 )

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/jetstream"
 	"sekali/aggregator/crash"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/jetstream"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"
 )

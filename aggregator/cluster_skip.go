@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"sekali/aggregator/cluster"
+	"sekali/aggregator/internal/cluster"
 )
 
 // appendPause is after how long a control is appended again that the log has not taken.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/aggregator/api"
+	"sekali/aggregator/internal/api"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )

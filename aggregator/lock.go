@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 )
 
 // errRuns means a data folder that another process has taken.

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"sekali/aggregator/api"
-	"sekali/aggregator/cluster"
+	"sekali/aggregator/internal/api"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )

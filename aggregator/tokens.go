@@ -11,8 +11,8 @@ import (
 	"os"
 	"strings"
 
-	"sekali/aggregator/api"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/api"
 )
 
 // guarded reports whether requests must carry a token.

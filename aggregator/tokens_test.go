@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/aggregator/api"
+	"sekali/aggregator/internal/api"
 )
 
 // TestParseTokens: a file has a token a line, and a line that cannot be is named by its number,

@@ -55,13 +55,13 @@ var layers = []struct {
 	room string
 	may  []string
 }{
-	{"sekali/bench/record", []string{"sekali/bench/audit"}},
-	{"sekali/bench/audit", nil},
-	{"sekali/bench/figures", []string{"sekali/bench/record", "sekali/bench/audit"}},
-	{"sekali/bench/judge", []string{"sekali/bench/figures", "sekali/bench/record", "sekali/bench/audit"}},
-	{"sekali/bench/system", []string{"sekali/bench/record", "sekali/bench/audit"}},
-	{"sekali/bench/pages/chart", []string{"sekali/bench/judge", "sekali/bench/figures", "sekali/bench/record", "sekali/bench/audit"}},
-	{"sekali/bench/pages/terminal", []string{"sekali/bench/judge", "sekali/bench/figures", "sekali/bench/record", "sekali/bench/audit"}},
+	{"sekali/bench/record", []string{"sekali/bench/internal/audit"}},
+	{"sekali/bench/internal/audit", nil},
+	{"sekali/bench/figures", []string{"sekali/bench/record", "sekali/bench/internal/audit"}},
+	{"sekali/bench/judge", []string{"sekali/bench/figures", "sekali/bench/record", "sekali/bench/internal/audit"}},
+	{"sekali/bench/system", []string{"sekali/bench/record", "sekali/bench/internal/audit"}},
+	{"sekali/bench/internal/chart", []string{"sekali/bench/judge", "sekali/bench/figures", "sekali/bench/record", "sekali/bench/internal/audit"}},
+	{"sekali/bench/pages/terminal", []string{"sekali/bench/judge", "sekali/bench/figures", "sekali/bench/record", "sekali/bench/internal/audit"}},
 }
 
 // Each room imports, directly or not, only those below it.

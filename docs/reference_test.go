@@ -40,7 +40,7 @@ var (
 // TestEveryAnswerIsExplained: each status and each code that the API's sources name has its row in
 // the reference, and the rows name nothing else.
 func TestEveryAnswerIsExplained(t *testing.T) {
-	api := sources(t, "../aggregator/api")
+	api := sources(t, "../aggregator/internal/api")
 	byName := map[string]int{}
 	for status := range 600 {
 		byName[letters.ReplaceAllString(http.StatusText(status), "")] = status

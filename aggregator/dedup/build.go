@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 )
 
 // syncBytes is written between two fdatasyncs of a run: a merge's bytes go to the disk as it goes,

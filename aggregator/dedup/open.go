@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 )
 
 // SecretBytes is the length of the hash's key. It is secret so that no publisher can choose ids

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/stage"
+	"sekali/aggregator/internal/stage"
 )
 
 const (

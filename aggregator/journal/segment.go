@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 )
 
 const (

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/stage"
 	"sekali/aggregator/journal"
-	"sekali/aggregator/stage"
 	"sekali/aggregator/store"
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/stage"
+	"sekali/aggregator/internal/stage"
 	"sekali/aggregator/store"
 )
 

@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/memorylog"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/memorylog"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
-	"sekali/aggregator/stage"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/stage"
 )
 
 const (

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/cluster/memorylog"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/memorylog"
 )
 
 // messageOf is a control as the log has it.

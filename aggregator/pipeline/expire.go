@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"sekali/aggregator/cluster"
-	"sekali/aggregator/stage"
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/stage"
 	"sekali/aggregator/store"
 )
 

@@ -32,8 +32,8 @@ import (
 	"sync"
 	"time"
 
-	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 )

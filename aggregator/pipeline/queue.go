@@ -3,7 +3,7 @@ package pipeline
 import (
 	"time"
 
-	"sekali/aggregator/cluster"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/journal"
 )
 

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 )

@@ -13,8 +13,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"sekali/aggregator/cluster"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"

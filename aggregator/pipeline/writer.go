@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"sekali/aggregator/cluster"
+	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/store"
 )
 

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/crash"
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 	"sekali/internal/sqlite"
 )
 

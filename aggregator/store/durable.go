@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 	"sekali/internal/sqlite"
 )
 

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/aggregator/disk"
+	"sekali/aggregator/internal/disk"
 	"sekali/aggregator/journal"
 	"sekali/internal/sqlite"
 )

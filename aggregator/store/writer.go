@@ -7,8 +7,8 @@ import (
 	"sekali/aggregator/crash"
 	"sekali/aggregator/dedup"
 	"sekali/aggregator/event"
+	"sekali/aggregator/internal/stage"
 	"sekali/aggregator/journal"
-	"sekali/aggregator/stage"
 	"sekali/internal/sqlite"
 )
 

@@ -6,7 +6,7 @@ import (
 	"iter"
 	"slices"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

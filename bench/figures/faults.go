@@ -10,7 +10,7 @@ import (
 
 	"github.com/montanaflynn/stats"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

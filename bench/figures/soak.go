@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

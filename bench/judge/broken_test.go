@@ -3,7 +3,7 @@ package judge_test
 import (
 	"testing"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 )

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/bench/audit"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 )
 

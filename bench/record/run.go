@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/loadgen/stream"
 )
 

@@ -1,7 +1,7 @@
 package record
 
 import (
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
 )

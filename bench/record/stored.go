@@ -12,7 +12,7 @@ import (
 	"slices"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/loadgen/stream"
 )
 

@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/machine"
 	"sekali/bench/record"
-	"sekali/bench/system/machine"
 	"sekali/loadgen/stream"
 )
 

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/audit"
 	"sekali/bench/experiment/runner"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/pages/compare"

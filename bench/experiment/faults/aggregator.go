@@ -16,7 +16,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/system/process"
 	"sekali/loadgen/stream"

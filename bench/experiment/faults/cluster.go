@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/system/cluster"
 	"sekali/bench/system/process"

@@ -3,7 +3,7 @@ package faults
 import (
 	"testing"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )

@@ -13,8 +13,8 @@ import (
 	"slices"
 	"strings"
 
-	"sekali/bench/audit"
 	"sekali/bench/experiment/runner"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"sekali/bench/audit"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 )
@@ -21,7 +21,7 @@ const showEvery = 10_000
 // audit compares the ledger with what is stored, stops a process of ours and looks into its
 // database.
 func (s *session) audit(ctx context.Context) error {
-	s.say("audit", 0)
+	s.status("audit", 0)
 	final, err := s.aggregator.stats(ctx, false)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
@@ -100,7 +100,7 @@ func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) i
 		var n uint64
 		for event, err := range events {
 			if n++; n%showEvery == 0 {
-				s.say("audit", float64(n)/float64(max(total, n)))
+				s.status("audit", float64(n)/float64(max(total, n)))
 			}
 			if !yield(event, err) {
 				return

@@ -12,11 +12,11 @@ import (
 	"sync"
 	"time"
 
+	"sekali/bench/internal/machine"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/device"
-	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
@@ -206,7 +206,7 @@ func (s *session) prepare() error {
 
 // begin starts the aggregator, or looks at the running one.
 func (s *session) begin(ctx context.Context, log *os.File) error {
-	s.say("start", 0)
+	s.status("start", 0)
 	if s.config.external() {
 		s.aggregator = &aggregator{url: s.config.Aggregator, token: s.config.Token, client: newClient()}
 	} else {
@@ -254,15 +254,15 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	defer requests.Close()
-	book := ledger.NewWriter(requests)
+	attempts := ledger.NewWriter(requests)
 	ledgerClosed := false
 	defer func() {
 		if !ledgerClosed {
-			book.Close()
+			attempts.Close()
 		}
 	}()
 	started := make(chan time.Time, 1)
-	assault, err := attack.New(s.attackConfig(s.aggregator.url, s.aggregator.token, book, func(at time.Time) { started <- at }))
+	load, err := attack.New(s.attackConfig(s.aggregator.url, s.aggregator.token, attempts, func(at time.Time) { started <- at }))
 	if err != nil {
 		return err
 	}
@@ -289,18 +289,18 @@ func (s *session) load(ctx context.Context) error {
 	if s.firstMeasured() == 0 {
 		measure()
 	}
-	running.Go(func() { s.followPhases(background, assault, measure) })
+	running.Go(func() { s.followPhases(background, load, measure) })
 	var fault *record.FaultTimes
 	var faultErr error
 	s.breaking.Go(func() { fault, faultErr = s.breakIt(ctx, started) })
 
-	summary, err := assault.Run(ctx)
+	summary, err := load.Run(ctx)
 	stopReading()
 	ledgerClosed = true
-	if err := errors.Join(err, book.Close(), requests.Close()); err != nil {
+	if err := errors.Join(err, attempts.Close(), requests.Close()); err != nil {
 		return err
 	}
-	s.say("drain", 0)
+	s.status("drain", 0)
 	if s.breaking.Wait(); faultErr != nil {
 		return faultErr
 	}
@@ -351,12 +351,12 @@ func (s *session) note(summary attack.Summary) {
 	s.run.Generator.Connections, s.run.Generator.FirstAnswerNS = summary.Connections.Opened, int64(summary.Connections.Median())
 }
 
-func (s *session) attackConfig(url, token string, book *ledger.Writer, onStart func(time.Time)) attack.Config {
+func (s *session) attackConfig(url, token string, attempts *ledger.Writer, onStart func(time.Time)) attack.Config {
 	load := s.job.settings.Load
 	config := attack.Config{
 		URL: url, AckLevel: s.job.settings.Aggregator.Ack, Token: token,
 		Stream: s.stream, EventsPerRequest: load.EventsPerRequest, Encoding: load.Encoding,
-		Retry: attack.DefaultRetry(), Ledger: book,
+		Retry: attack.DefaultRetry(), Ledger: attempts,
 		OnStart: onStart,
 	}
 	if s.replicas != nil {
@@ -389,7 +389,7 @@ func (s *session) firstMeasured() int {
 
 // followPhases calls measure when the first measured phase has begun, unless that is the first of
 // all, and shows the progress until ctx ends.
-func (s *session) followPhases(ctx context.Context, assault *attack.Attack, measure func()) {
+func (s *session) followPhases(ctx context.Context, load *attack.Attack, measure func()) {
 	phases, first := s.job.settings.Load.Phases, s.firstMeasured()
 	begun := first == 0
 	ticker := time.NewTicker(beat)
@@ -402,7 +402,7 @@ func (s *session) followPhases(ctx context.Context, assault *attack.Attack, meas
 			return
 		case <-ticker.C:
 		}
-		now := assault.Progress()
+		now := load.Progress()
 		if !begun && slices.IndexFunc(phases, func(p scenario.Phase) bool { return p.Name == now.Phase }) >= first {
 			begun = true
 			measure()

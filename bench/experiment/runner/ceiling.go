@@ -38,19 +38,19 @@ func (s *session) measureCeiling(ctx context.Context, log io.Writer) error {
 		server.Kill()
 		<-server.Exited()
 	}()
-	book := ledger.NewWriter(io.Discard)
-	config := s.attackConfig(server.URL, "", book, nil)
+	attempts := ledger.NewWriter(io.Discard)
+	config := s.attackConfig(server.URL, "", attempts, nil)
 	config.AckLevel, config.AheadBytes = "memory", ceilingAheadBytes
 	config.Phases = []attack.Phase{{Name: "ceiling", Clients: ceilingClients, Duration: ceilingDuration, Measured: true}}
 	if clients := s.job.settings.Load.Phases[s.firstMeasured()].Clients; clients > 0 {
 		config.Phases[0].Clients = clients
 	}
-	assault, err := attack.New(config)
+	load, err := attack.New(config)
 	if err != nil {
 		return fmt.Errorf("the generator's ceiling: %w", err)
 	}
-	summary, err := assault.Run(ctx)
-	if closeErr := book.Close(); err == nil {
+	summary, err := load.Run(ctx)
+	if closeErr := attempts.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {

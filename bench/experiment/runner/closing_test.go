@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/bench/system/cluster"

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strconv"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 )

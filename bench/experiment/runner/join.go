@@ -37,7 +37,7 @@ func (s *session) fillCluster(ctx context.Context) error {
 	if before == 0 {
 		return nil
 	}
-	s.say("fill", 0)
+	s.status("fill", 0)
 	s.run.Cluster.Before = before
 	config := s.stream.Config()
 	config.Seed, config.Duplicates = ^config.Seed, 0
@@ -45,15 +45,15 @@ func (s *session) fillCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	book := ledger.NewWriter(io.Discard)
+	attempts := ledger.NewWriter(io.Discard)
 	filling, err := attack.New(attack.Config{URL: s.aggregator.url, Others: s.replicas.urls(), Timeout: clusterAnswerTimeout, AckLevel: "journal", Stream: events,
-		EventsPerRequest: fillEvents, Encoding: "json", Retry: attack.DefaultRetry(), Ledger: book,
+		EventsPerRequest: fillEvents, Encoding: "json", Retry: attack.DefaultRetry(), Ledger: attempts,
 		Phases: []attack.Phase{{Name: "fill", Clients: fillClients, Requests: (before + fillEvents - 1) / fillEvents, Measured: true}}})
 	if err != nil {
-		return errors.Join(err, book.Close())
+		return errors.Join(err, attempts.Close())
 	}
 	_, err = filling.Run(ctx)
-	if err = errors.Join(err, book.Close()); err != nil {
+	if err = errors.Join(err, attempts.Close()); err != nil {
 		return err
 	}
 	return s.replicas.level(ctx)

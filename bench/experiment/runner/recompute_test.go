@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
 	"sekali/loadgen/ledger"

@@ -18,10 +18,10 @@ import (
 	"strings"
 	"time"
 
+	"sekali/bench/internal/machine"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
-	"sekali/bench/system/machine"
 )
 
 // Outcome is what runs came to, the worse the later.

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sekali/bench/internal/machine"
 	"sekali/bench/record"
-	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
 )
 

@@ -126,8 +126,8 @@ func (s *session) lookOn(ctx context.Context, startedAt time.Time) {
 	sleep(ctx, time.Until(begun.Add(time.Duration(figures.LeastOthersNS)+2*beat)))
 }
 
-// say shows a step that has no rate.
-func (s *session) say(phase string, fraction float64) {
+// status shows a step that has no rate.
+func (s *session) status(phase string, fraction float64) {
 	s.show(state{phase: phase, fraction: fraction})
 }
 

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"sekali/bench/internal/machine"
 	"sekali/bench/record"
-	"sekali/bench/system/machine"
 	"sekali/bench/system/process"
 )
 

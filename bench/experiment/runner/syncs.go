@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/system/process"
 	"sekali/loadgen/ledger"

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 )
 
 const (
@@ -145,7 +145,7 @@ func (s *session) checkReading(ctx context.Context, reference *audit.Reference) 
 // checkDisk starts the aggregator again on what it left on the disk and holds that to the first
 // export, seq and received_at included.
 func (s *session) checkDisk(ctx context.Context, reference *audit.Reference) (audit.Check, error) {
-	s.say("audit", 1)
+	s.status("audit", 1)
 	if _, err := s.aggregator.start(ctx); err != nil {
 		return audit.Check{}, fmt.Errorf("audit: what was left on the disk: %w", err)
 	}

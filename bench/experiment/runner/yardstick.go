@@ -32,7 +32,7 @@ func (s *session) measureYardstick(ctx context.Context, log io.Writer) (err erro
 	if s.config.Self == "" {
 		return errors.New("the yardstick: this program does not know its own path")
 	}
-	s.say("yardstick", 0)
+	s.status("yardstick", 0)
 	ack := s.job.settings.Aggregator.Ack
 	server, err := s.startNull(ctx, ack, log)
 	if err != nil {
@@ -47,13 +47,13 @@ func (s *session) measureYardstick(ctx context.Context, log io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	book := ledger.NewWriter(file)
-	assault, err := attack.New(s.attackConfig(server.URL, "", book, nil))
+	attempts := ledger.NewWriter(file)
+	load, err := attack.New(s.attackConfig(server.URL, "", attempts, nil))
 	var summary attack.Summary
 	if err == nil {
-		summary, err = assault.Run(ctx)
+		summary, err = load.Run(ctx)
 	}
-	if err := errors.Join(err, book.Close()); err != nil {
+	if err := errors.Join(err, attempts.Close()); err != nil {
 		return fmt.Errorf("the yardstick: %w", err)
 	}
 	used, err := server.Usage()

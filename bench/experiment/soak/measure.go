@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/system/process"
 	"sekali/loadgen/ledger"

@@ -4,7 +4,7 @@ package recordtest
 import (
 	"time"
 
-	"sekali/bench/audit"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"sekali/bench/audit"
 	"sekali/bench/experiment/runner"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"

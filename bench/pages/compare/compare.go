@@ -36,8 +36,8 @@ import (
 	"time"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge"
-	"sekali/bench/pages/chart"
 	"sekali/bench/record"
 )
 

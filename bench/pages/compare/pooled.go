@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"sekali/bench/figures"
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 )

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge"
-	"sekali/bench/pages/chart"
 )
 
 // print writes one pair: what speaks against comparing it, the metrics that decide, what they lack,

@@ -5,7 +5,7 @@ import (
 	"path"
 	"strings"
 
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 	"sekali/bench/record"
 )
 

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strconv"
 
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/pages/chart"
 	"sekali/bench/record"
 )
 

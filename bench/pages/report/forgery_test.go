@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sekali/bench/audit"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/record"

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 )
 
 // growthScenario is the one that asks what an event costs when many are stored: it is shown over

@@ -17,8 +17,8 @@ import (
 	"github.com/tsenart/vegeta/v12/lib/plot"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge"
-	"sekali/bench/pages/chart"
 	"sekali/bench/pages/profile"
 	"sekali/bench/record"
 )

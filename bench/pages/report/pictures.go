@@ -4,8 +4,8 @@ import (
 	"math"
 	"path"
 
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/pages/chart"
 	"sekali/bench/record"
 )
 

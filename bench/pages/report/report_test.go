@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"sekali/bench/audit"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/record"

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"sekali/bench/experiment/saturation"
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge/objective"
-	"sekali/bench/pages/chart"
 	"sekali/bench/record"
 )
 

@@ -13,8 +13,8 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge"
-	"sekali/bench/pages/chart"
 	"sekali/bench/pages/profile"
 	"sekali/bench/record"
 )

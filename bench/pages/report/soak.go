@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/chart"
 	"sekali/bench/judge"
-	"sekali/bench/pages/chart"
 	"sekali/bench/record"
 )
 

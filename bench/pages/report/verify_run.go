@@ -6,9 +6,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"sekali/bench/audit"
 	"sekali/bench/experiment/runner"
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 )

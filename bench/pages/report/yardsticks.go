@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 	"sekali/bench/record"
 	"sekali/loadgen/stream"
 )

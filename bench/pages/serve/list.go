@@ -12,7 +12,7 @@ import (
 
 	"sekali/bench/experiment/ab"
 	"sekali/bench/experiment/saturation"
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 	"sekali/bench/record"
 )
 

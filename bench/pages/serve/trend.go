@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"sekali/bench/pages/chart"
+	"sekali/bench/internal/chart"
 	"sekali/bench/record"
 )
 

@@ -1,0 +1,199 @@
+package api
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"sekali/aggregator/event"
+	"sekali/aggregator/internal/ingest"
+	"sekali/aggregator/pipeline"
+)
+
+// senderRoutes are the endpoints that other programs' senders ask for by name.
+var senderRoutes = map[string]route{
+	"/v1/logs":     {method: fasthttp.MethodPost, right: Publish, handle: (*Server).otlpLogs, problem: otlpProblem},
+	"/v1/traces":   {method: fasthttp.MethodPost, right: Publish, handle: otherSignal, problem: otlpProblem},
+	"/v1/metrics":  {method: fasthttp.MethodPost, right: Publish, handle: otherSignal, problem: otlpProblem},
+	"/cloudevents": {method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodOptions, handle: (*Server).cloudEvents},
+
+	uploadPath: {method: fasthttp.MethodPost, right: Publish, pieces: true, handle: (*Server).upload},
+
+	"/loki/api/v1/push": {method: fasthttp.MethodPost, right: Publish, handle: (*Server).loki},
+
+	"/services/collector":            hec((*Server).hecEvents),
+	"/services/collector/event":      hec((*Server).hecEvents),
+	"/services/collector/event/1.0":  hec((*Server).hecEvents),
+	"/services/collector/raw":        hec((*Server).hecRaw),
+	"/services/collector/raw/1.0":    hec((*Server).hecRaw),
+	"/services/collector/health":     {method: fasthttp.MethodGet, also: fasthttp.MethodOptions, public: true, handle: (*Server).hecHealth, problem: hecProblem},
+	"/services/collector/health/1.0": {method: fasthttp.MethodGet, also: fasthttp.MethodOptions, public: true, handle: (*Server).hecHealth, problem: hecProblem},
+}
+
+// findRoute is the route of a path, of which a part may be a name.
+func findRoute(path string) (route, bool) {
+	if r, ok := routes[path]; ok {
+		return r, true
+	}
+	if r, ok := senderRoutes[path]; ok {
+		return r, true
+	}
+	if topic, ok := strings.CutPrefix(path, "/ingest/"); ok && topic != "" && !strings.Contains(topic, "/") {
+		return route{method: fasthttp.MethodPost, right: Publish, handle: (*Server).ingestJSON, signed: true}, true
+	}
+	return elasticRoute(path)
+}
+
+// mapper is one of package ingest.
+type mapper func(*ingest.Input) (*event.Request, error)
+
+// takeMapped reads the body, maps it, hands its events over, and answers.
+func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*event.Request, pipeline.Outcome)) {
+	level, ok := a.levelOf(ctx)
+	if !ok {
+		return
+	}
+	a.take(ctx, intake{
+		level: level, keep: true,
+		decode: func(body []byte) (*event.Request, error) { return m(a.input(ctx, body)) },
+		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
+	})
+}
+
+// levelOf is ?ack=, or the level for requests that name none; it answers if there is no such level.
+func (a *Server) levelOf(ctx *fasthttp.RequestCtx) (pipeline.Level, bool) {
+	name := ctx.QueryArgs().Peek("ack")
+	if len(name) == 0 {
+		return a.cfg.Ack, true
+	}
+	level, err := a.parseLevel(string(name))
+	if err != nil {
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+	}
+	return level, err == nil
+}
+
+// input is a request as a mapper sees it.
+func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
+	args := ctx.QueryArgs()
+	return &ingest.Input{
+		Body: body, Received: time.Now(),
+		Header: func(name string) string { return string(ctx.Request.Header.Peek(name)) },
+		Each: func(do func(name, value string)) {
+			for name, value := range ctx.Request.Header.All() {
+				do(string(name), string(value))
+			}
+		},
+		Topic: string(args.Peek("topic")), ID: string(args.Peek("id")), Time: string(args.Peek("time")), Source: string(args.Peek("source")),
+	}
+}
+
+// ingestJSON takes any JSON for a topic.
+func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
+	topic, err := url.PathUnescape(strings.TrimPrefix(string(ctx.Path()), "/ingest/"))
+	if err != nil {
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+		return
+	}
+	// Whoever names a scheme, an empty one too, has passed without a token: the signature must hold.
+	scheme, signed := string(ctx.QueryArgs().Peek("hmac")), ctx.QueryArgs().Has("hmac")
+	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
+		if signed && !a.signatureHolds(in, scheme) {
+			return nil, errSignature
+		}
+		if ingest.IsCloudEvent(in) {
+			in.Topic = topic
+			return ingest.CloudEvents(in)
+		}
+		return ingest.JSON(in, topic)
+	}, func(r *event.Request, _ pipeline.Outcome) {
+		level, _ := a.levelOf(ctx) // it was read before
+		status := fasthttp.StatusAccepted
+		if level == pipeline.Store {
+			status = fasthttp.StatusOK
+		}
+		a.answer(ctx, status, published{Ack: level, Accepted: r.Events, Errors: []event.Rejection{}}, &held{})
+	})
+}
+
+// errSignature is answered 401: the body is not signed with the secret.
+var errSignature = errors.New("the body's signature is not of the secret in -hmac-secret-file")
+
+// signedFor is how far a signature's time may be from now.
+const signedFor = 5 * time.Minute
+
+// signatureHolds checks a webhook's signature: github's (X-Hub-Signature-256), or that of
+// standardwebhooks.com.
+func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
+	if a.cfg.HMACSecret == "" {
+		return false
+	}
+	switch scheme {
+	case "github":
+		given, err := hex.DecodeString(strings.TrimPrefix(in.Header("X-Hub-Signature-256"), "sha256="))
+		return err == nil && hmac.Equal(given, sign([]byte(a.cfg.HMACSecret), in.Body))
+	case "standard":
+		secret := []byte(a.cfg.HMACSecret)
+		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, "whsec_")); err == nil {
+			secret = decoded
+		}
+		at, err := strconv.ParseInt(in.Header("Webhook-Timestamp"), 10, 64)
+		if err != nil || time.Since(time.Unix(at, 0)).Abs() > signedFor {
+			return false
+		}
+		want := base64.StdEncoding.EncodeToString(sign(secret, []byte(in.Header("Webhook-Id")+"."+in.Header("Webhook-Timestamp")+"."), in.Body))
+		for one := range strings.FieldsSeq(in.Header("Webhook-Signature")) {
+			if subtle.ConstantTimeCompare([]byte(one), []byte("v1,"+want)) == 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sign(secret []byte, parts ...[]byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	for _, part := range parts {
+		mac.Write(part)
+	}
+	return mac.Sum(nil)
+}
+
+// cloudEvents takes CloudEvents in all modes, and shakes hands with a webhook's sender.
+func (a *Server) cloudEvents(ctx *fasthttp.RequestCtx) {
+	if ctx.IsOptions() {
+		ctx.Response.Header.Set("WebHook-Allowed-Origin", string(ctx.Request.Header.Peek("WebHook-Request-Origin")))
+		ctx.Response.Header.Set("WebHook-Allowed-Rate", "*")
+		ctx.Response.Header.Set("Allow", fasthttp.MethodPost)
+		return
+	}
+	a.takeMapped(ctx, ingest.CloudEvents, func(r *event.Request, _ pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusAccepted) })
+}
+
+// loki takes a push to Loki.
+func (a *Server) loki(ctx *fasthttp.RequestCtx) {
+	m := ingest.Loki
+	if strings.HasPrefix(string(ctx.Request.Header.ContentType()), "application/x-protobuf") {
+		m = a.lokiProto
+	}
+	a.takeMapped(ctx, m, func(*event.Request, pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusNoContent) })
+}
+
+// lokiProto counts what the body is decompressed to, as every body is.
+func (a *Server) lokiProto(in *ingest.Input) (*event.Request, error) {
+	size := min(max(ingest.LokiProtoBytes(in.Body), 0), a.cfg.MaxBodyBytes)
+	if !a.bodies.take(size) {
+		return nil, errBusy
+	}
+	defer a.bodies.put(size)
+	return ingest.LokiProto(in, a.cfg.MaxBodyBytes)
+}

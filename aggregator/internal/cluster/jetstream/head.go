@@ -1,0 +1,132 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/aggregator/internal/cluster"
+)
+
+// The stream's metadata has what init has drawn and was told.
+const (
+	metaCluster  = "sekali_cluster"
+	metaEpoch    = "sekali_epoch"
+	metaNodes    = "sekali_nodes"
+	metaReplicas = "sekali_replicas"
+	metaBase     = "sekali_base"
+	metaFrom     = "sekali_from_position"
+	metaFromHash = "sekali_from_hash"
+)
+
+// Head implements cluster.Log.
+func (l *Log) Head(ctx context.Context) (cluster.Head, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	s, err := l.js.Stream(ctx, l.stream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return cluster.Head{}, fmt.Errorf("%w: there is no stream %s: it is made by `aggregator cluster init`", cluster.ErrUnreachable, l.stream())
+	}
+	if err != nil {
+		return cluster.Head{}, unreachable(err)
+	}
+	head := headOf(s.CachedInfo(), l.subject())
+	l.mu.Lock()
+	l.peers = head.Peers
+	l.mu.Unlock()
+	return head, nil
+}
+
+// Epochs returns the epochs of which there is a log, in order.
+func (l *Log) Epochs(ctx context.Context) (epochs []uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	names := l.js.StreamNames(ctx)
+	for name := range names.Name() {
+		var epoch uint64
+		if n, _ := fmt.Sscanf(name, stream, &epoch); n == 1 {
+			epochs = append(epochs, epoch)
+		}
+	}
+	slices.Sort(epochs)
+	if err := names.Err(); err != nil {
+		return nil, unreachable(err)
+	}
+	return epochs, nil
+}
+
+// headOf is what a stream says of itself.
+func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
+	meta := info.Config.Metadata
+	epoch, _ := strconv.ParseUint(meta[metaEpoch], 10, 64)
+	h := cluster.Head{
+		Identity: cluster.Identity{Cluster: meta[metaCluster], Epoch: epoch, Created: info.Created},
+		First:    info.State.FirstSeq, Last: info.State.LastSeq, Bytes: int64(info.State.Bytes), MaxBytes: max(0, info.Config.MaxBytes),
+		Faults: faults(&info.Config, subject),
+	}
+	h.Base, _ = strconv.ParseInt(meta[metaBase], 10, 64)
+	h.From.Position, _ = strconv.ParseUint(meta[metaFrom], 10, 64)
+	h.From.Hash, _ = cluster.ParseHash(meta[metaFromHash]) // what is not there is no hash of any replica's
+	if nodes := meta[metaNodes]; nodes != "" {
+		h.Nodes = strings.Split(nodes, ",")
+	}
+	if c := info.Cluster; c != nil {
+		h.Leader = c.Leader
+		h.Peers = append(h.Peers, cluster.Peer{Name: c.Leader})
+		for _, p := range c.Replicas {
+			h.Peers = append(h.Peers, cluster.Peer{Name: p.Name, Offline: away(p), Behind: p.Lag})
+		}
+	}
+	if state := info.State; state.NumDeleted > 0 {
+		h.Faults = append(h.Faults, fmt.Sprintf("%d messages were deleted from within it", state.NumDeleted))
+	}
+	return h
+}
+
+// awayAfter is how long the leader may have heard nothing of a server. The log itself calls one
+// offline a minute after it was killed.
+const awayAfter = 3 * time.Second
+
+// away reports a server that the leader does not hear, or has not heard yet: it takes no part in
+// what the log promises now.
+func away(p *jetstream.PeerInfo) bool {
+	return p.Offline || p.Active > awayAfter || p.Active == 0 && !p.Current
+}
+
+// faults are the settings that would lose what was acknowledged, or hold back what was not.
+func faults(c *jetstream.StreamConfig, subject string) (faults []string) {
+	for _, f := range []struct {
+		wrong bool
+		what  string
+	}{
+		{c.Storage != jetstream.FileStorage, "it is kept in memory"},
+		{strconv.Itoa(c.Replicas) != c.Metadata[metaReplicas], fmt.Sprintf("it has %d copies, and was made with %s", c.Replicas, c.Metadata[metaReplicas])},
+		{c.Retention != jetstream.LimitsPolicy, "its retention is not limits"},
+		{c.Discard != jetstream.DiscardNew, "it discards old messages when it is full"},
+		{c.MaxAge != 0, "it removes messages by age"},
+		{c.MaxMsgs > 0, "it has a limit of messages"},
+		{c.MaxMsgsPerSubject > 0 || c.DiscardNewPerSubject, "it has a limit of messages of a subject"},
+		{c.MaxBytes <= 0, "it has no limit of bytes"},
+		{!c.DenyDelete, "messages can be deleted from within it"},
+		{c.AllowRollup, "a message can remove others"},
+		{c.AllowMsgTTL || c.SubjectDeleteMarkerTTL != 0, "messages can have a time to live"},
+		{c.AllowMsgCounter || c.AllowMsgSchedules, "messages can be changed on their way"},
+		{c.Mirror != nil || len(c.Sources) > 0, "it takes messages from another stream"},
+		{c.SubjectTransform != nil, "it changes subjects"},
+		{c.NoAck, "it does not answer"},
+		{c.Sealed, "it takes nothing"},
+		{c.PersistMode != jetstream.DefaultPersistMode, "it answers before it has stored"},
+		{!slices.Equal(c.Subjects, []string{subject}), fmt.Sprintf("it has the subjects %v, want %s alone", c.Subjects, subject)},
+	} {
+		if f.wrong {
+			faults = append(faults, f.what)
+		}
+	}
+	return faults
+}

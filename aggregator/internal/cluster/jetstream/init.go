@@ -1,0 +1,78 @@
+package jetstream
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/aggregator/internal/cluster"
+)
+
+// Wanted is what a new log is made with.
+type Wanted struct {
+	Nodes    []string
+	Replicas int
+	Bytes    int64
+	Base     int64 // the last seq of the store that the log begins with
+
+	// Of a later epoch.
+	Cluster string             // "": it is drawn
+	From    cluster.Checkpoint // where the first replica was in the epoch before
+}
+
+// ErrExists means that there is a log already.
+var ErrExists = errors.New("the log exists")
+
+// Init makes the log and its registry. A log that is there is left as it is: ErrExists, with what
+// it says of itself.
+func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
+	if err := l.initRegistry(ctx, w.Replicas); err != nil {
+		return cluster.Head{}, err
+	}
+	if s, err := l.js.Stream(ctx, l.stream()); err == nil {
+		return headOf(s.CachedInfo(), l.subject()), ErrExists
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return cluster.Head{}, unreachable(err)
+	}
+	id := w.Cluster
+	if id == "" {
+		id = hex.EncodeToString(random())
+	}
+	s, err := l.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: l.stream(), Subjects: []string{l.subject()}, Description: "the log of a cluster of aggregators",
+		Storage: jetstream.FileStorage, Replicas: w.Replicas, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: w.Bytes, MaxMsgSize: -1, MaxConsumers: -1, DenyDelete: true,
+		Metadata: map[string]string{metaCluster: id, metaEpoch: strconv.FormatUint(l.epoch, 10),
+			metaNodes: strings.Join(w.Nodes, ","), metaReplicas: strconv.Itoa(w.Replicas), metaBase: strconv.FormatInt(w.Base, 10),
+			metaFrom: strconv.FormatUint(w.From.Position, 10), metaFromHash: w.From.Hash.String()},
+	})
+	if err != nil {
+		return cluster.Head{}, fmt.Errorf("make the stream %s: %w", l.stream(), err)
+	}
+	head := headOf(s.CachedInfo(), l.subject())
+	if len(head.Faults) > 0 {
+		return head, fmt.Errorf("the stream %s was not made as it was asked for: %s", l.stream(), strings.Join(head.Faults, "; "))
+	}
+	return head, nil
+}
+
+func random() []byte {
+	id := make([]byte, 8)
+	_, _ = rand.Read(id) // it never fails
+	return id
+}
+
+func (l *Log) initRegistry(ctx context.Context, replicas int) error {
+	_, err := l.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Description: "how far each aggregator is",
+		History: 1, Storage: jetstream.FileStorage, Replicas: replicas, MaxBytes: 16 << 20})
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) {
+		return fmt.Errorf("make the bucket %s: %w", bucket, err)
+	}
+	return nil
+}

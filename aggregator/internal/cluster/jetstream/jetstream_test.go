@@ -1,0 +1,162 @@
+package jetstream
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/aggregator/internal/cluster"
+)
+
+// goodStream is a stream as init makes it.
+func goodStream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: "SEKALI_1", Subjects: []string{"sekali.1.log.0"}, Storage: jetstream.FileStorage, Replicas: 3, Retention: jetstream.LimitsPolicy,
+		Discard: jetstream.DiscardNew, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: 1 << 30, DenyDelete: true, Metadata: map[string]string{metaReplicas: "3"},
+	}
+}
+
+// TestEachFaultIsNamed: each setting by which a stream would lose, change or hold back a message is
+// one fault, and the stream that init makes has none.
+func TestEachFaultIsNamed(t *testing.T) {
+	const subject = "sekali.1.log.0"
+	good := goodStream()
+	if f := faults(&good, subject); len(f) > 0 {
+		t.Fatalf("a good stream has %v", f)
+	}
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"memory":                func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },
+		"copies":                func(c *jetstream.StreamConfig) { c.Replicas = 1 },
+		"retention":             func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy },
+		"discards old":          func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+		"by age":                func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"limit of messages":     func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 },
+		"of a subject":          func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"no limit of bytes":     func(c *jetstream.StreamConfig) { c.MaxBytes = -1 },
+		"deleted":               func(c *jetstream.StreamConfig) { c.DenyDelete = false },
+		"remove others":         func(c *jetstream.StreamConfig) { c.AllowRollup = true },
+		"time to live":          func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+		"changed on their way":  func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true },
+		"another stream":        func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "x"} },
+		"changes subjects":      func(c *jetstream.StreamConfig) { c.SubjectTransform = &jetstream.SubjectTransformConfig{} },
+		"does not answer":       func(c *jetstream.StreamConfig) { c.NoAck = true },
+		"takes nothing":         func(c *jetstream.StreamConfig) { c.Sealed = true },
+		"before it has stored":  func(c *jetstream.StreamConfig) { c.PersistMode = jetstream.AsyncPersistMode },
+		"it has the subjects [": func(c *jetstream.StreamConfig) { c.Subjects = []string{"sekali.1.>"} },
+	} {
+		bad := goodStream()
+		change(&bad)
+		if f := faults(&bad, subject); len(f) != 1 || !strings.Contains(f[0], name) {
+			t.Errorf("%s: %v", name, f)
+		}
+	}
+}
+
+// TestLazyServerIsRefused: every server that takes part has to have shown that it syncs. One that
+// is away need not, and one that was proven stays so until it says something else.
+func TestLazyServerIsRefused(t *testing.T) {
+	const always, lazy = `{"server":{"name":"%"},"data":{"jetstream":{"config":{"sync_always":true}}}}`, `{"server":{"name":"%"},"data":{"jetstream":{"config":{"sync_interval":120}}}}`
+	l := &Log{proofs: map[string]proof{}}
+	if l.proven() == nil {
+		t.Error("nobody is known, and all is proven")
+	}
+	l.peers = []cluster.Peer{{Name: "1"}, {Name: "2"}, {Name: "3"}}
+	say := func(server, answer string) { l.note([]byte(strings.ReplaceAll(answer, "%", server)), time.Now()) }
+	say("1", always)
+	say("2", always)
+	if err := l.proven(); err == nil || !strings.Contains(err.Error(), "3 has not said") {
+		t.Errorf("of a server that has not answered: %v", err)
+	}
+	l.peers[2].Offline = true
+	if err := l.proven(); err != nil {
+		t.Errorf("of a server that is away: %v", err)
+	}
+	l.peers[2].Offline = false
+	say("3", lazy)
+	if err := l.proven(); err == nil || !strings.Contains(err.Error(), "3 answers before it has synced") {
+		t.Errorf("of a lazy server: %v", err)
+	}
+	say("3", always)
+	say("2", `{"server":{"name":"2"},"error":{"description":"busy"}}`)
+	if err := l.proven(); err != nil {
+		t.Errorf("all are proven, and one is busy: %v", err)
+	}
+	say("2", `{"server":{"name":"2"},"data":{}}`)
+	if l.proven() == nil {
+		t.Error("a server without JetStream is proven")
+	}
+}
+
+// TestAway: a server is away that the leader calls so, or has not heard for long, or never.
+func TestAway(t *testing.T) {
+	for _, c := range []struct {
+		peer jetstream.PeerInfo
+		away bool
+	}{
+		{jetstream.PeerInfo{Current: true, Active: time.Second}, false},
+		{jetstream.PeerInfo{Current: true}, false},
+		{jetstream.PeerInfo{Active: time.Second, Lag: 100}, false}, // it catches up, and its vote counts
+		{jetstream.PeerInfo{Active: 5 * time.Second, Current: true}, true},
+		{jetstream.PeerInfo{}, true},
+		{jetstream.PeerInfo{Offline: true, Current: true, Active: time.Second}, true},
+	} {
+		if got := away(&c.peer); got != c.away {
+			t.Errorf("%+v: away %v", c.peer, got)
+		}
+	}
+}
+
+// TestAnswers: only an answer that names a place in this stream is one.
+func TestAnswers(t *testing.T) {
+	l := &Log{epoch: 1}
+	for text, want := range map[string]error{
+		``:                              cluster.ErrUnreachable,
+		`{"stream":"SEKALI_1","seq":0}`: errAny,
+		`{"stream":"SEKALI_2","seq":5}`: errAny,
+		`nonsense`:                      errAny,
+		`{"error":{"code":503,"err_code":10077}}`: cluster.ErrFull,
+		`{"error":{"code":503,"err_code":10008}}`: errAny,
+		`{"stream":"SEKALI_1","seq":5}`:           nil,
+	} {
+		at, err := l.placeOf(&nats.Msg{Data: []byte(text)})
+		switch {
+		case want == nil && (err != nil || at != 5), want != nil && err == nil, want != nil && want != errAny && !errors.Is(err, want):
+			t.Errorf("%s: %d, %v; want %v", text, at, err, want)
+		}
+	}
+}
+
+var errAny = errors.New("any")
+
+// TestNothingIsKeptForLater: what cannot be sent now is refused. A client that kept it would send
+// it behind what is sent again meanwhile.
+func TestNothingIsKeptForLater(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().String()
+	if err := ln.Close(); err != nil { // nobody listens there
+		t.Fatal(err)
+	}
+	l, err := Dial(Config{URLs: "nats://" + address, Name: "test", Logger: slog.New(slog.DiscardHandler)}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Append([]byte("x"), func(uint64, error) { t.Error("answered") }); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Errorf("appended while there is no server: %v", err)
+	}
+	if n := len(l.pending); n != 0 {
+		t.Errorf("%d messages wait for an answer", n)
+	}
+	if buffered, err := l.conn.Buffered(); err == nil && buffered > 0 {
+		t.Errorf("%d bytes are kept to be sent", buffered)
+	}
+}

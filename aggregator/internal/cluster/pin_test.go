@@ -1,0 +1,110 @@
+package cluster_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/internal/cluster/memorylog"
+)
+
+func hashOf(b byte) (h cluster.Hash) {
+	h[0] = b
+	return h
+}
+
+// TestCompareCopy: a copy is held to each other replica at the latest position of which both have
+// a hash; a difference is an error, and one that cannot be a witness is named.
+func TestCompareCopy(t *testing.T) {
+	id := cluster.Identity{Cluster: "x", Epoch: 2}
+	own := []cluster.Checkpoint{{Position: 4096, Hash: hashOf(1)}, {Position: 8192, Hash: hashOf(2)}, {Position: 9000, Hash: hashOf(3)}}
+	told := func(node string, position uint64, hash cluster.Hash, checkpoints ...cluster.Checkpoint) cluster.Beat {
+		b := cluster.Beat{Node: node, Cluster: "x", Epoch: 2, Position: position, Hash: hash.String()}
+		for _, c := range checkpoints {
+			b.Checkpoints = append(b.Checkpoints, cluster.TextOfHash{Position: c.Position, Hash: c.Hash.String()})
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		other   cluster.Beat
+		at      uint64 // 0: it is no witness
+		differs bool
+	}{
+		"at a checkpoint":              {told("b", 9500, hashOf(9), own[:2]...), 8192, false},
+		"one that is behind":           {told("b", 5000, hashOf(9), own[0]), 4096, false},
+		"at the place of the copy":     {told("b", 9000, hashOf(3), own[:2]...), 9000, false},
+		"another hash there":           {told("b", 9000, hashOf(4), own[:2]...), 0, true},
+		"at the latest that both have": {told("b", 9500, hashOf(9), own[0], cluster.Checkpoint{Position: 8192, Hash: hashOf(7)}), 0, true},
+		"nothing in common":            {told("b", 9500, hashOf(9), cluster.Checkpoint{Position: 12288, Hash: hashOf(7)}), 0, false},
+		"of another epoch":             {cluster.Beat{Node: "b", Cluster: "x", Epoch: 1, Position: 9000, Hash: hashOf(4).String()}, 0, false},
+		"of one that has halted":       {cluster.Beat{Node: "b", Cluster: "x", Epoch: 2, Position: 9000, Hash: hashOf(4).String(), Halted: "h"}, 0, false},
+		"of a join under way":          {cluster.Beat{Node: "b", Cluster: "x", Epoch: 2, Position: 9000}, 0, false},
+	} {
+		said, err := cluster.CompareCopy(id, own, []cluster.Beat{c.other})
+		if errors.Is(err, cluster.ErrDiffers) != c.differs || err != nil != c.differs {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !c.differs && (len(said) != 1 || said[0].At != c.at || (said[0].Why == "") != (c.at > 0)) {
+			t.Errorf("%s: %+v, want %d", name, said, c.at)
+		}
+	}
+}
+
+// TestPin: a pin takes the name of a node that is away, tells its position until it is released,
+// and is refused the name of a node that runs.
+func TestPin(t *testing.T) {
+	ctx := context.Background()
+	log := memorylog.New("a", "b", "c")
+	registry := log.Registry()
+	head, err := log.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	position := func() (b cluster.Beat) {
+		t.Helper()
+		value, _, err := registry.Get(ctx, "c")
+		if err == nil {
+			err = json.Unmarshal(value, &b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if _, err := registry.Put(ctx, "c", []byte(`{"node":"c","session":"before","position":7,"forgotten":true,"retention_ns":1000}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	p, err := cluster.TakePin(ctx, registry, "c", head, 4711)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := position(); b.Position != 4711 || b.Forgotten || b.Retention != 1000 || b.Cluster != log.Identity().Cluster {
+		t.Errorf("it tells %+v", b)
+	}
+	if b := position(); !b.Joining {
+		t.Errorf("it passes for a store: %+v", b)
+	}
+	if second, err := cluster.TakePin(ctx, registry, "c", head, 1); !errors.Is(err, cluster.ErrNameTaken) {
+		t.Errorf("a second pin under its name: %v, %v", second, err)
+	}
+	p.Joined(cluster.Checkpoint{Position: 5000, Hash: hashOf(1)}, []cluster.Checkpoint{{Position: 4096, Hash: hashOf(2)}})
+	if err := p.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if b := position(); b.Position != 5000 || len(b.Checkpoints) != 1 || b.Joining {
+		t.Errorf("it leaves %+v", b)
+	}
+	// The node's own store is at 5000, and the log has that: a join that fails must not take it away.
+	if p, err = cluster.TakePin(ctx, registry, "c", head, 9000); err != nil {
+		t.Fatal(err)
+	}
+	if b := position(); b.Position != 5000 || !b.Joining {
+		t.Errorf("for a node that is at 5000 it holds %+v", b)
+	}
+	if err := p.Release(); err != nil {
+		t.Fatal(err)
+	}
+}
