@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sekali/bench/record"
+	"sekali/bench/system/cluster"
 )
 
 // ClusterCatalogue is every kind of fault of a cluster, in the order of the table. The publishers
@@ -24,6 +25,18 @@ func ClusterCatalogue() []Kind {
 		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
 		stopped("SIGSTOP of the log leader for 3 s", 3*time.Second),
 		stopped("SIGSTOP of the log leader for 15 s", 15*time.Second),
+		{Name: "the leader's machine cut off", Injects: "its wire is down for 25 s: publishers, log servers and aggregators get nothing through",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned(unplug, plugIn)},
+		{Name: "the leader's machine is deaf", Injects: "for 25 s it hears nothing of the other machines, which hear it",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Deaf, (*cluster.Network).Heal)},
+		{Name: "an aggregator cut off from the log", Injects: "for 25 s what it sends to any log server goes nowhere",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).WithoutLog, (*cluster.Network).Heal)},
+		{Name: "power cut of the leader's machine", Injects: "the file system of its log server and its aggregator is shut down without a flush",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 5, inject: clusterPowerCut(false)},
+		{Name: "power cut of all machines", Injects: "the same with all three at one moment",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 5, inject: clusterPowerCut(true)},
+		{Name: "the disk of a log server is full", Injects: "a foreign file fills the disk of one machine, and is removed",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: logDiskFull},
 		{Name: "a machine lost for ever", Injects: "the leader of the log and the aggregator beside it lose their disks: what it acknowledged last, while the other aggregators were down, is in the log alone",
 			Promise: nothingLost, Short: 1, Long: 5, inject: machineLost(3)},
 		{Name: "a machine lost for ever, one copy of the log", Injects: "the same with a log that is on one server alone",

@@ -90,13 +90,15 @@ func (c *clusterTrial) loaded(befall func() error) error {
 	return errors.Join(err, <-loading)
 }
 
-// out does what takes the log or a node away, waits until every level is acknowledged again, has it
-// healed, and records for how long each level was out.
+// out does what takes the log or a node away, waits until every level is acknowledged again, and
+// has it healed. It records for how long each level was out at most, from the fault until nothing
+// is wrong any more.
 func (c *clusterTrial) out(fault, heal func() error) error {
 	c.measure()
 	if err := fault(); err != nil {
 		return err
 	}
+	c.struck()
 	c.injected()
 	for end := time.Now().Add(outageWait); !c.over(); {
 		if time.Now().After(end) {
@@ -108,11 +110,14 @@ func (c *clusterTrial) out(fault, heal func() error) error {
 		}
 	}
 	c.s.sleep(settle)
-	c.measured()
 	if err := heal(); err != nil {
 		return err
 	}
-	return c.healthy()
+	if err := c.healthy(); err != nil {
+		return err
+	}
+	c.measured()
+	return nil
 }
 
 // healthy waits until an operator would find nothing wrong.

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"math"
 	"time"
 
 	"sekali/bench/record"
@@ -9,22 +10,29 @@ import (
 
 // outage measures for how long no request of a level was acknowledged. The trial's lock guards it.
 type outage struct {
-	began   int64   // in the ledger's time
+	struck  int64   // when the fault was there, in the ledger's time; before it nothing was sent since
 	last    []int64 // acknowledgement of each level
 	longest []int64
-	again   []bool // acknowledged is what was sent since
+	again   []bool // acknowledged is what was sent since it was struck
 }
 
 // measure begins to measure an outage.
 func (t *trial) measure() {
 	now := int64(time.Since(t.began))
-	o := &outage{began: now, longest: make([]int64, len(t.record.Levels)), again: make([]bool, len(t.record.Levels))}
+	o := &outage{struck: math.MaxInt64, longest: make([]int64, len(t.record.Levels)), again: make([]bool, len(t.record.Levels))}
 	for range t.record.Levels {
 		o.last = append(o.last, now)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.outage = o
+}
+
+// struck says that the fault is there. What was sent while it came may have been taken before.
+func (t *trial) struck() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.outage.struck = int64(time.Since(t.began))
 }
 
 // heard notes an acknowledgement. nil: nothing is measured.
@@ -34,7 +42,7 @@ func (o *outage) heard(a ledger.Attempt) {
 	}
 	o.longest[a.Phase] = max(o.longest[a.Phase], a.DoneNS-o.last[a.Phase])
 	o.last[a.Phase] = max(o.last[a.Phase], a.DoneNS)
-	o.again[a.Phase] = o.again[a.Phase] || a.SentNS >= o.began
+	o.again[a.Phase] = o.again[a.Phase] || a.SentNS >= o.struck
 }
 
 // over reports that every level is acknowledged again.
