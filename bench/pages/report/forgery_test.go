@@ -175,12 +175,12 @@ var forgeries = []struct {
 	{"the worst of the repeats, gone", func(f forger) {
 		f.without("burst-1")
 		remove(f.t, f.folder("burst-1"))
-	}, "of 11 runs of this sitting 10 are there"},
+	}, "of 13 runs of this sitting 12 are there"},
 	{"the worst of the repeats, gone and not counted", func(f forger) {
 		f.without("burst-1")
 		remove(f.t, f.folder("burst-1"))
 		f.index(func(i *record.Index) { i.Planned-- })
-	}, "of 10 runs of this sitting 10 are there; absent: what was the place of"},
+	}, "of 12 runs of this sitting 12 are there; absent: what was the place of"},
 	{"a folder that nobody lists", func(f forger) {
 		if err := os.CopyFS(f.folder("burst-4"), os.DirFS(f.folder("burst-1"))); err != nil {
 			f.t.Fatal(err)

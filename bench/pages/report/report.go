@@ -155,6 +155,7 @@ type view struct {
 	AnswersTable string
 	LevelsTable  string // "": the set has no ack-levels
 	Short        []shortSection
+	Cluster      *shortSection
 	WhyRuns      string
 	First        *picture // of the first screen; nil: none
 	Every        string
@@ -239,6 +240,7 @@ func (s *set) markdown() ([]file, []picture, error) {
 	}
 	v.First = firstPicture(pictures)
 	v.Short = s.short(v.Sections)
+	v.Cluster = s.clusterSection()
 	for _, g := range s.groups() {
 		for _, r := range slices.Concat(g.Repeats, g.Profiled) {
 			for _, t := range r.Profiles {

@@ -52,6 +52,7 @@ func models() []resulttest.Model {
 		with("kill", "memory", killed("memory")), with("kill", "journal", killed("journal")),
 		with("course-report", "batched", func(m *resulttest.Model) { m.Rate, m.Measured = 20, second }),
 		with("duplicates", "history", func(*resulttest.Model) {}), with("growth", "", overload(1)),
+		with("cluster", "alone-journal", func(*resulttest.Model) {}), with("cluster", "alone-store", level("store")),
 	}
 }
 

@@ -35,18 +35,40 @@ var shortRows = []row{
 	}},
 	percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
 	percentilesRow("processing latency p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
-	medianRow("queue depth max, events", func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }),
-	medianRow("drained after the last answer, s", func(s record.Summary) *float64 { return &s.DrainS }),
+	{"queue depth max, events / drained after the last answer, s", func(g *group) string {
+		return g.middle(func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }) + " / " +
+			g.middle(func(s record.Summary) *float64 { return &s.DrainS })
+	}},
 	{"duplicates dropped, of those sent (deduplication rate)", func(g *group) string {
 		return fmt.Sprintf("%s of %s (a share of %s of all events)", exact(g.count(dropped)), duplicatesSent(g),
 			g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
 	}},
 	medianRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
-	{"server CPU, µs / bytes written, per stored event", func(g *group) string {
+	costRow,
+	lostRow,
+}
+
+var (
+	costRow = row{"server CPU, µs / bytes written, per stored event", func(g *group) string {
 		return g.middle(func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }) + " / " +
 			g.middle(func(s record.Summary) *float64 { return s.BytesWrittenPerStored })
-	}},
-	{"lost, of acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }},
+	}}
+	lostRow = row{"lost, of acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }}
+	// clusterRows are what a publisher of a cluster waits, and what that costs all processes together.
+	clusterRows = []row{
+		percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
+		costRow,
+		lostRow,
+	}
+)
+
+// clusterSection is the scenario cluster as REPORT.md shows it; nil: there is none in the set.
+func (s *set) clusterSection() *shortSection {
+	sc := s.find("cluster")
+	if sc == nil {
+		return nil
+	}
+	return &shortSection{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Table: table(sc.Cases, clusterRows)}
 }
 
 func medianRow(name string, of func(record.Summary) *float64) row {
