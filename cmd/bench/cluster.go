@@ -18,13 +18,16 @@ func runCluster(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	dir := flags.String("dir", "", "`folder` of the data and the logs, kept at the end; empty: one that is removed")
-	port := flags.Int("port", 8080, "`port` of the first aggregator; the others have the next ones; 0 picks them")
+	port := flags.Int("port", 8080, "first `port` of nine: three of the aggregators, then six of the log servers; 0 picks them")
 	aggregator := flags.String("aggregator", "bin/aggregator", "`program`")
 	logServer := flags.String("log", "bin/sekali-log", "`program`")
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return exit
 	}
-	err := serveCluster(ctx, cluster.Config{Dir: *dir, Aggregator: *aggregator, LogServer: *logServer, Nodes: 3}, *port, stdout)
+	err := serveCluster(ctx, cluster.Config{Dir: *dir, Aggregator: *aggregator, LogServer: *logServer, Nodes: 3, Port: *port}, stdout)
+	if errors.Is(err, cluster.ErrPort) {
+		err = fmt.Errorf("%w; nine from -port on have to be free: make cluster PORT=9000", err)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench cluster: %v\n", err)
 		return exitFailed
@@ -32,12 +35,7 @@ func runCluster(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	return exitHeld
 }
 
-func serveCluster(ctx context.Context, config cluster.Config, port int, stdout io.Writer) (err error) {
-	if port != 0 {
-		for i := range config.Nodes {
-			config.Listen = append(config.Listen, fmt.Sprintf("127.0.0.1:%d", port+i))
-		}
-	}
+func serveCluster(ctx context.Context, config cluster.Config, stdout io.Writer) (err error) {
 	if config.Dir == "" {
 		if config.Dir, err = os.MkdirTemp("", "sekali-cluster-"); err != nil {
 			return err
@@ -78,6 +76,7 @@ func serveCluster(ctx context.Context, config cluster.Config, port int, stdout i
 	for _, m := range c.Machines {
 		say(fmt.Sprintf("%s %s  (pid %d; its log server %s: pid %d)", m.NodeName, m.URL, m.Node.PID(), m.LogName, m.Log.PID()))
 	}
+	say(fmt.Sprintf("its log, for -cluster: %s\nask it: %s cluster status -cluster %s", c.LogURLs(), config.Aggregator, c.LogURLs()))
 	say(fmt.Sprintf("data and logs: %s\nCtrl-C stops all of it.", config.Dir))
 	c.Supervise(ctx, say)
 	say("stopping")

@@ -38,12 +38,19 @@ type Config struct {
 	Flags      []string // of each aggregator, further
 	Replicas   int      // copies of the log; 0: as many as init makes
 	LazySync   bool     // the log servers answer before they have synced
-	Listen     []string // of each aggregator; nil picks ports
+	Port       int      // the first of the Ports that are taken, on the loopback; 0 picks them
 	Dirs       []string // of each machine, instead of Dir
 	Network    *Network // nil: the loopback
 	// Log is where a process writes its log, by its name: log-1, node-1.
 	Log func(name string) io.Writer
 }
+
+// ports are how many a machine takes: the aggregator's, and two of its log server.
+const ports = 3
+
+// Ports are how many are taken from Config.Port on: first the aggregators', then those of the log
+// servers for aggregators, then those for each other.
+func (c *Config) Ports() int { return ports * c.Nodes }
 
 // Machine is a log server and an aggregator.
 type Machine struct {
@@ -123,8 +130,8 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 			m.log.Under, m.NodeConfig.Under = config.Network.under(i), config.Network.under(i)
 			m.log.Args, m.NodeConfig.Args = append(m.log.Args, "-insecure"), append(m.NodeConfig.Args, "-insecure")
 			m.NodeConfig.Listen = config.Network.host(i) + ":8080"
-		case config.Listen != nil:
-			m.NodeConfig.Listen = config.Listen[i]
+		case config.Port != 0:
+			m.NodeConfig.Listen = loopback(config.Port + i)
 		}
 		c.Machines = append(c.Machines, m)
 	}
@@ -133,6 +140,15 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 
 // addresses are those of the log servers, for aggregators and for each other.
 func (c *Config) addresses() (clients, routes []string, err error) {
+	if c.Network == nil && c.Port != 0 {
+		if err := c.checkPorts(); err != nil {
+			return nil, nil, err
+		}
+		for i := range c.Nodes {
+			clients, routes = append(clients, loopback(c.Port+c.Nodes+i)), append(routes, loopback(c.Port+2*c.Nodes+i))
+		}
+		return clients, routes, nil
+	}
 	if c.Network == nil {
 		ports, err := freeAddresses(2 * c.Nodes)
 		if err != nil {
@@ -144,6 +160,24 @@ func (c *Config) addresses() (clients, routes []string, err error) {
 		clients, routes = append(clients, c.Network.host(i)+":4222"), append(routes, c.Network.host(i)+":6222")
 	}
 	return clients, routes, nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// ErrPort marks a port that cannot be had: Config.Port has to be another.
+var ErrPort = errors.New("a port is taken")
+
+// checkPorts says whose port is taken, before anything is started.
+func (c *Config) checkPorts() error {
+	for i := range c.Ports() {
+		name := []string{"node-%d", "log-%d, for aggregators,", "log-%d, for the other log servers,"}[i/c.Nodes]
+		l, err := net.Listen("tcp", loopback(c.Port+i))
+		if err != nil {
+			return fmt.Errorf("%w: "+name+" cannot have it: %w", ErrPort, i%c.Nodes+1, err)
+		}
+		l.Close()
+	}
+	return nil
 }
 
 // freeAddresses are of the loopback, and nobody listens on them now.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sekali/bench/system/process"
 )
 
 // The test binary is also every program of a cluster, when behave is set; "no quorum" is one whose
@@ -99,7 +102,7 @@ func TestSupervised(t *testing.T) {
 			t.Fatalf("not started again: %s", heard.text.String())
 		}
 	}
-	if !heard.has("node-2 has ended (killed by SIGKILL)") {
+	if !heard.has("node-2 has ended (killed by SIGKILL)") || !heard.has(fmt.Sprintf("node-2 runs again (pid %d)", c.Machines[1].Node.PID())) {
 		t.Errorf("%s", heard.text.String())
 	}
 	stop()
@@ -123,6 +126,68 @@ func TestSupervised(t *testing.T) {
 		default:
 			t.Errorf("process %d is left", p.PID())
 		}
+	}
+}
+
+// TestOneEndIsToldOnce: a process that cannot be started for a while, as when `cluster join` has
+// its folder, has ended only once.
+func TestOneEndIsToldOnce(t *testing.T) {
+	t.Setenv(behave, "well")
+	c, err := Start(t.Context(), config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Kill()
+	ctx, stop := context.WithCancel(t.Context())
+	m := c.Machines[1]
+	var heard spoken
+	tries := 0
+	start := func() error {
+		if tries++; tries < 3 {
+			return errors.New("the folder is in use")
+		}
+		return c.StartNode(m)
+	}
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		keep(ctx, m.NodeName, heard.say, func() *process.Process { return m.Node }, start)
+	}()
+	m.Node.Kill()
+	for end := time.Now().Add(20 * time.Second); !heard.has("runs again") && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	<-kept
+	text := heard.text.String()
+	if strings.Count(text, "has ended") != 1 || strings.Count(text, "cannot be started, and is tried again every 2s: the folder is in use") != 1 || !strings.Contains(text, "runs again") {
+		t.Errorf("%s", text)
+	}
+}
+
+// TestPorts: all follow from the first, and one that is taken is told with whose it is.
+func TestPorts(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	wanted := config(t)
+	wanted.Port = taken.Addr().(*net.TCPAddr).Port
+	if c, err := Start(t.Context(), wanted); !errors.Is(err, ErrPort) || !strings.Contains(err.Error(), "node-1 cannot have it") ||
+		!strings.Contains(err.Error(), fmt.Sprint(wanted.Port)) {
+		t.Errorf("%v, %v", c, err)
+	}
+	taken.Close()
+	if err := wanted.checkPorts(); err != nil {
+		t.Skip(err) // somebody else has one of the next
+	}
+	c, err := plan(t.Context(), wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("nats://127.0.0.1:%d,", wanted.Port+3); !strings.HasPrefix(c.LogURLs(), want) || c.Machines[2].NodeConfig.Listen != loopback(wanted.Port+2) {
+		t.Errorf("%s, %s", c.LogURLs(), c.Machines[2].NodeConfig.Listen)
 	}
 }
 

@@ -26,30 +26,44 @@ func (c *Cluster) Supervise(ctx context.Context, say func(text string)) {
 	all.Wait()
 }
 
-// keep is Supervise for one process.
+// keep is Supervise for one process. It tells an end once, and why no new process lives once for
+// each reason.
 func keep(ctx context.Context, name string, say func(string), current func() *process.Process, start func() error) {
+	var ended *process.Process // is told
+	told := ""
 	for {
+		p := current()
 		select {
 		case <-ctx.Done():
 			return
-		case <-current().Exited():
+		case <-p.Exited():
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		exit, _ := current().Wait(ctx)
-		say(fmt.Sprintf("%s has ended (%s), and is started again in %v", name, exit, restartPause))
+		if p != ended {
+			exit, _ := p.Wait(ctx)
+			say(fmt.Sprintf("%s has ended (%s), and is started again in %v", name, exit, restartPause))
+			ended = p
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(restartPause):
 		}
-		if err := start(); err != nil && ctx.Err() == nil {
-			say(fmt.Sprintf("%s: %v", name, err))
-			continue
+		err := start()
+		if ctx.Err() != nil {
+			return
 		}
-		if ctx.Err() == nil {
-			say(name + " runs again")
+		switch {
+		case err == nil:
+			told = ""
+			say(fmt.Sprintf("%s runs again (pid %d)", name, current().PID()))
+		case current() != p:
+			say(fmt.Sprintf("%s: %v", name, err)) // it lives, or has lived
+		case err.Error() != told:
+			told = err.Error()
+			say(fmt.Sprintf("%s cannot be started, and is tried again every %v: %v", name, restartPause, err))
 		}
 	}
 }
