@@ -15,6 +15,7 @@ import (
 	"sekali/aggregator/crash"
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/jetstream"
+	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"
 )
@@ -42,6 +43,7 @@ type joiner struct {
 	head cluster.Head
 	pin  *cluster.Pin // nil: from a file
 
+	own  string             // the cluster that the folder is a replica of; "": of none
 	at   cluster.Checkpoint // where the copy is …
 	kept []cluster.Checkpoint
 }
@@ -68,7 +70,7 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 		return err
 	}
 	defer unlock()
-	own, err := c.ownState()
+	own, err := j.ownState()
 	if err != nil {
 		return err
 	}
@@ -107,15 +109,36 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 
 // ownState is the state of the folder's own store, of which the copy takes over where the journal
 // is. A journal that is not there begins anew.
-func (c *ClusterConfig) ownState() (own store.State, err error) {
-	if _, err := os.Stat(filepath.Join(c.Data, store.File)); errors.Is(err, os.ErrNotExist) {
+func (j *joiner) ownState() (own store.State, err error) {
+	if _, err := os.Stat(filepath.Join(j.Data, store.File)); errors.Is(err, os.ErrNotExist) {
 		return own, nil
 	}
-	s, own, err := store.Open(c.Data, store.Design{})
+	s, own, err := store.Open(j.Data, store.Design{})
 	if err != nil {
 		return own, err
 	}
-	return own, s.Close() // its WAL goes with it: none lies beside the copy
+	// Its WAL goes with it: none lies beside the copy.
+	return own, errors.Join(j.mayReplace(s, own), s.Close())
+}
+
+// mayReplace refuses a store whose events no other replica has.
+func (j *joiner) mayReplace(s *store.Store, own store.State) error {
+	replica, err := isReplica(s)
+	if err != nil {
+		return err
+	}
+	if replica {
+		return s.Pool.QueryRow("SELECT cluster FROM cluster").Scan(&j.own)
+	}
+	waiting, err := journal.Check(filepath.Join(j.Data, "journal"), own.Journal)
+	if err != nil {
+		return err
+	}
+	if n := waiting.Events - own.JournalApplied; own.LastSeq > 0 || n > 0 {
+		return fmt.Errorf("%s has events of an aggregator that is in no cluster (%d stored, %d waiting), and a copy would take their place: "+
+			"move it away, or begin a cluster with it by `cluster init -data`", j.Data, own.UniqueProcessed, n)
+	}
+	return nil
 }
 
 // close ends what holds the log.
@@ -228,6 +251,8 @@ func (j *joiner) compare(ctx context.Context, replica *cluster.Replica, kept []c
 	switch {
 	case head.Identity.Cluster != replica.Identity.Cluster || !head.Created.Equal(replica.Identity.Created):
 		return fmt.Errorf("%s is of another cluster's log, of %s", j.From, replica.Identity.Created.UTC().Format(time.RFC3339))
+	case j.own != "" && j.own != replica.Identity.Cluster:
+		return fmt.Errorf("%s is a replica of another cluster than %s: move it away", j.Data, j.From)
 	case replica.Position > head.Last || replica.Position+1 < head.First:
 		return fmt.Errorf("%s is at %d, and the log has %d to %d: take a newer copy", j.From, replica.Position, head.First, head.Last)
 	}

@@ -77,6 +77,7 @@ func TestClusterJoinUnderLoad(t *testing.T) {
 		t.Errorf("over a node that runs: exit %d, %s", code, said)
 	}
 	c.wipe(t) // who publishes there goes to another
+	c.checkForeignFolder(t)
 	code, said := c.joined(binary, c.nodes[0].URL, "")
 	t.Log(said)
 	if code != 0 || !strings.Contains(said, "checksum right") {
@@ -98,6 +99,23 @@ func TestClusterJoinUnderLoad(t *testing.T) {
 	for i := range c.nodes {
 		c.nodes[i].stop(t)
 		runCommand(t, 0, "check", "-data", c.dirs[i])
+	}
+}
+
+// checkForeignFolder: a copy takes no place of events that no replica has, stored or waiting.
+func (c *testCluster) checkForeignFolder(t *testing.T) {
+	t.Helper()
+	single := start(t, c.dirs[2])
+	single.mustPublish(t, batch("single", 3), "store")
+	single.stop(t)
+	if code, said := c.joined(binary, c.nodes[0].URL, ""); code != 1 || !strings.Contains(said, "in no cluster (3 stored, 0 waiting)") {
+		t.Errorf("over another aggregator's events: exit %d, %s", code, said)
+	}
+	if said := runCommand(t, 0, "check", "-data", c.dirs[2]); !strings.Contains(said, "store: 3 events") {
+		t.Errorf("afterwards: %s", said)
+	}
+	if err := os.RemoveAll(c.dirs[2]); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,12 +2,14 @@ package dedup
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -435,6 +437,43 @@ func TestKeysAreIdentities(t *testing.T) {
 			hashes[hash] = true
 		}
 	}
+}
+
+var (
+	uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	hexForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
+)
+
+// TestPackedIDs: an id is packed if it has one of the two forms to the letter, and the packed bytes
+// are its digits. Any other is a text, however near it comes, with a dash too many above all.
+func TestPackedIDs(t *testing.T) {
+	check := func(t rapid.TB, id string) {
+		packed, form := packID(id)
+		want := byte(textID)
+		switch {
+		case uuidForm.MatchString(id):
+			want = uuidID
+		case hexForm.MatchString(id):
+			want = hexID
+		}
+		if form != want || form != textID && hex.EncodeToString(packed[:]) != strings.ReplaceAll(id, "-", "") {
+			t.Errorf("%q has form %d and bytes %x, want form %d", id, form, packed, want)
+		}
+	}
+	const uuid = "0f8fad5b-d9cb-469f-a165-70867728950e"
+	for at := range uuid { // each byte another, two at a time
+		for _, c := range "-0aAg\xff" {
+			one := uuid[:at] + string(c) + uuid[at+1:]
+			check(t, one)
+			for second := range len(one) {
+				check(t, one[:second]+"-"+one[second+1:])
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		id := []byte(rapid.StringMatching(`[0-9a-f-]{32}|[0-9a-f-]{36}|[0-9a-f]{8}-[0-9a-f-]{4}-[0-9a-f-]{4}-[0-9a-f-]{4}-[0-9a-f-]{12}`).Draw(t, "id"))
+		check(t, string(id))
+	})
 }
 
 // TestPermutation: what takes an id's place is undone by AES and the prefix's hash alone, so two

@@ -74,7 +74,7 @@ func packID(id string) (packed [packedBytes]byte, form byte) {
 		return packed, textID
 	}
 	for i, at := 0, 0; at < packedBytes; i, at = i+2, at+1 {
-		if form == uuidID && id[i] == '-' {
+		if form == uuidID && (i == 8 || i == 13 || i == 18 || i == 23) { // the dashes, and no other
 			i++
 		}
 		high, low := digits[id[i]], digits[id[i+1]]
