@@ -92,6 +92,9 @@ func (c *config) check() error {
 			return misconfigured("-%s=%s is not a loopback address: give -token-file, or say -insecure", a.flag, a.address)
 		}
 	}
+	if c.routes == "" {
+		return misconfigured("-routes is missing: want the addresses of the servers' -cluster-listen, with commas")
+	}
 	routes := strings.Split(c.routes, ",")
 	for _, route := range routes {
 		if _, port, err := split(route); err != nil {

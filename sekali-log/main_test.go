@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,12 +42,12 @@ func TestRefused(t *testing.T) {
 		{"-listen", "127.0.0.1:http", `"http" is no port`},
 		{"-listen", "0.0.0.0:4222", "is not a loopback address: give -token-file"},
 		{"-cluster-listen", ":6222", "-cluster-listen=:6222 is not a loopback address"},
-		{"-routes", "", "-routes"},
+		{"-routes", "", "-routes is missing: want the addresses of the servers' -cluster-listen"},
 		{"-routes", "127.0.0.1:1", "two at least"},
 		{"-routes", "127.0.0.1:1,b", `-routes: "b"`},
 		{"-routes", "127.0.0.1:1,b:0", `"b:0" has no port`},
 		{"-store-bytes", "1", "-store-bytes=1"},
-		{"-store-bytes", "many", "store-bytes"},
+		{"-store-bytes", "many", "-store-bytes: want a whole number"},
 		{"-token-file", empty, "is empty"},
 		{"-token-file", filepath.Join(dir, "none"), "-token-file: "},
 		{"-tls-cert", empty, "go together"},
@@ -145,4 +146,24 @@ func allPeers(name string) (peers []peer) {
 		peers = append(peers, peer{ID: peerID(fmt.Sprintf("%s-%04x", name, i))})
 	}
 	return peers
+}
+
+// TestEveryFlagHasItsRow: the flags are those of sekali-log's section in the reference.
+func TestEveryFlagHasItsRow(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/flags.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## sekali-log")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := strings.Count(section, "\n| `-")
+	(&config{}).flags().VisitAll(func(f *flag.Flag) {
+		rows--
+		if !strings.Contains(section, "\n| `-"+f.Name+"` |") {
+			t.Errorf("-%s has no row in flags.md", f.Name)
+		}
+	})
+	if rows > 0 {
+		t.Errorf("flags.md has rows of no flag: %d", rows)
+	}
 }

@@ -3,6 +3,7 @@ package settings
 
 import (
 	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // File is the flag that names the file. A program has it if it calls Declare.
@@ -69,6 +71,30 @@ func (o Origins) Explain(err error) error {
 	return fmt.Errorf("%w (set in %s)", err, strings.Join(places, ", "))
 }
 
+const parseError = "parse error" // all that package flag says of a value that is of another kind
+
+var unparsed = regexp.MustCompile(`-([a-z][a-z-]*): ` + parseError + `$`)
+
+// want has an error about a flag's value say what is wanted, where package flag does not.
+func want(f *flag.Flag, err error) error {
+	before, ok := strings.CutSuffix(err.Error(), parseError)
+	getter, typed := f.Value.(flag.Getter)
+	if !ok || !typed {
+		return err
+	}
+	switch getter.Get().(type) {
+	case int, int64, uint, uint64:
+		return errors.New(before + "want a whole number")
+	case float64:
+		return errors.New(before + "want a number")
+	case time.Duration:
+		return errors.New(before + "want a time with a unit, such as 30s or 5m")
+	case bool:
+		return errors.New(before + "want true or false")
+	}
+	return err
+}
+
 // Variable is the name of a flag's variable.
 func Variable(name string) string {
 	return "SEKALI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -87,6 +113,9 @@ func Parse(flags *flag.FlagSet, args []string, lookup Lookup) (Origins, error) {
 // ParseBefore is Parse for flags that stand before arguments, which are left in flags.Args().
 func ParseBefore(flags *flag.FlagSet, args []string, lookup Lookup) (Origins, error) {
 	if err := flags.Parse(args); err != nil {
+		if m := unparsed.FindStringSubmatch(err.Error()); m != nil {
+			err = want(flags.Lookup(m[1]), err)
+		}
 		return nil, err
 	}
 	origins := Origins{}
@@ -96,7 +125,7 @@ func ParseBefore(flags *flag.FlagSet, args []string, lookup Lookup) (Origins, er
 		name := Variable(f.Name)
 		if v, ok := lookup(name); ok && !origins.Given(f.Name) && err == nil {
 			if e := f.Value.Set(v); e != nil {
-				err = fmt.Errorf("%s=%q: %w", name, v, e)
+				err = fmt.Errorf("%s=%q: %w", name, v, want(f, e))
 			}
 			origins[f.Name] = name
 		}
@@ -141,7 +170,7 @@ func read(flags *flag.FlagSet, path string, origins Origins) error {
 			continue
 		}
 		if err := flags.Set(name, value); err != nil {
-			return fmt.Errorf("%s: %s = %q: %w", place, name, value, err)
+			return fmt.Errorf("%s: %s = %q: %w", place, name, value, want(flags.Lookup(name), err))
 		}
 		origins[name] = place
 	}

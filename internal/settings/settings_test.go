@@ -83,9 +83,9 @@ func TestFileIsRefused(t *testing.T) {
 	for _, c := range []struct{ file, says string }{
 		{"ack = store\ncolour = red\n", `:2: "colour" is no setting`},
 		{"config = other\n", `:1: "config" is no setting`},
-		{"\n\nbatch-events = many\n", `:3: batch-events = "many": parse error`},
-		{"insecure = perhaps\n", ":1: insecure"},
-		{"wait = 2\n", ":1: wait"},
+		{"\n\nbatch-events = many\n", `:3: batch-events = "many": want a whole number`},
+		{"insecure = perhaps\n", `:1: insecure = "perhaps": want true or false`},
+		{"wait = 2\n", `:1: wait = "2": want a time with a unit`},
 		{"listen\n", `:1: "listen" is not of the form`},
 		{"ack = store\nack = memory\n", ":2: ack is set already, in "},
 		{"= x\n", `:1: "" is no setting`},
@@ -117,5 +117,22 @@ func TestExplain(t *testing.T) {
 		if got := origins.Explain(errors.New(text)); got.Error() != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// TestWanted: a value of another kind is told what is wanted, on the command line and in a
+// variable.
+func TestWanted(t *testing.T) {
+	for _, arg := range []struct{ given, says string }{
+		{"-batch-events=abc", `invalid value "abc" for flag -batch-events: want a whole number`},
+		{"-insecure=abc", `invalid boolean value "abc" for -insecure: want true or false`},
+		{"-wait=abc", `invalid value "abc" for flag -wait: want a time with a unit, such as 30s or 5m`},
+	} {
+		if _, _, _, err := parse(t, "", "", arg.given); err == nil || err.Error() != arg.says {
+			t.Errorf("%s: %v", arg.given, err)
+		}
+	}
+	if _, _, _, err := parse(t, "", "SEKALI_BATCH_EVENTS=abc"); err == nil || err.Error() != `SEKALI_BATCH_EVENTS="abc": want a whole number` {
+		t.Errorf("%v", err)
 	}
 }
