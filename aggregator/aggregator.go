@@ -164,7 +164,7 @@ func (a *instance) openFolder() error {
 // listen opens the listeners.
 func (a *instance) listen(secrets secrets) (err error) {
 	if a.ln, err = net.Listen("tcp", a.cfg.Listen); err != nil {
-		return err
+		return fmt.Errorf("-listen: %w", err)
 	}
 	level, _ := pipeline.ParseLevel(a.cfg.Ack) // checked in Run
 	a.public = api.New(api.Config{Ack: level, MaxBodyBytes: a.cfg.MaxBodyBytes, MaxStreams: a.cfg.MaxStreams, Tokens: secrets.tokens, HMACSecret: secrets.hmac, CORSOrigin: a.cfg.CORSOrigin,
@@ -172,10 +172,10 @@ func (a *instance) listen(secrets secrets) (err error) {
 	metrics := newMetrics(a.pipeline, a.store, a.public, a.cfg.Version)
 	a.admin, a.metrics = newAdmin(metrics, a.public, true), newAdmin(metrics, a.public, false)
 	if a.adminAddress, err = serveAdmin(a.admin, a.cfg.Admin, a.failed); err != nil {
-		return errors.Join(err, a.ln.Close())
+		return errors.Join(fmt.Errorf("-admin: %w", err), a.ln.Close())
 	}
 	if a.metricsAddress, err = serveAdmin(a.metrics, a.cfg.Metrics, a.failed); err != nil {
-		return errors.Join(err, a.ln.Close(), a.admin.Close())
+		return errors.Join(fmt.Errorf("-metrics: %w", err), a.ln.Close(), a.admin.Close())
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func TestSendersAnswers(t *testing.T) {
 		{"HEC raw", "POST", sent{path: "/services/collector/raw?topic=raw", body: "one\ntwo\n"}, 200, `"code":0`},
 		{"CloudEvents handshake", "OPTIONS", sent{path: "/cloudevents", header: map[string]string{"WebHook-Request-Origin": "here"}}, 200, ""},
 		{"ingest", "POST", sent{path: "/ingest/hooks", body: `{"a":1}`, kind: applicationJSON}, 200, `"accepted":1`},
-		{"ingest, unsigned", "POST", sent{path: "/ingest/hooks?hmac=github", body: `{"a":1}`, kind: applicationJSON}, 401, "signature"},
+		{"ingest, unsigned", "POST", sent{path: "/ingest/hooks?hmac=github", body: `{"a":1}`, kind: applicationJSON}, 401, "without -hmac-secret-file"},
 		{"ingest, no topic", "POST", sent{path: "/ingest/", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"Loki", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[]}`, kind: applicationJSON}, 204, ""},
 		{"Loki, malformed", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[{"values":[["x"]]}]}`, kind: applicationJSON}, 400, "malformed"},

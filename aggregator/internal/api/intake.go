@@ -98,7 +98,7 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 	case errors.Is(err, errBusy):
 		refuse(ctx, err)
 		return decoded{}, false
-	case errors.Is(err, errSignature):
+	case errors.Is(err, errSignature), errors.Is(err, errNoSecret):
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", err.Error())
 		return decoded{}, false
 	}

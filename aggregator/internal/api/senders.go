@@ -107,6 +107,9 @@ func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
 	// Whoever names a scheme, an empty one too, has passed without a token: the signature must hold.
 	scheme, signed := string(ctx.QueryArgs().Peek("hmac")), ctx.QueryArgs().Has("hmac")
 	a.takeMapped(ctx, func(in *ingest.Input) (*event.Request, error) {
+		if signed && a.cfg.HMACSecret == "" {
+			return nil, errNoSecret
+		}
 		if signed && !a.signatureHolds(in, scheme) {
 			return nil, errSignature
 		}
@@ -128,15 +131,15 @@ func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
 // errSignature is answered 401: the body is not signed with the secret.
 var errSignature = errors.New("the body's signature is not of the secret in -hmac-secret-file")
 
+// errNoSecret is answered 401, too: there is nothing to check a signature with.
+var errNoSecret = errors.New("the aggregator was started without -hmac-secret-file, so no signature can be checked")
+
 // signedFor is how far a signature's time may be from now.
 const signedFor = 5 * time.Minute
 
 // signatureHolds checks a webhook's signature: github's (X-Hub-Signature-256), or that of
 // standardwebhooks.com.
 func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
-	if a.cfg.HMACSecret == "" {
-		return false
-	}
 	switch scheme {
 	case "github":
 		given, err := hex.DecodeString(strings.TrimPrefix(in.Header("X-Hub-Signature-256"), "sha256="))
