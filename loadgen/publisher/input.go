@@ -107,6 +107,14 @@ func openPlain(c Config) (*plain, error) {
 	return p, nil
 }
 
+// inputName names the input to a person.
+func (c Config) inputName() string {
+	if c.Input == "-" {
+		return "standard input"
+	}
+	return c.Input
+}
+
 func openFile(path string) (*os.File, os.FileInfo, error) {
 	handle, err := os.Open(path)
 	if err != nil {

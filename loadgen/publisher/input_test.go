@@ -28,12 +28,12 @@ func TestBadLinesAreNamed(t *testing.T) {
 	a := newAggregator(t)
 	c := testConfig(a.URL)
 	good := `{"topic":"a","event_id":"%d","timestamp":"2026-01-01T00:00:00Z"}` + "\n"
-	c.Input, c.Count = writeFile(t, "x", fmt.Sprintf(good, 1)+"not json\n\n"+`{"topic":"a","event_id":"2"}`+"\n"+strings.Repeat("x", maxLineBytes+1)+"\n"+fmt.Sprintf(good, 3)), unbounded
+	c.Input, c.Count = writeFile(t, "x", fmt.Sprintf(good, 1)+"not json\n{oops}\n"+`{"topic":"a","event_id":"2"}`+"\n"+strings.Repeat("x", maxLineBytes+1)+"\n"+fmt.Sprintf(good, 3)), unbounded
 	report, complaints, err := publish(t, t.Context(), c)
-	if err == nil || report.Acknowledged != 2 || report.Rejected != 1 || report.Skipped != 2 {
+	if err == nil || report.Acknowledged != 2 || report.Rejected != 1 || report.Skipped != 3 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	for _, want := range []string{"line 2: invalid character", "line 4: missing_field", "line 5: line is longer"} {
+	for _, want := range []string{c.Input + ": line 2: is no JSON object; -lines takes", "line 3: is not JSON: invalid character 'o'", "line 4: missing_field", "line 5: line is longer"} {
 		if !strings.Contains(complaints, want) {
 			t.Errorf("%q does not say %q", complaints, want)
 		}

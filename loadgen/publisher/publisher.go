@@ -58,7 +58,7 @@ func Run(ctx context.Context, c Config, stdout, stderr io.Writer) error {
 	defer transport.CloseIdleConnections()
 	p := &publisher{config: c, token: token, transport: transport, account: account{what: "event", complainTo: stderr, started: time.Now()}}
 	if c.Input != "" {
-		p.account.what = "line"
+		p.account.what = c.inputName() + ": line"
 	}
 	if c.State != "" {
 		if p.saver, err = newSaver(c, saved, src); err != nil {

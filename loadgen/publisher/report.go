@@ -37,7 +37,7 @@ func (r *Report) complete() bool {
 type account struct {
 	mu sync.Mutex
 	Report
-	what       string // of a place: "line" or "event"
+	what       string // of a place: "FILE: line" or "event"
 	complainTo io.Writer
 	complaints int
 	started    time.Time

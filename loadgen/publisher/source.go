@@ -142,11 +142,11 @@ func (s *jsonSource) appendEvent(dst, line []byte) ([]byte, error) {
 		EventID   *json.RawMessage `json:"event_id"`
 		Timestamp json.RawMessage  `json:"timestamp"`
 	}
-	if err := json.Unmarshal(line, &names); err != nil {
-		return dst, &skipError{err}
-	}
 	if line[0] != '{' {
-		return dst, &skipError{errors.New("not a JSON object")} // null
+		return dst, &skipError{errors.New("is no JSON object; -lines takes plain log lines")}
+	}
+	if err := json.Unmarshal(line, &names); err != nil {
+		return dst, &skipError{fmt.Errorf("is not JSON: %w", err)}
 	}
 	s.names.topic = s.topic
 	dst = append(dst, '{')

@@ -133,22 +133,57 @@ func (r *reader) load() error {
 	if r.cfg.State == "" {
 		return nil
 	}
+	// What could not be kept is better known before anything is printed.
+	next, err := r.openNext()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(next.Close(), os.Remove(next.Name())); err != nil {
+		return fmt.Errorf("-state: %w", err)
+	}
+	return r.resume()
+}
+
+// resume takes the position where it was saved, if it was.
+func (r *reader) resume() error {
 	b, err := os.ReadFile(r.cfg.State)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	var p position
 	if err == nil {
-		err = json.Unmarshal(b, &p)
+		err = p.parse(b)
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("-state: %s: %w", r.cfg.State, err)
+		return fmt.Errorf("-state: %s is no position of loadgen follow: %w", r.cfg.State, err)
 	case p.Topic != r.cfg.Topic:
 		return fmt.Errorf("-state: %s is of the topic %q", r.cfg.State, p.Topic)
 	}
 	r.at, r.saved, r.epoch = p.Seq, p.Seq, p.Epoch
 	return nil
+}
+
+// parse is strict: another program's file would be written over.
+func (p *position) parse(text []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(p); err != nil {
+		return err
+	}
+	if p.Seq < 0 {
+		return fmt.Errorf("the seq %d is negative", p.Seq)
+	}
+	return nil
+}
+
+// openNext opens the file that takes the place of the saved position.
+func (r *reader) openNext() (*os.File, error) {
+	next, err := os.OpenFile(r.cfg.State+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("-state: %w", err)
+	}
+	return next, nil
 }
 
 // stream prints what one connection brings.
@@ -174,8 +209,7 @@ func (r *reader) stream(ctx context.Context) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // the status says enough
-		err := fmt.Errorf("%s: %s", answer.Status, bytes.TrimSpace(body))
+		err := r.refusal(answer)
 		if answer.StatusCode < 500 && answer.StatusCode != http.StatusRequestTimeout {
 			return finalError{err}
 		}
@@ -198,6 +232,20 @@ func (r *reader) stream(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// refusal is what an answer says that is no stream.
+func (r *reader) refusal(answer *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // the status says enough
+	var problem struct{ Code, Detail string }
+	text := string(bytes.TrimSpace(body))
+	if json.Unmarshal(body, &problem) == nil && problem.Code != "" {
+		text = problem.Code + ": " + problem.Detail
+	}
+	if answer.StatusCode == http.StatusUnauthorized {
+		text += map[bool]string{true: " (no -token-file is given)", false: " (the token is of -token-file)"}[r.token == ""]
+	}
+	return fmt.Errorf("%s: %s", answer.Status, text)
 }
 
 // readLine appends a line to dst, without its end.
@@ -263,7 +311,7 @@ func (r *reader) save() error {
 		return nil
 	}
 	text, _ := json.Marshal(position{r.cfg.Topic, r.at, r.epoch}) // it cannot fail
-	next, err := os.OpenFile(r.cfg.State+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	next, err := r.openNext()
 	if err != nil {
 		return finalError{err}
 	}
