@@ -573,6 +573,42 @@ func TestFullLogIsSaid(t *testing.T) {
 	n.stop()
 }
 
+// TestStuckLogIsNoQuorum: a log that says what it is and takes nothing is one that a publisher
+// would wait for in vain. The journal goes on.
+func TestStuckLogIsNoQuorum(t *testing.T) {
+	log := memorylog.New("a")
+	var silent atomic.Bool
+	log.Fate = func([]byte) memorylog.Fate { return memorylog.Fate{Lost: silent.Load(), Silent: silent.Load()} }
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	silent.Store(true)
+	if _, err := n.p.Publish(Journal, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 8*time.Second, "no quorum", func() bool { return errors.Is(n.p.Ready(Replicated), cluster.ErrNoQuorum) })
+	if err := n.p.Ready(Journal); err != nil {
+		t.Errorf("at journal: %v", err)
+	}
+	silent.Store(false)
+	n.awaitPosition(1)
+	awaitProof(t, n)
+	n.stop()
+}
+
+// TestUnreachableIsNoQuorum: that no server of the log answers does not say that one does not sync.
+func TestUnreachableIsNoQuorum(t *testing.T) {
+	log := memorylog.New("a")
+	log.Unsync(fmt.Errorf("%w: it has no leader", cluster.ErrUnreachable))
+	n := newClusterNode(t, "a", log)
+	within(t, 8*time.Second, "no quorum", func() bool {
+		_, err := n.p.Publish(Replicated, requestOf("x"))
+		return errors.Is(err, cluster.ErrNoQuorum) && !errors.Is(err, cluster.ErrUnproven)
+	})
+	log.Unsync(nil)
+	awaitProof(t, n)
+	n.stop()
+}
+
 // TestNewLeaderMayBeBehind: a log that ends before what was applied, and then does not, has lost
 // nothing: its new leader had to apply what was committed. The node goes on.
 func TestNewLeaderMayBeBehind(t *testing.T) {

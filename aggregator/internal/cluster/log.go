@@ -18,7 +18,8 @@ type Log interface {
 	// Read calls each for the messages behind a position, in their order, and waits for more, until
 	// ctx ends or something fails. The message is each's to keep.
 	Read(ctx context.Context, after uint64, each func(at uint64, message []byte) error) error
-	// Head tells what the log is and how far it goes.
+	// Head tells what the log is and how far it goes. With ErrUnreachable it has the Peers alone, if
+	// they are known, and which of them are away.
 	Head(ctx context.Context) (Head, error)
 	// Truncate removes the messages up to a place.
 	Truncate(ctx context.Context, through uint64) error

@@ -149,6 +149,10 @@ func (n *Node) awaitEnd(ctx context.Context) bool {
 // readPause is how long a reader rests that has lost the log.
 const readPause = 200 * time.Millisecond
 
+// readSteady is after how long a reading that brings nothing counts as one: longer than the log may
+// take to refuse it.
+const readSteady = 3 * time.Second
+
 // read reads the log until ctx ends, or until the node has halted.
 func (n *Node) read(ctx context.Context) error {
 	n.mu.Lock()
@@ -158,15 +162,17 @@ func (n *Node) read(ctx context.Context) error {
 		n.haltFor(halt("the store: %w", err))
 		return nil
 	}
-	lost := false
+	out := outage{logger: n.cfg.Logger}
 	for ctx.Err() == nil {
 		err := n.look(ctx)
 		if err == nil {
-			if lost {
-				n.cfg.Logger.Info("the log is read again", "position", n.cursor.Position)
-				lost = false
-			}
-			err = n.cfg.Log.Read(ctx, n.cursor.Position, func(at uint64, message []byte) error { return n.take(ctx, at, message) })
+			// A log without a leader says what it is, and is not read: only a reading that goes on is one.
+			steady := time.AfterFunc(readSteady, out.over)
+			err = n.cfg.Log.Read(ctx, n.cursor.Position, func(at uint64, message []byte) error {
+				out.over()
+				return n.take(ctx, at, message)
+			})
+			steady.Stop()
 		}
 		if errors.Is(err, ErrHalted) {
 			n.haltFor(err)
@@ -175,9 +181,8 @@ func (n *Node) read(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !lost {
-			n.cfg.Logger.Warn("the log is not read", "position", n.cursor.Position, "error", err)
-			lost = true
+		if err != nil {
+			out.failed(n.cursor.Position, err, time.Now())
 		}
 		select {
 		case <-ctx.Done():
@@ -269,6 +274,9 @@ func (n *Node) look(ctx context.Context) error {
 	defer n.mu.Unlock()
 	n.status.headErr = err
 	if err != nil {
+		if len(head.Peers) > 0 { // what the leader said of them is of before
+			n.status.head.Leader, n.status.head.Peers = "", head.Peers
+		}
 		return err
 	}
 	if err := n.check(&head, now); err != nil {
@@ -420,11 +428,18 @@ func (n *Node) Durable() error {
 		return ErrFull
 	case n.status.asked && len(n.status.head.Faults) > 0:
 		return fmt.Errorf("%w: %s", ErrUnproven, n.status.head.Faults[0])
+	case errors.Is(n.status.unproven, ErrUnreachable): // nobody has answered
+		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.unproven)
 	case n.status.unproven != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, n.status.unproven)
 	}
 	return nil
 }
+
+// stuckAfter is how long the log may take nothing before a publisher is sent elsewhere: its wait
+// would end with no_quorum, and what the log says of itself is seconds old. It is longer than the
+// sender waits before it sends a lost frame again.
+const stuckAfter = 3 * time.Second
 
 // Ready says why readers, and publishers of a durable level or of another, should go to another
 // node; nil: they need not. The journal goes on while the log does not.
@@ -436,10 +451,14 @@ func (n *Node) Ready(durable bool) error {
 	if err != nil {
 		return err
 	}
+	stuck := n.Outbox.Stuck()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if durable && n.status.headErr != nil {
 		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
+	}
+	if durable && stuck > stuckAfter {
+		return fmt.Errorf("%w: it has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
 	}
 	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
 		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, n.status.head.Last-min(n.status.head.Last, n.status.applied.Position), lag.Seconds())

@@ -19,9 +19,10 @@ type Outbox struct {
 
 	mu      sync.Mutex // guards all below
 	changed chan struct{}
-	frames  []*sent // in the order in which they are sent
-	acked   int     // of frames, the first so many are in the log
-	gone    uint64  // so many were before them
+	frames  []*sent   // in the order in which they are sent
+	acked   int       // of frames, the first so many are in the log …
+	since   time.Time // … and the next is the first that is not, since then
+	gone    uint64    // so many were before them
 	byKey   map[frameKey]*sent
 	number  uint64 // of the latest frame of this session …
 	sum     uint32 // … and its checksum
@@ -127,6 +128,9 @@ func (o *Outbox) Add(m *Made, in journal.Frame, keep bool) *Ticket {
 
 // add appends frames. mu is held.
 func (o *Outbox) add(frames []*sent, in journal.Frame) {
+	if o.acked == len(o.frames) {
+		o.since = time.Now()
+	}
 	for _, s := range frames {
 		s.in = in
 		o.frames = append(o.frames, s)
@@ -245,7 +249,7 @@ func (o *Outbox) advance() {
 		}
 	}
 	if o.acked != before {
-		o.full = false
+		o.full, o.since = false, time.Now()
 		o.tell()
 	}
 }
@@ -311,6 +315,16 @@ func (o *Outbox) Full() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.full
+}
+
+// Stuck is how long the log has taken no frame while one waits for it; 0: none waits.
+func (o *Outbox) Stuck() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.acked == len(o.frames) {
+		return 0
+	}
+	return time.Since(o.since)
 }
 
 // Depth is how many frames are in the outbox, and how many of them are not yet in the log.

@@ -26,21 +26,64 @@ const (
 )
 
 // Head implements cluster.Log.
-func (l *Log) Head(ctx context.Context) (cluster.Head, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (l *Log) Head(parent context.Context) (cluster.Head, error) {
+	ctx, cancel := context.WithTimeout(parent, askTimeout)
 	defer cancel()
 	s, err := l.js.Stream(ctx, l.stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return cluster.Head{}, fmt.Errorf("%w: there is no stream %s: it is made by `aggregator cluster init`", cluster.ErrUnreachable, l.stream())
 	}
 	if err != nil {
-		return cluster.Head{}, unreachable(err)
+		return l.headless(parent, err)
 	}
 	head := headOf(s.CachedInfo(), l.subject())
+	if leaderless(s.CachedInfo()) { // it is a survivor's view: who is away, and how far the log is, it does not know
+		l.mu.Lock()
+		if len(l.peers) == 0 {
+			l.peers = head.Peers
+		}
+		l.mu.Unlock()
+		return l.headless(parent, errLeaderless)
+	}
 	l.mu.Lock()
 	l.peers = head.Peers
 	l.mu.Unlock()
 	return head, nil
+}
+
+var errLeaderless = errors.New("it has no leader")
+
+// leaderless reports that a stream of several servers has no leader.
+func leaderless(info *jetstream.StreamInfo) bool {
+	return info.Cluster != nil && info.Cluster.Leader == ""
+}
+
+// headless is what is known of a log that cannot be asked: which of its servers answer at all.
+func (l *Log) headless(ctx context.Context, why error) (cluster.Head, error) {
+	if err := l.ask(ctx, headlessEvery, true); err != nil {
+		return cluster.Head{}, unreachable(why)
+	}
+	return l.answering(why)
+}
+
+// answering judges by who has answered since all were asked. A server that is left of a log without
+// a leader calls all away, itself too.
+func (l *Log) answering(why error) (cluster.Head, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	peers := make([]cluster.Peer, len(l.peers))
+	var away []string
+	for i, p := range l.peers {
+		peers[i] = cluster.Peer{Name: p.Name, Offline: l.proofs[p.Name].at.Before(l.asked), Behind: p.Behind}
+		if peers[i].Offline {
+			away = append(away, p.Name)
+		}
+	}
+	l.peers = peers
+	if len(away) > 0 {
+		why = fmt.Errorf("%w; of its servers these do not answer: %s", why, strings.Join(away, ", "))
+	}
+	return cluster.Head{Peers: slices.Clone(peers)}, unreachable(why)
 }
 
 // Epochs returns the epochs of which there is a log, in order.
@@ -78,7 +121,9 @@ func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 	}
 	if c := info.Cluster; c != nil {
 		h.Leader = c.Leader
-		h.Peers = append(h.Peers, cluster.Peer{Name: c.Leader})
+		if c.Leader != "" {
+			h.Peers = append(h.Peers, cluster.Peer{Name: c.Leader})
+		}
 		for _, p := range c.Replicas {
 			h.Peers = append(h.Peers, cluster.Peer{Name: p.Name, Offline: away(p), Behind: p.Lag})
 		}

@@ -63,6 +63,7 @@ type Log struct {
 	pending map[string]pending
 	peers   []cluster.Peer // as they were seen last
 	proofs  map[string]proof
+	asked   time.Time // when the servers were asked last what they are set to
 }
 
 // Dial returns a connection to the log of an epoch. The servers need not be there yet.

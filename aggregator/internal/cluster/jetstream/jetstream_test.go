@@ -93,6 +93,42 @@ func TestLazyServerIsRefused(t *testing.T) {
 	}
 }
 
+// TestServersOfALogWithoutLeader: what one of three servers says that is left names nobody as the
+// leader, and itself as away. Who answers is there; who does not is no lazy server.
+func TestServersOfALogWithoutLeader(t *testing.T) {
+	config := goodStream()
+	info := &jetstream.StreamInfo{Config: config, Cluster: &jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{
+		{Name: "1", Offline: true}, {Name: "2", Offline: true}, {Name: "3", Offline: true}}}}
+	if !leaderless(info) {
+		t.Error("it has a leader")
+	}
+	l := &Log{proofs: map[string]proof{}}
+	if err := l.provenWithout(cluster.ErrUnreachable); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Errorf("nobody is known: %v", err)
+	}
+	l.peers = headOf(info, "sekali.1.log.0").Peers
+	if len(l.peers) != 3 {
+		t.Errorf("the servers are %+v", l.peers)
+	}
+	l.asked = time.Now()
+	l.note([]byte(`{"server":{"name":"2"},"data":{"jetstream":{"config":{"sync_always":true}}}}`), time.Now())
+	head, err := l.answering(errLeaderless)
+	if !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "no leader") || !strings.Contains(err.Error(), "not answer: 1, 3") {
+		t.Errorf("it says %v", err)
+	}
+	for i, away := range []bool{true, false, true} {
+		if p := head.Peers[i]; p.Offline != away || p.Name == "" {
+			t.Errorf("server %d: %+v, want away %v", i+1, p, away)
+		}
+	}
+	if l.allAnswered(l.asked, true) {
+		t.Error("two that are away have answered")
+	}
+	if err := l.proven(); err != nil {
+		t.Errorf("who answers syncs: %v", err)
+	}
+}
+
 // TestAway: a server is away that the leader calls so, or has not heard for long, or never.
 func TestAway(t *testing.T) {
 	for _, c := range []struct {

@@ -15,6 +15,10 @@ const pingServers = "$SYS.REQ.SERVER.PING.VARZ"
 // proofWait is how long servers may take to answer.
 const proofWait = 1500 * time.Millisecond
 
+// headlessEvery is how often the servers of a log that cannot be asked are asked whether they are
+// there.
+const headlessEvery = 3 * time.Second
+
 // proof is what a server has said of itself. It stands until the server says something else: one
 // that is away syncs nothing, and stores nothing.
 type proof struct {
@@ -43,8 +47,36 @@ type varz struct {
 // before.
 func (l *Log) Synced(ctx context.Context) error {
 	if _, err := l.Head(ctx); err != nil {
-		return l.proven()
+		return l.provenWithout(err)
 	}
+	if err := l.ask(ctx, 0, false); err != nil {
+		return err
+	}
+	return l.proven()
+}
+
+// provenWithout judges what is known of a log that cannot be asked now. Of one whose servers were
+// never seen nothing is: that it cannot be reached is the reason.
+func (l *Log) provenWithout(why error) error {
+	l.mu.Lock()
+	known := len(l.peers) > 0
+	l.mu.Unlock()
+	if !known {
+		return why
+	}
+	return l.proven()
+}
+
+// ask has the servers say what they are set to, unless they were asked so short a time ago. It
+// waits for those that are there, or for those, too, that are said to be away.
+func (l *Log) ask(ctx context.Context, recent time.Duration, all bool) error {
+	l.mu.Lock()
+	asked := time.Now()
+	if asked.Sub(l.asked) < recent {
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
 	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
 	if err != nil {
 		return unreachable(err)
@@ -55,15 +87,19 @@ func (l *Log) Synced(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofWait)
 	defer cancel()
-	asked := time.Now()
-	for !l.allAnswered(asked) {
+	for !l.allAnswered(asked, all) {
 		m, err := answers.NextMsgWithContext(ctx)
 		if err != nil || len(m.Data) == 0 {
 			break
 		}
 		l.note(m.Data, time.Now())
 	}
-	return l.proven()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if asked.After(l.asked) {
+		l.asked = asked
+	}
+	return nil
 }
 
 // note takes what a server says of itself. One that says nothing of syncing does not sync.
@@ -78,12 +114,12 @@ func (l *Log) note(answer []byte, now time.Time) {
 	l.proofs[v.Server.Name] = proof{config != nil && config.SyncAlways, now}
 }
 
-// allAnswered reports that every server that is there has answered since it was asked.
-func (l *Log) allAnswered(asked time.Time) bool {
+// allAnswered reports that every server that is there, or all, have answered since they were asked.
+func (l *Log) allAnswered(asked time.Time, all bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.peers {
-		if !p.Offline && l.proofs[p.Name].at.Before(asked) {
+		if (all || !p.Offline) && l.proofs[p.Name].at.Before(asked) {
 			return false
 		}
 	}
