@@ -144,7 +144,7 @@ func TestOneEndIsToldOnce(t *testing.T) {
 	tries := 0
 	start := func() error {
 		if tries++; tries < 3 {
-			return errors.New("the folder is in use")
+			return fmt.Errorf("the folder is in use, as of %v", time.Now())
 		}
 		return c.StartNode(m)
 	}
@@ -160,7 +160,8 @@ func TestOneEndIsToldOnce(t *testing.T) {
 	stop()
 	<-kept
 	text := heard.text.String()
-	if strings.Count(text, "has ended") != 1 || strings.Count(text, "cannot be started, and is tried again every 2s: the folder is in use") != 1 || !strings.Contains(text, "runs again") {
+	if strings.Count(text, "has ended") != 1 || tries != 3 ||
+		strings.Count(text, "cannot be started, and is tried again every 2s: the folder is in use, as of") != 1 || !strings.Contains(text, "runs again") {
 		t.Errorf("%s", text)
 	}
 }
