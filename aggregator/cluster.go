@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,6 +106,9 @@ func (a *instance) logConfig(name string) jetstream.Config {
 // join makes an empty store a replica at the beginning of the log.
 func (a *instance) join(log *jetstream.Log, waiting int) error {
 	head, err := awaitHead(log)
+	if log.Closed() {
+		err = cmp.Or(jetstream.Reach(context.Background(), a.logConfig(a.cfg.Node), 0), err)
+	}
 	if err != nil {
 		return fmt.Errorf("-cluster: %w", err)
 	}
@@ -128,7 +132,7 @@ func (a *instance) join(log *jetstream.Log, waiting int) error {
 // awaitHead asks a log that may be starting.
 func awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
 	for end := time.Now().Add(joinBudget); ; time.Sleep(joinPause) {
-		if head, err = log.Head(context.Background()); err == nil || time.Now().After(end) {
+		if head, err = log.Head(context.Background()); err == nil || log.Closed() || time.Now().After(end) {
 			return head, err
 		}
 	}

@@ -54,7 +54,7 @@ func ClusterCheck(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		fmt.Fprintln(w, "fault:", fault)
 	}
 	if len(faults) > 0 {
-		return fmt.Errorf("%d faults", len(faults))
+		return errors.New(count(len(faults), "fault"))
 	}
 	fmt.Fprintln(w, "ok")
 	return nil

@@ -46,12 +46,20 @@ type ClusterConfig struct {
 	Position uint64 // of skip: of the message that is passed over
 }
 
-func (c *ClusterConfig) dial(epoch uint64) (*jetstream.Log, error) {
+// reachWait is how long a command waits for a server of the log that lets it in.
+const reachWait = clusterBudget / 2
+
+// dial connects to the log of an epoch, once one of its servers lets this client in.
+func (c *ClusterConfig) dial(ctx context.Context, epoch uint64) (*jetstream.Log, error) {
 	if c.URLs == "" {
 		return nil, fmt.Errorf("%w: -cluster is needed", ErrConfig)
 	}
-	log, err := jetstream.Dial(jetstream.Config{URLs: c.URLs, TokenFile: c.TokenFile, CAFile: c.CAFile, Name: "aggregator cluster",
-		Logger: slog.New(slog.DiscardHandler)}, epoch)
+	cfg := jetstream.Config{URLs: c.URLs, TokenFile: c.TokenFile, CAFile: c.CAFile, Name: "aggregator cluster",
+		Logger: slog.New(slog.DiscardHandler)}
+	if err := jetstream.Reach(ctx, cfg, reachWait); err != nil {
+		return nil, fmt.Errorf("-cluster: %w", err)
+	}
+	log, err := jetstream.Dial(cfg, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("%w: -cluster: %w", ErrConfig, err)
 	}
@@ -85,7 +93,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	if err := c.checkInit(); err != nil {
 		return err
 	}
-	log, err := c.dial(firstEpoch)
+	log, err := c.dial(ctx, firstEpoch)
 	if err != nil {
 		return err
 	}
@@ -149,7 +157,7 @@ func (c *ClusterConfig) initLog(ctx context.Context, log *jetstream.Log, wanted 
 		return err
 	}
 	if exists && (!slices.Equal(head.Nodes, wanted.Nodes) || head.Base != wanted.Base || len(head.Faults) > 0 || wanted.Base != 0 && head.Last > 0) {
-		return fmt.Errorf("there is a log already, of the nodes %s, which began with the events up to %d %v", strings.Join(head.Nodes, ","), head.Base, head.Faults)
+		return fmt.Errorf("there is a log already, of the nodes %s, which began with the events up to %d%s", strings.Join(head.Nodes, ","), head.Base, faultsOf(head))
 	}
 	if err := then(head); err != nil {
 		return err
@@ -160,6 +168,22 @@ func (c *ClusterConfig) initLog(ctx context.Context, log *jetstream.Log, wanted 
 	}
 	fmt.Fprintf(w, "cluster %s: its log %s, of the nodes %s, beginning with the events up to %d\n", head.Cluster, what, strings.Join(head.Nodes, ", "), head.Base)
 	return nil
+}
+
+// faultsOf are those of a log's settings, behind what else is said of it.
+func faultsOf(head cluster.Head) string {
+	if len(head.Faults) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(head.Faults, "; ")
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // awaitInit tries until the servers have found each other.
@@ -217,7 +241,7 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		fmt.Fprintln(w, "fault:", fault)
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("%d faults", len(wrong))
+		return errors.New(count(len(wrong), "fault"))
 	}
 	fmt.Fprintln(w, "ok")
 	return nil
@@ -226,14 +250,14 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 // dialLatest is dial for the latest epoch that there is a log of.
 func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) {
 	for {
-		log, err := c.dial(firstEpoch)
+		log, err := c.dial(ctx, firstEpoch)
 		if err != nil {
 			return nil, err
 		}
 		epochs, err := log.Epochs(ctx)
 		if err == nil && len(epochs) > 0 && epochs[len(epochs)-1] != firstEpoch {
 			_ = log.Close() // it was asked
-			return c.dial(epochs[len(epochs)-1])
+			return c.dial(ctx, epochs[len(epochs)-1])
 		}
 		if err == nil || ctx.Err() != nil {
 			return log, nil
@@ -258,14 +282,18 @@ func (c *ClusterConfig) reachLatest(ctx context.Context) (*jetstream.Log, cluste
 
 // awaitHeadOf asks until the servers have a leader, or ctx ends.
 func awaitHeadOf(ctx context.Context, log *jetstream.Log) (cluster.Head, error) {
+	var why error
 	for {
 		head, err := log.Head(ctx)
 		if err == nil {
 			return head, nil
 		}
+		if ctx.Err() == nil || why == nil { // that the time is up is no reason
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return head, err
+			return head, why
 		case <-time.After(joinPause):
 		}
 	}
@@ -306,7 +334,16 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 		return "not understood", err.Error()
 	}
 	age := time.Since(b.At)
-	line = fmt.Sprintf("at %d (%d behind), hash %s, version %s, told %.0f s ago", b.Position, max(head.Last, b.Position)-b.Position, b.Hash, b.Version, age.Seconds())
+	line = fmt.Sprintf("at %d (%d behind)", b.Position, max(head.Last, b.Position)-b.Position)
+	if b.Hash != "" {
+		line += ", hash " + b.Hash
+	}
+	if b.Version == "" { // what join has told for it
+		line += ", has never run"
+	} else {
+		line += ", version " + b.Version
+	}
+	line += fmt.Sprintf(", told %.0f s ago", age.Seconds())
 	switch {
 	case b.Forgotten:
 		return line + ", forgotten", "it was forgotten: the log does not wait for it"

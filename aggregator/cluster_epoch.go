@@ -41,7 +41,7 @@ func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err err
 		return err
 	}
 	at := cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}
-	log, err := c.dial(replica.Identity.Epoch + 1)
+	log, err := c.dial(ctx, replica.Identity.Epoch+1)
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (j *joiner) fetch(ctx context.Context) error {
 
 // reach dials the log of an epoch, and waits for what it says of itself.
 func (j *joiner) reach(ctx context.Context, epoch uint64) (err error) {
-	if j.log, err = j.dial(epoch); err != nil {
+	if j.log, err = j.dial(ctx, epoch); err != nil {
 		return err
 	}
 	j.head, err = awaitHeadOf(ctx, j.log)

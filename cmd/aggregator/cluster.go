@@ -57,17 +57,18 @@ func clusterCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	if peers != "" {
 		c.Peers = strings.Split(peers, ",")
 	}
-	if err == nil {
-		if err = run(ctx, c, stdout); err != nil && !errors.Is(err, aggregator.ErrConfig) {
-			fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
-			return 1
-		}
-	}
 	if err != nil {
 		fmt.Fprintf(stderr, "aggregator: %v\n%s\n", err, clusterUsage)
 		return 2
 	}
-	return 0
+	if err = run(ctx, c, stdout); err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "aggregator:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if errors.Is(err, aggregator.ErrConfig) {
+		return 2
+	}
+	return 1
 }
 
 // clusterData is what -data is to a command.

@@ -151,7 +151,7 @@ const readPause = 200 * time.Millisecond
 
 // readSteady is after how long a reading that brings nothing counts as one: longer than the log may
 // take to refuse it.
-const readSteady = 3 * time.Second
+const readSteady = 5 * time.Second
 
 // read reads the log until ctx ends, or until the node has halted.
 func (n *Node) read(ctx context.Context) error {

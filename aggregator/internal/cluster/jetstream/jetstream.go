@@ -90,8 +90,11 @@ func Dial(cfg Config, epoch uint64) (*Log, error) {
 	if _, err = l.conn.Subscribe(l.inbox+".*", l.answer); err == nil {
 		l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(askTimeout))
 	}
-	if err != nil {
+	if err != nil { // it was closed: the servers have refused the login
 		l.conn.Close()
+		if why := Reach(context.Background(), cfg, 0); why != nil {
+			err = why
+		}
 		return nil, err
 	}
 	return l, nil
@@ -128,6 +131,9 @@ func (l *Log) Close() error {
 	l.conn.Close()
 	return nil
 }
+
+// Closed reports that the connection is over for good: the servers have refused the login.
+func (l *Log) Closed() bool { return l.conn.IsClosed() }
 
 func (l *Log) stream() string  { return fmt.Sprintf(stream, l.epoch) }
 func (l *Log) subject() string { return fmt.Sprintf(subject, l.epoch) }
