@@ -364,6 +364,51 @@ func (c *testCluster) jetstream(t *testing.T) jetstream.JetStream {
 }
 
 // awaitReadyz waits until /readyz of every node says so.
+// TestClusterWithoutQuorum: of three log servers one is left. Every node says no_quorum, and names
+// the two; once they are back, it takes events again.
+func TestClusterWithoutQuorum(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	c := startCluster(t)
+	for _, s := range c.logs[:2] {
+		s.kill()
+	}
+	status, text, err := c.nodes[0].publish([]byte(`{"topic":"t","event_id":"1","timestamp":"2026-11-23T06:41:10Z"}`), "replicated")
+	if status != 503 || err != nil || !strings.Contains(string(text), "no_quorum") {
+		t.Errorf("published without a quorum: %d %s %v", status, text, err)
+	}
+	c.awaitReadyz(t, "no_quorum", "do not answer: log-")
+	answer, err := c.nodes[0].client.Get(c.nodes[0].URL + "/stats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	stats := struct {
+		Cluster struct {
+			Peers []struct {
+				Name    string `json:"name"`
+				Offline bool   `json:"offline"`
+			} `json:"log_peers"`
+		} `json:"cluster"`
+	}{}
+	if err := json.NewDecoder(answer.Body).Decode(&stats); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range stats.Cluster.Peers {
+		if p.Offline == strings.HasPrefix(p.Name, "log-3-") || p.Name == "" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if len(stats.Cluster.Peers) != 3 {
+		t.Errorf("the log's servers are %+v", stats.Cluster.Peers)
+	}
+	for _, s := range c.logs[:2] {
+		s.start(t, c.program)
+	}
+	c.awaitReadyz(t, "", "ok")
+}
+
 func (c *testCluster) awaitReadyz(t *testing.T, code, detail string) {
 	t.Helper()
 	for i, n := range c.nodes {
