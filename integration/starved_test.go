@@ -61,7 +61,8 @@ func TestStarvedGeneratorIsInvalid(t *testing.T) {
 		if starved && (exit != 3 || !blamed) {
 			t.Errorf("starved: exit %d, reasons %q\n%s", exit, run.Validity.Reasons, output)
 		}
-		if !starved && blamed && *run.Summary.Lag.P90 < float64(runSlice.Milliseconds()) {
+		busy := strings.Contains(fmt.Sprint(run.Validity.Reasons), "others_took_cpu")
+		if !starved && blamed && !busy && *run.Summary.Lag.P90 < float64(runSlice.Milliseconds()) {
 			t.Errorf("fed: %q", run.Validity.Reasons)
 		}
 	}

@@ -152,7 +152,7 @@ func TestExpiryStopsAtADamagedBlock(t *testing.T) {
 // block, and whatever the blocks are: what is read, counted and found by topic is the same.
 func TestExpireThroughAnyPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		const events = 300
+		const events = 100
 		var rows []Row
 		for i := range events {
 			topic := fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic"))
@@ -173,7 +173,7 @@ func TestExpireThroughAnyPlace(t *testing.T) {
 		through := int64(0)
 		for from := 0; from < events || through < events; {
 			batch := Batch{Replica: true}
-			if to := min(events, from+rapid.IntRange(0, 150).Draw(t, "batch")); to > from {
+			if to := min(events, from+rapid.IntRange(0, 50).Draw(t, "batch")); to > from {
 				batch.Rows, from = rows[from:to], to
 			} else {
 				batch.Expire = rapid.Int64Range(1, events+20).Draw(t, "through")
