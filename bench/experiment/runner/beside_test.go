@@ -51,12 +51,13 @@ func TestYardstick(t *testing.T) {
 
 const read = short + `
 readers:
-  - {kind: topic, rate: 100/s, limit: 7}
-  - {kind: seq, rate: 200/s}
-  - {kind: time, rate: 50/s}
+  - {kind: topic, rate: 20/s, limit: 7}
+  - {kind: seq, rate: 40/s}
+  - {kind: time, rate: 10/s}
 `
 
-// TestReaders: pages are read from the first measured phase to the load's end, at their rates.
+// TestReaders: pages are read from the first measured phase to the load's end, at their rates. A
+// busy machine reads fewer, and its load ends later.
 func TestReaders(t *testing.T) {
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()
@@ -65,9 +66,9 @@ func TestReaders(t *testing.T) {
 	if !run.Held() || expectation(t, run, "failed_reads").Got != "0" {
 		t.Errorf("%s", o.output)
 	}
-	for kind, perS := range map[string]float64{"topic": 100, "seq": 200, "time": 50} {
+	for kind, perS := range map[string]float64{"topic": 20, "seq": 40, "time": 10} {
 		r, planned := run.Summary.ReaderOf(kind), uint64(perS*0.8)
-		if r.Reads < planned/2 || r.Reads > planned+planned/10 || r.Failed > 0 || r.WaitMS.Max == nil || kind != "time" && r.Events == 0 || kind == "topic" && r.Events > 7*r.Reads {
+		if r.Reads < planned/4 || r.Reads > 2*planned || r.Failed > 0 || r.WaitMS.Max == nil || kind != "time" && r.Events == 0 || kind == "topic" && r.Events > 7*r.Reads {
 			t.Errorf("by %s: %+v, %d planned", kind, r, planned)
 		}
 	}
