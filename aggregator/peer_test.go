@@ -45,13 +45,15 @@ func TestCopyHasToBeWhole(t *testing.T) {
 		whole   bool
 		says    string
 	}{
-		"whole":          {givesCopy(body, good, len(body)), true, ""},
-		"breaks off":     {givesCopy(body[:5], good, len(body)), false, "5 of 17 bytes"},
-		"another":        {givesCopy("all of these event", good, 0), false, "its checksum"},
-		"no checksum":    {givesCopy(body, "", len(body)), false, "no checksum"},
-		"another kind":   {givesCopy(body, digest, len(body)), false, "no checksum"},
-		"a refusal":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, false, "403"},
-		"one that halts": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":"halted"}`, 503) }, false, "halted"},
+		"whole":        {givesCopy(body, good, len(body)), true, ""},
+		"breaks off":   {givesCopy(body[:5], good, len(body)), false, "5 of 17 bytes"},
+		"another":      {givesCopy("all of these event", good, 0), false, "its checksum"},
+		"no checksum":  {givesCopy(body, "", len(body)), false, "no checksum"},
+		"another kind": {givesCopy(body, digest, len(body)), false, "no checksum"},
+		"a refusal":    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }, false, "403"},
+		"one that halts": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"code":"halted"}`, http.StatusServiceUnavailable)
+		}, false, "halted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)

@@ -24,12 +24,12 @@ const (
 
 // blockSize is what decides how large a block is.
 type blockSize struct {
-	entries, prefixes  int
-	prefixBytes        int
-	hashBits, seqBits  uint
-	idBits             int
-	firstHash, allSeqs uint64 // the seqs' distances, or-ed
-	lastHash           uint64
+	entries, prefixes int
+	prefixBytes       int
+	hashBits, seqBits uint
+	idBits            int
+	firstHash         uint64
+	lastHash          uint64
 }
 
 func (s *blockSize) bytes() int {

@@ -170,7 +170,7 @@ func (r *readers) follow(ctx context.Context, topic string) {
 		defer answer.Body.Close()
 		if status = answer.StatusCode; status == http.StatusOK {
 			status = 0
-			err = r.receive(answer.Body)
+			_ = r.receive(answer.Body) // it ends with the stream
 		}
 	}
 	if ctx.Err() == nil {
