@@ -254,9 +254,19 @@ func (c *clusterTrial) joinAgain(i, from int) error {
 	if err := c.operate("backup", "-data", c.Machines[from].NodeConfig.Data, "-to", copied); err != nil {
 		return err
 	}
-	err := c.operate("cluster", "join", "-cluster", c.LogURLs(), "-data", c.Machines[i].NodeConfig.Data, "-from", copied)
+	// A log that has just lost a server elects for some seconds, and takes the lost one out meanwhile:
+	// as an operator would, it is tried again.
+	var err error
+	for range joinTries {
+		if err = c.operate("cluster", "join", "-cluster", c.LogURLs(), "-data", c.Machines[i].NodeConfig.Data, "-from", copied); err == nil {
+			break
+		}
+	}
 	return errors.Join(err, c.StartUnready(c.Machines[i]))
 }
+
+// joinTries bounds how often a join is tried, which waits for the log itself each time.
+const joinTries = 4
 
 // streamLost has an operator delete the log's stream and make it anew. Every node has to halt; then
 // a new epoch begins with the furthest replica.
