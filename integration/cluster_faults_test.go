@@ -1,18 +1,15 @@
 package integration_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"sekali/bench/experiment/faults"
-	"sekali/bench/figures"
 	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
 // TestClusterFaults tries those of a cluster's faults, once, that no other test here has: a machine
-// that is lost for ever, the control that loses it, and one that must be caught. What it comes to
-// is computed from the record as it was written and read again.
+// that is lost for ever, the control that loses it, and one that must be caught.
 func TestClusterFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
@@ -28,21 +25,7 @@ func TestClusterFaults(t *testing.T) {
 		}
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
-			left, err := faults.Run(t.Context(), faults.Config{Aggregator: binary, LogServer: logServer, Short: true, Log: t.Output()}, kind)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, err := record.WriteFault(dir, left)
-			if err == nil {
-				left, err = record.ReadFault(filepath.Join(dir, name))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			row, err := figures.Fault(left)
-			if err != nil {
-				t.Fatal(err)
-			}
+			row := tryFault(t, dir, faults.Config{Aggregator: binary, LogServer: logServer, Short: true, Log: t.Output()}, kind)
 			if !judge.FaultHeld(row) || row.Acknowledged == 0 && row.Promise != record.MustBeCaught {
 				t.Errorf("promised: %s; %+v", row.Promise, row)
 			}

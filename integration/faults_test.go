@@ -35,24 +35,7 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 			}
 			config := faults.Config{Aggregator: binary, Crash: program, Dumps: "../aggregator/store/testdata/version*.sql", Short: true, Log: t.Output()}
-			left, err := faults.Run(t.Context(), config, kind)
-			if err != nil {
-				t.Fatal(err)
-			}
-			name, err := record.WriteFault(dir, left)
-			if err == nil {
-				left, err = record.ReadFault(filepath.Join(dir, name))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			row, err := figures.Fault(left)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if row.Skipped != "" {
-				t.Skip("skipped: " + row.Skipped)
-			}
+			row := tryFault(t, dir, config, kind)
 			if !judge.FaultHeld(row) || row.Acknowledged == 0 && row.Promise != record.PrefixOrRefuse {
 				t.Errorf("promised: %s; %+v", row.Promise, row)
 			}
@@ -74,4 +57,29 @@ func TestCrashPointsAreTried(t *testing.T) {
 			t.Errorf("the catalogue has no crash at %s", place)
 		}
 	}
+}
+
+// tryFault does what a kind says and returns what it comes to, computed from the record as it was
+// written to dir and read again.
+func tryFault(t *testing.T, dir string, config faults.Config, kind faults.Kind) record.FaultSummary {
+	t.Helper()
+	left, err := faults.Run(t.Context(), config, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := record.WriteFault(dir, left)
+	if err == nil {
+		left, err = record.ReadFault(filepath.Join(dir, name))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := figures.Fault(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row.Skipped != "" {
+		t.Skip("skipped: " + row.Skipped)
+	}
+	return row
 }

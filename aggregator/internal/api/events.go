@@ -61,11 +61,8 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	if !mayRead(ctx, page) || !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
-		return
-	}
-	if page, err = a.skip(page); err != nil {
-		a.unreadable(ctx, err)
+	page, ok := a.readFrom(ctx, page)
+	if !ok {
 		return
 	}
 	if export {
@@ -87,11 +84,19 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p.release}, len(head)+len(p.data)+len(tail))
 }
 
-// skip moves the page to where its time begins.
-func (a *Server) skip(page store.Page) (store.Page, error) {
+// readFrom moves the page to where its time begins; not ok: it is answered why the reader does not
+// get it.
+func (a *Server) readFrom(ctx *fasthttp.RequestCtx, page store.Page) (_ store.Page, ok bool) {
+	if !mayRead(ctx, page) || !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
+		return page, false
+	}
 	c, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
-	return a.store.Skip(c, page)
+	page, err := a.store.Skip(c, page)
+	if err != nil {
+		a.unreadable(ctx, err)
+	}
+	return page, err == nil
 }
 
 // unreadable answers a read that the store refused, or that found no free connection or no room for

@@ -37,11 +37,8 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	if !mayRead(ctx, page) || !a.checkCursor(ctx, page.After, a.lastSeq(page.After)) {
-		return
-	}
-	if page, err = a.skip(page); err != nil {
-		a.unreadable(ctx, err)
+	page, ok := a.readFrom(ctx, page)
+	if !ok {
 		return
 	}
 	ctx.SetContentType("text/event-stream")

@@ -83,6 +83,28 @@ func clusterStopped(d time.Duration) func(s *sitting) error {
 	}
 }
 
+// eachCluster injects in a cluster of its own each time, under load. It does what comes after,
+// which may be nothing, and audits what is stored.
+func (s *sitting) eachCluster(levels []string, inject, after func(c *clusterTrial) error) error {
+	for range s.times() {
+		c, err := s.newCluster(cluster.Config{}, levels...)
+		if err != nil {
+			return err
+		}
+		err = c.loaded(func() error { return inject(c) })
+		if err == nil && after != nil {
+			err = after(c)
+		}
+		if err == nil {
+			err = c.auditedAndStopped()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // inCluster injects a fault again and again into a cluster under load, and holds all replicas to
 // each other at the end.
 func (s *sitting) inCluster(inject func(c *clusterTrial, leader, round int) error) error {

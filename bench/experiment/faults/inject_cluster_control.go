@@ -271,39 +271,25 @@ const joinTries = 4
 // streamLost has an operator delete the log's stream and make it anew. Every node has to halt; then
 // a new epoch begins with the furthest replica.
 func streamLost(s *sitting) error {
-	for range s.times() {
-		c, err := s.newCluster(cluster.Config{}, clusterLevels...)
-		if err != nil {
-			return err
-		}
-		err = c.loaded(func() error {
-			js, config, err := c.logOf()
-			if err == nil {
-				err = errors.Join(js.DeleteStream(s.ctx, logStream))
-			}
-			if err == nil {
-				_, err = js.CreateStream(s.ctx, config)
-			}
-			c.injected()
-			for i := range c.Machines {
-				c.awaitHalt(i)
-			}
-			return err
-		})
+	return s.eachCluster(clusterLevels, func(c *clusterTrial) error {
+		js, config, err := c.logOf()
 		if err == nil {
-			err = c.newEpoch()
+			err = js.DeleteStream(s.ctx, logStream)
 		}
 		if err == nil {
-			err = c.loadFor(c.Machines[0].URL, time.Second)
+			_, err = js.CreateStream(s.ctx, config)
 		}
-		if err == nil {
-			err = c.auditedAndStopped()
+		c.injected()
+		for i := range c.Machines {
+			c.awaitHalt(i)
 		}
-		if err != nil {
+		return err
+	}, func(c *clusterTrial) error {
+		if err := c.newEpoch(); err != nil {
 			return err
 		}
-	}
-	return nil
+		return c.loadFor(c.Machines[0].URL, time.Second)
+	})
 }
 
 // awaitHalt notes a promise broken if a node does not halt.
@@ -359,55 +345,42 @@ func (c *clusterTrial) newEpoch() error {
 // purged has an operator purge the log while one node does not read it. That node has to halt, and
 // is made from a copy of another.
 func purged(s *sitting) error {
-	for range s.times() {
-		c, err := s.newCluster(cluster.Config{}, clusterLevels...)
+	return s.eachCluster(clusterLevels, func(c *clusterTrial) error {
+		js, _, err := c.logOf()
 		if err != nil {
 			return err
 		}
-		err = c.loaded(func() error {
-			js, _, err := c.logOf()
-			if err != nil {
-				return err
-			}
-			if err := c.node(odd).stopDead(); err != nil {
-				return err
-			}
-			s.sleep(2 * time.Second)
-			stream, err := js.Stream(s.ctx, logStream)
-			if err != nil {
-				return err
-			}
-			others, err := c.statsOf(0)
-			if err != nil {
-				return err
-			}
-			through := others.Cluster.Position
-			third, err := c.statsOf(2)
-			if err != nil {
-				return err
-			}
-			if err := stream.Purge(s.ctx, jetstream.WithPurgeSequence(min(through, third.Cluster.Position))); err != nil {
-				return err
-			}
-			c.injected()
-			if err := c.node(odd).Signal(syscall.SIGCONT); err != nil {
-				return err
-			}
-			c.awaitHalt(odd)
-			kill(c.Machines[odd].Node)
-			if err := c.joinAgain(odd, 0); err != nil {
-				return err
-			}
-			return c.healthy()
-		})
-		if err == nil {
-			err = c.auditedAndStopped()
+		if err := c.node(odd).stopDead(); err != nil {
+			return err
 		}
+		s.sleep(2 * time.Second)
+		stream, err := js.Stream(s.ctx, logStream)
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		others, err := c.statsOf(0)
+		if err != nil {
+			return err
+		}
+		through := others.Cluster.Position
+		third, err := c.statsOf(2)
+		if err != nil {
+			return err
+		}
+		if err := stream.Purge(s.ctx, jetstream.WithPurgeSequence(min(through, third.Cluster.Position))); err != nil {
+			return err
+		}
+		c.injected()
+		if err := c.node(odd).Signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+		c.awaitHalt(odd)
+		kill(c.Machines[odd].Node)
+		if err := c.joinAgain(odd, 0); err != nil {
+			return err
+		}
+		return c.healthy()
+	}, nil)
 }
 
 // logWiped takes the folder of one log server under load, which comes back as a new one.
@@ -424,32 +397,19 @@ func logWiped(s *sitting) error {
 // folderCopied gives one node a copy of another's data folder, journal included, in place of its
 // own. What only its own journal had is gone with it, so that the publishers want more.
 func folderCopied(s *sitting) error {
-	for range s.times() {
-		c, err := s.newCluster(cluster.Config{}, survivors...)
-		if err != nil {
+	return s.eachCluster(survivors, func(c *clusterTrial) error {
+		from, to := c.Machines[0], c.Machines[odd]
+		kill(from.Node, to.Node)
+		if err := os.RemoveAll(to.NodeConfig.Data); err != nil {
 			return err
 		}
-		err = c.loaded(func() error {
-			from, to := c.Machines[0], c.Machines[odd]
-			kill(from.Node, to.Node)
-			if err := os.RemoveAll(to.NodeConfig.Data); err != nil {
-				return err
-			}
-			if err := os.CopyFS(to.NodeConfig.Data, os.DirFS(from.NodeConfig.Data)); err != nil {
-				return err
-			}
-			c.injected()
-			if err := errors.Join(c.StartUnready(from), c.StartUnready(to)); err != nil {
-				return err
-			}
-			return c.healthy()
-		})
-		if err == nil {
-			err = c.auditedAndStopped()
-		}
-		if err != nil {
+		if err := os.CopyFS(to.NodeConfig.Data, os.DirFS(from.NodeConfig.Data)); err != nil {
 			return err
 		}
-	}
-	return nil
+		c.injected()
+		if err := errors.Join(c.StartUnready(from), c.StartUnready(to)); err != nil {
+			return err
+		}
+		return c.healthy()
+	}, nil)
 }
