@@ -40,6 +40,7 @@ type Client struct {
 	ended   chan struct{}      // closed when the sender is gone
 	policy  attempt.Policy
 	silence time.Duration // of a subscription's stream, until it is opened anew
+	maxLine int           // of such a stream
 
 	mu       sync.Mutex
 	queue    queue
@@ -86,6 +87,7 @@ func New(url string, options Options) (*Client, error) {
 		changed: make(chan struct{}),
 		policy:  options.policy(),
 		silence: silence,
+		maxLine: maxLineBytes,
 	}
 	go c.run(ctx)
 	return c, nil

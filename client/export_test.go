@@ -12,6 +12,9 @@ func Hasten(c *Client) { c.policy.BaseDelay, c.policy.MaxDelay = time.Millisecon
 // HastenSilence makes a client's subscriptions less patient. None may be there yet.
 func HastenSilence(c *Client, silence time.Duration) { c.silence = silence }
 
+// BoundLines bounds the lines of a client's subscriptions. None may be there yet.
+func BoundLines(c *Client, bytes int) { c.maxLine = bytes }
+
 // Policy is how the client of some options, which must be good ones, repeats a request.
 func Policy(o Options) attempt.Policy {
 	if err := o.complete(); err != nil {

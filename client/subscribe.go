@@ -39,55 +39,102 @@ type StoredEvent struct {
 	ReceivedAt time.Time       `json:"received_at"`
 }
 
+// Step is what SubscribeRaw yields: an event, or only how far the stream is.
+type Step struct {
+	Event  json.RawMessage // as the aggregator wrote it, on one line; nil: none
+	Cursor string          // up to here all was yielded: a Seq, in a cluster behind its log's epoch, 1-4711
+	More   bool            // more has come already, so what the loop writes may wait for it
+	Broken error           // why the stream ended, which is opened anew after this step; nil: it did not
+}
+
 // Subscribe yields the events of a topic, "" for all, whose Seq is greater than after, each once,
 // and goes on with new ones as they are committed. A connection that breaks, or is silent for 20 s,
 // is opened anew where it stopped. It ends with an error: that of ctx, a refusal (*RejectedError:
-// a token, or a Seq of another store), or ErrGaveUp after Options.GiveUp without an event or a sign
-// of life. It may be used before Publish and after Close.
+// a token, or a Seq of another store), an event that cannot be read, or ErrGaveUp after
+// Options.GiveUp without an event or a sign of life. It may be used before Publish and after Close.
 func (c *Client) Subscribe(ctx context.Context, topic string, after uint64) iter.Seq2[StoredEvent, error] {
 	return func(yield func(StoredEvent, error) bool) {
-		s := subscription{client: c, topic: topic, after: after, yield: yield, silence: c.silence, heard: time.Now()}
-		for n := 1; ; n++ {
-			heard := s.heard
-			asked, err := s.stream(ctx)
-			if s.heard != heard {
-				n = 1
-			}
-			pause := c.policy.Pause(n, asked)
-			var refused *RejectedError
-			switch {
-			case errors.Is(err, errStopped):
+		for step, err := range c.SubscribeRaw(ctx, topic, strconv.FormatUint(after, 10)) {
+			if err != nil {
+				yield(StoredEvent{}, err)
 				return
-			case ctx.Err() != nil:
-				err = ctx.Err()
-			case errors.As(err, &refused):
-			case c.options.GiveUp > 0 && time.Since(s.heard)+pause > c.options.GiveUp:
-				err = fmt.Errorf("%w after seq %d: %w", ErrGaveUp, s.after, err)
-			default:
-				select {
-				case <-time.After(pause):
-				case <-ctx.Done():
-				}
+			}
+			if step.Event == nil {
 				continue
 			}
-			yield(StoredEvent{}, err)
-			return
+			var e StoredEvent
+			if err := json.Unmarshal(step.Event, &e); err != nil {
+				yield(StoredEvent{}, fmt.Errorf("client: an event of the stream: %w", err))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
 		}
 	}
 }
 
-// errStopped says that the loop over a subscription was left.
-var errStopped = errors.New("client: the loop was left")
+// SubscribeRaw is Subscribe for a program that passes events on, and keeps its place. It begins
+// after a Cursor, or a Seq. It yields each event as it came, and every 5 s how far the stream is.
+func (c *Client) SubscribeRaw(ctx context.Context, topic, cursor string) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		seq, err := parseCursor(cursor)
+		s := subscription{client: c, topic: topic, cursor: cursor, seq: seq, yield: yield, silence: c.silence, heard: time.Now()}
+		for n := 1; err == nil; n++ {
+			heard := s.heard
+			asked, broken := s.stream(ctx)
+			if s.heard != heard {
+				n = 1
+			}
+			pause := c.policy.Pause(n, asked)
+			if err = s.final(ctx, broken, pause); err != nil {
+				break
+			}
+			if !yield(Step{Cursor: s.cursor, Broken: broken}, nil) {
+				return
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		if !errors.Is(err, errStopped) {
+			yield(Step{}, err)
+		}
+	}
+}
+
+var (
+	// errStopped says that the loop over a subscription was left.
+	errStopped = errors.New("client: the loop was left")
+	errTooLong = errors.New("client: an event is too long")
+)
 
 // subscription is one loop; its goroutine owns it.
 type subscription struct {
 	client  *Client
 	topic   string
-	after   uint64 // up to here all was yielded
-	epoch   string // of a cluster's log, with a "-": that after is of; "": none is known
-	yield   func(StoredEvent, error) bool
+	cursor  string // up to here all was yielded
+	seq     uint64 // the cursor's
+	yield   func(Step, error) bool
 	silence time.Duration
 	heard   time.Time // when a line came last
+}
+
+// final is the error that ends the subscription when a stream has; nil: it is opened anew.
+func (s *subscription) final(ctx context.Context, broken error, pause time.Duration) error {
+	var refused *RejectedError
+	giveUp := s.client.options.GiveUp
+	switch {
+	case errors.Is(broken, errStopped), errors.Is(broken, errTooLong), errors.As(broken, &refused):
+		return broken
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case giveUp > 0 && time.Since(s.heard)+pause > giveUp:
+		return fmt.Errorf("%w after seq %d: %w", ErrGaveUp, s.seq, broken)
+	}
+	return nil
 }
 
 // stream yields what one connection brings. It returns how long the server asks to wait.
@@ -97,7 +144,7 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 	quiet := time.AfterFunc(s.silence, func() { cancel(fmt.Errorf("client: nothing came for %v", s.silence)) })
 	defer quiet.Stop()
 	target := s.client.base.JoinPath("events", "stream")
-	query := url.Values{"after": {s.epoch + strconv.FormatUint(s.after, 10)}}
+	query := url.Values{"after": {s.cursor}}
 	if s.topic != "" {
 		query.Set("topic", s.topic)
 	}
@@ -118,9 +165,9 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 	}
 	in := bufio.NewReaderSize(response.Body, 64<<10)
 	var f frame
+	var line []byte
 	for {
-		line, err := readLine(in)
-		if err != nil {
+		if line, err = readLine(in, line[:0], s.client.maxLine); err != nil {
 			return 0, errors.Join(err, context.Cause(ctx))
 		}
 		s.heard = time.Now()
@@ -129,7 +176,7 @@ func (s *subscription) stream(ctx context.Context) (asked time.Duration, err err
 			continue
 		}
 		quiet.Stop() // the loop's body may take its time
-		if err := s.take(f); err != nil {
+		if err := s.take(f, in.Buffered() > 0); err != nil {
 			return 0, err
 		}
 		f = frame{}
@@ -154,43 +201,46 @@ func refusal(response *http.Response) error {
 	return e
 }
 
-// take yields the event of a frame, if it has one, and keeps the place.
-func (s *subscription) take(f frame) error {
-	if f.data != nil {
-		var e StoredEvent
-		if err := json.Unmarshal(f.data, &e); err != nil {
-			return fmt.Errorf("client: an event of the stream: %w", err)
-		}
-		if e.Seq > s.after {
-			s.after = e.Seq
-			if !s.yield(e, nil) {
-				return errStopped
-			}
-		}
+// take yields what a frame brings, and keeps the place.
+func (s *subscription) take(f frame, more bool) error {
+	if f.id == "" && f.data == nil {
+		return nil
 	}
-	if f.id != "" { // without an event: up to there is none
-		at := strings.IndexByte(f.id, '-') + 1
-		seq, err := strconv.ParseUint(f.id[at:], 10, 64)
-		if err != nil {
-			return fmt.Errorf("client: the stream has the id %.40q", f.id)
-		}
-		s.after, s.epoch = max(s.after, seq), f.id[:at]
+	seq, err := parseCursor(f.id)
+	if err != nil {
+		return err
+	}
+	if seq < s.seq || seq == s.seq && f.data != nil {
+		return nil
+	}
+	s.seq, s.cursor = seq, f.id
+	if !s.yield(Step{Event: f.data, Cursor: f.id, More: more}, nil) {
+		return errStopped
 	}
 	return nil
 }
 
-// readLine returns a line without its end.
-func readLine(in *bufio.Reader) (line []byte, err error) {
+// parseCursor is the seq of a cursor, which the stream has as its ids.
+func parseCursor(text string) (seq uint64, err error) {
+	if seq, err = strconv.ParseUint(text[strings.IndexByte(text, '-')+1:], 10, 64); err != nil {
+		return 0, fmt.Errorf("client: %.40q is no cursor", text)
+	}
+	return seq, nil
+}
+
+// readLine appends a line to dst, without its end. One longer than limit and the buffer is an
+// errTooLong.
+func readLine(in *bufio.Reader, dst []byte, limit int) ([]byte, error) {
 	for {
 		part, err := in.ReadSlice('\n')
-		line = append(line, part...)
+		dst = append(dst, part...)
 		switch {
 		case err == nil:
-			return bytes.TrimRight(line, "\r\n"), nil
+			return bytes.TrimRight(dst, "\r\n"), nil
 		case err != bufio.ErrBufferFull:
 			return nil, err
-		case len(line) > maxLineBytes:
-			return nil, fmt.Errorf("client: a line of more than %d bytes", maxLineBytes)
+		case len(dst) > limit:
+			return nil, fmt.Errorf("%w: more than %d bytes", errTooLong, limit)
 		}
 	}
 }

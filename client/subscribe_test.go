@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -153,5 +156,72 @@ func TestSubscribeEnds(t *testing.T) {
 	}
 	if !ended {
 		t.Error("it ended without an error")
+	}
+}
+
+// TestSubscribeRaw: each event comes byte for byte, and the stream is opened anew at its cursor.
+func TestSubscribeRaw(t *testing.T) {
+	var asked []string // one connection at a time
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch asked = append(asked, r.URL.Query().Get("after")); len(asked) {
+		case 1: // the second event is a repeat, the third is cut
+			io.WriteString(w, "id: 1-5\n\nid: 1-6\ndata: {\"seq\":6, \"payload\":\"<&>\"}\n\nid: 1-6\ndata: {}\n\nid: 1-7\ndata: {\"seq\"")
+		case 2:
+			io.WriteString(w, "id: 1-8\n\n")
+		default:
+			http.Error(w, `{"code":"epoch_changed"}`, http.StatusConflict)
+		}
+	}))
+	defer server.Close()
+	c := open(t, server.URL, client.Options{})
+	defer c.Close(context.Background())
+	var got []string
+	for step, err := range c.SubscribeRaw(within(t), "", "5") {
+		switch {
+		case err != nil:
+			got = append(got, err.Error())
+		case step.Broken != nil:
+			got = append(got, "broken "+step.Cursor)
+		default:
+			got = append(got, fmt.Sprintf("%s %s %t", step.Cursor, step.Event, step.More))
+		}
+	}
+	want := []string{
+		"1-5  true", `1-6 {"seq":6, "payload":"<&>"} true`, "broken 1-6", "1-8  false", "broken 1-8",
+		"client: rejected with 409 epoch_changed: ",
+	}
+	if !slices.Equal(got, want) || !slices.Equal(asked, []string{"5", "1-6", "1-8"}) {
+		t.Errorf("asked after %q, %q came", asked, got)
+	}
+	for _, err := range c.SubscribeRaw(within(t), "", "1-x") {
+		if err == nil || !strings.Contains(err.Error(), `"1-x" is no cursor`) {
+			t.Error(err)
+		}
+	}
+	if len(asked) != 3 {
+		t.Errorf("asked after %q", asked)
+	}
+}
+
+// TestSubscribeUnreadable: what would come again the same ends a subscription.
+func TestSubscribeUnreadable(t *testing.T) {
+	for want, event := range map[string]string{"an event of the stream: invalid character": "no JSON", "an event is too long": strings.Repeat("x", 1<<20)} {
+		opened := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			opened++
+			fmt.Fprintf(w, "id: 1\ndata: %s\n\n", event)
+		}))
+		c := open(t, server.URL, client.Options{})
+		client.BoundLines(c, 1<<19)
+		for e, err := range c.Subscribe(within(t), "", 0) {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%.40q, %v; want %q", e.Payload, err, want)
+			}
+		}
+		c.Close(context.Background())
+		server.Close()
+		if opened != 1 {
+			t.Errorf("%s: opened %d times", want, opened)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"sekali/client"
 	"sekali/internal/settings"
 )
 
@@ -25,15 +26,10 @@ import (
 var ErrConfig = errors.New("configuration")
 
 const (
-	// retryAfter is the pause before the stream is opened anew.
-	retryAfter = time.Second
-	// silence is after how long without a byte the stream is opened anew: the aggregator writes every
-	// 5 s.
-	silence = 20 * time.Second
+	// longestPause is the longest one before the stream is opened anew.
+	longestPause = time.Second
 	// saveEvery is how often the position is saved at most, for a save waits for the disk.
 	saveEvery = 200 * time.Millisecond
-	// lineBytes bounds an event: a body has 24 MiB at most.
-	lineBytes = 64 << 20
 )
 
 // Config of the reader; ParseFlags has the defaults.
@@ -79,46 +75,39 @@ type position struct {
 	Epoch string `json:"epoch,omitempty"` // of a cluster's log, with a "-"
 }
 
-// reader prints one stream after the other. One goroutine calls run.
+// reader prints what a subscription yields. One goroutine calls run.
 type reader struct {
 	cfg    Config
 	token  string
 	out    *bufio.Writer
-	at     int64  // up to here all is written to out
-	epoch  string // that at is of, with a "-"; "": none is known
-	saved  int64  // up to here all was saved as printed
+	stderr io.Writer
+	at     string // cursor: up to here all is written to out
+	saved  string // up to here all was saved as printed
 	savedT time.Time
 }
 
 // Run prints events to stdout until ctx ends, which is no error. What it could not know to be
 // printed when it was killed it prints again: the position is saved behind the events.
 func Run(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
-	r := &reader{cfg: cfg, out: bufio.NewWriterSize(stdout, 64<<10), at: cfg.After, saved: cfg.After}
+	begin := strconv.FormatInt(cfg.After, 10)
+	r := &reader{cfg: cfg, out: bufio.NewWriterSize(stdout, 64<<10), stderr: stderr, at: begin, saved: begin}
 	if err := r.load(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	for {
-		err := r.stream(ctx)
-		var final finalError
-		switch failed := r.save(); {
-		case failed != nil:
-			return failed
-		case ctx.Err() != nil:
-			return nil
-		case errors.As(err, &final):
-			return err
-		}
-		fmt.Fprintf(stderr, "loadgen: the stream is opened anew after seq %d: %v\n", r.at, err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(retryAfter):
-		}
+	c, err := client.New(cfg.URL, client.Options{Token: r.token, UserAgent: "sekali-reader", LongestPause: longestPause})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	defer c.Close(ctx) // nothing was published
+	err = r.print(ctx, c)
+	if failed := r.save(); failed != nil {
+		return failed
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
-
-// finalError is one that the same request would meet again.
-type finalError struct{ error }
 
 func (r *reader) load() error {
 	if r.cfg.TokenFile != "" {
@@ -160,7 +149,8 @@ func (r *reader) resume() error {
 	case p.Topic != r.cfg.Topic:
 		return fmt.Errorf("-state: %s is of the topic %q", r.cfg.State, p.Topic)
 	}
-	r.at, r.saved, r.epoch = p.Seq, p.Seq, p.Epoch
+	r.at = p.Epoch + strconv.FormatInt(p.Seq, 10)
+	r.saved = r.at
 	return nil
 }
 
@@ -186,134 +176,71 @@ func (r *reader) openNext() (*os.File, error) {
 	return next, nil
 }
 
-// stream prints what one connection brings.
-func (r *reader) stream(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("nothing came for %v", silence)) })
-	defer quiet.Stop()
-	query := url.Values{"after": {r.epoch + strconv.FormatInt(r.at, 10)}}
-	if r.cfg.Topic != "" {
-		query.Set("topic", r.cfg.Topic)
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(r.cfg.URL, "/")+"/events/stream?"+query.Encode(), nil)
-	if err != nil {
-		return finalError{err}
-	}
-	if r.token != "" {
-		request.Header.Set("Authorization", "Bearer "+r.token)
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		err := r.refusal(answer)
-		if answer.StatusCode < 500 && answer.StatusCode != http.StatusRequestTimeout {
-			return finalError{err}
+// print prints what comes, at once if nothing more has come.
+func (r *reader) print(ctx context.Context, c *client.Client) error {
+	for step, err := range c.SubscribeRaw(ctx, r.cfg.Topic, r.at) {
+		if err != nil {
+			return r.explain(err)
 		}
-		return err
-	}
-	in := bufio.NewReaderSize(answer.Body, 64<<10)
-	f, line := frame{id: r.at, epoch: r.epoch}, []byte(nil)
-	for {
-		if line, err = readLine(in, line[:0]); err != nil {
-			return errors.Join(err, context.Cause(ctx))
+		if step.Event != nil {
+			_, err = r.out.Write(append(step.Event, '\n'))
 		}
-		quiet.Reset(silence)
-		if err := f.take(line); err != nil {
+		if err == nil && !step.More {
+			err = r.out.Flush()
+		}
+		if err != nil {
 			return err
 		}
-		if len(line) > 0 {
+		r.at = step.Cursor
+		if step.Broken != nil {
+			fmt.Fprintf(r.stderr, "loadgen: the stream is opened anew after seq %s: %v\n", r.at, step.Broken)
+		}
+		if step.Broken == nil && time.Since(r.savedT) < saveEvery {
 			continue
 		}
-		if err := r.print(&f, in.Buffered() == 0); err != nil {
+		if err := r.save(); err != nil {
 			return err
 		}
-	}
-}
-
-// refusal is what an answer says that is no stream.
-func (r *reader) refusal(answer *http.Response) error {
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 1<<10)) // the status says enough
-	var problem struct{ Code, Detail string }
-	text := string(bytes.TrimSpace(body))
-	if json.Unmarshal(body, &problem) == nil && problem.Code != "" {
-		text = problem.Code + ": " + problem.Detail
-	}
-	if answer.StatusCode == http.StatusUnauthorized {
-		text += map[bool]string{true: " (no -token-file is given)", false: " (the token is of -token-file)"}[r.token == ""]
-	}
-	return fmt.Errorf("%s: %s", answer.Status, text)
-}
-
-// readLine appends a line to dst, without its end.
-func readLine(in *bufio.Reader, dst []byte) ([]byte, error) {
-	for {
-		part, err := in.ReadSlice('\n')
-		dst = append(dst, part...)
-		switch {
-		case err == nil:
-			return bytes.TrimRight(dst, "\r\n"), nil
-		case err != bufio.ErrBufferFull:
-			return dst, err
-		case len(dst) > lineBytes:
-			return dst, finalError{fmt.Errorf("a line of more than %d bytes", lineBytes)}
-		}
-	}
-}
-
-// frame is what came of a frame, which an empty line ends.
-type frame struct {
-	id    int64
-	epoch string
-	event []byte // with its line feed; empty: none
-}
-
-func (f *frame) take(line []byte) error {
-	if text, ok := bytes.CutPrefix(line, []byte("id: ")); ok {
-		at := bytes.IndexByte(text, '-') + 1
-		seq, err := strconv.ParseInt(string(text[at:]), 10, 64)
-		if err != nil {
-			return fmt.Errorf("the stream has the id %.40q", text)
-		}
-		f.id, f.epoch = seq, string(text[:at])
-	}
-	if event, ok := bytes.CutPrefix(line, []byte("data: ")); ok {
-		f.event = append(append(f.event[:0], event...), '\n')
 	}
 	return nil
 }
 
-// print prints a whole frame, at once if nothing more has come.
-func (r *reader) print(f *frame, flush bool) error {
-	_, err := r.out.Write(f.event)
-	if err == nil && flush {
-		err = r.out.Flush()
+// explain says of a refusal which flag it may be of.
+func (r *reader) explain(err error) error {
+	var refused *client.RejectedError
+	if !errors.As(err, &refused) {
+		return err
 	}
-	if err != nil {
-		return finalError{err}
+	text := fmt.Sprintf("%d %s", refused.Status, http.StatusText(refused.Status))
+	if refused.Code != "" {
+		text += fmt.Sprintf(": %s: %s", refused.Code, refused.Detail)
 	}
-	r.at, r.epoch, f.event = f.id, f.epoch, f.event[:0]
-	if time.Since(r.savedT) < saveEvery {
-		return nil
+	if refused.Status == http.StatusUnauthorized {
+		text += map[bool]string{true: " (no -token-file is given)", false: " (the token is of -token-file)"}[r.token == ""]
 	}
-	return r.save()
+	return errors.New(text)
 }
 
 // save keeps the position, once everything up to it is written.
 func (r *reader) save() error {
 	if err := r.out.Flush(); err != nil {
-		return finalError{err}
+		return err
 	}
 	if r.cfg.State == "" || r.at == r.saved {
 		return nil
 	}
-	text, _ := json.Marshal(position{r.cfg.Topic, r.at, r.epoch}) // it cannot fail
+	seq := strings.IndexByte(r.at, '-') + 1
+	n, err := strconv.ParseInt(r.at[seq:], 10, 64)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(position{r.cfg.Topic, n, r.at[:seq]})
+	if err != nil {
+		return err
+	}
 	next, err := r.openNext()
 	if err != nil {
-		return finalError{err}
+		return err
 	}
 	_, err = next.Write(append(text, '\n'))
 	err = errors.Join(err, next.Sync(), next.Close())
@@ -321,7 +248,7 @@ func (r *reader) save() error {
 		err = os.Rename(next.Name(), r.cfg.State)
 	}
 	if err != nil {
-		return finalError{fmt.Errorf("-state: %w", err)}
+		return fmt.Errorf("-state: %w", err)
 	}
 	r.saved, r.savedT = r.at, time.Now()
 	return nil
