@@ -65,8 +65,14 @@ func (s *sitting) startCrash(environ []string, data string, flags ...string) (*a
 
 // launch runs a program until the sitting ends. It may end at once, which is the error.
 func (s *sitting) launch(program string, environ []string, data string, flags ...string) (*aggregator, error) {
+	return s.run(process.Config{Binary: program, Args: flags, Environ: environ, Data: data})
+}
+
+// run is launch of whatever the config says.
+func (s *sitting) run(config process.Config) (*aggregator, error) {
 	log := &processLog{to: s.Log}
-	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Environ: environ, Data: data, Log: log})
+	config.Log = log
+	p, err := process.Start(context.Background(), config)
 	if err != nil {
 		return nil, err
 	}

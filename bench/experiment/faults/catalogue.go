@@ -52,6 +52,9 @@ func Catalogue() []Kind {
 			Promise: nothingLost, Short: 2, Long: 30, inject: powerLoss},
 		Kind{Name: "power loss, fsync left out", Injects: "the same of a build that leaves every fsync out",
 			Promise: control, Short: 1, Long: 3, inject: powerLossUnsynced},
+	)
+	kinds = append(kinds, imageKinds()...)
+	kinds = append(kinds,
 		Kind{Name: "fsync fails with EIO", Injects: "strace lets every fsync and fdatasync fail for a while",
 			Promise: nothingLost, Tells: record.TellsRefusals, Short: 1, Long: 5, inject: fsync("error=EIO", true)},
 		Kind{Name: "fsync takes 200 ms", Injects: "strace lets every fsync and fdatasync wait for a while",

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"sekali/bench/record"
+	"sekali/bench/system/crashimage"
 	"sekali/loadgen/delivery"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
@@ -53,10 +55,12 @@ type trial struct {
 	mu       sync.Mutex
 	record   record.Trial
 	ledger   *ledger.Digester
-	next     uint64          // the first request not yet sent
-	again    []uint64        // refused, or of unknown fate: to be sent again first
-	answered map[uint64]bool // acknowledged requests
-	refused  int             // answers 503
+	attempts map[int]ledger.Attempt // by the number under which each was sent; nil: the ledger is enough
+	sent     int                    // such numbers
+	next     uint64                 // the first request not yet sent
+	again    []uint64               // refused, or of unknown fate: to be sent again first
+	answered map[uint64]bool        // acknowledged requests
+	refused  int                    // answers 503
 	last     ledger.Attempt
 	healed   time.Time // when the fault ended; zero: it has not, or publishers have noticed
 	outage   *outage   // that is measured; nil: none is
@@ -204,22 +208,27 @@ func (t *trial) publish(sender *delivery.Sender, url string, level int) (bool, e
 	} else {
 		t.next++
 	}
+	attempt := t.sent
+	t.sent++
 	t.mu.Unlock()
 	request := delivery.Request{Number: number, Phase: level, URL: target, Body: t.body(number), Events: int(t.record.EventsPerRequest),
-		Header: http.Header{"Content-Type": {"application/json"}}}
+		Header: http.Header{"Content-Type": {"application/json"}, crashimage.Header: {strconv.Itoa(attempt)}}}
 	// Not the sitting's context: it would cut an answer off whose request was taken.
 	result := sender.Send(context.Background(), request, func(ledger.Attempt) {})
-	t.note(result)
+	t.note(attempt, result)
 	return result.Outcome == ledger.Acknowledged, nil
 }
 
-// note keeps what became of a request.
-func (t *trial) note(result delivery.Result) {
+// note keeps what became of a request, the attempt-th that was sent.
+func (t *trial) note(attempt int, result delivery.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := result.Last
 	t.last = a
 	t.ledger.Add(a)
+	if t.attempts != nil {
+		t.attempts[attempt] = a
+	}
 	if result.Outcome == ledger.Acknowledged {
 		t.answered[a.Request] = true
 		t.outage.heard(a)

@@ -1,6 +1,7 @@
 package crashimage
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -50,17 +51,16 @@ type image struct {
 }
 
 // Write makes, in the folder to, what the disk may hold when the power is cut before the Op number
-// cut. It returns the requests that were acknowledged by then.
-func (t *Trace) Write(to string, cut int, rules Rules, random *rand.Rand) (acknowledged []int, err error) {
+// cut.
+func (t *Trace) Write(to string, cut int, rules Rules, random *rand.Rand) error {
 	d := &image{random: random, rules: rules, root: t.Root, names: map[string]*file{}, disk: map[string]*file{}, wait: map[string][]named{}}
 	for i, op := range t.Ops[:cut] {
-		if op.kind == acknowledge {
-			acknowledged = append(acknowledged, op.request)
-			continue
-		}
 		d.apply(i, op)
 	}
-	return acknowledged, d.end(to)
+	if err := d.end(to); err != nil {
+		return fmt.Errorf("crashimage: %w", err)
+	}
+	return nil
 }
 
 func (d *image) apply(i int, op Op) {

@@ -13,12 +13,26 @@ import (
 	"strings"
 )
 
-// Calls are the system calls that strace has to record: strace -f -y -xx -s <Longest> -e
-// trace=<Calls>.
+// Header names a request, by a number that no other has, so that a trace can tell it.
+const Header = "X-Request-Id"
+
 const (
-	Calls   = "open,openat,mkdirat,mkdir,unlink,unlinkat,rename,renameat,renameat2,ftruncate,write,pwrite64,read,fsync,fdatasync"
-	Longest = 8 << 20
+	// calls are the system calls that are recorded, those of a publisher's connection included.
+	calls = "open,openat,mkdirat,mkdir,unlink,unlinkat,rename,renameat,renameat2,ftruncate,write,pwrite64,read,fsync,fdatasync"
+	// longest is how much of what a call reads or writes is recorded.
+	longest = 8 << 20
 )
+
+// Under is the command under which a program leaves a trace in the file out. It becomes the
+// program: with -D strace is a process beside. inject is what it does to syncs, in the terms of its
+// -e inject; "": nothing.
+func Under(out, inject string) []string {
+	command := []string{"strace", "-D", "-f", "-y", "-xx", "-s", strconv.Itoa(longest), "-o", out, "-e", "trace=" + calls}
+	if inject != "" {
+		command = append(command, "-e", "inject="+inject)
+	}
+	return command
+}
 
 type kind int
 
@@ -31,52 +45,76 @@ const (
 	syncBegin
 	syncEnd
 	syncFailed
-	acknowledge
 )
 
-// Op is one step of a run that a disk or a publisher sees.
+// Op is one step of a run that a disk sees.
 type Op struct {
-	kind    kind
-	path    string
-	fd      string // of a write or a sync: the descriptor's number
-	to      string // of a rename
-	folder  bool
-	append  bool // a write at the file's end
-	offset  int64
-	data    []byte
-	begin   int // of a sync: the Op with which it began
-	request int // acknowledged
+	kind   kind
+	path   string
+	fd     string // of a write or a sync: the descriptor's number
+	to     string // of a rename
+	folder bool
+	append bool // a write at the file's end
+	offset int64
+	data   []byte
+	begin  int // of a sync: the Op with which it began
 }
 
 // Trace is a run, or several on one folder, one behind the other.
 type Trace struct {
-	Root    string // the data folder
-	Ops     []Op
-	waiting map[string]string // by thread: a call that has begun
-	syncing map[string]int
-	asks    map[string]int // by connection: the request on it
+	Root     string // the data folder
+	Ops      []Op
+	asked    map[int]int       // by request: the Op before which it had been read
+	answered map[int]int       // by request: the Op before which its answer was on its way
+	waiting  map[string]string // by thread: a call that has begun
+	syncing  map[string]int
+	asks     map[string]int // by connection: the request on it
 }
 
 // NewTrace returns an empty trace of the folder root.
-func NewTrace(root string) *Trace { return &Trace{Root: root} }
+func NewTrace(root string) *Trace {
+	return &Trace{Root: root, asked: map[int]int{}, answered: map[int]int{}}
+}
 
-// Read appends what strace has written. A request is named by its User-Agent, r and a number.
+// Read appends what strace has written of one process, from its beginning to its end.
 func (t *Trace) Read(r io.Reader) error {
 	t.waiting, t.syncing, t.asks = map[string]string{}, map[string]int{}, map[string]int{}
-	lines := bufio.NewReaderSize(r, 1<<20)
+	lines, last := bufio.NewReaderSize(r, 1<<20), ""
 	for {
 		line, err := lines.ReadString('\n')
-		if err == io.EOF {
+		if err == io.EOF && strings.HasPrefix(last, "+++ ") {
 			return nil
 		}
+		if err == io.EOF {
+			return fmt.Errorf("crashimage: the trace ends before the process: %.200s", last)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("crashimage: %w", err)
 		}
 		thread, call, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if err := t.line(thread, strings.TrimLeft(call, " ")); err != nil {
-			return fmt.Errorf("%w: %.200s", err, line)
+		last = strings.TrimLeft(call, " ")
+		if err := t.line(thread, last); err != nil {
+			return fmt.Errorf("crashimage: %w: %.200s", err, line)
 		}
 	}
+}
+
+// Reached says how far a request had come when the power was cut before the Op number cut.
+func (t *Trace) Reached(request, cut int) (asked, answered bool) {
+	at, ok := t.asked[request]
+	asked = ok && at <= cut
+	at, ok = t.answered[request]
+	return asked, ok && at <= cut
+}
+
+// FailedSyncs is how many syncs did not succeed.
+func (t *Trace) FailedSyncs() (n int) {
+	for _, op := range t.Ops {
+		if op.kind == syncFailed {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *Trace) line(thread, call string) error {
@@ -114,8 +152,8 @@ func (t *Trace) begun(thread, call string) error {
 		if err != nil {
 			return err
 		}
-		if request, ok := t.asks[path]; ok && strings.HasPrefix(path, "socket:") && bytes.HasPrefix(data, []byte("HTTP/1.1 20")) {
-			t.Ops = append(t.Ops, Op{kind: acknowledge, request: request})
+		if request, ok := t.asks[path]; ok && bytes.HasPrefix(data, []byte("HTTP/1.1 ")) {
+			t.answered[request] = len(t.Ops)
 			return nil
 		}
 		op := Op{kind: write, path: path, fd: number(args), data: data, append: name == "write"}
@@ -155,7 +193,7 @@ func (t *Trace) ended(thread, call string) error {
 	}
 	switch name {
 	case "read":
-		t.asked(args)
+		t.ask(args)
 	case "open", "openat":
 		if path := paths(args)[0]; strings.Contains(args, "O_CREAT") {
 			t.add(Op{kind: create, path: path})
@@ -189,21 +227,21 @@ func (t *Trace) add(op Op) {
 	}
 }
 
-// asked notes which request comes on a connection.
-func (t *Trace) asked(args string) {
+// ask notes which request comes on a connection.
+func (t *Trace) ask(args string) {
 	path := descriptor(args)
 	if !strings.HasPrefix(path, "socket:") {
 		return
 	}
 	text, _ := quoted(args)
 	data, err := unhex(text)
-	_, agent, found := bytes.Cut(data, []byte("User-Agent: r"))
+	_, name, found := bytes.Cut(data, []byte("\r\n"+Header+": "))
 	if err != nil || !found {
 		return
 	}
-	number, _, _ := bytes.Cut(agent, []byte("\r"))
+	number, _, _ := bytes.Cut(name, []byte("\r"))
 	if n, err := strconv.Atoi(string(number)); err == nil {
-		t.asks[path] = n
+		t.asks[path], t.asked[n] = n, len(t.Ops)
 	}
 }
 

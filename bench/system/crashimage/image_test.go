@@ -22,7 +22,7 @@ func TestFailedSyncOfAnotherDescriptor(t *testing.T) {
 				{kind: syncBegin, path: "/data/wal", fd: "6"}, {kind: syncEnd, path: "/data/wal", fd: "6", begin: 6},
 			}
 			dir := t.TempDir()
-			if _, err := trace.Write(dir, len(trace.Ops), Rules{}, rand.New(rand.NewPCG(seed, 1))); err != nil {
+			if err := trace.Write(dir, len(trace.Ops), Rules{}, rand.New(rand.NewPCG(seed, 1))); err != nil {
 				t.Fatal(err)
 			}
 			have, err := os.ReadFile(filepath.Join(dir, "wal"))
