@@ -647,3 +647,63 @@ func TestClusterSkipsPoison(t *testing.T) {
 		runCommand(t, 0, "check", "-data", c.dirs[i])
 	}
 }
+
+// TestClusterHaltsAtPanic: a message that makes the program panic where it is applied ends no node:
+// all halt before it, say so, and serve what they have. An operator has them pass over it.
+func TestClusterHaltsAtPanic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	mortal := filepath.Join(t.TempDir(), "aggregator")
+	if err := programs.Build(mortal, programs.CrashTag, "aggregator"); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SEKALI_POISON", "poison")
+	c := startCluster(t)
+	again := func() {
+		t.Helper()
+		for i, name := range []string{"a", "b", "c"} {
+			c.nodes[i].stop(t)
+			alive, err := launch(t, mortal, c.dirs[i], "-cluster", c.urls, "-node", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.nodes[i] = alive
+		}
+	}
+	again()
+	c.awaitReadyz(t, "", "ok")
+	c.nodes[0].mustPublish(t, batch("first", 20), "store")
+	c.settle(t)
+	at := c.counters(t, 0).Cluster.Position + 1
+	poison := []byte(`[{"topic":"poison","event_id":"p","timestamp":"2026-11-23T06:41:10Z","payload":1}]`)
+	if status, _, err := c.nodes[0].publish(poison, "replicated"); err != nil || status/100 != 2 && status != 503 {
+		t.Fatal(status, err)
+	}
+	says := fmt.Sprintf("message %d of the log: it makes this program panic: the topic poison is poison", at)
+	c.awaitReadyz(t, "halted", says)
+	again()
+	c.awaitReadyz(t, "halted", says)
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) { // until all have told
+		said := runCommand(t, 1, "cluster", "status", "-cluster", c.urls)
+		if strings.Count(said, says) == 3 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("cluster status: %s", said)
+		}
+	}
+	runCommand(t, 0, "cluster", "skip", "-cluster", c.urls, "-position", fmt.Sprint(at))
+	again()
+	c.awaitReadyz(t, "", "ok")
+	c.nodes[1].mustPublish(t, batch("second", 20), "store")
+	c.settle(t)
+	for i := range 2 {
+		if x, y := c.counters(t, i), c.counters(t, i+1); fmt.Sprint(x) != fmt.Sprint(y) || x.Unique != 40 {
+			t.Errorf("nodes %d and %d: %+v, %+v", i, i+1, x, y)
+		}
+	}
+	for i := range c.nodes {
+		c.nodes[i].stop(t)
+		runCommand(t, 0, "check", "-data", c.dirs[i])
+	}
+}

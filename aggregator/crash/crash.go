@@ -2,9 +2,10 @@
 // -tags sekali_crash, the program dies at the place that SEKALI_CRASH names; built as usual, Here
 // is empty and costs nothing.
 //
-// A test build has three more differences, so that few events reach every place: segments, runs and
-// the WAL end Smaller times earlier. And SEKALI_NOSYNC leaves every fsync out: it is the control of
-// a power loss, which must then lose something.
+// A test build has four more differences, so that few events reach every place: segments, runs and
+// the WAL end Smaller times earlier. SEKALI_NOSYNC leaves every fsync out: it is the control of a
+// power loss, which must then lose something. And a node of a cluster panics where it applies an
+// event of the topic that SEKALI_POISON names.
 package crash
 
 // The places, each passed by the normal work of a few thousand events.

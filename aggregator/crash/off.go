@@ -8,5 +8,8 @@ const Smaller = 1
 // NoSync reports that a test build leaves out what makes things durable.
 const NoSync = false
 
+// Poison returns nil in this build.
+func Poison() func(topic string) { return nil }
+
 // Here does nothing in this build.
 func Here(string) {}

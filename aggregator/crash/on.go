@@ -37,6 +37,20 @@ func passes() *atomic.Int64 {
 	return left
 }
 
+// Poison panics at an event of the topic that SEKALI_POISON names, as a mistake in the program
+// would where it applies that event. nil: it names none.
+func Poison() func(topic string) {
+	poison := os.Getenv("SEKALI_POISON")
+	if poison == "" {
+		return nil
+	}
+	return func(topic string) {
+		if topic == poison {
+			panic("the topic " + topic + " is poison")
+		}
+	}
+}
+
 // Here kills the process if this is the place, and the time.
 func Here(at string) {
 	if at == place && left.Add(-1) == 0 {

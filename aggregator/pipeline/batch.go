@@ -102,7 +102,7 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 			}
 		}
 		b.parts = append(b.parts, part{i, from, to})
-		if room -= to - from; room <= 0 {
+		if room -= to - from; room <= 0 || w.oneByOne {
 			return true
 		}
 		from = 0
@@ -113,6 +113,10 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 // read fills the batch's rows with the events of all its parts; the event before them was received
 // at last.
 func (w *writer) read(b *batch, last string) error {
+	return w.guarded(func() error { return w.readParts(b, last) })
+}
+
+func (w *writer) readParts(b *batch, last string) error {
 	stage.Read.Enter()
 	frames := 0
 	for _, part := range b.parts {

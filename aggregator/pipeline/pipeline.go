@@ -83,6 +83,9 @@ type Config struct {
 	Retention    time.Duration // after which an event's content expires; 0: never
 	Intact       func() error  // what has become of the data folder; nil: it is not watched
 	Node         *cluster.Node // this aggregator's part in a cluster; nil: it is alone
+	// Poison is called in the transaction that applies an event of a cluster's log, with its topic; nil:
+	// nothing is. A test panics in it.
+	Poison func(topic string)
 }
 
 // Counters is one consistent look at the pipeline. Its Rejected includes what is not committed yet.
@@ -136,6 +139,7 @@ type Pipeline struct {
 	storeFailing    error
 	locked          error // why nothing is committed now, while the disk is well
 	absent          error // what the data folder's absence is known by
+	halted          error // of a cluster: why the writer applies nothing any more
 	closed          bool
 	committerDone   bool // nothing more will come from the journal
 }
@@ -266,6 +270,8 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	switch {
 	case p.closed:
 		return ErrShuttingDown
+	case p.halted != nil:
+		return p.halted
 	case p.failing() != nil:
 		return p.failing()
 	case r.Events == 0:

@@ -29,11 +29,12 @@ type replication struct {
 	hurried atomic.Int32  // … of them, for the store
 	made    *cluster.Made // of the group that is being journaled; the committer's
 	roomy   chan struct{} // a token when the queue has lost an item
-	ended   chan struct{} // closed when the writer has ended
+	stuck   chan struct{} // closed when the writer has halted
+	ended   chan struct{} // closed when it has ended
 }
 
 func newReplication() replication {
-	return replication{roomy: make(chan struct{}, 1), ended: make(chan struct{})}
+	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // idle reports that nobody waits.
@@ -74,6 +75,8 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	case <-g.ticket.Logged:
 	case <-limit.C:
 		return out, undecided(fmt.Sprintf("no answer within %v", QuorumWait))
+	case <-p.cfg.Node.Stopped():
+		return out, undecided(p.cfg.Node.Halted())
 	case <-p.replication.ended:
 		return out, undecided(ErrShuttingDown)
 	}
@@ -86,8 +89,13 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	}
 	select {
 	case <-g.ticket.Applied:
+	case <-p.cfg.Node.Stopped():
+		return out, undecided(p.cfg.Node.Halted())
 	case <-p.replication.ended:
 		return out, undecided(ErrShuttingDown)
+	}
+	if g.ticket.Passed {
+		return out, undecided("a message of the log was passed over that has some of them")
 	}
 	end := before + r.Events
 	out.Stored, out.Seqs = g.ticket.Stored[before:end:end], g.ticket.Seqs[before:end:end]
@@ -142,6 +150,8 @@ func (p *Pipeline) deliver(ctx context.Context, e *cluster.Entry) error {
 		select {
 		case <-p.replication.roomy:
 		case <-time.After(freshFree): // the disk may have room again
+		case <-p.replication.stuck:
+			return p.cfg.Node.Halted()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -183,7 +193,7 @@ func (w *writer) takeEntries() {
 		}
 	}
 	if len(entries) > 0 {
-		b.Also = w.cfg.Node.Replica.Also(entries, b.Rows)
+		b.Also = w.poisoned(b.Rows, w.cfg.Node.Replica.Also(entries, b.Rows))
 	}
 	b.Journal, b.JournalApplied = w.state.Journal, w.state.JournalApplied
 	if at, bytes, ok := w.cfg.Node.Release(); ok {

@@ -38,6 +38,7 @@ type writer struct {
 	beside            chan error // the result of the one under way; nil: none is
 
 	cannotExpire bool // a block is damaged
+	oneByOne     bool // a batch is one message of a cluster's log
 
 	quiet int // ticks of flushInterval since the last event
 }
@@ -53,6 +54,20 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 	defer w.abandon()
 	defer w.awaitCheckpoint()
 	defer w.awaitNext()
+	for {
+		err := w.run(ctx)
+		var panicked *cluster.Panic
+		if !errors.As(err, &panicked) {
+			return err
+		}
+		if goOn, err := w.isolate(ctx, panicked); !goOn {
+			return err
+		}
+	}
+}
+
+// run is RunWriter until a message of a cluster's log makes it panic.
+func (w *writer) run(ctx context.Context) error {
 	flush := time.NewTicker(flushInterval)
 	defer flush.Stop()
 	if err := w.giveBackWAL(ctx); err != nil {
@@ -65,7 +80,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 		if pause := w.pause(); pause > 0 {
 			wake := time.NewTimer(pause)
 			select {
-			case <-p.queueReady:
+			case <-w.queueReady:
 			case <-wake.C:
 			case <-ctx.Done():
 			}
@@ -92,7 +107,7 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 			return w.flushCounters(ctx)
 		}
 		select {
-		case <-p.queueReady:
+		case <-w.queueReady:
 		case <-flush.C:
 			if err := w.flushCounters(ctx); err != nil {
 				return err
@@ -152,7 +167,7 @@ func (w *writer) commit(ctx context.Context) error {
 	w.mu.Unlock()
 	w.takeRefused()
 	w.takeEntries()
-	if len(b.parts) > 0 {
+	if len(b.parts) > 0 && !w.oneByOne {
 		w.prepareNext()
 	}
 	start := time.Now()
@@ -186,7 +201,7 @@ func (w *writer) commit(ctx context.Context) error {
 
 // applyUntilDone applies the batch, again and again if the disk fails.
 func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.Outcome, error) {
-	out, err := w.apply.Apply(w.state, batch)
+	out, err := w.applyOnce(batch)
 	if errors.Is(err, store.ErrDamaged) { // of a control that expires what is in a block
 		err = fmt.Errorf("%w: make it from another replica's copy: %w", cluster.ErrHalted, err)
 	}
@@ -196,7 +211,8 @@ func (w *writer) applyUntilDone(ctx context.Context, batch store.Batch) (store.O
 	if errors.Is(err, store.ErrLocked) {
 		out, err = w.awaitLock(ctx, batch, err)
 	}
-	if err == nil || errors.Is(err, store.ErrLocked) {
+	var panicked *cluster.Panic
+	if err == nil || errors.Is(err, store.ErrLocked) || errors.As(err, &panicked) {
 		return out, err
 	}
 	_, err = w.recoverStore(ctx, "store", err, out.State, func() (store.State, error) {
@@ -215,7 +231,7 @@ func (w *writer) awaitLock(ctx context.Context, batch store.Batch, locked error)
 	w.setLocked(locked)
 	defer w.setLocked(nil)
 	for err = locked; errors.Is(err, store.ErrLocked) && ctx.Err() == nil; {
-		out, err = w.apply.Apply(w.state, batch)
+		out, err = w.applyOnce(batch)
 	}
 	if err == nil {
 		w.log.Info("the database's lock is free again")

@@ -201,7 +201,9 @@ func (l *blocksLayout) insertBlock(c *sqlite.Conn, p *packing, topics *topicSet)
 
 // writeBlock waits until the block is packed.
 func (l *blocksLayout) writeBlock(c *sqlite.Conn, p *packing) error {
-	p.await()
+	if p.await(); p.panicked != nil {
+		panic(p.panicked)
+	}
 	if p.err != nil {
 		return p.err
 	}

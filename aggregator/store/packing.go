@@ -14,6 +14,7 @@ type packing struct {
 	packed   int    // bytes of data once it is unpacked
 	checksum uint32
 	err      error
+	panicked any // what a packing beside has panicked with; nil: it has not
 
 	underWay bool
 	done     chan struct{} // of one that is packed beside; nil: it was packed at once
@@ -21,15 +22,17 @@ type packing struct {
 
 // begin packs the block, beside the caller or at once.
 func (p *packing) begin(beside bool) {
-	p.underWay, p.done = true, nil
+	p.done, p.panicked = nil, nil
 	if !beside {
 		p.pack()
+		p.underWay = true
 		return
 	}
 	done := make(chan struct{})
-	p.done = done
+	p.underWay, p.done = true, done
 	go func() {
 		defer close(done)
+		defer func() { p.panicked = recover() }() // the writer panics with it, whose batch it is
 		p.pack()
 	}()
 }

@@ -80,8 +80,8 @@ type lease struct {
 	mine     bool
 }
 
-// beat tells and looks until ctx ends; halt stops what is sent.
-func (n *Node) beat(ctx context.Context, halt func()) error {
+// beat tells and looks until ctx ends.
+func (n *Node) beat(ctx context.Context) error {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	var l lease
@@ -93,7 +93,6 @@ func (n *Node) beat(ctx context.Context, halt func()) error {
 		}
 		if err := n.look(ctx); errors.Is(err, ErrHalted) {
 			n.haltFor(err)
-			halt()
 		}
 		if err := l.tell(ctx, n.cfg.Registry, n.own()); err != nil {
 			return err
@@ -101,7 +100,6 @@ func (n *Node) beat(ctx context.Context, halt func()) error {
 		n.hear(ctx)
 		if err := n.compare(); err != nil {
 			n.haltFor(err)
-			halt()
 		}
 		n.proposeApply()
 		n.truncate(ctx)

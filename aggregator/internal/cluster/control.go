@@ -66,9 +66,9 @@ func decodeControl(f *Frame) error {
 
 var errFound = errors.New("found")
 
-// toSkip looks behind a message for a control that says to pass over it. What is there is what has
+// ToSkip looks behind a message for a control that says to pass over it. What is there is what has
 // come until now: who has told all replicas so starts them again.
-func (n *Node) toSkip(ctx context.Context, at uint64) (skip bool, err error) {
+func (n *Node) ToSkip(ctx context.Context, at uint64) (skip bool, err error) {
 	head, err := n.cfg.Log.Head(ctx)
 	if err != nil {
 		return false, err
@@ -77,7 +77,7 @@ func (n *Node) toSkip(ctx context.Context, at uint64) (skip bool, err error) {
 		return false, nil
 	}
 	err = n.cfg.Log.Read(ctx, at, func(behind uint64, message []byte) error {
-		if f, _, err := Decode(message); err == nil && f.Control != nil && f.Control.Skip == at {
+		if f, _, err := decode(message); err == nil && f.Control != nil && f.Control.Skip == at {
 			skip = true
 		}
 		if skip || behind >= head.Last {
@@ -89,6 +89,43 @@ func (n *Node) toSkip(ctx context.Context, at uint64) (skip bool, err error) {
 		err = nil
 	}
 	return skip, err
+}
+
+// PassOver notes that the writer passes over a message which the reader could take: one that makes
+// the program panic where it is applied. Its session goes on behind it, and nobody sends it again.
+func (n *Node) PassOver(e *Entry) {
+	n.Outbox.passOver(e)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.passed[e.At] = true
+	n.move()
+}
+
+// learnSkipped tells the cursor, before it is asked about a control that skips a message, whether
+// the writer has passed over that one. The reader may be far ahead of it.
+func (n *Node) learnSkipped(ctx context.Context, at uint64, c *Control) error {
+	if c == nil || c.Skip == 0 || c.Skip >= at || n.cursor.Skipped[c.Skip] {
+		return nil
+	}
+	for {
+		n.mu.Lock()
+		there, passed, halted, moved := n.status.applied.Position >= c.Skip, n.status.passed[c.Skip], n.status.halted, n.status.moved
+		n.mu.Unlock()
+		switch {
+		case passed:
+			n.cursor.note(c.Skip)
+			return nil
+		case there:
+			return nil
+		case halted != nil:
+			return halted
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Tell appends a control to the log. Whether it has arrived shows where it is applied.

@@ -34,11 +34,16 @@ func (c *Cursor) Skip(at uint64) error {
 		return halt("the log goes on at %d behind %d: %w", at, c.Position, errMissing)
 	}
 	c.Position = at
+	c.note(at)
+	return nil
+}
+
+// note notes that a message was passed over.
+func (c *Cursor) note(at uint64) {
 	if c.Skipped == nil {
 		c.Skipped = map[uint64]bool{}
 	}
 	c.Skipped[at] = true
-	return nil
 }
 
 // Next moves to the message at a place in the log. It counts if it is the next of its session: a

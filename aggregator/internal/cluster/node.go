@@ -41,7 +41,8 @@ type Node struct {
 	Replica *Replica // owned by the writer
 
 	deliver func(ctx context.Context, e *Entry) error
-	cursor  Cursor // owned by the reader
+	cursor  Cursor        // owned by the reader
+	stopped chan struct{} // closed once the node has halted
 
 	mu     sync.Mutex // guards all below
 	status status
@@ -65,6 +66,7 @@ type status struct {
 	heard      map[string]heard // of each node that the registry was asked for
 	doubt      string           // another replica differs, and no third has told which is wrong
 	elsewhere  uint64           // the furthest position of another store
+	passed     map[uint64]bool  // messages that the writer has passed over in this life
 	moved      chan struct{}
 }
 
@@ -79,10 +81,11 @@ var errUnproven = errors.New("the log's servers were not yet asked whether they 
 // Open returns a node that is not yet running. The checkpoints are those of its store.
 func Open(cfg Config, kept []Checkpoint) *Node {
 	cfg.Known = cmp.Or(cfg.Known, applyVersion)
-	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone()}
+	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone(), stopped: make(chan struct{})}
 	n.Outbox.SetApply(cfg.Replica.Apply)
 	n.status = status{unproven: errUnproven, headErr: ErrUnreachable, read: cfg.Replica.Position,
-		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, apply: cfg.Replica.Apply, beats: map[string]Beat{}, heard: map[string]heard{}, moved: make(chan struct{})}
+		applied: Checkpoint{cfg.Replica.Position, cfg.Replica.Hash}, kept: kept, apply: cfg.Replica.Apply,
+		beats: map[string]Beat{}, heard: map[string]heard{}, passed: map[uint64]bool{}, moved: make(chan struct{})}
 	return n
 }
 
@@ -92,12 +95,17 @@ func (n *Node) Run(ctx context.Context, deliver func(ctx context.Context, e *Ent
 	n.deliver = deliver
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	writing, halt := context.WithCancel(ctx)
-	defer halt()
+	writing, mute := context.WithCancel(ctx)
+	defer mute()
 	parts := []func() error{
+		func() error { return n.read(ctx) },
 		func() error {
-			defer halt() // what has halted sends no more
-			return n.read(ctx)
+			select {
+			case <-n.stopped:
+				mute() // what has halted sends no more
+			case <-ctx.Done():
+			}
+			return nil
 		},
 		func() error {
 			if !n.awaitEnd(writing) {
@@ -106,7 +114,7 @@ func (n *Node) Run(ctx context.Context, deliver func(ctx context.Context, e *Ent
 			s := &sender{outbox: n.Outbox, journal: n.cfg.Journal, log: n.cfg.Log, logger: n.cfg.Logger, doubts: cmp.Or(n.cfg.DoubtAfter, doubtAfter)}
 			return s.run(writing)
 		},
-		func() error { return n.beat(ctx, halt) },
+		func() error { return n.beat(ctx) },
 	}
 	results := make(chan error, len(parts))
 	for _, part := range parts {
@@ -217,7 +225,7 @@ func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
 // next decides what a message of the log is. One that every replica halts at is passed over if a
 // control behind it says so.
 func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, error) {
-	f, rest, err := Decode(message)
+	f, rest, err := decode(message)
 	switch {
 	case err == nil && len(rest) > 0:
 		err = fmt.Errorf("%w: %d bytes are behind it", ErrFrame, len(rest))
@@ -226,6 +234,9 @@ func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, err
 	}
 	counts := false
 	if err == nil {
+		if err := n.learnSkipped(ctx, at, f.Control); err != nil {
+			return nil, err
+		}
 		counts, err = n.cursor.Next(at, &f)
 	}
 	if err == nil {
@@ -237,7 +248,7 @@ func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, err
 	if errors.Is(err, ErrUnknown) || errors.Is(err, errMissing) {
 		return nil, err
 	}
-	if skip, failed := n.toSkip(ctx, at); failed != nil || !skip {
+	if skip, failed := n.ToSkip(ctx, at); failed != nil || !skip {
 		return nil, cmp.Or(failed, err)
 	}
 	if err := n.cursor.Skip(at); err != nil {
@@ -328,6 +339,7 @@ func (n *Node) haltFor(err error) {
 	defer n.mu.Unlock()
 	if n.status.halted == nil {
 		n.status.halted = err
+		close(n.stopped)
 		n.cfg.Logger.Error("nothing is taken any more, and reads are stale", "error", err)
 	}
 	n.move()
@@ -348,6 +360,12 @@ func (n *Node) Committed() {
 	}
 	n.move()
 }
+
+// HaltAt halts the node before a message that its store cannot apply. The writer calls it.
+func (n *Node) HaltAt(at uint64, why error) { n.haltFor(halt("message %d of the log: %w", at, why)) }
+
+// Stopped is closed once the node has halted.
+func (n *Node) Stopped() <-chan struct{} { return n.stopped }
 
 // Halted says why the node has halted; nil: it has not.
 func (n *Node) Halted() error {

@@ -60,6 +60,7 @@ type Ticket struct {
 	Stored  []bool // by event, if Keep
 	Seqs    []int64
 	Keep    bool // somebody wants to know what became of each event
+	Passed  bool // a frame of it was passed over: Stored and Seqs are not whole
 	logged  int  // frames that are yet to come
 	applied int
 }
@@ -266,8 +267,23 @@ func (o *Outbox) Applied(e *Entry, stored []bool, seqs []int64) {
 	if t.Keep {
 		t.Stored, t.Seqs = append(t.Stored, stored...), append(t.Seqs, seqs...)
 	}
-	if t.applied--; t.applied == 0 {
-		close(t.Applied)
+	s.settle()
+}
+
+// passOver notes that a frame of this session is passed over.
+func (o *Outbox) passOver(e *Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.byKey[frameKey{e.Frame.Session, e.Frame.Number}]; s != nil && s.ticket != nil {
+		s.ticket.Passed = true
+		s.settle()
+	}
+}
+
+// settle says that nobody waits any more to hear what became of the frame. mu is held.
+func (s *sent) settle() {
+	if s.ticket.applied--; s.ticket.applied == 0 {
+		close(s.ticket.Applied)
 	}
 	s.ticket = nil
 }

@@ -22,7 +22,7 @@ type Entry struct {
 	At      uint64 // its place in the log
 	Frame   Frame  // without a body where it does not count
 	Counts  bool
-	Skipped bool // nobody can take it, and a control says to pass over it
+	Skipped bool // nobody can take or apply it, and a control says to pass over it
 	// Accepted is when this node's journal had it, since when its events count as received; zero: it
 	// is another node's.
 	Accepted time.Time
@@ -34,6 +34,14 @@ func (e *Entry) Events() int {
 		return 0
 	}
 	return e.Frame.Events
+}
+
+// PassedOver is the entry without what it leads to. If it counts, its session goes on behind it, as
+// all readers have taken it to.
+func (e *Entry) PassedOver() *Entry {
+	over := Entry{At: e.At, Frame: e.Frame, Counts: e.Counts && e.Frame.Control == nil, Skipped: true}
+	over.Frame.Control, over.Frame.Body, over.Frame.Events = nil, nil, 0
+	return &over
 }
 
 // Checkpoint is the hash at a position.
@@ -178,8 +186,10 @@ func (r *Replica) Also(entries []*Entry, rows []store.Row) func(*sqlite.Conn, *s
 			}
 			if n := e.Events(); n > 0 {
 				d.first, d.receivedAt, d.seqs = out.FirstSeq+int64(row), rows[row].ReceivedAt, out.Seqs[row:row+n]
-				sessions[e.Frame.Session] = Seen{e.Frame.Number, e.Frame.Sum, e.At}
 				row += n
+			}
+			if e.Counts && e.Frame.Control == nil {
+				sessions[e.Frame.Session] = Seen{e.Frame.Number, e.Frame.Sum, e.At}
 			}
 			hash, r.buf = hash.next(r.buf, &d)
 			if e.At%checkpointEvery == 0 {
