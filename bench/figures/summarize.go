@@ -397,12 +397,12 @@ func fault(r *record.Raw, s *record.Summary) {
 		s.JoinS, s.JoinLevelS = figure(seconds(j.JoinedNS-j.BeganNS)), figure(seconds(j.LevelNS-j.BeganNS))
 		s.JoinBehind, s.JoinLagSMax = figure(float64(j.Behind)), figure(j.LagSMax)
 	}
-	unready := func(s record.Sample) bool { return !s.Ready && s.TNS >= f.AtNS && s.TNS <= f.ReadyNS }
-	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
-		return // a disk that is slow, and an aggregator that went on
-	}
 	if r.Run.Cluster != nil {
 		s.UnansweredS = unanswered(r, f.AtNS)
+	}
+	unready := func(s record.Sample) bool { return !s.Ready && s.TNS >= f.AtNS && s.TNS <= f.ReadyNS }
+	if f.ExitedNS == 0 && !slices.ContainsFunc(r.Trace, unready) {
+		return // a disk that is slow, or a network that was cut elsewhere, and an aggregator that went on
 	}
 	s.UnavailableS = figure(seconds(f.ReadyNS - f.AtNS))
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))

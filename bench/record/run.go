@@ -150,9 +150,9 @@ type YardstickRun struct {
 type FaultTimes struct {
 	Kind        string `json:"kind"`           // as the scenario names it
 	Role        string `json:"role,omitempty"` // of a cluster: who it was done to
-	AtNS        int64  `json:"at_ns"`          // the signal, or the disk broke
-	ExitedNS    int64  `json:"exited_ns"`      // the process had ended; 0: a broken disk ends none
-	RestartedNS int64  `json:"restarted_ns"`   // the next one was started, or the disk was well again
+	AtNS        int64  `json:"at_ns"`          // the signal, or the disk or the network broke
+	ExitedNS    int64  `json:"exited_ns"`      // the process had ended; 0: what was broken ends none
+	RestartedNS int64  `json:"restarted_ns"`   // the next one was started, or what was broken was well again
 	ReadyNS     int64  `json:"ready_ns"`       // and the aggregator said that it was ready
 	Join        *Join  `json:"join,omitempty"` // of a node that was made anew
 }

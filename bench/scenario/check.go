@@ -322,7 +322,7 @@ func (s *Settings) checkYardstick() *problem {
 
 func (s *Settings) checkFault() *problem {
 	f := s.Fault
-	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk, Join); p != nil {
+	if p := oneOf("fault.kind", f.Kind, NoFault, Sigterm, Sigkill, DiskFull, DiskError, SlowDisk, Join, Partition); p != nil {
 		return p
 	}
 	if p := s.checkRole(); p != nil {
@@ -338,12 +338,12 @@ func (s *Settings) checkFault() *problem {
 		return &problem{"fault", "at is missing: the moment since the attack's start"}
 	}
 	switch {
-	case f.OfDisk() && f.For == 0:
-		return &problem{"fault", "for is missing: how long the disk is broken"}
-	case f.OfDisk() && f.RestartAfter != 0:
-		return &problem{"fault.restart_after", "goes with sigterm and sigkill: a broken disk ends no process"}
-	case !f.OfDisk() && f.For != 0:
-		return &problem{"fault.for", "goes with a fault of the disk"}
+	case f.Lasts() && f.For == 0:
+		return &problem{"fault", "for is missing: how long it lasts"}
+	case f.Lasts() && f.RestartAfter != 0:
+		return &problem{"fault.restart_after", fmt.Sprintf("goes with sigterm and sigkill: %s ends no process", f.Kind)}
+	case !f.Lasts() && f.For != 0:
+		return &problem{"fault.for", "goes with a fault of the disk, and with partition"}
 	}
 	if end, planned := time.Duration(f.At+f.For), s.Load.Duration(); planned > 0 && end >= planned {
 		return &problem{"fault.at", fmt.Sprintf("%s is not within the load, which ends at %s", end, planned)}
@@ -354,17 +354,17 @@ func (s *Settings) checkFault() *problem {
 	return nil
 }
 
-// checkRole: a fault of a cluster says whom it ends; where there is one aggregator, there is no
+// checkRole: a fault of a cluster says whom it befalls; where there is one aggregator, there is no
 // choice.
 func (s *Settings) checkRole() *problem {
 	f := s.Fault
 	switch {
 	case s.Cluster.Nodes == 0 && f.Role != "", f.Kind == NoFault && f.Role != "":
 		return &problem{"fault.role", "goes with a kind, and with cluster.nodes"}
-	case s.Cluster.Nodes == 0 && f.Kind == Join:
-		return &problem{"fault.kind", "join goes with cluster.nodes"}
+	case s.Cluster.Nodes == 0 && (f.Kind == Join || f.Kind == Partition):
+		return &problem{"fault.kind", f.Kind + " goes with cluster.nodes"}
 	case f.Kind == Join && f.Role != "":
-		return &problem{"fault.role", "goes with sigterm and sigkill: it is the last node that joins"}
+		return &problem{"fault.role", "goes with sigterm, sigkill and partition: it is the last node that joins"}
 	case s.Cluster.Nodes == 0 || f.Kind == NoFault || f.Kind == Join:
 		return nil
 	case f.OfDisk():

@@ -161,12 +161,15 @@ type Phase struct {
 
 // Fault is what is done to the aggregator while it is under load.
 type Fault struct {
-	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk, join
-	Role         string   `yaml:"role"`          // of a cluster: who is ended
+	Kind         string   `yaml:"kind"`          // none (default), sigterm or sigkill, disk-full, disk-error or slow-disk, join, partition
+	Role         string   `yaml:"role"`          // of a cluster: who is ended or cut off
 	At           Duration `yaml:"at"`            // since the attack's start
 	RestartAfter Duration `yaml:"restart_after"` // of a process that was ended
-	For          Duration `yaml:"for"`           // how long the disk is broken
+	For          Duration `yaml:"for"`           // how long the disk is broken, or the network
 }
+
+// Lasts reports a fault that no process is ended by, and that ends by itself.
+func (f Fault) Lasts() bool { return f.OfDisk() || f.Kind == Partition }
 
 // OfDisk reports a fault of the disk, which the aggregator outlives.
 func (f Fault) OfDisk() bool { return f.Kind == DiskFull || f.Kind == DiskError || f.Kind == SlowDisk }
@@ -183,11 +186,13 @@ const (
 	SlowDisk  = "slow-disk"
 	// The last node of a cluster is killed, loses all that it has, and is made anew from the first.
 	Join = "join"
+	// A part of a cluster hears nothing of the other machines, nor they of it, for a while.
+	Partition = "partition"
 )
 
 // The roles in a cluster.
 const (
-	RoleNode      = "node"       // an aggregator, the one that the figures are of
+	RoleNode      = "node"       // an aggregator, the one that the figures are of; cut off, from every log server
 	LogLeader     = "log-leader" // the log server that leads
 	LogFollower   = "log-follower"
 	LeaderMachine = "leader-machine" // the log server that leads, and the aggregator beside it

@@ -16,6 +16,7 @@ import (
 	"sekali/bench/judge"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/bench/system/cluster"
 	"sekali/bench/system/device"
 	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
@@ -82,7 +83,8 @@ type session struct {
 	device     *device.Device // that is held to a rate; nil: none
 	show       func(state)
 	aggregator *aggregator
-	replicas   *replicas // nil: one aggregator alone
+	replicas   *replicas        // nil: one aggregator alone
+	network    *cluster.Network // of the cluster, to be cut; nil: none
 	stream     *stream.Stream
 	base       stats // before the attack
 	run        record.Run
@@ -160,6 +162,9 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) error {
 		}
 	}
 	err := s.removeDisk()
+	if s.network != nil {
+		err = errors.Join(err, s.network.Close())
+	}
 	if !s.config.KeepData {
 		os.RemoveAll(s.data)
 	}

@@ -66,7 +66,13 @@ func (c *Config) cannotCluster(s scenario.Settings) error {
 // startCluster starts log servers and aggregators, all of whose logs go to one place.
 func (s *session) startCluster(ctx context.Context, log io.Writer) error {
 	shared, wanted := &sharedWriter{w: log}, s.job.settings.Cluster
-	c, err := cluster.StartLogs(ctx, cluster.Config{Dir: s.data, LogServer: s.config.logProgram(), Aggregator: s.config.Aggregator,
+	var err error
+	if s.job.settings.Fault.Kind == scenario.Partition {
+		if s.network, err = cluster.NewNetwork(wanted.Nodes); err != nil {
+			return err
+		}
+	}
+	c, err := cluster.StartLogs(ctx, cluster.Config{Dir: s.data, Network: s.network, LogServer: s.config.logProgram(), Aggregator: s.config.Aggregator,
 		Nodes: wanted.Nodes, Replicas: wanted.Replicas, LazySync: wanted.Lazy(), Flags: s.run.Aggregator.Flags, Log: func(string) io.Writer { return shared }})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/scenario"
 	"sekali/bench/system/memoryserver"
 )
 
@@ -196,6 +197,43 @@ func TestCluster(t *testing.T) {
 				t.Errorf("what is missing is not named:\n%s", o.output)
 			}
 		})
+	}
+}
+
+// TestClusterPartition: the network is cut for as long as the scenario says, no process ends, and
+// no namespace is left. What a real cluster does then, scenarios/cluster-partition shows.
+func TestClusterPartition(t *testing.T) {
+	if why := cannotBreak(scenario.Fault{Kind: scenario.Partition}); why != nil {
+		t.Skip("skipped: ", why)
+	}
+	for _, role := range []string{scenario.LeaderMachine, scenario.LogLeader, scenario.LogFollower, scenario.RoleNode} {
+		t.Run(role, func(t *testing.T) {
+			t.Setenv(serveVariable, "cluster")
+			text := short + "cluster: {nodes: 3}\naggregator: {ack: journal}\nfault: {kind: partition, role: " + role + ", at: 600ms, for: 200ms}"
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: clusterPrograms(t)})
+			run := o.run(t, 0)
+			f := run.Fault
+			if !run.Held() || f == nil || f.Kind != scenario.Partition || f.Role != role || f.ExitedNS != 0 || f.RestartedNS-f.AtNS < 2e8 || f.ReadyNS < f.RestartedNS ||
+				run.Summary.UnansweredS == nil {
+				t.Errorf("held %v, fault %+v, unanswered for %v s:\n%s", run.Held(), f, run.Summary.UnansweredS, o.output)
+			}
+			if left, err := filepath.Glob(fmt.Sprintf("/run/netns/sk%d*", os.Getpid()%100_000)); err != nil || len(left) > 0 {
+				t.Errorf("left are %q, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestClusterPartitionIsSkipped where no network can be made: the run says why, and is not held to
+// have held.
+func TestClusterPartitionIsSkipped(t *testing.T) {
+	t.Setenv(serveVariable, "cluster")
+	aggregator := clusterPrograms(t)
+	t.Setenv("PATH", "")
+	const text = short + "cluster: {nodes: 3}\nfault: {kind: partition, role: log-leader, at: 600ms, for: 200ms}"
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: aggregator})
+	if !strings.Contains(o.output, "skipped: short: ") || len(o.index.Results) != 0 || len(o.index.LeftOut) != 1 {
+		t.Errorf("%+v\n%s", o.index, o.output)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/bench/system/cluster"
 	"sekali/bench/system/device"
 	"sekali/bench/system/process"
 )
@@ -29,7 +30,8 @@ const (
 // tampering is what strace does to every fsync.
 var tampering = map[string]string{scenario.DiskError: "error=EIO", scenario.SlowDisk: "delay_enter=200000"}
 
-// cannotBreak says why a fault of the disk cannot be brought about on this machine; nil: it can.
+// cannotBreak says why a fault of the disk or of the network cannot be brought about on this
+// machine; nil: it can.
 func cannotBreak(f scenario.Fault) error {
 	switch f.Kind {
 	case scenario.DiskFull:
@@ -40,6 +42,8 @@ func cannotBreak(f scenario.Fault) error {
 		if _, err := exec.LookPath("strace"); err != nil {
 			return errors.New("strace is not installed")
 		}
+	case scenario.Partition:
+		return cluster.CannotNetwork()
 	}
 	return nil
 }

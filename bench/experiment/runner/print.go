@@ -85,6 +85,9 @@ func printFigures(w io.Writer, run record.Run) {
 	if s.UnavailableS != nil {
 		fmt.Fprintf(w, "  unavailable         %.3f s, ready %.3f s after the restart or the fault's end\n", *s.UnavailableS, *s.ReadyAfterS)
 	}
+	if s.UnansweredS != nil {
+		fmt.Fprintf(w, "  unanswered          %.3f s at most from the fault on, by any node\n", *s.UnansweredS)
+	}
 	if s.JoinS != nil {
 		j := run.Fault.Join
 		fmt.Fprintf(w, "  join                %d events, %d bytes: %.1f s, level %.1f s after its begin; %d messages behind, lag %.1f s at most\n",

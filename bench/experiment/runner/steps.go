@@ -35,8 +35,11 @@ func (s *session) breakIt(ctx context.Context, started <-chan time.Time) (*recor
 	}
 	if s.replicas != nil {
 		breaks := s.breakRole
-		if fault.Kind == scenario.Join {
+		switch fault.Kind {
+		case scenario.Join:
 			breaks = s.rejoin
+		case scenario.Partition:
+			breaks = s.partition
 		}
 		times, err := breaks(ctx, fault, startedAt)
 		if err != nil {

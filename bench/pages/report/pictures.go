@@ -7,6 +7,7 @@ import (
 	"sekali/bench/internal/chart"
 	"sekali/bench/judge/objective"
 	"sekali/bench/record"
+	scenarios "sekali/bench/scenario"
 )
 
 // shortestTraceS is the shortest run that has a picture over time: at a sample every 100 ms, less
@@ -58,6 +59,8 @@ func (s *scenario) pictures() ([]picture, error) {
 		caption := "Throughput and queue depth of " + g.Label()
 		switch f := r.Run.Fault; {
 		case f == nil:
+		case f.Kind == scenarios.Partition:
+			caption += "; the red band is from the moment at which a part of the cluster was cut off until the network was whole again, and every node ready"
 		case f.ExitedNS == 0: // no process ended
 			caption += "; the red band is from the moment at which the disk broke until it was well again, and the aggregator ready"
 		default:

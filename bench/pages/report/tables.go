@@ -141,6 +141,7 @@ var bareRows = []row{
 var faultRows = []row{
 	figureRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
 	figureRow("restart, or the fault's end, to ready, s", func(s record.Summary) *float64 { return s.ReadyAfterS }),
+	figureRow("longest time from the fault on without an acknowledgement by any node, s", func(s record.Summary) *float64 { return s.UnansweredS }),
 	figureRow("a node's join, until the copy was in its place, s", func(s record.Summary) *float64 { return s.JoinS }),
 	figureRow("and until it was as far as the others, s", func(s record.Summary) *float64 { return s.JoinLevelS }),
 	figureRow("messages of the log that it was behind then", func(s record.Summary) *float64 { return s.JoinBehind }),

@@ -29,6 +29,14 @@ func TestMain(m *testing.M) {
 	if behaviour == "" {
 		os.Exit(m.Run())
 	}
+	if os.Args[1] == "reach" {
+		conn, err := net.DialTimeout("tcp", os.Args[2], unheard)
+		if err != nil {
+			os.Exit(1)
+		}
+		conn.Close()
+		os.Exit(0)
+	}
 	if os.Args[1] == "cluster" {
 		if behaviour == "no quorum" {
 			fmt.Fprintln(os.Stderr, "no leader")
