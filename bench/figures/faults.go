@@ -84,8 +84,7 @@ func (t *tally) trial(trial record.Trial) error {
 		}
 		t.replicas(look.Replicas)
 	}
-	t.outages(trial)
-	return nil
+	return t.outages(trial)
 }
 
 // replicas holds all nodes of a cluster to the first one.
@@ -101,12 +100,61 @@ func (t *tally) replicas(all []record.Replica) {
 	}
 }
 
-// outages adds what each fault has taken from each level.
-func (t *tally) outages(trial record.Trial) {
-	for _, o := range trial.Outages {
-		at := t.level(o.Level)
-		t.row.Levels[at].OutageMS = append(t.row.Levels[at].OutageMS, o.MS)
+// outages adds the longest silence of each level around each fault.
+func (t *tally) outages(trial record.Trial) error {
+	heard := map[string]uint64{} // by level, around all faults
+	end := int64(0)
+	for i, o := range trial.Outages {
+		if o.FromNS < end || o.StruckNS < o.FromNS || o.HealedNS < o.StruckNS || o.UntilNS < o.HealedNS {
+			return fmt.Errorf("outage %d is from %d, struck at %d, healed at %d, until %d, behind one until %d", i+1, o.FromNS, o.StruckNS, o.HealedNS, o.UntilNS, end)
+		}
+		end = o.UntilNS
+		for _, l := range o.Levels {
+			longest, err := longestSilence(o, l)
+			if err != nil {
+				return fmt.Errorf("outage %d, %s: %w", i+1, l.Level, err)
+			}
+			heard[l.Level] += l.Acknowledged
+			at := t.level(l.Level)
+			t.row.Levels[at].OutageMS = append(t.row.Levels[at].OutageMS, float64(longest)/1e6)
+		}
 	}
+	if len(heard) == 0 {
+		return nil
+	}
+	told := map[string]uint64{} // by the ledger
+	for a, err := range trial.Ledger.Attempts() {
+		if err != nil {
+			return err
+		}
+		if a.Outcome() == ledger.Acknowledged {
+			told[trial.Levels[a.Phase]]++
+		}
+	}
+	for level, n := range heard {
+		if n > told[level] {
+			return fmt.Errorf("%d requests were acknowledged at %s around the faults, and %d in all", n, level, told[level])
+		}
+	}
+	return nil
+}
+
+// longestSilence is the longest of a level around a fault; MinSilenceNS stands for all that are
+// shorter.
+func longestSilence(o record.Outage, l record.LevelOutage) (longest int64, err error) {
+	longest = record.MinSilenceNS
+	end := o.FromNS
+	for _, s := range l.SilencesNS {
+		if s[0] < end || s[1] > o.UntilNS || s[1]-s[0] < record.MinSilenceNS {
+			return 0, fmt.Errorf("a silence from %d to %d, behind one until %d", s[0], s[1], end)
+		}
+		longest, end = max(longest, s[1]-s[0]), s[1]
+	}
+	// Between silences somebody heard something, or they were one.
+	if n := len(l.SilencesNS); n > 1 && l.Acknowledged < uint64(n-1) || l.Acknowledged == 0 && longest != o.UntilNS-o.FromNS {
+		return 0, fmt.Errorf("%d silences, and %d acknowledgements", n, l.Acknowledged)
+	}
+	return longest, nil
 }
 
 // level is the row's place of a level, which it has from then on.

@@ -96,24 +96,20 @@ func TestFaultSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A counter that does not fit the ledger, and a beginning that is none, are promises that were not
-// kept.
 // TestFaultOfCluster: replicas that differ are a broken promise, a control is held if it was caught
-// each time, and outages are told by level.
+// each time, and outages are told by level: the longest silence around each fault.
 func TestFaultOfCluster(t *testing.T) {
 	of := func(change func(*record.Trial)) record.Fault {
-		trial := recordtest.Faults()[0].Trials[0]
-		trial.Levels = []string{"journal", "store"}
-		replica := record.Replica{Name: "node-1", Epoch: 1, Position: 7, Hash: "ab", LastSeq: 9, Events: 8, SHA256: "cd"}
-		trial.Looks[0].Replicas = []record.Replica{replica, replica}
-		trial.Looks[0].Replicas[1].Name = "node-2"
-		trial.Outages = []record.Outage{{Level: "journal", MS: 30}, {Level: "store", MS: 6000}, {Level: "journal", MS: 10}, {Level: "store", MS: 4000}, {Level: "store", MS: 4500}}
+		trial := recordtest.ClusterTrial(300)
 		change(&trial)
 		return record.Fault{Name: "SIGKILL", Promise: record.NothingLost, Tells: record.TellsOutages, Trials: []record.Trial{trial}}
 	}
 	whole := row(t, of(func(*record.Trial) {}))
-	if want := "journal not acknowledged for 0.01, 0.02, 0.03 s; store not acknowledged for 4.00, 4.50, 6.00 s"; whole.Seen != want || !judge.FaultHeld(whole) {
+	if want := "journal not acknowledged for 0.10, 0.10, 0.30 s; store not acknowledged for 4.00, 4.50, 6.00 s"; whole.Seen != want || !judge.FaultHeld(whole) {
 		t.Errorf("%+v, want seen %q", whole, want)
+	}
+	if want := []float64{6000, 4000, 4500}; !reflect.DeepEqual(whole.Levels[1].OutageMS, want) || whole.Levels[1].Level != "store" {
+		t.Errorf("%+v", whole.Levels)
 	}
 	for name, change := range map[string]func(*record.Replica){
 		"position": func(r *record.Replica) { r.Position-- }, "hash": func(r *record.Replica) { r.Hash = "" },
@@ -124,8 +120,7 @@ func TestFaultOfCluster(t *testing.T) {
 			t.Errorf("another %s: held: %+v", name, r)
 		}
 	}
-	control := of(func(t *record.Trial) { t.Injected, t.Caught = 2, []string{"halted", "diverged"} })
-	control.Promise = record.MustBeCaught
+	control := recordtest.ClusterFaults()[2]
 	if r := row(t, control); !judge.FaultHeld(r) || r.Caught != 2 {
 		t.Errorf("caught: %+v", r)
 	}
@@ -135,6 +130,8 @@ func TestFaultOfCluster(t *testing.T) {
 	}
 }
 
+// A counter that does not fit the ledger, and a beginning that is none, are promises that were not
+// kept.
 func TestFaultHoldsCountersAndBeginnings(t *testing.T) {
 	trial := recordtest.Trial(10, 0)
 	trial.Looks[0].Counters.Received += 60
@@ -158,8 +155,15 @@ func TestFaultRecordThatContradictsItself(t *testing.T) {
 		"end":   func(t *record.Trial) { t.Looks[0].End = "" },
 		"run":   func(t *record.Trial) { t.Looks[0].Stored.Runs[0][1] = 0 },
 		"fate":  func(t *record.Trial) { t.Ledger = ledger.Digest{Rows: [][2]uint64{{1, 1}}} },
+		"an outage that is healed before it is struck": func(t *record.Trial) { t.Outages[0].HealedNS = 0 },
+		"an outage within another":                     func(t *record.Trial) { t.Outages[1].FromNS = 1e9 },
+		"a silence before the outage":                  func(t *record.Trial) { t.Outages[1].Levels[1].SilencesNS[0][0] = 1e9 },
+		"a silence behind it":                          func(t *record.Trial) { t.Outages[1].Levels[1].SilencesNS[1][1] += 60e9 },
+		"a silence that is none":                       func(t *record.Trial) { t.Outages[1].Levels[1].SilencesNS[1][1] -= 150e6 },
+		"silences with nothing between them":           func(t *record.Trial) { t.Outages[1].Levels[1].Acknowledged = 0 },
+		"more heard than in all":                       func(t *record.Trial) { t.Outages[1].Levels[1].Acknowledged = 200 },
 	} {
-		trial := recordtest.Trial(10, 0)
+		trial := recordtest.ClusterTrial(300)
 		spoil(&trial)
 		if f, err := figures.Fault(record.Fault{Name: name, Promise: record.NothingLost, Trials: []record.Trial{trial}}); err == nil {
 			t.Errorf("%s: %+v", name, f)

@@ -183,6 +183,11 @@ func TestFaultThatIsNotSeen(t *testing.T) {
 	if s := summarize(t, dir); s.UnavailableS != nil || s.ReadyAfterS != nil {
 		t.Errorf("ready all the time, and unavailable for %v s", *s.UnavailableS)
 	}
+	resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Cluster = &record.Cluster{Nodes: 3} })
+	if s := summarize(t, dir); s.UnavailableS != nil || s.UnansweredS == nil || *s.UnansweredS <= 0 {
+		t.Errorf("in a cluster, unanswered for %v s", s.UnansweredS)
+	}
+	resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Cluster = nil })
 	resulttest.Rewrite(t, dir, func(s *record.Sample) { s.Ready = s.TNS < 1.5e9 || s.TNS > 2e9 })
 	if s := summarize(t, dir); s.UnavailableS == nil || *s.UnavailableS != 2.001 {
 		t.Errorf("unavailable %v", s.UnavailableS)

@@ -54,10 +54,24 @@ type Trial struct {
 	Broken           []string      `json:"broken,omitempty"` // what else was promised and not kept, in words
 }
 
-// Outage is for how long at most, after one fault, no request of a level was acknowledged.
+// MinSilenceNS is the shortest time without an acknowledgement that an outage has: at 30 ms a
+// request, publishers are silent for less all the time.
+const MinSilenceNS = 100e6
+
+// Outage is what publishers heard around one fault, in the time of the ledger.
 type Outage struct {
-	Level string  `json:"level"`
-	MS    float64 `json:"ms"`
+	FromNS   int64         `json:"from_ns"`   // just before the fault
+	StruckNS int64         `json:"struck_ns"` // it was there
+	HealedNS int64         `json:"healed_ns"` // what it had taken was given back, and had yet to catch up
+	UntilNS  int64         `json:"until_ns"`  // nothing was wrong any more
+	Levels   []LevelOutage `json:"levels"`
+}
+
+// LevelOutage is that at one level of acknowledgement.
+type LevelOutage struct {
+	Level        string     `json:"level"`
+	Acknowledged uint64     `json:"acknowledged"` // requests, from FromNS to UntilNS
+	SilencesNS   [][2]int64 `json:"silences_ns"`  // every time of MinSilenceNS and more without an acknowledgement, from and to
 }
 
 // How a look ended: the aggregator does not start, it says so when it reads or writes, it gives up,

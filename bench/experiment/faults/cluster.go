@@ -91,8 +91,8 @@ func (c *clusterTrial) loaded(befall func() error) error {
 }
 
 // out does what takes the log or a node away, waits until every level is acknowledged again, and
-// has it healed. It records for how long each level was out at most, from the fault until nothing
-// is wrong any more.
+// has it healed. It records what was heard at each level, from the fault until nothing is wrong any
+// more.
 func (c *clusterTrial) out(fault, heal func() error) error {
 	c.measure()
 	if err := fault(); err != nil {
@@ -113,6 +113,7 @@ func (c *clusterTrial) out(fault, heal func() error) error {
 	if err := heal(); err != nil {
 		return err
 	}
+	c.mended()
 	if err := c.healthy(); err != nil {
 		return err
 	}

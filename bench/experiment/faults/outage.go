@@ -2,46 +2,45 @@ package faults
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"sekali/bench/record"
 	"sekali/loadgen/ledger"
 )
 
-// outage measures for how long no request of a level was acknowledged. The trial's lock guards it.
+// outage is what publishers hear around a fault. The trial's lock guards it.
 type outage struct {
-	struck  int64   // when the fault was there, in the ledger's time; before it nothing was sent since
-	last    []int64 // acknowledgement of each level
-	longest []int64
-	again   []bool // acknowledged is what was sent since it was struck
+	from   int64     // all times are the ledger's
+	struck int64     // when the fault was there; before it nothing was sent since
+	healed int64     // when it was healed
+	done   [][]int64 // acknowledgements of each level
+	again  []bool    // acknowledged is what was sent since it was struck
 }
+
+func (t *trial) elapsed() int64 { return int64(time.Since(t.began)) }
 
 // measure begins to measure an outage.
 func (t *trial) measure() {
-	now := int64(time.Since(t.began))
-	o := &outage{struck: math.MaxInt64, longest: make([]int64, len(t.record.Levels)), again: make([]bool, len(t.record.Levels))}
-	for range t.record.Levels {
-		o.last = append(o.last, now)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.outage = o
+	levels := len(t.record.Levels)
+	t.outage = &outage{from: t.elapsed(), struck: math.MaxInt64, done: make([][]int64, levels), again: make([]bool, levels)}
 }
 
 // struck says that the fault is there. What was sent while it came may have been taken before.
 func (t *trial) struck() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.outage.struck = int64(time.Since(t.began))
+	t.outage.struck = t.elapsed()
 }
 
 // heard notes an acknowledgement. nil: nothing is measured.
 func (o *outage) heard(a ledger.Attempt) {
-	if o == nil {
+	if o == nil || a.DoneNS < o.from {
 		return
 	}
-	o.longest[a.Phase] = max(o.longest[a.Phase], a.DoneNS-o.last[a.Phase])
-	o.last[a.Phase] = max(o.last[a.Phase], a.DoneNS)
+	o.done[a.Phase] = append(o.done[a.Phase], a.DoneNS)
 	o.again[a.Phase] = o.again[a.Phase] || a.SentNS >= o.struck
 }
 
@@ -49,22 +48,38 @@ func (o *outage) heard(a ledger.Attempt) {
 func (t *trial) over() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, again := range t.outage.again {
-		if !again {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(t.outage.again, false)
 }
 
-// measured ends it, and records what each level lacked.
+// mended says that what the fault has taken was given back.
+func (t *trial) mended() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.outage.healed = t.elapsed()
+}
+
+// measured ends it, and records it.
 func (t *trial) measured() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := int64(time.Since(t.began))
+	o := t.outage
+	left := record.Outage{FromNS: o.from, StruckNS: o.struck, HealedNS: o.healed, UntilNS: t.elapsed()}
 	for i, level := range t.record.Levels {
-		longest := time.Duration(max(t.outage.longest[i], now-t.outage.last[i]))
-		t.record.Outages = append(t.record.Outages, record.Outage{Level: level, MS: milliseconds(longest)})
+		left.Levels = append(left.Levels, record.LevelOutage{Level: level, Acknowledged: uint64(len(o.done[i])), SilencesNS: silences(o.done[i], o.from, left.UntilNS)})
 	}
+	t.record.Outages = append(t.record.Outages, left)
 	t.outage = nil
+}
+
+// silences are the times of MinSilenceNS and more in which nothing was done.
+func silences(done []int64, from, until int64) [][2]int64 {
+	long := [][2]int64{}
+	slices.Sort(done)
+	for _, at := range append(done, until) {
+		if at-from >= record.MinSilenceNS {
+			long = append(long, [2]int64{from, at})
+		}
+		from = at
+	}
+	return long
 }

@@ -74,6 +74,43 @@ func Faults() []record.Fault {
 	}
 }
 
+// ClusterTrial is a Trial of a cluster of three whose replicas are the same, around three faults:
+// at journal nobody noticed two of them.
+func ClusterTrial(requests uint64) record.Trial {
+	t := Trial(requests, 0)
+	replica := record.Replica{Epoch: 1, Position: 7, Hash: "ab", LastSeq: 9, Events: 8, SHA256: "cd"}
+	for _, name := range []string{"node-1", "node-2", "node-3"} {
+		replica.Name = name
+		t.Looks[0].Replicas = append(t.Looks[0].Replicas, replica)
+	}
+	t.Injected, t.RecoveryMS = 3, []float64{}
+	const ms = int64(1e6)
+	for i, store := range []int64{6000, 4000, 4500} {
+		from := int64(i) * 60_000 * ms
+		o := record.Outage{FromNS: from, StruckNS: from + ms, HealedNS: from + 9000*ms, UntilNS: from + 12_000*ms, Levels: []record.LevelOutage{
+			{Level: "journal", Acknowledged: 20, SilencesNS: [][2]int64{}},
+			{Level: "store", Acknowledged: 20, SilencesNS: [][2]int64{{from + ms, from + (store+1)*ms}, {from + 9000*ms, from + 9200*ms}}},
+		}}
+		if i == 1 {
+			o.Levels[0].SilencesNS = [][2]int64{{from, from + 300*ms}}
+		}
+		t.Outages = append(t.Outages, o)
+	}
+	return t
+}
+
+// ClusterFaults are one of each promise of a cluster's, and one that was not tried.
+func ClusterFaults() []record.Fault {
+	caught := Trial(10, 0)
+	caught.Injected, caught.Caught, caught.Looks = 2, []string{"halted", "diverged"}, []record.Look{}
+	return []record.Fault{
+		{Name: "SIGKILL of the log leader", Promise: record.NothingLost, Tells: record.TellsOutages, Trials: []record.Trial{ClusterTrial(300)}},
+		{Name: "one copy of the log", Promise: record.SomethingLost, Trials: []record.Trial{Trial(50, 40)}},
+		{Name: "a trigger on one replica", Promise: record.MustBeCaught, Trials: []record.Trial{caught}},
+		{Name: "the leader's machine cut off", Promise: record.NothingLost, Trials: []record.Trial{}, Skipped: "network namespaces need root"},
+	}
+}
+
 // Soak is one of a minute with two kills.
 func Soak() record.Soak {
 	const requests = 1200

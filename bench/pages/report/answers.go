@@ -18,7 +18,7 @@ type answer struct {
 func (s *set) answers() []answer {
 	var rows []answer
 	for _, add := range []func() []answer{
-		s.kept, s.faulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.published, s.besideOthers,
+		s.kept, s.faulted, s.clusterFaulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.published, s.besideOthers,
 	} {
 		rows = append(rows, add()...)
 	}
@@ -85,6 +85,13 @@ func (s *set) faulted() []answer {
 		return nil
 	}
 	return []answer{{"**Faults.** Kills at named places, power loss, full disk, failing syncs, …", faultAnswer(s.faults), "[table](results/pages/faults.md)"}}
+}
+
+func (s *set) clusterFaulted() []answer {
+	if s.cluster == nil {
+		return nil
+	}
+	return []answer{{"**A cluster of three.** The same to its log servers, aggregators, disks and network", clusterAnswer(s.cluster), "[table](results/pages/cluster-faults.md)"}}
 }
 
 func (s *set) soaked() []answer {

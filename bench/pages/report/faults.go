@@ -18,8 +18,9 @@ import (
 const (
 	// faultsDir has the records of `make faults` and what was computed from them, under reference.
 	faultsDir = "faults"
-	// faultsFile is the table, in faultsDir; beside it in reference it is of a run that left no
-	// records.
+	// clusterFaultsDir has those of `make cluster-faults`.
+	clusterFaultsDir = "cluster-faults"
+	// faultsFile is the table, in either; beside them in reference it is of a run that left no records.
 	faultsFile = "faults.json"
 )
 
@@ -35,10 +36,26 @@ func readFaults(reference string) (*record.Faults, error) {
 	return &f, err
 }
 
-// verifyFaults holds the table of the faults to their records, and those to their hashes; n is how
-// many were recomputed.
+// readClusterFaults returns those of a cluster.
+func readClusterFaults(reference string) (*record.Faults, error) {
+	f, err := record.ReadFaults(filepath.Join(reference, clusterFaultsDir, faultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return &f, err
+}
+
 func verifyFaults(reference string) (n int, differences []error) {
-	dir := filepath.Join(reference, faultsDir)
+	return verifyFaultsIn(filepath.Join(reference, faultsDir))
+}
+
+func verifyClusterFaults(reference string) (n int, differences []error) {
+	return verifyFaultsIn(filepath.Join(reference, clusterFaultsDir))
+}
+
+// verifyFaultsIn holds the table of the faults to their records, and those to their hashes; n is
+// how many were recomputed.
+func verifyFaultsIn(dir string) (n int, differences []error) {
 	committed, err := record.ReadFaults(filepath.Join(dir, faultsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -87,12 +104,11 @@ func recomputeFault(dir, name string) (row record.FaultSummary, file record.File
 }
 
 // kindsTried says how many of the kinds there are.
-func kindsTried(f *record.Faults) string {
+func kindsTried(f *record.Faults, kinds []faulting.Kind) string {
 	if f.Planned > 0 {
 		return fmt.Sprintf("%d of %d kinds of this sitting", len(f.Faults), f.Planned)
 	}
 	var absent []string
-	kinds := faulting.Catalogue()
 	for _, kind := range kinds {
 		if !slices.ContainsFunc(f.Faults, func(row record.FaultSummary) bool { return row.Fault == kind.Name }) {
 			absent = append(absent, kind.Name)
@@ -130,10 +146,7 @@ func faultTable(f *record.Faults) string {
 			continue
 		}
 		median, most := terminal.Recovery(fault)
-		held := "held"
-		if !judge.FaultHeld(fault) {
-			held = strings.Join(append([]string{"**not held**"}, fault.Broken...), "; ")
-		}
+		held := faultVerdict(fault)
 		if fault.Seen != "" {
 			held += "; " + cell(fault.Seen)
 		}
@@ -141,6 +154,18 @@ func faultTable(f *record.Faults) string {
 			exact(uint64(fault.Lost)), exact(uint64(fault.Duplicated)), exact(uint64(fault.Unexpected)), exact(uint64(fault.Recovered)), median, most, fault.Promise, held)
 	}
 	return b.String()
+}
+
+// faultVerdict is whether the promise was kept, and what was not.
+func faultVerdict(fault record.FaultSummary) string {
+	if judge.FaultHeld(fault) {
+		return "held"
+	}
+	var broken []string
+	for _, what := range fault.Broken {
+		broken = append(broken, cell(what))
+	}
+	return strings.Join(append([]string{"**not held**"}, broken...), "; ")
 }
 
 // faultAnswer is the faults in one sentence. What damages the files themselves promises less, and
@@ -177,7 +202,7 @@ func faultAnswer(f *record.Faults) string {
 func faultsShort(f *record.Faults) string {
 	var b strings.Builder
 	b.WriteString("| promise | kinds | times | acknowledged | lost | stored twice | |\n|---|---:|---:|---:|---:|---:|---|\n")
-	for _, promise := range []string{record.NothingLost, record.SomethingLost, record.PrefixOrRefuse} {
+	for _, promise := range []string{record.NothingLost, record.SomethingLost, record.MustBeCaught, record.PrefixOrRefuse} {
 		var sum record.FaultSummary
 		var kinds int
 		var broken []string
@@ -191,6 +216,9 @@ func faultsShort(f *record.Faults) string {
 			if !judge.FaultHeld(fault) {
 				broken = append(broken, cell(fault.Fault))
 			}
+		}
+		if kinds == 0 {
+			continue
 		}
 		verdict := "all held"
 		if len(broken) > 0 {

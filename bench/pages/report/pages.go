@@ -40,7 +40,7 @@ func (v view) pages() ([]file, error) {
 		name  string
 		there bool
 	}{
-		{"ack-table", v.AckTable != ""}, {"faults", v.Faults != nil}, {"soak", v.Soak != nil}, {"beside", v.Beside != nil}, {"senders", v.Senders != nil},
+		{"ack-table", v.AckTable != ""}, {"faults", v.Faults != nil}, {"cluster-faults", v.OfCluster != nil}, {"soak", v.Soak != nil}, {"beside", v.Beside != nil}, {"senders", v.Senders != nil},
 		{"scenarios", true}, {"costs", true}, {"machines", true},
 	} {
 		if !p.there {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/template"
 
+	faulting "sekali/bench/experiment/faults"
 	"sekali/bench/pages/profile"
 	"sekali/bench/record"
 )
@@ -175,9 +176,10 @@ type view struct {
 	Faults       *record.Faults // nil: none
 	FaultTable   string
 	KindsTried   string
-	Soak         *soak    // nil: none
-	Beside       *beside  // nil: no yardsticks
-	Senders      *senders // nil: none
+	OfCluster    *clusterFaults // nil: none
+	Soak         *soak          // nil: none
+	Beside       *beside        // nil: no yardsticks
+	Senders      *senders       // nil: none
 	Machines     []machine
 	Sittings     sittings
 }
@@ -211,8 +213,9 @@ func (s *set) markdown() ([]file, []picture, error) {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}
 	if s.faults != nil {
-		v.Faults, v.FaultTable, v.FaultsShort, v.KindsTried = s.faults, faultTable(s.faults), faultsShort(s.faults), kindsTried(s.faults)
+		v.Faults, v.FaultTable, v.FaultsShort, v.KindsTried = s.faults, faultTable(s.faults), faultsShort(s.faults), kindsTried(s.faults, faulting.Catalogue())
 	}
+	v.OfCluster = clusterFaultsOf(s.cluster)
 	var pictures []picture
 	if s.soak != nil {
 		v.Soak, pictures = s.soak, append(pictures, s.soak.Picture)

@@ -32,6 +32,7 @@ type set struct {
 	scenarios  []*scenario
 	sittings   sittings
 	faults     *record.Faults     // nil: none
+	cluster    *record.Faults     // of a cluster; nil: none
 	soak       *soak              // nil: none
 	yardsticks *record.Yardsticks // nil: none
 	senders    *senders           // nil: none
@@ -79,6 +80,9 @@ func readSet(reference string) (*set, error) {
 		return nil, err
 	}
 	if s.faults, err = readFaults(reference); err != nil {
+		return nil, err
+	}
+	if s.cluster, err = readClusterFaults(reference); err != nil {
 		return nil, err
 	}
 	if s.soak, err = readSoak(reference); err != nil {

@@ -70,7 +70,7 @@ func verifyReference(reference string) (recomputed int, differences []error, err
 		recomputed, differences = recomputed+n, append(differences, more...)
 	}
 	differences = append(differences, verifyYardsticks(reference)...)
-	for _, verify := range []func(string) (int, []error){verifyFaults, verifySoak} {
+	for _, verify := range []func(string) (int, []error){verifyFaults, verifyClusterFaults, verifySoak} {
 		n, more := verify(reference)
 		recomputed, differences = recomputed+n, append(differences, more...)
 	}

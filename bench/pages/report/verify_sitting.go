@@ -22,7 +22,7 @@ func verifySittings(reference string) (differences []error) {
 	for _, entry := range entries {
 		dir := filepath.Join(reference, entry.Name())
 		switch {
-		case !entry.IsDir() || entry.Name() == faultsDir || entry.Name() == soakDir:
+		case !entry.IsDir() || entry.Name() == faultsDir || entry.Name() == clusterFaultsDir || entry.Name() == soakDir:
 		case there(dir, record.IndexFile):
 			differences = append(differences, verifySitting(dir)...)
 		case there(dir, saturation.SearchFile):
