@@ -1,6 +1,7 @@
 package senders_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +17,9 @@ const (
 )
 
 // TestLitestream: Litestream copies the database while events come, the aggregator is killed twice
-// and Litestream is stopped and started. What it restores is whole, and knows every event: all of
-// them, published again, are duplicates. Both killed at once is not tried: the page says why.
+// and Litestream is stopped and started. What it restores is whole: each event is there as it was,
+// and all of them, published again, are duplicates. Both killed at once is not tried: the page says
+// why.
 func TestLitestream(t *testing.T) {
 	p := &program{t: t, path: buildModule(t, "litestream")}
 	tr := newTrial(t)
@@ -39,6 +41,10 @@ func TestLitestream(t *testing.T) {
 	if c := tr.waitStored(litestreamEvents); c.Unique != litestreamEvents {
 		t.Fatalf("%+v", c)
 	}
+	stored := tr.export()
+	if lines := bytes.Count(stored, []byte{'\n'}); lines != litestreamEvents {
+		t.Fatalf("%d events are stored, want %d", lines, litestreamEvents)
+	}
 	time.Sleep(litestreamSync)
 	p.stop()
 	tr.p.Kill()
@@ -57,6 +63,9 @@ func TestLitestream(t *testing.T) {
 	}
 	tr.data = restored
 	tr.start()
+	if got := tr.export(); !bytes.Equal(got, stored) {
+		t.Errorf("restored are %d events of %d, or others", bytes.Count(got, []byte{'\n'}), litestreamEvents)
+	}
 	if err := tr.publish(litestreamEvents); err != nil {
 		t.Fatal(err)
 	}

@@ -101,13 +101,8 @@ func otlpJSON(request *collector.ExportLogsServiceRequest) ([]byte, error) {
 // compareStored compares each stored event with what is wanted of it, under its log.record.uid.
 func compareStored(t *testing.T, tr *trial, want map[string]map[string]any) {
 	t.Helper()
-	answer, err := tr.exportAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
 	seen := 0
-	for d := json.NewDecoder(answer.Body); d.More(); seen++ {
+	for d := json.NewDecoder(bytes.NewReader(tr.export())); d.More(); seen++ {
 		d.UseNumber()
 		var e struct {
 			Topic     string         `json:"topic"`

@@ -223,17 +223,8 @@ func (tr *trial) finish(o outcome, sent int) (lost []int) {
 		awaited = 0
 	}
 	c := tr.waitStored(awaited)
-	answer, err := tr.exportAll()
-	if err != nil {
-		tr.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		tr.t.Fatal(err)
-	}
 	times := map[string]int{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(string(tr.export())) {
 		if m := number.FindStringSubmatch(line); m != nil {
 			times[m[1]]++
 		}
@@ -264,14 +255,24 @@ func (tr *trial) finish(o outcome, sent int) (lost []int) {
 	return lost
 }
 
-// exportAll asks for all stored events, a line each.
-func (tr *trial) exportAll() (*http.Response, error) {
+// export is all stored events, a line each.
+func (tr *trial) export() []byte {
+	tr.t.Helper()
 	request, err := http.NewRequest(http.MethodGet, tr.p.URL+"/events", nil)
 	if err != nil {
-		return nil, err
+		tr.t.Fatal(err)
 	}
 	request.Header.Set("Accept", "application/x-ndjson")
-	return http.DefaultClient.Do(request)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		tr.t.Fatalf("/events: %d, %v, %.200s", answer.StatusCode, err, text)
+	}
+	return text
 }
 
 // moduleVersion is the version of a module that this test is built of.
