@@ -30,6 +30,9 @@ var passedOver = map[string]bool{"seq": true, "received_at": true}
 // ErrTooMany is returned for a request of more than MaxEventsPerRequest events.
 var ErrTooMany = fmt.Errorf("more than %d events in one request", MaxEventsPerRequest)
 
+// ErrTooLarge is returned for a request whose events come to more than may wait.
+var ErrTooLarge = errors.New("the events of the request come to more than may wait")
+
 // strict is RFC 8259 to the letter, UTF-8 included. Repeated names are checked
 // by the event decoder itself, for the event's own members only.
 var strict = jsontext.AllowDuplicateNames(true)

@@ -263,6 +263,22 @@ func (p *Pipeline) countUnread(events int) {
 // waitingBytes is what a request is charged while it waits.
 func waitingBytes(r *event.Request) int64 { return int64(len(r.Data)) + itemBytes }
 
+// journaledBytes is what a journaled request may be charged: all of it goes into one frame, and in a
+// cluster with the heads of the log's frames.
+const journaledBytes = journal.MaxFrameBytes - 1<<20
+
+// most is what one request may be charged; beyond it never fits.
+func (p *Pipeline) most(level Level) int64 {
+	if level == Journal || p.cfg.Node != nil {
+		return min(p.cfg.QueueBytes, p.cfg.BacklogBytes, journaledBytes)
+	}
+	return p.cfg.QueueBytes
+}
+
+// MostBytes is what the events of one request may come to at a level: beyond, Publish returns
+// ErrTooLarge.
+func (p *Pipeline) MostBytes(level Level) int { return int(p.most(level) - itemBytes) }
+
 // refusal says why a request cannot be admitted now. The caller holds mu.
 func (p *Pipeline) refusal(level Level, r *event.Request) error {
 	size := waitingBytes(r)
@@ -278,7 +294,7 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 		return nil
 	case p.locked != nil && level != Journal: // it would wait in memory, and be lost with the process
 		return fmt.Errorf("%w: %w", ErrLocked, p.locked)
-	case r.Events > p.cfg.QueueEvents, size > p.cfg.QueueBytes, level == Journal && size > p.cfg.BacklogBytes:
+	case r.Events > p.cfg.QueueEvents, size > p.most(level):
 		return fmt.Errorf("%w: %d events (%d bytes)", ErrTooLarge, r.Events, size)
 	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:
 		return fmt.Errorf("%w: %d events (%d bytes) do not fit", ErrQueueFull, r.Events, size)

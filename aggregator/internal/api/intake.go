@@ -106,7 +106,7 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 		return decoded{}, false
 	}
 	d := decoded{request: r, err: err}
-	if in.keep {
+	if in.keep && !errors.Is(err, event.ErrTooLarge) {
 		d.refused = lettersOf(string(ctx.Path()), b.data, r, err)
 	}
 	if r != nil {
@@ -120,7 +120,7 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 // malformed answers a request of whose body nothing can be taken.
 func (a *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	status, code := fasthttp.StatusBadRequest, string(ingest.BadBody)
-	if errors.Is(err, event.ErrTooMany) {
+	if errors.Is(err, event.ErrTooMany) || errors.Is(err, event.ErrTooLarge) {
 		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
 	}
 	a.logRejected(ctx, 1, code)

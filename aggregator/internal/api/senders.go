@@ -64,7 +64,19 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 	}
 	a.take(ctx, intake{
 		level: level, keep: true,
-		decode: func(body []byte) (*event.Request, error) { return m(a.input(ctx, body)) },
+		decode: func(body []byte) (*event.Request, error) {
+			room := &held{of: &a.bodies}
+			defer room.release()
+			in := a.input(ctx, body)
+			in.Most = a.pipeline.MostBytes(level)
+			in.Grow = func(n int) error {
+				if !room.resize(min(n, bodiesBytes/2)) { // one alone must find room
+					return errBusy
+				}
+				return nil
+			}
+			return m(in)
+		},
 		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
 	})
 }

@@ -42,7 +42,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 			items = append(items, BulkItem{Action: "create"})
 			continue
 		}
-		item := BulkItem{Action: name, Index: action.Index, ID: action.ID}
+		item := BulkItem{Action: name, Index: string(identity([]byte(action.Index))), ID: string(identity([]byte(action.ID)))}
 		if name == "delete" || name == "update" {
 			raw := all[i]
 			if name == "update" && i+1 < len(all) {

@@ -32,6 +32,13 @@ type Input struct {
 	// Where an event's fields are to be found, as the request says: a JSON pointer into the event
 	// ("/a/b"), a header ("header:X-Id"), or else the value itself. "" leaves it to the protocol.
 	Topic, ID, Time, Source string
+
+	// Most bounds the bytes of the events, which repeat what they share in the body: a small body
+	// may come to any number of them. Beyond it is event.ErrTooLarge; 0: there is no bound.
+	Most int
+	// Grow is asked before the events take n bytes more than is usual for such a body. Its error
+	// ends the mapping; nil: nobody counts them.
+	Grow func(n int) error
 }
 
 func (in *Input) header(name string) string {
@@ -81,6 +88,9 @@ func hash(parts ...[]byte) digest {
 // builder makes the events of one request.
 type builder struct {
 	*event.Request
+	in       *Input
+	usual    int // bytes of events for which there is room without asking
+	counted  int // bytes of events for which there is room
 	fields   event.Fields
 	received []byte                    // time of receipt, RFC 3339
 	seen     map[string]map[digest]int // how often a topic has a content, in this request
@@ -95,6 +105,9 @@ type builder struct {
 func newBuilder(in *Input, fallback string, bytes int) *builder {
 	return &builder{
 		Request:  event.NewRequest(bytes),
+		in:       in,
+		usual:    bytes,
+		counted:  bytes,
 		received: appendTime(nil, in.Received),
 		seen:     map[string]map[digest]int{},
 		fallback: fallback,
@@ -149,7 +162,23 @@ func (b *builder) add() error {
 	}
 	b.setID()
 	f.Topic, f.ID, f.Source = identity(f.Topic), identity(f.ID), identity(f.Source)
+	if err := b.room(len(f.Topic) + len(f.ID) + len(f.Timestamp) + len(f.Source) + len(f.Payload)); err != nil {
+		return err
+	}
 	return b.Add(f)
+}
+
+// room asks for the room of so many bytes more, twice as much each time.
+func (b *builder) room(bytes int) error {
+	need := len(b.Data) + bytes
+	if most := b.in.Most; most > 0 && need > most {
+		return event.ErrTooLarge
+	}
+	if need <= b.counted || b.in.Grow == nil {
+		return nil
+	}
+	b.counted = max(need, 2*b.counted)
+	return b.in.Grow(b.counted - b.usual)
 }
 
 // hashMark stands between what is left of a text and the hash of what it was.

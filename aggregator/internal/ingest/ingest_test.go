@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -421,5 +422,38 @@ func TestOTLPPlaceInAFile(t *testing.T) {
 	}
 	if rotated := id("a", "ended", "1764295200000000001"); rotated == first {
 		t.Errorf("the first line of the next file is %q too: it is dropped", rotated)
+	}
+}
+
+// TestEventsAreBounded: what events share is in each of them, so that a body of some KB may come to
+// GB. Room is asked for before it is taken, and beyond the bound nothing is.
+func TestEventsAreBounded(t *testing.T) {
+	const most = 1 << 20
+	long := strings.Repeat("x", 10_000)
+	for name, m := range map[string]func(*ingest.Input) (*event.Request, error){"otlp": ingest.OTLPJSON, "loki": ingest.Loki} {
+		bodyOf := func(n int) string {
+			if name == "loki" {
+				return `{"streams":[{"stream":{"k":"` + long + `"},"values":[` + strings.Repeat(`["1","l"],`, n-1) + `["1","l"]]}]}`
+			}
+			return `{"resourceLogs":[{"resource":{"attributes":[{"key":"k","value":{"stringValue":"` + long + `"}}]},"scopeLogs":[{"logRecords":[` + strings.Repeat("{},", n-1) + `{}]}]}]}`
+		}
+		asked := 0
+		in := input(bodyOf(90))
+		in.Most, in.Grow = most, func(n int) error { asked = n; return nil }
+		r, err := m(in)
+		if err != nil || r.Events != 90 || asked < len(r.Data)-3*len(in.Body) {
+			t.Errorf("%s: %v; asked for %d bytes of %d", name, err, asked, len(r.Data))
+		}
+		in.Body = []byte(bodyOf(50_000))
+		if _, err := m(in); !errors.Is(err, event.ErrTooLarge) {
+			t.Errorf("%s: %v for 500 MB of events, want %v", name, err, event.ErrTooLarge)
+		}
+		if asked > 2*most {
+			t.Errorf("%s: asked for %d bytes, %d is the most", name, asked, most)
+		}
+		in.Grow = func(int) error { return io.ErrShortBuffer }
+		if _, err := m(in); !errors.Is(err, io.ErrShortBuffer) {
+			t.Errorf("%s: %v where there is no room", name, err)
+		}
 	}
 }
