@@ -31,7 +31,7 @@ func (w *writer) committed(out store.Outcome, now time.Time) {
 	c.BacklogBytes -= w.batch.released
 	w.mu.Unlock()
 	w.entriesCommitted(out)
-	w.watches.tell(len(w.batch.Rows), func(i int) string { return w.batch.Rows[i].Topic }, out.Stored)
+	w.watches.tell(out.FirstSeq, w.batch.Rows, out.Stored, out.State.ExpiredSeq)
 
 	crash.Here(crash.WriterAnswer)
 	if n := len(out.Failed); n > 0 {

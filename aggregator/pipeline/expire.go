@@ -63,6 +63,7 @@ func (w *writer) expire(ctx context.Context, blocks int) (more bool, err error) 
 	w.mu.Lock()
 	w.state = state
 	w.mu.Unlock()
+	w.watches.expire(state.ExpiredSeq)
 	return expired == blocks, w.checkpoint(ctx)
 }
 

@@ -155,6 +155,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		queueReady:   make(chan struct{}, 1),
 		closing:      make(chan struct{}),
 		replication:  newReplication(),
+		watches:      watches{recent: recent{from: state.LastSeq, to: state.LastSeq, most: RecentBytes}},
 	}
 	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
 	p.refreshFree(p.askFree())

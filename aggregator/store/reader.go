@@ -46,10 +46,7 @@ func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format
 	err = s.read(func(db *sql.DB) error {
 		return s.layout.page(ctx, db, page, func(seq int64, r Row) (more bool) {
 			last = seq
-			if format == SSE {
-				dst = append(page.AppendID(dst, seq), "data: "...)
-			}
-			dst = appendEvent(dst, seq, r, format, n == 0)
+			dst = page.AppendEvent(dst, seq, r, format, n == 0)
 			n++
 			return !page.Full(n, len(dst)-start)
 		})
@@ -69,9 +66,12 @@ func (p *Page) AppendID(dst []byte, seq int64) []byte {
 	return append(strconv.AppendInt(dst, seq, 10), '\n')
 }
 
-// appendEvent appends an event as it is in the format, but for SSE's id.
-func appendEvent(dst []byte, seq int64, r Row, format Format, first bool) []byte {
-	if format == JSON && !first {
+// AppendEvent appends an event of a page as it is in the format.
+func (p *Page) AppendEvent(dst []byte, seq int64, r Row, format Format, first bool) []byte {
+	switch {
+	case format == SSE:
+		dst = append(p.AppendID(dst, seq), "data: "...)
+	case format == JSON && !first:
 		dst = append(dst, ',')
 	}
 	dst = strconv.AppendInt(append(dst, `{"seq":`...), seq, 10)

@@ -22,6 +22,7 @@ var Limits = map[string]any{
 	"requests that wait for a commit or a sync":                     maxWaiting,
 	"of them, those that wait for a commit":                         maxCommits,
 	"what a connection's answers take in the kernel":                Bytes(sendBuffer),
+	"newest events in memory, for streams":                          Bytes(pipeline.RecentBytes),
 	"`limit` of a page":                                             maxLimit,
 	"bytes of a page":                                               Bytes(pageBytes),
 	"all pages, and other answers over 16 KiB, until they are sent": Bytes(pagesBytes),

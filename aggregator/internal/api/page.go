@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
 
@@ -39,6 +40,32 @@ func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.counted(of, data, last, n)
+}
+
+// recentPage is page, of events that are in memory.
+func (a *Server) recentPage(of store.Page, events [][]pipeline.Committed, format store.Format) (*page, error) {
+	if !a.pages.fits(pageBytes) {
+		return nil, errBusy
+	}
+	of.Bytes = pageBytes
+	data, last, n := *pageBuffers.Get().(*[]byte), of.After, 0
+	for _, piece := range events {
+		for i := range piece {
+			if of.Full(n, len(data)) {
+				break
+			}
+			if e := &piece[i]; e.Seq > of.After && e.ReceivedAt >= of.Since {
+				data, last = of.AppendEvent(data, e.Seq, e.Row, format, n == 0), e.Seq
+				n++
+			}
+		}
+	}
+	return a.counted(of, data, last, n)
+}
+
+// counted is what was read of a page, if there is room for it.
+func (a *Server) counted(of store.Page, data []byte, last int64, n int) (*page, error) {
 	if !a.pages.take(cap(data)) {
 		return nil, errBusy
 	}

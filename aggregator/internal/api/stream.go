@@ -93,6 +93,7 @@ type follower struct {
 	conn    net.Conn
 	watch   *pipeline.Watch
 	revoked <-chan struct{}
+	rested  time.Time // when the next page may be sent
 }
 
 // run writes events until the client goes, its token is revoked, or the server stops.
@@ -103,59 +104,82 @@ func (f *follower) run() {
 	keep := time.NewTicker(streamKeep)
 	defer keep.Stop()
 	for {
-		again, err := f.send()
+		sent, more, err := f.send()
 		if err != nil {
 			return
 		}
-		var rest <-chan time.Time
-		if again {
-			rest = time.After(streamPoll)
+		if sent || more {
+			f.rested = time.Now().Add(streamPoll)
 		}
-		if !f.wait(rest, keep.C) {
+		if sent {
+			keep.Reset(streamKeep)
+		}
+		if !f.wait(more, keep.C) {
 			return
 		}
 	}
 }
 
-// send writes what is new, and reports whether to look again soon: there was something, or no room
-// for it.
-func (f *follower) send() (again bool, err error) {
-	seen := f.server.pipeline.Counters().LastSeq
-	if seen <= f.page.After {
-		return false, nil
+// read is the next page, and up to which seq nothing of the stream is behind it, unless it is full;
+// nil: there is none.
+func (f *follower) read() (p *page, through int64, err error) {
+	events, through, ok := f.watch.Since(f.page.After)
+	switch {
+	case ok && len(events) == 0:
+		return nil, through, nil
+	case ok:
+		p, err = f.server.recentPage(f.page, events, store.SSE)
+		return p, through, err
 	}
-	p, err := f.server.page(f.page, store.SSE)
-	if errors.Is(err, errBusy) {
-		return true, nil
+	if through = f.server.pipeline.Counters().LastSeq; through <= f.page.After {
+		return nil, through, nil
 	}
-	if err != nil {
-		return false, err
+	p, err = f.server.page(f.page, store.SSE)
+	return p, through, err
+}
+
+// send writes what is new, and reports whether it wrote anything, and whether there may be more that
+// nobody will tell of: the page was full, or there was no room for it.
+func (f *follower) send() (sent, more bool, err error) {
+	p, through, err := f.read()
+	switch {
+	case errors.Is(err, errBusy):
+		return false, true, nil
+	case err != nil:
+		return false, false, err
+	case p == nil:
+		f.page.After = max(f.page.After, through)
+		return false, false, nil
 	}
 	defer p.release()
 	f.page.After = p.last
 	if !p.full {
-		f.page.After = max(p.last, seen) // the rest up to there are other topics'
+		f.page.After = max(p.last, through) // the rest up to there are other topics'
 	}
 	if p.events == 0 {
-		return false, nil
+		return false, p.full, nil
 	}
 	if err := p.writeTo(f.w); err != nil {
-		return false, err
+		return false, false, err
 	}
-	return true, f.flush()
+	return true, p.full, f.flush()
 }
 
-// wait waits for new events, or for a rest to end, and meanwhile keeps the connection alive. It
-// reports false at the end.
-func (f *follower) wait(rest, keep <-chan time.Time) bool {
-	ready := f.watch.C
-	if rest != nil {
-		ready = nil
-	}
+// wait waits for new events, unless there are more already, and then until the stream has rested.
+// Meanwhile it keeps the connection alive. It reports false at the end.
+func (f *follower) wait(more bool, keep <-chan time.Time) bool {
+	var rest <-chan time.Time // nil: there is nothing to rest for
 	for {
+		if more && rest == nil {
+			left := time.Until(f.rested)
+			if left <= 0 {
+				return true
+			}
+			rest = time.After(left)
+		}
 		select {
-		case <-ready:
-			return true
+		case <-f.watch.C:
+			more = true
 		case <-rest:
 			return true
 		case <-keep:
