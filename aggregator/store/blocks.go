@@ -303,7 +303,7 @@ const (
 		WHERE t.topic = ?2 AND t.first_seq >= ` + firstOfPage + " ORDER BY t.first_seq"
 )
 
-func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
+func (*blocksLayout) page(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool)) error {
 	query, args := selectBlocks, []any{page.After}
 	if page.Topic != "" {
 		query, args = selectTopicBlocks, append(args, page.Topic)
@@ -337,16 +337,16 @@ func (*blocksLayout) page(ctx context.Context, db *sql.DB, page Page, each func(
 }
 
 // nearest is the beginning of a block.
-func (*blocksLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (first int64, receivedAt string, err error) {
+func (*blocksLayout) nearest(ctx context.Context, db querier, seq int64) (first, last int64, receivedAt string, err error) {
 	var b storedBlock
-	if err = db.QueryRowContext(ctx, selectNearestBlock, seq).Scan(&b.first, &b.directory, &b.directoryBytes, &b.data, &b.packed, &b.checksum); err != nil {
-		return 0, "", err
+	if err = db.QueryRowContext(ctx, selectNearestBlock, seq).Scan(&b.first, &b.directory, &b.directoryBytes, &b.data, &b.packed, &b.checksum, &last); err != nil {
+		return 0, 0, "", err
 	}
 	receivedAt, err = firstReceived(b)
-	return b.first, receivedAt, err
+	return b.first, max(seq, last), receivedAt, err
 }
 
-const selectNearestBlock = "SELECT " + blockColumns + ` FROM blocks
+const selectNearestBlock = "SELECT " + blockColumns + `, last_seq FROM blocks
 	WHERE first_seq <= ? AND first_seq > (SELECT expired_seq FROM state) ORDER BY first_seq DESC LIMIT 1`
 
 const selectIdentities = "SELECT " + blockColumns + ` FROM blocks

@@ -120,7 +120,7 @@ func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
 // DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and
 // whether there may be more.
 func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
-	err = s.read(func(db *sql.DB) error {
+	err = s.read(func(db *Pool) error {
 		letters, full, err = readDeadLetters(ctx, db, page)
 		return err
 	})
@@ -130,7 +130,7 @@ func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLette
 	return letters, full, nil
 }
 
-func readDeadLetters(ctx context.Context, db *sql.DB, page Page) (letters []DeadLetter, full bool, err error) {
+func readDeadLetters(ctx context.Context, db *Pool, page Page) (letters []DeadLetter, full bool, err error) {
 	rows, err := db.QueryContext(ctx, `SELECT id, topic, event_id, timestamp, source, payload, received_at, failed_at, attempts, error
 		FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?`, page.After, page.Limit)
 	if err != nil {

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -116,7 +115,7 @@ func (s *Store) remember() {
 }
 
 // read calls a function that reads from the pool.
-func (s *Store) read(f func(*sql.DB) error) error {
+func (s *Store) read(f func(*Pool) error) error {
 	if !s.reading.TryRLock() {
 		return ErrReopening
 	}

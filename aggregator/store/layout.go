@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -43,10 +42,10 @@ type layout interface {
 	// returns the rows that SQLite refused, and takes their mark away.
 	insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) ([]refusal, error)
 	// page calls each for the events of a page. Their texts are valid until it returns.
-	page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error
+	page(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool)) error
 	// nearest returns a stored number and its time: seq, or the next lower one that can be found
-	// without reading others; sql.ErrNoRows if there is none.
-	nearest(ctx context.Context, db *sql.DB, seq int64) (stored int64, receivedAt string, err error)
+	// without reading others; sql.ErrNoRows if there is none. Up to last it returns the same.
+	nearest(ctx context.Context, db querier, seq int64) (stored, last int64, receivedAt string, err error)
 	// identities calls each for every event with from <= seq <= to, in the order of seq.
 	identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error
 	// examine reads all events, counts them, and tells of every fault of the layout's own.

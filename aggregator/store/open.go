@@ -38,9 +38,11 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	if s.Pool, err = sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=query_only(1)", "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS))); err != nil {
+	db, err := sql.Open("sqlite", dsn(s.path, "mode=ro", "_pragma=query_only(1)", "_pragma=temp_store(2)", fmt.Sprintf("_pragma=busy_timeout(%d)", busyTimeoutMS)))
+	if err != nil {
 		return nil, State{}, err
 	}
+	s.Pool = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}
 	s.Pool.SetMaxOpenConns(readers)
 	s.Pool.SetMaxIdleConns(readers)
 	return s, state, nil

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
@@ -11,28 +12,40 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sekali/aggregator/event"
 	"sekali/internal/sqlite"
 )
 
-// TestATimeIsFoundByHalves: where a time begins among a million numbers takes 21 looks at most.
+// TestATimeIsFoundByHalves: where a time begins among a million numbers takes 21 looks at most, and
+// fewer where neighbours are found together.
 func TestATimeIsFoundByHalves(t *testing.T) {
-	const numbers, gap = 1_000_000, 7 // every 7th is stored
+	const numbers = 1_000_000
 	at := func(seq int64) string { return fmt.Sprintf("%012d", seq) }
-	for _, since := range []int64{0, 1, 6, 7, 8, 14, 499_999, numbers - 1, numbers, numbers + 1} {
-		looks := 0
-		got, err := beginning(at(since), numbers, func(seq int64) (int64, string, error) {
-			looks++
-			if seq < gap {
-				return 0, "", sql.ErrNoRows
+	for _, c := range []struct {
+		gap, same int64 // every one of gap is found, and stands for so many
+		most      int
+	}{{7, 1, 21}, {7, 7, 18}, {100, 100, 14}} {
+		for _, since := range []int64{0, 1, 6, 7, 8, 14, 99, 100, 101, 499_999, numbers - 1, numbers, numbers + 1} {
+			looks := 0
+			got, err := beginning(at(since), numbers, func(seq int64) (int64, int64, string, error) {
+				looks++
+				if seq < c.gap {
+					return 0, 0, "", sql.ErrNoRows
+				}
+				found := seq - seq%c.gap
+				return found, max(seq, found+c.same-1), at(found), nil
+			})
+			want := (since - 1) / c.gap * c.gap // the last that is found before
+			want = max(0, min(want, numbers/c.gap*c.gap))
+			most := c.most
+			if since <= c.gap { // before the first
+				most = 21
 			}
-			seq -= seq % gap
-			return seq, at(seq), nil
-		})
-		want := (since - 1) / gap * gap // the last stored before
-		want = max(0, min(want, numbers/gap*gap))
-		if got != want || err != nil || looks > 21 {
-			t.Errorf("since %d: %d after %d looks, %v; want %d", since, got, looks, err, want)
+			if got != want || err != nil || looks > most {
+				t.Errorf("%+v, since %d: %d after %d looks, %v; want %d", c, since, got, looks, err, want)
+			}
 		}
 	}
 }
@@ -191,4 +204,55 @@ func column(t *testing.T, s *Store, n int, query string) string {
 		t.Fatal(err)
 	}
 	return all.String()
+}
+
+// BenchmarkPages reads pages of 100 events from random places among 200 000, of all topics, of one
+// of ten, and from a time on, which has to be found first.
+func BenchmarkPages(b *testing.B) {
+	s := stock(b, Design{DedupRuns, LayoutBlocks}, 0, 10)
+	at := func(seq int64) string {
+		return time.Unix(0, seq*int64(time.Millisecond)).UTC().Format("2006-01-02T15:04:05.000000000Z")
+	}
+	for rows := make([]Row, 10_000); s.originals < 200_000; {
+		s.originals = fill(rows, s.originals, s.topics)
+		for i := range rows {
+			rows[i].ReceivedAt = at(s.state.LastSeq + int64(i) + 1)
+		}
+		out, err := s.apply.Apply(s.state, Batch{Rows: rows})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.state = out.State
+	}
+	for name, begin := range map[string]func(p *Page){
+		"seq":   func(p *Page) { p.After = rand.Int64N(s.state.LastSeq) },
+		"topic": func(p *Page) { p.After, p.Topic = rand.Int64N(s.state.LastSeq), "topic-3" },
+		"time":  func(p *Page) { p.Since = at(rand.Int64N(s.state.LastSeq)) },
+	} {
+		b.Run("by="+name, func(b *testing.B) {
+			var body []byte
+			before := processorTime(b)
+			for range b.N {
+				page := Page{Limit: 100, Bytes: 1 << 20}
+				begin(&page)
+				page, err := s.Skip(b.Context(), page)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if body, _, _, err = s.Events(b.Context(), body[:0], page, JSON); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// processorTime is what the process has used.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -43,7 +43,7 @@ const (
 func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format) (_ []byte, last int64, n int, err error) {
 	last = page.After
 	start := len(dst)
-	err = s.read(func(db *sql.DB) error {
+	err = s.read(func(db *Pool) error {
 		return s.layout.page(ctx, db, page, func(seq int64, r Row) (more bool) {
 			last = seq
 			dst = page.AppendEvent(dst, seq, r, format, n == 0)
@@ -128,8 +128,12 @@ func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
 	if err != nil {
 		return page, err
 	}
-	begin, err := beginning(page.Since, last, func(seq int64) (int64, string, error) {
-		return s.layout.nearest(ctx, s.Pool, seq)
+	begin, err := beginning(page.Since, last, func(seq int64) (stored, last int64, at string, err error) {
+		err = s.read(func(db *Pool) error {
+			stored, last, at, err = s.layout.nearest(ctx, db, seq)
+			return err
+		})
+		return stored, last, at, err
 	})
 	if err != nil {
 		return page, fmt.Errorf("store: skip: %w", err)
@@ -147,7 +151,7 @@ func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, 
 	}
 	// The beginning of a block, of which more may be before.
 	last = page.After
-	err = s.read(func(db *sql.DB) error {
+	err = s.read(func(db *Pool) error {
 		return s.layout.page(ctx, db, Page{After: last, Until: receivedAt}, func(seq int64, _ Row) (more bool) {
 			last = seq
 			return true
@@ -161,18 +165,19 @@ func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, 
 
 // beginning returns the highest number, last at most, that look returns and whose time is before
 // receivedAt; 0 if there is none. received_at never falls as seq rises, so that each look halves
-// what is left: 21 looks among a million numbers. look returns a number, seq at most, and its time,
-// or sql.ErrNoRows.
-func beginning(receivedAt string, last int64, look func(seq int64) (int64, string, error)) (int64, error) {
+// what is left: 21 looks among a million numbers, or 14 where a hundred are found together. look
+// returns a number, seq at most, up to where it would return the same, and its time, or
+// sql.ErrNoRows.
+func beginning(receivedAt string, last int64, look func(seq int64) (stored, same int64, at string, err error)) (int64, error) {
 	low, found := int64(0), int64(0)
 	for low < last {
 		middle := low + (last-low+1)/2
-		seq, at, err := look(middle)
+		seq, same, at, err := look(middle)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			low = middle
 		case err == nil && at < receivedAt:
-			low, found = middle, seq
+			low, found = same, seq
 		case err != nil:
 			return 0, err
 		default:
@@ -184,7 +189,10 @@ func beginning(receivedAt string, last int64, look func(seq int64) (int64, strin
 
 // LastSeq returns the highest number that is used, stored or not.
 func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
-	if err := s.Pool.QueryRowContext(ctx, "SELECT last_seq FROM state").Scan(&seq); err != nil {
+	err = s.read(func(db *Pool) error {
+		return db.QueryRowContext(ctx, "SELECT last_seq FROM state").Scan(&seq)
+	})
+	if err != nil {
 		return 0, fmt.Errorf("store: last seq: %w", err)
 	}
 	return seq, nil
@@ -192,7 +200,7 @@ func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
 
 // Seq returns the seq under which an event is stored.
 func (s *Store) Seq(topic, id string) (seq int64, err error) {
-	err = s.read(func(db *sql.DB) error {
+	err = s.read(func(db *Pool) error {
 		return db.QueryRow("SELECT seq FROM dedup_store WHERE topic = ? AND event_id = ?", topic, id).Scan(&seq)
 	})
 	if err != nil {
@@ -210,7 +218,7 @@ type Topic struct {
 // Topics returns up to limit topics by name.
 func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
 	topics := []Topic{}
-	err := s.read(func(db *sql.DB) error {
+	err := s.read(func(db *Pool) error {
 		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
 		if err != nil {
 			return err

@@ -60,7 +60,7 @@ const (
 	selectByTopic = "SELECT seq, topic, event_id, timestamp, source, payload, received_at FROM events INDEXED BY events_by_topic WHERE topic = ?2 AND seq > ?1 ORDER BY seq"
 )
 
-func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(seq int64, r Row) (more bool)) error {
+func (*rowsLayout) page(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool)) error {
 	query, args := selectEvents, []any{page.After}
 	if page.Topic != "" {
 		query, args = selectByTopic, append(args, page.Topic)
@@ -91,9 +91,9 @@ func (*rowsLayout) page(ctx context.Context, db *sql.DB, page Page, each func(se
 
 const selectNearest = "SELECT seq, received_at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 
-func (*rowsLayout) nearest(ctx context.Context, db *sql.DB, seq int64) (stored int64, receivedAt string, err error) {
+func (*rowsLayout) nearest(ctx context.Context, db querier, seq int64) (stored, last int64, receivedAt string, err error) {
 	err = db.QueryRowContext(ctx, selectNearest, seq).Scan(&stored, &receivedAt)
-	return stored, receivedAt, err
+	return stored, seq, receivedAt, err
 }
 
 // view is the text in b, for as long as b stays as it is.

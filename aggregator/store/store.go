@@ -7,7 +7,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	_ "embed"
 	"errors"
 	"os"
@@ -48,7 +47,7 @@ type Store struct {
 	asked        Design // "" is any; of a new database, the default
 	memtableKeys int    // of the runs; 0 is their default, tests take less
 	layout       layout
-	Pool         *sql.DB
+	Pool         *Pool
 	Info         Info
 
 	// Owned by the writer.
