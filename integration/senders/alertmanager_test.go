@@ -26,7 +26,7 @@ func TestAlertmanager(t *testing.T) {
 	if template := "/usr/share/prometheus/alertmanager/default.tmpl"; !isFile(template) {
 		t.Skipf("skipped: there is no %s, which Debian's Alertmanager reads", template)
 	}
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir, address := t.TempDir(), freeAddress(t)
 	config := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(config, []byte(tr.configuration("alertmanager")), 0o600); err != nil {

@@ -15,7 +15,7 @@ import (
 // once, as the page says: a release that keeps it fails here.
 func TestCollectd(t *testing.T) {
 	p := findProgram(t, "collectd", "usr/lib/collectd/write_http.so")
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	tr.drops = true
 	dir := t.TempDir()
 	socket, config := filepath.Join(dir, "socket"), filepath.Join(dir, "collectd.conf")

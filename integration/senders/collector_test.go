@@ -13,7 +13,7 @@ const collectorLines = 3000
 // TestCollector: the OpenTelemetry Collector follows a file, with its queue on disk, and is killed.
 func TestCollector(t *testing.T) {
 	p := &program{t: t, path: buildModule(t, "collector")}
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir := t.TempDir()
 	input, config := filepath.Join(dir, "app.log"), filepath.Join(dir, "config.yaml")
 	line := newLog(t, input)
@@ -22,7 +22,7 @@ func TestCollector(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, args, _ := strings.Cut(tr.configuration("otelcol"), "otelcol ")
+	_, args, _ := strings.Cut(tr.configuration("otelcol"), "otelcol-contrib ")
 	args = strings.Replace(args, "/etc/otelcol/config.yaml", config, 1)
 	start := func() { p.start(strings.Fields(args)...) }
 	start()

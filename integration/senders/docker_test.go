@@ -20,7 +20,7 @@ const (
 // aggregator is killed while each runs.
 func TestDocker(t *testing.T) {
 	version := dockerVersion(t)
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	tr.loseEvery = 2 // it posts each 5 s
 	buildPrinter(t)
 	_, options, found := strings.Cut(strings.TrimSuffix(strings.TrimSpace(tr.configuration("docker")), " IMAGE"), "docker run ")

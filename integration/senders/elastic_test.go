@@ -18,6 +18,8 @@ import (
 func newBulkIndexer(address string, failed func(error)) (esutil.BulkIndexer, error) {
 	client, err := elasticsearch.NewClient(elasticsearch.Config{
 		Addresses:     []string{address},
+		Username:      "any",
+		Password:      "TOKEN",
 		RetryOnStatus: []int{502, 503, 504},
 		MaxRetries:    1000,
 		RetryBackoff:  func(int) time.Duration { return time.Second / 5 },
@@ -65,7 +67,7 @@ func TestElasticsearchClientGivesUp(t *testing.T) {
 // item is answered as taken, a repeat too.
 func TestElasticsearchClient(t *testing.T) {
 	const events = 3000
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	indexer, err := newBulkIndexer(tr.proxy.URL, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)

@@ -34,8 +34,12 @@ func appendJournal(t *testing.T, remote *program, file string, from, n int) {
 // says how often it did.
 func (tr *trial) upload(p *program, file, state string) (restarts int) {
 	tr.t.Helper()
+	_, address, found := strings.Cut(strings.TrimSpace(tr.configuration("journald")), "URL=")
+	if !found {
+		tr.t.Fatalf("%s shows no URL of journald", page)
+	}
 	for deadline := time.Now().Add(storedTimeout); ; time.Sleep(pollPeriod) {
-		out, err := p.run("--url="+tr.proxy.URL, "--file="+file, "--save-state="+state, "--follow=no").CombinedOutput()
+		out, err := p.run("--url="+address, "--file="+file, "--save-state="+state, "--follow=no").CombinedOutput()
 		if err == nil {
 			return restarts
 		}
@@ -50,7 +54,7 @@ func (tr *trial) upload(p *program, file, state string) (restarts int) {
 func TestJournald(t *testing.T) {
 	p := findProgram(t, "systemd-journal-upload", "lib/systemd/systemd-journal-upload")
 	remote := findProgram(t, "systemd-journal-remote", "lib/systemd/systemd-journal-remote")
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir := t.TempDir()
 	file, state := filepath.Join(dir, "trial.journal"), filepath.Join(dir, "state")
 	restarts := 0

@@ -3,6 +3,7 @@ package senders_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +24,8 @@ func TestOTelSDKGivesUp(t *testing.T) {
 		(&trial{}).cut(w)
 	}))
 	defer server.Close()
-	exporter := newExporter(t, server.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", server.URL+"/v1/logs")
+	exporter := newExporter(t)
 	if err := exporter.Export(t.Context(), make([]sdklog.Record, 1)); err == nil || requests.Load() != 1 {
 		t.Errorf("cut: %v after %d requests, want an error after one", err, requests.Load())
 	}
@@ -37,9 +39,10 @@ func TestOTelSDKGivesUp(t *testing.T) {
 // otelRetries is how long the exporter is told to repeat what it can repeat.
 const otelRetries = time.Minute
 
-func newExporter(t *testing.T, url string) *otlploghttp.Exporter {
+// newExporter is one that the environment configures.
+func newExporter(t *testing.T) *otlploghttp.Exporter {
 	t.Helper()
-	exporter, err := otlploghttp.New(t.Context(), otlploghttp.WithEndpointURL(url+"/v1/logs"),
+	exporter, err := otlploghttp.New(t.Context(),
 		otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: true, InitialInterval: 50 * time.Millisecond, MaxInterval: 200 * time.Millisecond, MaxElapsedTime: otelRetries}))
 	if err != nil {
 		t.Fatal(err)
@@ -51,9 +54,13 @@ func newExporter(t *testing.T, url string) *otlploghttp.Exporter {
 // something before it that answers while the aggregator is away, as a load balancer does.
 func TestOTelSDK(t *testing.T) {
 	const events, perBatch = 3000, 50
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	tr.badGateway = true
-	exporter := newExporter(t, tr.proxy.URL)
+	for line := range strings.Lines(tr.configuration("OpenTelemetry SDK")) {
+		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		t.Setenv(name, value)
+	}
+	exporter := newExporter(t)
 	provider := sdklog.NewLoggerProvider(
 		sdklog.WithResource(resource.NewSchemaless(attribute.String("service.name", "trial"))),
 		sdklog.WithProcessor(sdklog.NewBatchProcessor(exporter, sdklog.WithMaxQueueSize(events), sdklog.WithExportMaxBatchSize(perBatch),

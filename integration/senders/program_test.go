@@ -22,6 +22,8 @@ const (
 	page = "../../docs/howto/send.md"
 	// pageAddress is the aggregator's address on the page; a trial has its proxy's.
 	pageAddress = "127.0.0.1:8080"
+	// pageToken stands on the page for the aggregator's token; a trial's aggregator wants it as it is.
+	pageToken = "TOKEN"
 )
 
 // program is a sender that is a program of its own, as Debian has it.

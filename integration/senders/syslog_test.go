@@ -79,7 +79,7 @@ type rsyslog struct {
 func newRsyslog(t *testing.T, module string) *rsyslog {
 	t.Helper()
 	p := findProgram(t, "rsyslogd", module)
-	r := &rsyslog{trial: newTrial(t), program: p, dir: t.TempDir()}
+	r := &rsyslog{trial: newPageTrial(t), program: p, dir: t.TempDir()}
 	r.config = filepath.Join(r.dir, "rsyslog.conf")
 	line := newLog(t, filepath.Join(r.dir, "input.log"))
 	r.write = func(n int) error { return line(mark(n)) }
@@ -105,7 +105,7 @@ func (r *rsyslog) start() {
 // TestSyslogNG: syslog-ng follows a file, and has its queue on disk.
 func TestSyslogNG(t *testing.T) {
 	p := findProgram(t, "syslog-ng", "usr/lib/syslog-ng/*/libhttp.so")
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir := t.TempDir()
 	input := filepath.Join(dir, "input.log")
 	write := newLog(t, input)

@@ -41,6 +41,8 @@ type trial struct {
 	proxy *httptest.Server
 	flags []string
 
+	token, tokenFile string // "": none is wanted
+
 	loseEvery int64 // of so many answers of 2xx one is lost
 	// badGateway: the proxy answers 502 where it else cuts the connection, as a load balancer does.
 	badGateway bool
@@ -72,6 +74,18 @@ func newTrial(t *testing.T, flags ...string) *trial {
 		tr.p.Kill()
 		<-tr.p.Exited()
 	})
+	return tr
+}
+
+// newPageTrial is a trial of a sender that is configured as the page shows, with its token.
+func newPageTrial(t *testing.T) *trial {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(pageToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrial(t, "-token-file="+file)
+	tr.token, tr.tokenFile = pageToken, file
 	return tr
 }
 
@@ -178,11 +192,10 @@ type counters struct {
 }
 
 func (tr *trial) counters() (c counters, err error) {
-	answer, err := http.Get(tr.p.URL + "/stats")
+	text, err := tr.get("/stats", "application/json")
 	if err != nil {
 		return c, err
 	}
-	defer answer.Body.Close()
 	var s struct {
 		Received   int `json:"received"`
 		Unique     int `json:"unique_processed"`
@@ -190,7 +203,7 @@ func (tr *trial) counters() (c counters, err error) {
 		Failed     int `json:"failed"`
 		Queue      int `json:"queue_depth"`
 	}
-	err = json.NewDecoder(answer.Body).Decode(&s)
+	err = json.Unmarshal(text, &s)
 	return counters{s.Received, s.Unique, s.Duplicates, s.Failed, s.Queue}, err
 }
 
@@ -258,21 +271,31 @@ func (tr *trial) finish(o outcome, sent int) (lost []int) {
 // export is all stored events, a line each.
 func (tr *trial) export() []byte {
 	tr.t.Helper()
-	request, err := http.NewRequest(http.MethodGet, tr.p.URL+"/events", nil)
+	text, err := tr.get("/events", "application/x-ndjson")
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	request.Header.Set("Accept", "application/x-ndjson")
+	return text
+}
+
+// get asks the aggregator itself.
+func (tr *trial) get(path, accept string) ([]byte, error) {
+	request, err := http.NewRequest(http.MethodGet, tr.p.URL+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", accept)
+	request.Header.Set("Authorization", "Bearer "+tr.token)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		tr.t.Fatal(err)
+		return nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		tr.t.Fatalf("/events: %d, %v, %.200s", answer.StatusCode, err, text)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %.200s", path, answer.Status, text)
 	}
-	return text
+	return text, err
 }
 
 // moduleVersion is the version of a module that this test is built of.

@@ -16,7 +16,7 @@ const requests = 2000
 // TestNginx: nginx writes events, and loadgen follows its file.
 func TestNginx(t *testing.T) {
 	p := findProgram(t, "nginx", "usr/sbin/nginx")
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir := t.TempDir()
 	socket, log, config := filepath.Join(dir, "socket"), filepath.Join(dir, "access.log"), filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(`daemon off; pid %s; error_log stderr warn;
@@ -41,7 +41,7 @@ server { listen unix:%[4]s; return 204; }
 // TestHAProxy: HAProxy writes lines, and loadgen follows the file of its output.
 func TestHAProxy(t *testing.T) {
 	p := findProgram(t, "haproxy", "usr/sbin/haproxy")
-	tr := newTrial(t)
+	tr := newPageTrial(t)
 	dir := t.TempDir()
 	socket, log, config := filepath.Join(dir, "socket"), filepath.Join(dir, "haproxy.log"), filepath.Join(dir, "haproxy.cfg")
 	text := tr.configuration("haproxy") + fmt.Sprintf(`    timeout client 10s
@@ -80,6 +80,8 @@ func (tr *trial) follower(name, input string) (*program, func()) {
 			args[i+1] = input
 		case "-state":
 			args[i+1] = input + ".state"
+		case "-token-file":
+			args[i+1] = tr.tokenFile
 		}
 	}
 	p := &program{t: tr.t, path: loadgen}
