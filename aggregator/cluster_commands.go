@@ -318,6 +318,14 @@ func ClusterForget(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	return nil
 }
 
+// retentionText is a retention as -retention has it; 0 is none.
+func retentionText(d time.Duration) string {
+	if d == 0 {
+		return "none"
+	}
+	return d.String()
+}
+
 // beatAge is how old what a node has told may be.
 const beatAge = 10 * time.Second
 
@@ -341,7 +349,7 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 	if b.Version == "" { // what join has told for it
 		line += ", has never run"
 	} else {
-		line += ", version " + b.Version
+		line += fmt.Sprintf(", version %s, knows apply version %d, retention %s", b.Version, b.Apply, retentionText(b.Retention))
 	}
 	line += fmt.Sprintf(", told %.0f s ago", age.Seconds())
 	switch {

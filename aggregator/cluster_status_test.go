@@ -18,7 +18,7 @@ func TestStatusOfNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, version := range map[string]string{"a": "1.2", "b": ""} {
-		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Hash: "00"})
+		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, Apply: 3, Retention: map[string]time.Duration{"a": time.Hour}[name], At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Hash: "00"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,7 +27,7 @@ func TestStatusOfNode(t *testing.T) {
 		}
 	}
 	line, fault := statusOfNode(t.Context(), log.Registry(), "a", head)
-	if !strings.Contains(line, "hash 00, version 1.2, told 0 s ago") || fault != "" {
+	if !strings.Contains(line, "hash 00, version 1.2, knows apply version 3, retention 1h0m0s, told 0 s ago") || fault != "" {
 		t.Errorf("one that runs: %q, fault %q", line, fault)
 	}
 	line, _ = statusOfNode(t.Context(), log.Registry(), "b", head)

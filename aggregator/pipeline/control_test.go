@@ -267,6 +267,9 @@ func TestReplicasExpireAlike(t *testing.T) {
 	if r := a.p.Node().Retention(); r != 2*time.Second {
 		t.Errorf("the retention is %v", r)
 	}
+	if s := a.p.Node().Status(); s.RetentionS != 2 || s.Apply != 1 || s.Known != 1 || len(s.Nodes) != 1 || s.Nodes[0].RetentionS != 2 || s.Nodes[0].Known != 1 {
+		t.Errorf("the status says %+v", s)
+	}
 	awaitProof(t, b)
 	out, err := b.p.Publish(Store, requestOf("x", "z"))
 	if err != nil || !slices.Equal(out.Stored, []bool{false, true}) {

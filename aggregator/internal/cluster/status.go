@@ -21,8 +21,10 @@ type Status struct {
 	Leader         string        `json:"log_leader"`
 	Peers          []Peer        `json:"log_peers"`
 	OutboxFrames   int           `json:"outbox_frames"`
-	UnloggedFrames int           `json:"unlogged_frames"` // of them, those that the log has not taken
-	Apply          uint16        `json:"apply"`           // version in force of what frames lead to
+	UnloggedFrames int           `json:"unlogged_frames"`   // of them, those that the log has not taken
+	Apply          uint16        `json:"apply"`             // version in force of what frames lead to …
+	Known          uint16        `json:"apply_known"`       // … and the latest that this program knows
+	RetentionS     float64       `json:"retention_seconds"` // after which content expires: the longest that a node wants; 0: never
 	Checkpoints    []TextOfHash  `json:"checkpoints"`
 	Nodes          []OtherStatus `json:"nodes"`
 	Synced         bool          `json:"log_synced"` // the log's servers have shown that they sync
@@ -35,12 +37,15 @@ type OtherStatus struct {
 	Position   uint64  `json:"position"`
 	Hash       string  `json:"hash"`
 	AgeSeconds float64 `json:"age_seconds"` // by its clock and this one's
+	Known      int     `json:"apply_known"`
+	RetentionS float64 `json:"retention_seconds"` // that it wants; 0: none
 	Halted     string  `json:"halted,omitempty"`
 }
 
 // Status returns what is known now.
 func (n *Node) Status() Status {
 	all, unlogged := n.Outbox.Depth()
+	retention := n.Retention()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	st, now := &n.status, time.Now()
@@ -48,13 +53,13 @@ func (n *Node) Status() Status {
 		Node: n.cfg.Name, Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch,
 		Position: st.applied.Position, Hash: st.applied.Hash.String(), Head: max(st.head.Last, st.read), First: st.head.First, LogBytes: st.head.Bytes,
 		LagSeconds: n.lag(now).Seconds(), Leader: st.head.Leader, Peers: slices.Clone(st.head.Peers), OutboxFrames: all, UnloggedFrames: unlogged,
-		Apply: st.apply, Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
+		Apply: st.apply, Known: n.cfg.Known, RetentionS: retention.Seconds(), Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
 	}
 	for _, c := range st.kept[max(0, len(st.kept)-toldCheckpoints):] {
 		s.Checkpoints = append(s.Checkpoints, TextOfHash{c.Position, c.Hash.String()})
 	}
 	for _, b := range st.beats {
-		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(b.At).Seconds(), b.Halted})
+		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(b.At).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
 	}
 	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
 	for _, fault := range []error{st.halted, st.unproven, st.headErr} {
