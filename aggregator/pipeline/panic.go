@@ -49,8 +49,8 @@ func (w *writer) poisoned(rows []store.Row, also func(*sqlite.Conn, *store.Outco
 }
 
 // isolate applies the messages of a batch that has panicked one by one. If none of them panics
-// again it was not their doing, and the process ends by that panic, as any other does. goOn is false
-// where the writer has to end.
+// again it was not their doing, and the process ends by that panic, as any other does. goOn is
+// false where the writer has to end.
 func (w *writer) isolate(ctx context.Context, first *cluster.Panic) (goOn bool, err error) {
 	_ = w.awaitNext() // it is read again
 	messages := len(w.batch.parts)
@@ -77,8 +77,9 @@ func (w *writer) isolate(ctx context.Context, first *cluster.Panic) (goOn bool, 
 	panic(first.Value)
 }
 
-// openAnew opens the store anew after a panic, which has left a transaction open. If that came behind a commit, the process ends by
-// it: what is durable is no message's doing any more, and the next start goes on behind it.
+// openAnew opens the store anew after a panic, which has left a transaction open. If that came
+// behind a commit, the process ends by it: what is durable is no message's doing any more, and the
+// next start goes on behind it.
 func (w *writer) openAnew(p *cluster.Panic) error {
 	state, err := w.reopen()
 	if err == nil && state != w.state {

@@ -9,7 +9,8 @@ import (
 
 // ClusterCatalogue is every kind of fault of a cluster, in the order of the table. The publishers
 // use all nodes, and repeat on the next one what is not acknowledged. At the end all replicas are
-// held to each other, event by event. Short is 0 where integration has the same as a test.
+// held to each other, event by event. Short is 0 where integration has the same as a test: such a
+// kind is left out then.
 func ClusterCatalogue() []Kind {
 	killed := func(name, injects string, long int, role ofCluster, atOnce bool) Kind {
 		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterKilled(role, atOnce)}

@@ -20,7 +20,8 @@ const (
 	faultsDir = "faults"
 	// clusterFaultsDir has those of `make cluster-faults`.
 	clusterFaultsDir = "cluster-faults"
-	// faultsFile is the table, in either; beside them in reference it is of a run that left no records.
+	// faultsFile is the table, in either; beside them in reference it is of a run that left no
+	// records.
 	faultsFile = "faults.json"
 )
 
