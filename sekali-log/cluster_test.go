@@ -230,6 +230,19 @@ func (c *cluster) stream(nc *nats.Conn) jetstream.Stream {
 	return stream
 }
 
+// ready waits until all three have the stream.
+func (c *cluster) ready() (*nats.Conn, jetstream.JetStream, jetstream.Stream) {
+	c.t.Helper()
+	nc := c.connect()
+	stream := c.stream(nc)
+	c.healed(stream)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return nc, js, stream
+}
+
 // info is the stream's state, nil while nobody says it.
 func (c *cluster) info(stream jetstream.Stream) *jetstream.StreamInfo {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)

@@ -49,6 +49,17 @@ func send(ctx context.Context, js jetstream.JetStream, name string, filler int) 
 	return s
 }
 
+// sending publishes until it is stopped.
+func sending(t *testing.T, js jetstream.JetStream) (stop func() *sender) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan *sender)
+	go func() { done <- send(ctx, js, "s", 100) }()
+	return func() *sender {
+		cancel()
+		return <-done
+	}
+}
+
 // faults compares what was acknowledged with what a replica holds, of which everything before the
 // sequence from may have been purged.
 func (s *sender) faults(held map[uint64]string, from uint64) (faults []string) {
@@ -139,16 +150,8 @@ const electionBound = 15 * time.Second
 func TestLeaderKilled(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t).startAll()
-	nc := c.connect()
-	stream := c.stream(nc)
-	c.healed(stream)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan *sender)
-	go func() { done <- send(ctx, js, "s", 100) }()
+	nc, js, stream := c.ready()
+	stop := sending(t, js)
 	time.Sleep(time.Second)
 	before := c.info(stream).State.Msgs
 	victim := c.leader(stream)
@@ -162,8 +165,7 @@ func TestLeaderKilled(t *testing.T) {
 	c.start(victim)
 	c.listening(victim)
 	c.healed(stream)
-	stop()
-	sent := <-done
+	sent := stop()
 	if len(sent.acknowledged) < 100 || sent.longest > electionBound {
 		t.Errorf("%d acknowledged, the longest pause was %v", len(sent.acknowledged), sent.longest)
 	}
@@ -202,23 +204,14 @@ func TestFaultsAreFound(t *testing.T) {
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t).startAll()
-	nc := c.connect()
-	stream := c.stream(nc)
-	c.healed(stream)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan *sender)
-	go func() { done <- send(ctx, js, "s", 100) }()
+	_, js, stream := c.ready()
+	stop := sending(t, js)
 	time.Sleep(500 * time.Millisecond)
 	asked := time.Now()
 	code := c.leader(stream).end(syscall.SIGTERM)
 	took := time.Since(asked)
 	time.Sleep(500 * time.Millisecond)
-	stop()
-	sent := <-done
+	sent := stop()
 	if code != 0 || took > 15*time.Second || sent.longest > 3*time.Second {
 		t.Errorf("exit code %d after %v, the longest pause was %v", code, took, sent.longest)
 	}
@@ -283,16 +276,8 @@ func TestSyncIsSeen(t *testing.T) {
 func TestEmptyFolder(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t).startAll()
-	nc := c.connect()
-	stream := c.stream(nc)
-	c.healed(stream)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan *sender)
-	go func() { done <- send(ctx, js, "s", 100) }()
+	nc, js, stream := c.ready()
+	stop := sending(t, js)
 	time.Sleep(500 * time.Millisecond)
 	lost := c.servers[2]
 	lostName := lost.identityNow()
@@ -312,8 +297,7 @@ func TestEmptyFolder(t *testing.T) {
 		info = c.healed(stream)
 		return slices.Contains([]string{info.Cluster.Leader, info.Cluster.Replicas[0].Name, info.Cluster.Replicas[1].Name}, newName)
 	})
-	stop()
-	sent := <-done
+	sent := stop()
 	for _, m := range c.servers {
 		sent.check(t, m.name, c.held(nc, stream, m), 0)
 	}

@@ -1,16 +1,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // network is a network namespace for each server, on one bridge: what the switch between three
@@ -81,32 +79,22 @@ func TestPartition(t *testing.T) {
 	}
 	c := newCluster(t)
 	network := newNetwork(t, c)
-	c.startAll()
-	nc := c.connect()
-	stream := c.stream(nc)
-	c.healed(stream)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan *sender)
-	go func() { done <- send(ctx, js, "s", 100) }()
+	nc, js, stream := c.startAll().ready()
+	stop := sending(t, js)
 	time.Sleep(time.Second)
 	before := c.info(stream).State.Msgs
 	isolated := c.leader(stream)
 	cut := time.Now()
-	network.plug(index(c.servers, isolated), false)
+	network.plug(slices.Index(c.servers, isolated), false)
 	c.within(2*electionBound, "an acknowledgement by the other two", func() bool {
 		info := c.info(stream)
 		return info != nil && info.Cluster.Leader != isolated.identityNow() && info.State.Msgs > before+20
 	})
 	t.Logf("acknowledged again within %v", time.Since(cut).Round(time.Millisecond))
 	time.Sleep(time.Until(cut.Add(20 * time.Second)))
-	network.plug(index(c.servers, isolated), true)
+	network.plug(slices.Index(c.servers, isolated), true)
 	c.healed(stream)
-	stop()
-	sent := <-done
+	sent := stop()
 	t.Logf("%d acknowledged, the longest pause was %v", len(sent.acknowledged), sent.longest.Round(time.Millisecond))
 	if len(sent.acknowledged) < 50 || sent.longest > 2*electionBound {
 		t.Errorf("%d acknowledged, the longest pause was %v", len(sent.acknowledged), sent.longest)

@@ -1,101 +1,39 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/bench/system/powercut"
 )
 
 // cutsVariable is how often each kind of power cut is made; 1 where it is not set.
 const cutsVariable = "SEKALI_LOG_CUTS"
 
-// disk is ext4 on a loop device, whose power can be cut.
-type disk struct{ image, mount string }
-
-func newDisk(t *testing.T) *disk {
+// newDisk makes and mounts one, until the test ends.
+func newDisk(t *testing.T) *powercut.Disk {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("skipped: mounting a file system needs root")
-	}
-	dir := t.TempDir()
-	d := &disk{filepath.Join(dir, "disk.ext4"), filepath.Join(dir, "disk")}
-	if err := os.Mkdir(d.mount, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(d.image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(d.image, 512<<20); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		t.Skipf("skipped: mkfs.ext4: %v %s", err, out)
-	}
-	if out, err := exec.Command("mount", "-o", "loop", d.image, d.mount).CombinedOutput(); err != nil {
-		t.Skipf("skipped: mount -o loop: %s", out)
+	d, err := powercut.NewDisk(t.TempDir())
+	if err != nil {
+		t.Skip("skipped: ", err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("umount", d.mount).CombinedOutput(); err != nil {
-			t.Errorf("umount: %s", out)
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 	return d
-}
-
-// cut ends the file system at once: nothing that is still in memory reaches the disk.
-func (d *disk) cut(t *testing.T) {
-	const shutdown, noLogFlush = 0x8004587d, uint32(2) // EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH
-	dir, err := os.Open(d.mount)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer dir.Close()
-	how := noLogFlush
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), shutdown, uintptr(unsafe.Pointer(&how))); errno != 0 {
-		t.Errorf("EXT4_IOC_SHUTDOWN: %v", errno)
-	}
-}
-
-// again mounts it as a machine does that has its power back.
-func (d *disk) again(t *testing.T) {
-	t.Helper()
-	for _, args := range [][]string{{"umount", d.mount}, {"mount", "-o", "loop", d.image, d.mount}} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", args, out)
-		}
-	}
-}
-
-// freeze stops every thread of a process: power that is lost takes the processor with the disk, and
-// nobody may be told of what is written after that.
-func (m *member) freeze() {
-	m.command.Process.Signal(syscall.SIGSTOP)
-	for range 10_000 {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", m.command.Process.Pid))
-		running := len(threads) == 0
-		for _, thread := range threads {
-			stat, err := os.ReadFile(thread)
-			_, rest, _ := bytes.Cut(stat, []byte(") "))
-			running = running || err != nil || !bytes.HasPrefix(rest, []byte("T")) && !bytes.HasPrefix(rest, []byte("D"))
-		}
-		if !running {
-			return
-		}
-		time.Sleep(100 * time.Microsecond)
-	}
 }
 
 // powerCut cuts the power of some servers under load, and says what the replicas then lack.
@@ -108,11 +46,11 @@ type powerCut struct {
 func (p powerCut) run(t *testing.T) (faults []string, acknowledged int) {
 	t.Helper()
 	c := newCluster(t)
-	var disks []*disk
+	var disks []*powercut.Disk
 	for _, m := range c.servers {
 		d := newDisk(t)
 		disks = append(disks, d)
-		m.dir, m.lazy = filepath.Join(d.mount, "log"), p.lazy
+		m.dir, m.lazy = filepath.Join(d.Mount, "log"), p.lazy
 	}
 	c.extra = []string{"-store-bytes", strconv.Itoa(300 << 20)}
 	c.startAll()
@@ -121,13 +59,7 @@ func (p powerCut) run(t *testing.T) (faults []string, acknowledged int) {
 			m.end(syscall.SIGKILL)
 		}
 	}()
-	nc := c.connect()
-	stream := c.stream(nc)
-	c.healed(stream)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc, js, stream := c.ready()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var sending sync.WaitGroup
@@ -136,7 +68,9 @@ func (p powerCut) run(t *testing.T) (faults []string, acknowledged int) {
 		sending.Go(func() { senders[i] = send(ctx, js, fmt.Sprintf("s%d", i), 4000) })
 	}
 	time.Sleep(time.Duration(500+rand.IntN(1000)) * time.Millisecond)
-	victims := append([]*member{c.leader(stream)}, others(c.servers, c.leader(stream))...)[:p.victims]
+	leader := c.leader(stream)
+	others := slices.DeleteFunc(slices.Clone(c.servers), func(m *member) bool { return m == leader })
+	victims := append([]*member{leader}, others...)[:p.victims]
 	var from uint64
 	if p.purge {
 		from = c.info(stream).State.LastSeq - 20
@@ -145,17 +79,23 @@ func (p powerCut) run(t *testing.T) (faults []string, acknowledged int) {
 		}
 	}
 	for _, m := range victims {
-		m.freeze()
+		if err := powercut.Freeze(m.command.Process.Pid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if len(victims) == 3 {
 		stop() // what is sent from now on only tells of the time after
 	}
 	for _, m := range victims {
-		disks[index(c.servers, m)].cut(t)
+		if err := disks[slices.Index(c.servers, m)].Cut(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, m := range victims {
 		m.end(syscall.SIGKILL)
-		disks[index(c.servers, m)].again(t)
+		if err := disks[slices.Index(c.servers, m)].Again(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, m := range victims {
 		c.start(m)
@@ -216,24 +156,6 @@ func (c *cluster) afterLoss(stop func(), sending *sync.WaitGroup, senders []*sen
 		}
 	}
 	return faults, acknowledged
-}
-
-func index(all []*member, one *member) int {
-	for i, m := range all {
-		if m == one {
-			return i
-		}
-	}
-	return -1
-}
-
-func others(all []*member, one *member) (rest []*member) {
-	for _, m := range all {
-		if m != one {
-			rest = append(rest, m)
-		}
-	}
-	return rest
 }
 
 // TestPowerCut: what was acknowledged is there after the power of one, two or three machines is

@@ -15,6 +15,7 @@ import (
 
 	"sekali/bench/record"
 	"sekali/bench/system/cluster"
+	"sekali/bench/system/powercut"
 )
 
 // odd is the machine whose aggregator a control makes differ.
@@ -350,7 +351,7 @@ func purged(s *sitting) error {
 		if err != nil {
 			return err
 		}
-		if err := c.node(odd).stopDead(); err != nil {
+		if err := powercut.Freeze(c.node(odd).PID()); err != nil {
 			return err
 		}
 		s.sleep(2 * time.Second)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sekali/bench/system/cluster"
+	"sekali/bench/system/powercut"
 )
 
 // cutFor is how long a part of the network is away: longer than an isolated leader remains one.
@@ -45,14 +46,14 @@ func plugIn(n *cluster.Network, machine int) error { return n.Plug(machine, true
 // clusterPowerCut cuts the power of machines: log server, aggregator and both their folders.
 func clusterPowerCut(all bool) func(s *sitting) error {
 	return func(s *sitting) error {
-		var disks []*disk
+		var disks []*powercut.Disk
 		var dirs []string
 		for range machines {
 			d, err := s.newDisk()
 			if err != nil {
 				return err
 			}
-			disks, dirs = append(disks, d), append(dirs, filepath.Join(d.mount, "machine"))
+			disks, dirs = append(disks, d), append(dirs, filepath.Join(d.Mount, "machine"))
 			if err := os.Mkdir(dirs[len(dirs)-1], 0o755); err != nil {
 				return err
 			}
@@ -76,19 +77,19 @@ func clusterPowerCut(all bool) func(s *sitting) error {
 }
 
 // cutPower stops the machines' processes, cuts their disks, and mounts those again.
-func (c *clusterTrial) cutPower(v victims, disks []*disk) error {
+func (c *clusterTrial) cutPower(v victims, disks []*powercut.Disk) error {
 	for _, p := range c.processes(v) {
-		if err := (&aggregator{Process: p}).stopDead(); err != nil {
+		if err := powercut.Freeze(p.PID()); err != nil {
 			return err
 		}
 	}
 	var failures []error
 	for _, i := range v.logs {
-		failures = append(failures, disks[i].cut())
+		failures = append(failures, disks[i].Cut())
 	}
 	kill(c.processes(v)...)
 	for _, i := range v.logs {
-		failures = append(failures, disks[i].again())
+		failures = append(failures, disks[i].Again())
 	}
 	return errors.Join(failures...)
 }
