@@ -60,16 +60,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return serve(ctx, args, stdout, stderr)
 }
 
-const usage = `Usage: aggregator [flags]
-       aggregator healthcheck [-url URL]
-       aggregator check [-data D]
-       aggregator backup [-data D] -to FILE|FOLDER
-       aggregator mend-time [-data D]
+const usage = `Stores events that publishers send over HTTP, each of them once.
+
+Usage: aggregator [flags]                      runs the server; without flags on 127.0.0.1:8080, in ./data
+       aggregator healthcheck [-url URL]       asks a running one whether it is ready
+       aggregator check [-data D]              reads all of a data folder and says what is wrong in it
+       aggregator backup [-data D] -to FILE|FOLDER   copies a data folder, also of one that runs
+       aggregator mend-time [-data D]          takes back times in the future
        aggregator cluster init|status|check|join|forget|skip|new-epoch -cluster URLS …
-       aggregator completion bash|zsh|fish
+       aggregator completion bash|zsh|fish     what makes a shell complete commands and flags
        aggregator --version
 
-Each flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.`
+The flags of the server follow. Each is also read from SEKALI_<FLAG>, such as SEKALI_MAX_STREAMS for
+-max-streams, and from the file of -config.`
 
 // completable is what a shell can complete.
 func completable(ctx context.Context) completion.Program {
@@ -146,32 +149,32 @@ func serveFlags(cfg *aggregator.Config, level *slog.Level, contention *bool) *fl
 	flags.StringVar(&cfg.Admin, "admin", cfg.Admin, "`address` of /metrics and /debug/pprof; empty turns it off")
 	flags.StringVar(&cfg.Metrics, "metrics", "", "`address` of /metrics alone, for another machine; empty: none")
 	flags.StringVar(&cfg.Data, "data", cfg.Data, "`folder` of the journal and the database; created with mode 0700")
-	flags.StringVar(&cfg.Ack, "ack", cfg.Ack, "`level` for requests that name none: memory, journal, store; in a cluster replicated, too, which is its default")
-	flags.IntVar(&cfg.QueueEvents, "queue-events", cfg.QueueEvents, "events that may wait in memory")
-	flags.Int64Var(&cfg.QueueBytes, "queue-bytes", cfg.QueueBytes, "bytes that may wait in memory")
-	flags.Int64Var(&cfg.BacklogBytes, "backlog-bytes", cfg.BacklogBytes, "bytes that may wait in the journal")
-	flags.StringVar(&cfg.Layout, "layout", cfg.Layout, "how events lie in the database: blocks or rows; fixed when the data folder is made (default blocks)")
-	flags.StringVar(&cfg.Dedup, "dedup", cfg.Dedup, "deduplication `design`: runs or table; fixed when the data folder is made (default runs)")
-	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in a transaction")
+	flags.StringVar(&cfg.Ack, "ack", cfg.Ack, "`level` for requests that name none: memory, journal, store; that is, answered when the event is in the queue, synced to disk, or committed; a cluster also has replicated, its default")
+	flags.IntVar(&cfg.QueueEvents, "queue-events", cfg.QueueEvents, "events that may wait in memory; beyond, requests are answered 503")
+	flags.Int64Var(&cfg.QueueBytes, "queue-bytes", cfg.QueueBytes, "bytes that may wait in memory; beyond, requests are answered 503")
+	flags.Int64Var(&cfg.BacklogBytes, "backlog-bytes", cfg.BacklogBytes, "bytes that may wait in the journal; beyond, requests are answered 503")
+	flags.StringVar(&cfg.Layout, "layout", cfg.Layout, "`form` of the events in the database: blocks or rows; fixed when the data folder is made (default blocks)")
+	flags.StringVar(&cfg.Dedup, "dedup", cfg.Dedup, "`way` to find duplicates: runs or table; that is, sorted files of keys, or a table of SQL; fixed when the data folder is made (default runs)")
+	flags.IntVar(&cfg.BatchEvents, "batch-events", cfg.BatchEvents, "most events in one transaction of the database")
 	flags.Var((*days)(&cfg.Retention), "retention", "`time`, such as 30d or 36h, after which an event's content is removed; its repeats stay duplicates (default 0: never)")
-	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "largest body, decompressed too")
-	flags.IntVar(&cfg.MaxStreams, "max-streams", cfg.MaxStreams, "most event streams that are open")
+	flags.IntVar(&cfg.MaxBodyBytes, "max-body-bytes", cfg.MaxBodyBytes, "most bytes of a request's body, also after decompression")
+	flags.IntVar(&cfg.MaxStreams, "max-streams", cfg.MaxStreams, "most readers of /events/stream at one time")
 	flags.StringVar(&cfg.TokenFile, "token-file", "", "`file` of the bearer token that requests must carry")
 	flags.StringVar(&cfg.TokensFile, "tokens", "", "`file` of tokens, each with its rights and topics")
-	flags.BoolVar(&cfg.KeepRejected, "keep-rejected", false, "keep the events that /publish refuses as dead letters, for GET /dead-letters")
+	flags.BoolVar(&cfg.KeepRejected, "keep-rejected", false, "keep the events that /publish refuses, to be read at /dead-letters")
 	flags.StringVar(&cfg.CORSOrigin, "cors-origin", "", "`origin`, such as https://dashboard.example, whose pages may read events and figures")
 	flags.StringVar(&cfg.HMACSecretFile, "hmac-secret-file", "", "`file` of the secret with which webhooks to /ingest sign (?hmac=github or standard)")
-	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate `file`")
-	flags.StringVar(&cfg.TLSKey, "tls-key", "", "key `file`")
-	flags.BoolVar(&cfg.Insecure, "insecure", false, "allow a non-loopback address with neither token nor TLS")
+	flags.StringVar(&cfg.TLSCert, "tls-cert", "", "`file` of the certificate; with -tls-key the server speaks HTTPS")
+	flags.StringVar(&cfg.TLSKey, "tls-key", "", "`file` of the certificate's key")
+	flags.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect though there is neither token nor TLS")
 	flags.StringVar(&cfg.Cluster, "cluster", "", "`URLs` of a cluster's log, with commas: nats://host:port,…; empty: this aggregator is alone")
 	flags.StringVar(&cfg.Node, "node", "", "`name` of this aggregator in the cluster")
 	flags.StringVar(&cfg.ClusterTokenFile, "cluster-token-file", "", "`file` of the token that the cluster's log wants")
 	flags.StringVar(&cfg.ClusterCA, "cluster-ca", "", "`file` of the certificates that those of the cluster's log are signed with")
 	flags.DurationVar(&cfg.MaxLag, "max-lag", cfg.MaxLag, "`time` that a replica may be behind the cluster's log and be ready")
 	flags.Int64Var(&cfg.LogKeep, "log-keep", cfg.LogKeep, "`bytes` that the cluster's log may have while it waits for a node that is away; beyond, that has to join anew")
-	flags.BoolVar(contention, "profile-contention", false, "take mutex and block profiles")
-	flags.TextVar(level, "log-level", slog.LevelInfo, "debug, info, warn, error")
+	flags.BoolVar(contention, "profile-contention", false, "take profiles of waiting (mutex and block), for /debug/pprof")
+	flags.TextVar(level, "log-level", slog.LevelInfo, "least `level` that is logged: debug, info, warn, error")
 	return flags
 }
 

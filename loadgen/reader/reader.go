@@ -50,10 +50,10 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.StringVar(&c.Topic, "topic", "", "`name` of the only topic to print (default: all)")
 	flags.StringVar(&c.TokenFile, "token-file", "", "`file` of the bearer token")
 	flags.StringVar(&c.State, "state", "", "`file` where the position is kept, for the next start to go on from")
-	flags.Int64Var(&c.After, "after", 0, "`seq` to begin after, where no position is saved")
+	flags.Int64Var(&c.After, "after", 0, "`seq` (number of an event) to begin after, where no position is saved")
 	origins, err := settings.Parse(flags, args, lookup)
 	if errors.Is(err, flag.ErrHelp) {
-		settings.Help(usage, "Usage: loadgen follow [flags]\n\nEach flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.", flags)
+		settings.Help(usage, "Prints stored events as they are committed, one a line.\n\nUsage: loadgen follow [flags]\n\nEach flag is also read from SEKALI_<FLAG>, such as SEKALI_TOKEN_FILE for -token-file, and from the file of -config.", flags)
 		return c, err
 	}
 	if err != nil {

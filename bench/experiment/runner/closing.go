@@ -17,6 +17,10 @@ import (
 // each other off the screen: there the closing table is what is read.
 const detailedCases = 4
 
+// legend says what the columns of the closing table are.
+const legend = "events/s: processed. p50, p99: from due to answered, in a closed loop from when a client is free. " +
+	"lost: acknowledged and not stored. –: too few requests.\n"
+
 // conclusion is what a case came to, in a word.
 type conclusion string
 
@@ -86,11 +90,12 @@ func (c *closing) print() {
 	if len(c.cases) == 0 {
 		return
 	}
-	fmt.Fprintf(c.w, "\n%s", c.table())
+	fmt.Fprintf(c.w, "\n%s%s", c.table(), legend)
+	c.printFailures()
 	c.printReasons()
 	fmt.Fprintln(c.w)
 	if c.pages && slices.ContainsFunc(c.cases, func(d done) bool { return d.run != nil }) {
-		fmt.Fprintf(c.w, "Pages are below %s; all runs: bin/bench serve results\n", c.dir)
+		fmt.Fprintf(c.w, "The pages are in %s; all runs: bin/bench serve results\n", c.dir)
 	}
 	var counts []string
 	for _, o := range []conclusion{passed, failed, invalid, skipped} {
@@ -168,6 +173,26 @@ func rate(perS *float64) string {
 	return fmt.Sprintf("%.0f", *perS)
 }
 
+// printFailures says what was not as expected, and why a case left no result.
+func (c *closing) printFailures() {
+	for _, o := range []conclusion{failed, skipped} {
+		for _, d := range c.cases {
+			if d.conclusion != o {
+				continue
+			}
+			why := d.why
+			if d.run != nil {
+				var parts []string
+				for _, e := range judge.Broken(*d.run) {
+					parts = append(parts, fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got))
+				}
+				why = strings.Join(parts, "; ")
+			}
+			fmt.Fprintf(c.w, "\n%s: %s\n    why: %s\n", c.coloured(o, string(o)), d.job.label(), why)
+		}
+	}
+}
+
 // printReasons says why cases are INVALID, each kind of reason once, with what can be done about
 // it.
 func (c *closing) printReasons() {
@@ -191,7 +216,7 @@ func (c *closing) printReasons() {
 		return
 	}
 	fmt.Fprintf(c.w, "\n%s: the machine or the generator, not the aggregator, set the figures of these cases.\n"+
-		"Their audits hold: nothing is lost that was promised. To get figures:\n", c.coloured(invalid, string(invalid)))
+		"Their audits hold: nothing was lost that the ack level promises to keep. To get figures:\n", c.coloured(invalid, string(invalid)))
 	for _, g := range groups {
 		fmt.Fprintf(c.w, "  %s\n    why: %s\n    do:  %s\n", g.cases, g.reason, g.remedy)
 	}

@@ -54,7 +54,10 @@ func TestClosingTable(t *testing.T) {
 		"disk-full  skipped         –       –       –                 –  –\n",
 		"  busy, busy-too\n    why: others took 22 % of all cores, the bound is 15 %\n    do:  close what else runs",
 		"  still\n    why: the machine stood still",
-		"Pages are below results/runs/x",
+		"lost: acknowledged and not stored.",
+		"FAILED: bad\n    why: lost: expected 0, got 3\n",
+		"skipped: disk-full\n    why: needs root\n",
+		"The pages are in results/runs/x",
 		"2 passed, 1 FAILED, 3 INVALID, 1 skipped\n",
 	} {
 		if !strings.Contains(out.String(), want) {

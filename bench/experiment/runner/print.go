@@ -44,8 +44,8 @@ func printFigures(w io.Writer, run record.Run) {
 	fmt.Fprintf(w, "  throughput          %s accepted/s, %s processed/s, %s stored/s\n",
 		rate(s.ThroughputAcceptedPerS), rate(s.ThroughputProcessedPerS), rate(s.ThroughputStoredPerS))
 	fmt.Fprintf(w, "  processing latency  %s\n", percentiles(s.ProcessingLatencyMS))
-	fmt.Fprintf(w, "  deduplication rate  %s, %s by the stream\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
-	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f, drained in %s s\n", s.QueueDepthMax, s.QueueDepthMean, plain(s.DrainS, 3))
+	fmt.Fprintf(w, "  deduplication rate  %s; of the generated events %s\n", percent(s.DeduplicationRate), percent(s.DeduplicationRateExpected))
+	fmt.Fprintf(w, "  queue depth         max %d, mean %.0f events, empty %s s after the last answer\n", s.QueueDepthMax, s.QueueDepthMean, plain(s.DrainS, 3))
 	waits := "response time     "
 	if run.ClosedLoop() {
 		waits = "service time      "
@@ -55,13 +55,13 @@ func printFigures(w io.Writer, run record.Run) {
 		fmt.Fprintf(w, "  cost                %s µs of processor time and %s bytes written for a stored event, by %d aggregators and %d log servers\n",
 			figureText(s.ServerCPUUSPerStored), figureText(s.BytesWrittenPerStored), run.Cluster.Nodes, run.Cluster.Nodes)
 	}
-	fmt.Fprintf(w, "  generator           lag %s, %s of all cores, longest stall %d ms, stalled for %s, %d of %d requests sent\n",
+	fmt.Fprintf(w, "  generator           sent late by %s; %s of all cores; longest stall %d ms, stalled for %s of the time; %d of %d requests sent\n",
 		percentiles(s.GeneratorLagMS), percent(s.GeneratorCPUShare), run.Generator.LongestStallNS/1e6, percent(s.GeneratorStalledShare), s.RequestsSent, s.RequestsPlanned)
 	if d := run.Environment.Disk; d != nil {
 		fmt.Fprintf(w, "  disk                held to %d MB/s and %d operations/s; it took %.0f MB/s and %.0f operations/s just before\n",
 			d.MBPerS, d.OperationsPerS, d.MeasuredMBPerS, d.MeasuredOperationsPerS)
 	}
-	fmt.Fprintf(w, "  others              %s of the cores that the run may use\n", percent(s.OtherCPUShare))
+	fmt.Fprintf(w, "  other processes     %s of the cores that the run may use\n", percent(s.OtherCPUShare))
 	if s.GeneratorCeilingShare != nil {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",
 			*s.GeneratorCeilingRequestsPerS, *s.GeneratorCeilingEventsPerS, *s.GeneratorCeilingShare*100)
@@ -75,7 +75,7 @@ func printFigures(w io.Writer, run record.Run) {
 	}
 	if a := run.Audit; a != nil && a.Waits != nil && a.Waits.Bounded > 0 {
 		waits := a.Waits
-		fmt.Fprintf(w, "  seen from outside   events waited p50 %s to %s, p99 %s to %s, max %s to %s ms; %d looks, %d events read, %s of the time\n",
+		fmt.Fprintf(w, "  seen from outside   events waited p50 %s to %s, p99 %s to %s, max %s to %s ms; read back %d times, %d events, for %s of the time\n",
 			plain(waits.AtLeastMS.P50, 3), plain(waits.AtMostMS.P50, 3), plain(waits.AtLeastMS.P99, 3), plain(waits.AtMostMS.P99, 3),
 			plain(waits.AtLeastMS.Max, 3), plain(waits.AtMostMS.Max, 3), waits.Looks, waits.Read, percent(&waits.Share))
 	}
