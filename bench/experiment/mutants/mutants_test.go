@@ -75,7 +75,7 @@ func TestDocument(t *testing.T) {
 	for name, spoil := range map[string][2]string{
 		"a row is missing":         {"| drained |", "| drowned |"},
 		"a lie got through":        {passes, "lost is 3, must be 0"},
-		"another introduction":     {"A lab that believes", "A lab that knows"},
+		"another introduction":     {"Does the lab notice", "Does the lab see"},
 		"a lie that is not caught": {"failures: expected 0", "**NOT CAUGHT** expected 0"},
 	} {
 		if CheckDocument(bytes.Replace(page, []byte(spoil[0]), []byte(spoil[1]), 1)) == nil {
