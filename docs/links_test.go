@@ -68,6 +68,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if path != "" {
 				to = filepath.Join(filepath.Dir(page), path)
 			}
+			if _, doc, golden := strings.Cut(to, "testdata/root/docs/"); golden {
+				to = filepath.Join("docs", doc) // the report of a test leads to this repository's documents
+			}
 			if _, err := os.Stat(filepath.Join("..", to)); err != nil {
 				t.Errorf("%s: %v", page, err)
 				continue

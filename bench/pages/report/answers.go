@@ -58,10 +58,10 @@ func (s *set) kept() []answer {
 	}
 	rows := []answer{}
 	if kept != nil {
-		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged", losses(kept), runsOf(kept)})
+		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged events", losses(kept), runsOf(kept)})
 	}
 	if control != nil {
-		rows = append(rows, answer{"Control: `memory` promises nothing at a kill, so it must lose, or the audit is blind", losses(control), runsOf(control)})
+		rows = append(rows, answer{"**Control.** The same at `memory`, which promises nothing at a kill: it must lose, or the audit is blind", losses(control), runsOf(control)})
 	}
 	return rows
 }
@@ -84,7 +84,7 @@ func (s *set) faulted() []answer {
 	if s.faults == nil {
 		return nil
 	}
-	return []answer{{"**Faults.** Kills at named places, power loss, full disk, failing syncs, …", faultAnswer(s.faults), "[table](results/pages/faults.md)"}}
+	return []answer{{"**Faults.** Kills at chosen places in the code, power loss, full disk, failing syncs, …", faultAnswer(s.faults), "[table](results/pages/faults.md)"}}
 }
 
 func (s *set) clusterFaulted() []answer {
@@ -98,7 +98,7 @@ func (s *set) soaked() []answer {
 	if s.soak == nil {
 		return nil
 	}
-	return []answer{{"**Soak.** Kills, readers and slow clients at half speed", s.soak.answer(), "[page](results/pages/soak.md)"}}
+	return []answer{{"**Soak.** Half an hour at half speed, with kills, readers and slow clients", s.soak.answer(), "[page](results/pages/soak.md)"}}
 }
 
 // acknowledgedIn is the response time of the level that is the default, with its rate.
@@ -107,8 +107,8 @@ func (s *set) acknowledgedIn() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{fmt.Sprintf("**Latency** of `ack=journal` at %s events/s, %d a request: p50, p99", chart.Number(offered(g)), g.first().Run.Load.EventsPerRequest),
-		fmt.Sprintf("%s, **%s ms**", g.show(responseP50), g.show(responseP99)), g.Runs()}}
+	return []answer{{fmt.Sprintf("**Latency** at `ack=journal`, %s events/s in requests of %d: time until a request is answered", chart.Number(offered(g)), g.first().Run.Load.EventsPerRequest),
+		fmt.Sprintf("p50 %s ms, **p99 %s ms**", g.show(responseP50), g.show(responseP99)), g.Runs()}}
 }
 
 func responseP50(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }
@@ -137,7 +137,7 @@ func (s *set) sustained() []answer {
 	}
 	g := saturated.Cases[0]
 	return []answer{{fmt.Sprintf("**Throughput** at `ack=%s`, until the last event was committed", g.first().Run.Aggregator.Ack),
-		fmt.Sprintf("%s events/s processed, generator and aggregator on %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
+		fmt.Sprintf("%s events/s processed; generator and aggregator share %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
 }
 
 func processedPerS(s record.Summary) *float64 { return s.ThroughputProcessedPerS }
@@ -148,7 +148,7 @@ func (s *set) deduplicated() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{"**Duplicates** dropped, of those sent", exact(g.count(dropped)) + " of " + duplicatesSent(g), g.Runs()}}
+	return []answer{{"**Duplicates** dropped, of those that were sent", exact(g.count(dropped)) + " of " + duplicatesSent(g), g.Runs()}}
 }
 
 // published is the batch for which the course report published figures.
@@ -157,7 +157,7 @@ func (s *set) published() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{"**A batch of 1000 events**, for which the course report states " + publishedProcessed,
+	return []answer{{"**A batch of 1000 events**, for which an earlier course report states " + publishedProcessed,
 		"stored in " + g.show(processedMS) + " ms", g.Runs()}}
 }
 

@@ -139,7 +139,7 @@ func verifyNames(dir string, files []record.File) (differences []error) {
 // faultTable is one row a fault.
 func faultTable(f *record.Faults) string {
 	var b strings.Builder
-	b.WriteString("| fault | times | acknowledged | lost | stored twice | not as sent | recovered | time to recover, s: median | most | promise | |\n" +
+	b.WriteString("| fault | times tried | events acknowledged | lost | stored twice | not as sent | recovered | time to recover, s: median | most | promise | verdict |\n" +
 		"|---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n")
 	for _, fault := range f.Faults {
 		if fault.Skipped != "" {
@@ -194,15 +194,15 @@ func faultAnswer(f *record.Faults) string {
 			duplicated += fault.Duplicated
 		}
 	}
-	return fmt.Sprintf("%d kinds, %s times: lost %s of %s, stored %s twice; %d of %d controls lost something, as they must; "+
-		"%d of %d kinds of damaged files left a valid beginning or were refused",
+	return fmt.Sprintf("%d kinds, tried %s times: lost %s of %s acknowledged events, stored %s twice; %d of %d controls lost something, as they must; "+
+		"%d of %d kinds of damaged files kept what lies before the damage, or were refused",
 		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), seen, controls, held, damages)
 }
 
 // faultsShort is one row a promise.
 func faultsShort(f *record.Faults) string {
 	var b strings.Builder
-	b.WriteString("| promise | kinds | times | acknowledged | lost | stored twice | |\n|---|---:|---:|---:|---:|---:|---|\n")
+	b.WriteString("| promise | kinds of fault | times tried | events acknowledged | lost | stored twice | verdict |\n|---|---:|---:|---:|---:|---:|---|\n")
 	for _, promise := range []string{record.NothingLost, record.SomethingLost, record.MustBeCaught, record.PrefixOrRefuse} {
 		var sum record.FaultSummary
 		var kinds int

@@ -55,5 +55,6 @@ func (v view) pages() ([]file, error) {
 
 // fromPages turns links from the repository's root into links from the pages' folder.
 func fromPages(text []byte) []byte {
-	return []byte(strings.NewReplacer("](results/pages/", "](", "](results/", "](../", "](REPORT.md", "](../../REPORT.md").Replace(string(text)))
+	return []byte(strings.NewReplacer("](results/pages/", "](", "](results/", "](../", "](REPORT.md", "](../../REPORT.md",
+		"](docs/", "](../../docs/").Replace(string(text)))
 }

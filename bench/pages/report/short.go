@@ -30,30 +30,30 @@ type shortSection struct {
 
 // shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
 var shortRows = []row{
-	{"processed / of them stored (unique), events/s", func(g *group) string {
+	{"processed / stored (without duplicates), events/s", func(g *group) string {
 		return g.middle(processedPerS) + " / " + g.middle(func(s record.Summary) *float64 { return s.ThroughputStoredPerS })
 	}},
 	percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
 	percentilesRow("processing latency p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ProcessingLatencyMS }),
-	{"queue depth max, events / drained after the last answer, s", func(g *group) string {
+	{"longest queue, events / time to empty it after the last answer, s", func(g *group) string {
 		return g.middle(func(s record.Summary) *float64 { v := float64(s.QueueDepthMax); return &v }) + " / " +
 			g.middle(func(s record.Summary) *float64 { return &s.DrainS })
 	}},
-	{"duplicates dropped, of those sent (deduplication rate)", func(g *group) string {
-		return fmt.Sprintf("%s of %s (a share of %s of all events)", exact(g.count(dropped)), duplicatesSent(g),
+	{"duplicates dropped, of those sent / share of all events (deduplication rate)", func(g *group) string {
+		return fmt.Sprintf("%s of %s / %s", exact(g.count(dropped)), duplicatesSent(g),
 			g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
 	}},
-	medianRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
+	medianRow("from the fault until ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
 	costRow,
 	lostRow,
 }
 
 var (
-	costRow = row{"server CPU, µs / bytes written, per stored event", func(g *group) string {
+	costRow = row{"per stored event: server CPU, µs / bytes written to disk", func(g *group) string {
 		return g.middle(func(s record.Summary) *float64 { return s.ServerCPUUSPerStored }) + " / " +
 			g.middle(func(s record.Summary) *float64 { return s.BytesWrittenPerStored })
 	}}
-	lostRow = row{"lost, of acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }}
+	lostRow = row{"events lost, of those acknowledged", func(g *group) string { return exact(lost(g)) + " of " + exact(acknowledged(g)) }}
 	// clusterRows are what a publisher of a cluster waits, and what that costs all processes together.
 	clusterRows = []row{
 		percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
@@ -159,11 +159,10 @@ func (s *set) whyRuns() string {
 	if !known || !both || byTable == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Each scenario runs twice: with the default, and as `%s` (`-dedup table -layout rows`).\n"+
-		"That is one row an event, and duplicates found by `INSERT OR IGNORE` into one table. The default\n"+
-		"keeps the keys in sorted runs and the events in blocks. In `throughput` it processes **%s ×** as\n"+
-		"many events/s, and its cost stays flat as the store grows: that is why it is the default\n"+
-		"([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, chart.Number(byRuns/byTable))
+	return fmt.Sprintf("`%s` is the plain design, for comparison (`-dedup table -layout rows`): a row for\n"+
+		"each event, duplicates found by `INSERT OR IGNORE`. The default keeps keys in sorted files and\n"+
+		"events in blocks. In `throughput` it processes **%s ×** as many events/s, and its cost stays\n"+
+		"flat as the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, chart.Number(byRuns/byTable))
 }
 
 // levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL
@@ -174,7 +173,7 @@ func (s *set) levelsTable() string {
 		return ""
 	}
 	var text strings.Builder
-	text.WriteString("| ack | promised to survive | load, events/s | p50, ms | p90, ms | p99, ms | lost by SIGKILL, of acknowledged |\n|---|---|---:|---:|---:|---:|---:|\n")
+	text.WriteString("| ack level | promised to survive | load, events/s | p50, ms | p90, ms | p99, ms | lost by SIGKILL, of the acknowledged events |\n|---|---|---:|---:|---:|---:|---:|\n")
 	for _, g := range levels.Cases {
 		ack, taken := g.first().Run.Aggregator.Ack, withheld
 		if k := s.find("kill").find(g.Case); k != nil {
@@ -190,7 +189,7 @@ func (s *set) levelsTable() string {
 // It stands in a page of its own.
 func (s *set) every() string {
 	var text strings.Builder
-	text.WriteString("| scenario | | processed, events/s | p50, ms | p99, ms | lost, of acknowledged |\n|---|---|---:|---:|---:|---:|\n")
+	text.WriteString("| scenario/case | verdict | processed, events/s | p50, ms | p99, ms | lost, of the acknowledged events |\n|---|---|---:|---:|---:|---:|\n")
 	for _, g := range s.groups() {
 		verdict := "VALID"
 		if validity(g) != verdict {

@@ -100,9 +100,9 @@ func readSittings(reference string) (all sittings, err error) {
 
 // sentence says how many of its runs there are.
 func (s sitting) sentence(n int, absent []string) string {
-	text := fmt.Sprintf("[%s](%s/): %d of %d runs of this sitting", s.ID, path.Join(referenceDir, filepath.Base(s.dir)), len(s.runs), n)
+	text := fmt.Sprintf("[%s](%s/): %d of %d runs", s.ID, path.Join(referenceDir, filepath.Base(s.dir)), len(s.runs), n)
 	if s.Planned == 0 {
-		text += ", which is every case of the scenarios that are there: how many were asked for was not recorded"
+		text += ", counting every case of the scenarios that are there, since how many were asked for was not recorded"
 	}
 	for _, left := range s.LeftOut {
 		text += fmt.Sprintf("; without a result: %s, %s", record.Scenario{Name: left.Scenario, Case: left.Case}.Label(), cell(left.Why))

@@ -123,7 +123,7 @@ func soakPicture(s record.SoakSummary) ([]byte, error) {
 // Table is one row a column and stretch.
 func (s *soak) Table() string {
 	var b strings.Builder
-	b.WriteString("| | | first | last | at most | |\n|---|---|---:|---:|---:|---|\n")
+	b.WriteString("| what is watched | compared | first | last | at most | verdict |\n|---|---|---:|---:|---:|---|\n")
 	for _, d := range judge.Drifts(s.SoakSummary) {
 		verdict := "no trend"
 		if !d.Held() {

@@ -92,13 +92,13 @@ var throughputRows = []row{
 var queueRows = []row{
 	numberRow("queue depth max, events", func(s record.Summary) float64 { return float64(s.QueueDepthMax) }),
 	numberRow("queue depth mean, events", func(s record.Summary) float64 { return s.QueueDepthMean }),
-	numberRow("drained after the last answer, s", func(s record.Summary) float64 { return s.DrainS }),
-	figureRow("longest time without a commit while events waited, ms (to within a sample of 0.1 s)", func(s record.Summary) *float64 { return s.CommitGapMSMax }),
+	numberRow("queue empty again after the last answer, s", func(s record.Summary) float64 { return s.DrainS }),
+	figureRow("longest time without a commit while events waited, ms (sampled every 100 ms)", func(s record.Summary) *float64 { return s.CommitGapMSMax }),
 }
 
 var requestRows = []row{
 	countRow("requests planned", func(r repeat) uint64 { return r.Summary.RequestsPlanned }),
-	countRow("requests planned and never sent", func(r repeat) uint64 { return r.Summary.RequestsPlanned - r.Summary.RequestsSent }),
+	countRow("requests never sent", func(r repeat) uint64 { return r.Summary.RequestsPlanned - r.Summary.RequestsSent }),
 	countRow("requests acknowledged", func(r repeat) uint64 { return r.Summary.RequestsAcknowledged }),
 	countRow("requests refused", func(r repeat) uint64 { return r.Summary.RequestsRefused }),
 	countRow("requests of unknown fate", func(r repeat) uint64 { return r.Summary.RequestsUnknown }),
@@ -139,8 +139,8 @@ var bareRows = []row{
 }
 
 var faultRows = []row{
-	figureRow("fault to ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
-	figureRow("restart, or the fault's end, to ready, s", func(s record.Summary) *float64 { return s.ReadyAfterS }),
+	figureRow("from the fault until ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
+	figureRow("from the restart, or the fault's end, until ready, s", func(s record.Summary) *float64 { return s.ReadyAfterS }),
 	figureRow("longest time from the fault on without an acknowledgement by any node, s", func(s record.Summary) *float64 { return s.UnansweredS }),
 	figureRow("a node's join, until the copy was in its place, s", func(s record.Summary) *float64 { return s.JoinS }),
 	figureRow("and until it was as far as the others, s", func(s record.Summary) *float64 { return s.JoinLevelS }),
@@ -151,7 +151,7 @@ var faultRows = []row{
 var deduplicationRows = []row{
 	figureRow("deduplication rate", func(s record.Summary) *float64 { return s.DeduplicationRate }),
 	{"duplicates dropped, of those sent", func(g *group) string { return exact(g.count(dropped)) + " of " + duplicatesSent(g) }},
-	figureRow("deduplication rate, by the stream", func(s record.Summary) *float64 { return s.DeduplicationRateExpected }),
+	figureRow("deduplication rate of the generator's stream", func(s record.Summary) *float64 { return s.DeduplicationRateExpected }),
 }
 
 // ofClusterRows say what a cluster's figures are of.
@@ -194,12 +194,12 @@ var generatorRows = []row{
 	{"longest stall of the machine, ms", func(g *group) string {
 		return showValues(g.repeatValues(func(r repeat) *float64 { ms := float64(r.Run.Generator.LongestStallNS) / 1e6; return &ms }))
 	}},
-	figureRow("generator, share of all cores", func(s record.Summary) *float64 { return s.GeneratorCPUShare }),
-	figureRow("generator's ceiling, events/s", func(s record.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
+	figureRow("generator's CPU, share of all cores", func(s record.Summary) *float64 { return s.GeneratorCPUShare }),
+	figureRow("generator's ceiling (against a server that only answers), events/s", func(s record.Summary) *float64 { return s.GeneratorCeilingEventsPerS }),
 	figureRow("load, share of the generator's ceiling", func(s record.Summary) *float64 { return s.GeneratorCeilingShare }),
-	figureRow("server, share of all cores", func(s record.Summary) *float64 { return s.ServerCPUShare }),
-	figureRow("others, share of all cores", func(s record.Summary) *float64 { return s.OtherCPUShare }),
-	{"Little's law, events: by the trace / by the latencies", little},
+	figureRow("server's CPU, share of all cores", func(s record.Summary) *float64 { return s.ServerCPUShare }),
+	figureRow("other processes' CPU, share of all cores", func(s record.Summary) *float64 { return s.OtherCPUShare }),
+	{"mean queue, events: by the samples / by Little's law from the latencies", little},
 }
 
 // little sets the mean queue depth of the trace beside the one that the latencies come to, or says
@@ -214,9 +214,9 @@ func little(g *group) string {
 
 // auditRows are the audit's counts, and what became of its checks.
 var auditRows = slices.Concat(auditCounts, []row{
-	{"counters and database", checks},
+	{"checks of counters and database", checks},
 	{"expectations", expectations},
-	{"computed again from", recomputed},
+	{"make verify computes it from", recomputed},
 })
 
 var auditCounts = []row{

@@ -119,7 +119,7 @@ func (b *beside) Rounds() int {
 func (b *beside) Table() string {
 	var text strings.Builder
 	head, line := b.bytesHead()
-	text.WriteString("| system | events stored survive | repeats | events a round | events/s | Sekali is, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |" +
+	text.WriteString("| system | stored events survive | repeats are recognised | events a round | events/s stored | Sekali, × as fast | client CPU, µs an event | server CPU, µs an event | server memory, MB |" +
 		head + "\n|---|---|---|---:|---:|---:|---:|---:|---:|" + line + "\n")
 	for _, s := range b.Systems {
 		if s.Skipped != "" {
@@ -207,7 +207,7 @@ func (s *set) besideOthers() []answer {
 		case s.ID == record.Sekali:
 			known = true
 		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
-			parts = append(parts, fmt.Sprintf("%.2g × %s", s.SekaliRatio.Median, s.Name))
+			parts = append(parts, fmt.Sprintf("%.2g of %s", s.SekaliRatio.Median, s.Name))
 		}
 	}
 	if !known || len(parts) == 0 {
@@ -215,15 +215,15 @@ func (s *set) besideOthers() []answer {
 	}
 	// Machines differ more than programs: the sitting has a date, which may be another than that of
 	// the runs above.
-	return []answer{{fmt.Sprintf("**Beside others**, the same events in turn, %s", y.StartedAt.Format("2 January 2006")),
-		"events/s stored: " + strings.Join(parts, ", "), "[page](results/pages/beside.md)"}}
+	return []answer{{fmt.Sprintf("**Other systems** with the same events on the same machine, %s", y.StartedAt.Format("2 January 2006")),
+		"Sekali's events/s, as a multiple: " + strings.Join(parts, "; "), "[page](results/pages/beside.md)"}}
 }
 
 // Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
 func (b *beside) Short() string {
 	var text strings.Builder
 	head, line := b.bytesHead()
-	text.WriteString("| system | events stored survive | repeats | events/s | Sekali is, × as fast |" + head + "\n|---|---|---|---:|---:|" + line + "\n")
+	text.WriteString("| system | stored events survive | repeats are recognised | events/s stored | Sekali, × as fast |" + head + "\n|---|---|---|---:|---:|" + line + "\n")
 	for _, s := range b.Systems {
 		if s.Skipped == "" {
 			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |%s\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s), b.bytesCells(s))
