@@ -264,8 +264,8 @@ func (p *Pipeline) countUnread(events int) {
 // waitingBytes is what a request is charged while it waits.
 func waitingBytes(r *event.Request) int64 { return int64(len(r.Data)) + itemBytes }
 
-// journaledBytes is what a journaled request may be charged: all of it goes into one frame, and in a
-// cluster with the heads of the log's frames.
+// journaledBytes is what a journaled request may be charged: all of it goes into one frame, and in
+// a cluster with the heads of the log's frames.
 const journaledBytes = journal.MaxFrameBytes - 1<<20
 
 // most is what one request may be charged; beyond it never fits.

@@ -138,8 +138,8 @@ func (f *follower) read() (p *page, through int64, err error) {
 	return p, through, err
 }
 
-// send writes what is new, and reports whether it wrote anything, and whether there may be more that
-// nobody will tell of: the page was full, or there was no room for it.
+// send writes what is new. It reports whether it wrote anything, and whether there may be more that
+// nobody will tell of: the page was full, or there was no room.
 func (f *follower) send() (sent, more bool, err error) {
 	p, through, err := f.read()
 	switch {

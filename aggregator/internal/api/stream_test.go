@@ -143,7 +143,8 @@ func (r *streamReader) has(seq int64) bool {
 	return len(r.got) > 0 && r.got[len(r.got)-1].Seq == seq
 }
 
-// check compares what the reader got with all that was stored: only what has expired may be missing.
+// check compares what the reader got with all that was stored: only what has expired may be
+// missing.
 func (r *streamReader) check(t *testing.T, all []streamed, expired int64) (missing int) {
 	t.Helper()
 	got := r.got

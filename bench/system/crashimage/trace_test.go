@@ -19,8 +19,8 @@ func hexed(text string) string {
 	return b.String()
 }
 
-// written is a run that was recorded: request 7 comes, its frame is written by one thread and synced
-// by another, and it is answered while request 8 arrives.
+// written is a run that was recorded: request 7 comes, its frame is written by one thread and
+// synced by another, and it is answered while request 8 arrives.
 func written() string {
 	file, publisher, other := hexed("/data/1.log"), hexed("socket:[11]"), hexed("socket:[12]")
 	return strings.Join([]string{
