@@ -144,6 +144,7 @@ func TestSendersAnswers(t *testing.T) {
 		{"CloudEvents handshake", "OPTIONS", sent{path: "/cloudevents", header: map[string]string{"WebHook-Request-Origin": "here"}}, 200, ""},
 		{"ingest", "POST", sent{path: "/ingest/hooks", body: `{"a":1}`, kind: applicationJSON}, 200, `"accepted":1`},
 		{"ingest, unsigned", "POST", sent{path: "/ingest/hooks?hmac=github", body: `{"a":1}`, kind: applicationJSON}, 401, "without -hmac-secret-file"},
+		{"ingest, a long pointer", "POST", sent{path: "/ingest/hooks?id=" + strings.Repeat("/a", 17), body: `{"a":1}`, kind: applicationJSON}, 400, "more than 16 steps"},
 		{"ingest, no topic", "POST", sent{path: "/ingest/", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"Loki", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[]}`, kind: applicationJSON}, 204, ""},
 		{"Loki, malformed", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[{"values":[["x"]]}]}`, kind: applicationJSON}, 400, "malformed"},

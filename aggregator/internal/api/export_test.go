@@ -13,6 +13,9 @@ type Bytes int64
 // column: bytes, a count or a time.
 var Limits = map[string]any{
 	"all bodies until they are decoded":                              Bytes(bodiesBytes),
+	"objects and arrays of a body in OTLP's or Loki's JSON":          ingest.MaxContainers,
+	"its values, those among them":                                   ingest.MaxValues,
+	"steps of a JSON pointer in a query":                             maxPointerSteps,
 	"request line and headers":                                       Bytes(headerBytes),
 	"time for them to arrive":                                        headerTimeout,
 	"time for a body to arrive":                                      readTimeout,

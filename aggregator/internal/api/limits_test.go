@@ -41,6 +41,9 @@ func written(limit any) string {
 		}
 		return fmt.Sprintf("%d s", l/time.Second)
 	case int:
+		if l >= 1_000_000 {
+			return fmt.Sprintf("%d %03d %03d", l/1_000_000, l/1000%1000, l%1000)
+		}
 		if l >= 10_000 {
 			return fmt.Sprintf("%d %03d", l/1000, l%1000)
 		}
@@ -54,7 +57,7 @@ func TestDocumentedLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(limits), "| limit | is | beyond it |\n|---|---|---|\n")
+	_, table, _ := strings.Cut(string(limits), "| limit on | is | beyond it |\n|---|---|---|\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	rows := map[string]string{}
 	for line := range strings.Lines(table + "\n") {

@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -59,7 +61,7 @@ type mapper func(*ingest.Input) (*event.Request, error)
 // takeMapped reads the body, maps it, hands its events over, and answers.
 func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*event.Request, pipeline.Outcome)) {
 	level, ok := a.levelOf(ctx)
-	if !ok {
+	if !ok || !pointersAreShort(ctx) {
 		return
 	}
 	a.take(ctx, intake{
@@ -79,6 +81,21 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 		},
 		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
 	})
+}
+
+// maxPointerSteps bounds a JSON pointer in a query: each step decodes what is left of an event.
+const maxPointerSteps = 16
+
+// pointersAreShort answers a request whose JSON pointers are too long.
+func pointersAreShort(ctx *fasthttp.RequestCtx) bool {
+	for _, name := range []string{"topic", "id", "time", "source"} {
+		path := ctx.QueryArgs().Peek(name)
+		if bytes.HasPrefix(path, []byte("/")) && bytes.Count(path, []byte("/")) > maxPointerSteps {
+			problem(ctx, fasthttp.StatusBadRequest, "invalid_query", fmt.Sprintf("?%s= is a JSON pointer of more than %d steps", name, maxPointerSteps))
+			return false
+		}
+	}
+	return true
 }
 
 // levelOf is ?ack=, or the level for requests that name none; it answers if there is no such level.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"github.com/valyala/fasthttp"
@@ -39,7 +40,19 @@ func hecEnd(ctx *fasthttp.RequestCtx, answer hecAnswer) {
 }
 
 func (a *Server) hecEvents(ctx *fasthttp.RequestCtx) { a.hec(ctx, ingest.Splunk) }
-func (a *Server) hecRaw(ctx *fasthttp.RequestCtx)    { a.hec(ctx, ingest.SplunkRaw) }
+
+// hecRaw takes lines, of which the query alone says where they are from.
+func (a *Server) hecRaw(ctx *fasthttp.RequestCtx) {
+	args := ctx.QueryArgs()
+	arg := func(name string) string { return string(args.Peek(name)) }
+	topic, source := cmp.Or(arg("topic"), arg("index"), arg("sourcetype")), cmp.Or(arg("host"), arg("source"))
+	args.Del("topic") // neither is a pointer into an event
+	args.Del("source")
+	a.hec(ctx, func(in *ingest.Input) (*event.Request, error) {
+		in.Topic, in.Source = topic, source
+		return ingest.SplunkRaw(in)
+	})
+}
 
 func (a *Server) hec(ctx *fasthttp.RequestCtx, m mapper) {
 	if ctx.IsOptions() { // Docker's driver asks before it starts a container

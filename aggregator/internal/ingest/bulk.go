@@ -29,7 +29,10 @@ type bulkAction struct {
 // items are in the order of the actions.
 func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err error) {
 	b := newBuilder(in, bulkTopic, len(in.Body))
-	all := lines(in.Body)
+	all, err := lines(in.Body, 2*event.MaxEventsPerRequest)
+	if err != nil {
+		return nil, nil, err
+	}
 	for i := 0; i < len(all); i++ {
 		name, action, err := readAction(all[i], index)
 		if err != nil && len(items) == 0 {

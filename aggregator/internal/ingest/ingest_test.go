@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/klauspost/compress/s2"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"sekali/aggregator/event"
@@ -455,5 +458,86 @@ func TestEventsAreBounded(t *testing.T) {
 		if _, err := m(in); !errors.Is(err, io.ErrShortBuffer) {
 			t.Errorf("%s: %v where there is no room", name, err)
 		}
+	}
+}
+
+// TestBodiesAreBounded: a body whose values are three bytes each is refused before it is decoded to
+// hundreds of MB.
+func TestBodiesAreBounded(t *testing.T) {
+	const size, few = 16 << 20, 48 << 20 // bytes
+	json := func(in *ingest.Input) (*event.Request, error) { return ingest.JSON(in, "t") }
+	bulk := func(in *ingest.Input) (*event.Request, error) {
+		r, _, err := ingest.Bulk(in, "t")
+		return r, err
+	}
+	fill := func(head, piece, tail string) string {
+		return head + strings.Repeat(piece, (size-len(head)-len(tail))/len(piece)) + tail
+	}
+	for name, one := range map[string]struct {
+		m    func(*ingest.Input) (*event.Request, error)
+		body string
+		want error
+		most uint64 // bytes taken meanwhile
+	}{
+		"otlp records":    {ingest.OTLPJSON, fill(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[`, `{},`, `{}]}]}]}`), event.ErrTooLarge, few},
+		"otlp attributes": {ingest.OTLPJSON, fill(`{"resourceLogs":[{"resource":{"attributes":[`, `{},`, `{}]}}]}`), event.ErrTooLarge, few},
+		"loki entries":    {ingest.Loki, fill(`{"streams":[{"values":[`, `["",""],`, `["",""]]}]}`), event.ErrTooLarge, few},
+		"loki parts":      {ingest.Loki, fill(`{"streams":[{"values":[["1","l",`, `1,`, `1]]}]}`), event.ErrTooLarge, few},
+		"an array":        {json, fill(`[`, `1,`, `1]`), event.ErrTooMany, few},
+		"lines":           {json, fill("", "1\n", ""), event.ErrTooMany, few},
+		"bulk":            {bulk, fill("", "1\n", ""), event.ErrTooMany, few},
+		"raw":             {ingest.SplunkRaw, fill("", "1\n", ""), event.ErrTooMany, few},
+		"one event":       {json, fill(`{"a":[`, `1,`, `1]}`), nil, 8 * size},
+	} {
+		in := input(one.body)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := one.m(in)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, one.want) {
+			t.Errorf("%s: %v, want %v", name, err, one.want)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > one.most {
+			t.Errorf("%s: %d MB were taken for a body of %d", name, n>>20, len(one.body)>>20)
+		}
+	}
+}
+
+// TestOriginsStayApart: equal lines of two hosts, or of two streams whose labels cannot be read, are
+// two events.
+func TestOriginsStayApart(t *testing.T) {
+	ids := map[string]bool{}
+	for _, source := range []string{"", "a", "/var/log/syslog"} {
+		in := input("a line\n")
+		in.Source = source
+		r, err := ingest.SplunkRaw(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := event.Decode(string(r.Data))
+		if err != nil || len(events) != 1 || events[0].Source != source {
+			t.Fatalf("%d events from %q: %v", len(events), source, err)
+		}
+		ids[events[0].ID] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("%d ids of 3 sources", len(ids))
+	}
+	entry := slices.Concat(otlpField(1, protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)), otlpField(2, []byte("a line")))
+	clear(ids)
+	for _, labels := range []string{`{job="a", x=y}`, `{job="a", x=z}`, `{job="a"}`, `{job="a", x`} {
+		push := otlpField(1, slices.Concat(otlpField(1, []byte(labels)), otlpField(2, entry)))
+		r, err := ingest.LokiProto(input(string(s2.EncodeSnappy(nil, push))), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, err := event.Decode(string(r.Data))
+		if err != nil || len(events) != 1 || events[0].Topic != "a" {
+			t.Fatalf("%d events of %s: %v", len(events), labels, err)
+		}
+		ids[events[0].ID] = true
+	}
+	if len(ids) != 4 {
+		t.Errorf("%d ids of 4 streams", len(ids))
 	}
 }

@@ -33,7 +33,11 @@ func payload(value []byte) []byte {
 }
 
 // reencode writes a value anew, with sorted names, exact numbers, and U+FFFD for what is not UTF-8.
+// It refuses one that would take too much memory.
 func reencode(value []byte) ([]byte, error) {
+	if n := measure(value).values; n > MaxValues/4 {
+		return nil, fmt.Errorf("%d values, %d are the most", n, MaxValues/4)
+	}
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.UseNumber()
 	var v any
@@ -53,7 +57,7 @@ func reencode(value []byte) ([]byte, error) {
 }
 
 // contentHash is a value's, whatever the order of its names: some senders change it at every print.
-// Of what is no JSON to the letter, or has a name twice, the bytes themselves count.
+// Of what is no JSON to the letter, has a name twice or a million values, the bytes themselves count.
 func contentHash(value []byte) digest {
 	value = bytes.TrimSpace(value)
 	if jsontext.Value(value).IsValid() {
@@ -72,17 +76,19 @@ func values(body []byte) ([][]byte, error) {
 		return nil, nil
 	}
 	var elements []json.RawMessage
-	if body[0] == '[' && json.Unmarshal(body, &elements) == nil {
+	if body[0] == '[' && json.Valid(body) {
+		if measure(body).elements > event.MaxEventsPerRequest {
+			return nil, event.ErrTooMany
+		}
+		if err := json.Unmarshal(body, &elements); err != nil {
+			return nil, malformed("not an array: %v", err)
+		}
 		return rawValues(elements)
 	}
 	if elements = objects(body); elements != nil {
 		return rawValues(elements)
 	}
-	all := lines(body)
-	if len(all) > event.MaxEventsPerRequest {
-		return nil, event.ErrTooMany
-	}
-	return all, nil
+	return lines(body, event.MaxEventsPerRequest)
 }
 
 // objects are those of a body that is nothing but objects; nil: it is not.
@@ -113,15 +119,19 @@ func rawValues(elements []json.RawMessage) ([][]byte, error) {
 	return all, nil
 }
 
-// lines are those of a text that are not blank.
-func lines(text []byte) [][]byte {
+// lines are those of a text that are not blank; more than most are event.ErrTooMany.
+func lines(text []byte, most int) ([][]byte, error) {
 	var all [][]byte
 	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) > 0 {
-			all = append(all, line)
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
 		}
+		if len(all) == most {
+			return nil, event.ErrTooMany
+		}
+		all = append(all, line)
 	}
-	return all
+	return all, nil
 }
 
 // idHeaders name a request's only event, the first that is there.
@@ -186,6 +196,11 @@ func (in *Input) lookUp(name string, payload []byte) string {
 	if strings.HasPrefix(name, "/") {
 		return pointer(payload, name)
 	}
+	return in.named(name)
+}
+
+// named is a header's value, or name itself.
+func (in *Input) named(name string) string {
 	if header, ok := strings.CutPrefix(name, "header:"); ok {
 		return in.header(header)
 	}

@@ -32,6 +32,9 @@ func Loki(in *Input) (*event.Request, error) {
 			Values [][]json.RawMessage `json:"values"`
 		} `json:"streams"`
 	}
+	if err := in.fits(); err != nil {
+		return nil, err
+	}
 	if err := json.Unmarshal(in.Body, &push); err != nil {
 		return nil, malformed("not a push request: %v", err)
 	}
@@ -207,17 +210,18 @@ func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, 
 	return b.add()
 }
 
+// malformedLabels is the label for what cannot be read of a stream's labels: two streams stay two.
+const malformedLabels = "malformed_labels"
+
 // parseLabels reads a stream's labels as Prometheus writes them: {job="a", host="b"}.
 func parseLabels(text string) map[string]string {
 	labels := map[string]string{}
 	text = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "{"), "}")
 	for text != "" {
 		name, rest, ok := strings.Cut(text, "=")
-		if !ok {
-			break
-		}
 		quoted, err := strconv.QuotedPrefix(strings.TrimSpace(rest))
-		if err != nil {
+		if !ok || err != nil {
+			labels[malformedLabels] = text
 			break
 		}
 		value, _ := strconv.Unquote(quoted) // QuotedPrefix has read it

@@ -15,6 +15,9 @@ import (
 // OTLPJSON maps an ExportLogsServiceRequest in JSON: it is written as protobuf and mapped as that,
 // so that both encodings have one set of rules.
 func OTLPJSON(in *Input) (*event.Request, error) {
+	if err := in.fits(); err != nil {
+		return nil, err
+	}
 	var request jsonLogs
 	if err := json.Unmarshal(in.Body, &request); err != nil {
 		return nil, malformed("not an ExportLogsServiceRequest: %v", err)

@@ -50,14 +50,27 @@ func Splunk(in *Input) (*event.Request, error) {
 	}
 }
 
-// SplunkRaw maps lines of text, an event each.
+// SplunkRaw maps lines of text, an event each. What the request says of topic and source is meant as
+// it stands: a source is often a path. Equal lines of two sources are two events.
 func SplunkRaw(in *Input) (*event.Request, error) {
+	all, err := lines(in.Body, event.MaxEventsPerRequest)
+	if err != nil {
+		return nil, err
+	}
+	topic, source := []byte(in.named(in.Topic)), []byte(in.named(in.Source))
+	rest := *in
+	rest.Topic, rest.Source = "", ""
 	b := newBuilder(in, splunkTopic, len(in.Body))
-	for _, line := range lines(in.Body) {
+	for _, line := range all {
 		b.begin()
+		b.fields.Topic, b.fields.Source = topic, source
 		b.fields.Payload = event.AppendQuoted(nil, line)
-		b.override(in)
-		if len(b.fields.ID) == 0 {
+		b.override(&rest)
+		switch {
+		case len(b.fields.ID) > 0:
+		case len(source) > 0:
+			b.contentID(hash(source, line))
+		default:
 			b.contentID(hash(line))
 		}
 		if err := b.add(); err != nil {
