@@ -57,6 +57,11 @@ func (e tokenEndpoint) as(t *testing.T, a *aggregator, token, topic string) (int
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
+	// Some senders show a password only to who asks for one; a browser would ask its user.
+	schemes := strings.Join(answer.Header.Values("WWW-Authenticate"), ", ")
+	if asks := strings.Contains(schemes, "Basic "); answer.StatusCode == http.StatusUnauthorized && asks != (e.method == "POST") {
+		t.Errorf("%s %s asks for %q", e.method, e.path, schemes)
+	}
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") {
 		return answer.StatusCode, ""
 	}

@@ -65,6 +65,9 @@ func (a *Server) authorized(ctx *fasthttp.RequestCtx, right Right) bool {
 	switch {
 	case c == nil:
 		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+		if ctx.IsPost() || ctx.IsPut() { // a browser, which gets, would ask its user
+			ctx.Response.Header.Add("WWW-Authenticate", `Basic realm="sekali"`)
+		}
 		problem(ctx, fasthttp.StatusUnauthorized, "unauthorized", "a bearer token is wanted")
 		return false
 	case c.Rights&right == 0:
