@@ -4,12 +4,15 @@ package resulttest
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"sekali/bench/experiment/runner"
@@ -252,8 +255,46 @@ func (s *simulation) text() string {
 	return text + fmt.Sprintf("cases:\n  - {name: %s, %s}\n", s.m.Case, strings.Join(settings, ", "))
 }
 
+// keptOf has what was computed of the same commits before: most folders of a test differ in their
+// times alone, and their contents take most of the time.
+var keptOf sync.Map // of keptKey: kept
+
+type (
+	keptKey struct {
+		stream  stream.Config
+		numbers [sha256.Size]byte // of the events in the order of their commits
+		late    int               // events with an earlier time than one before
+	}
+	kept struct {
+		stored   record.Stored
+		counters audit.Counters
+	}
+)
+
 // kept is what the commits left, each original once, and what their counters would say.
 func (s *simulation) kept() (record.Stored, audit.Counters) {
+	key, last := keptKey{stream: s.stream.Config()}, int64(0)
+	numbers := sha256.New()
+	for _, commit := range s.commits {
+		for i, n := range commit.events {
+			numbers.Write(binary.LittleEndian.AppendUint64(nil, n))
+			if commit.acceptedNS[i] < last {
+				key.late++
+			}
+			last = max(last, commit.acceptedNS[i])
+		}
+	}
+	numbers.Sum(key.numbers[:0])
+	if k, ok := keptOf.Load(key); ok {
+		return k.(kept).stored, k.(kept).counters
+	}
+	stored, counters := s.keep()
+	keptOf.Store(key, kept{stored, counters})
+	return stored, counters
+}
+
+// keep computes it.
+func (s *simulation) keep() (record.Stored, audit.Counters) {
 	kept := record.NewCollector(s.stream)
 	var c audit.Counters
 	stored := map[uint64]bool{}

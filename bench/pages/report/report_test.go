@@ -61,23 +61,30 @@ func makeGolden(t *testing.T) {
 	if err := os.RemoveAll(golden); err != nil {
 		t.Fatal(err)
 	}
-	writeReference(t, golden, models())
-	writeRecords(t, filepath.Join(golden, filepath.FromSlash(referenceDir)))
-	yardsticks, err := figures.Yardsticks(syntheticYardsticks())
-	if err == nil {
-		err = record.WriteYardsticks(filepath.Join(golden, filepath.FromSlash(referenceDir)), yardsticks)
-	}
-	if err == nil {
-		err = record.WriteSenders(filepath.Join(golden, filepath.FromSlash(referenceDir)), syntheticSenders())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	writeAll(t, golden, models())
 	readme := "# A README with synthetic figures, for a test\n\nbefore\n" + headlineBegin + headlineEnd + "\nafter\n"
 	if err := os.WriteFile(filepath.Join(golden, readmeFile), []byte(readme), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Write(golden); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeAll writes all kinds of raw files below root.
+func writeAll(t *testing.T, root string, models []resulttest.Model) {
+	t.Helper()
+	reference := filepath.Join(root, filepath.FromSlash(referenceDir))
+	writeReference(t, root, models)
+	writeRecords(t, reference)
+	yardsticks, err := figures.Yardsticks(syntheticYardsticks())
+	if err == nil {
+		err = record.WriteYardsticks(reference, yardsticks)
+	}
+	if err == nil {
+		err = record.WriteSenders(reference, syntheticSenders())
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
