@@ -503,8 +503,8 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
-// TestOriginsStayApart: equal lines of two hosts, or of two streams whose labels cannot be read, are
-// two events.
+// TestOriginsStayApart: equal lines of two hosts, or of two streams whose labels cannot be read,
+// are two events.
 func TestOriginsStayApart(t *testing.T) {
 	ids := map[string]bool{}
 	for _, source := range []string{"", "a", "/var/log/syslog"} {

@@ -57,7 +57,8 @@ func reencode(value []byte) ([]byte, error) {
 }
 
 // contentHash is a value's, whatever the order of its names: some senders change it at every print.
-// Of what is no JSON to the letter, has a name twice or a million values, the bytes themselves count.
+// Of what is no JSON to the letter, has a name twice or a million values, the bytes themselves
+// count.
 func contentHash(value []byte) digest {
 	value = bytes.TrimSpace(value)
 	if jsontext.Value(value).IsValid() {

@@ -50,8 +50,8 @@ func Splunk(in *Input) (*event.Request, error) {
 	}
 }
 
-// SplunkRaw maps lines of text, an event each. What the request says of topic and source is meant as
-// it stands: a source is often a path. Equal lines of two sources are two events.
+// SplunkRaw maps lines of text, an event each. What the request says of topic and source is meant
+// as it stands: a source is often a path. Equal lines of two sources are two events.
 func SplunkRaw(in *Input) (*event.Request, error) {
 	all, err := lines(in.Body, event.MaxEventsPerRequest)
 	if err != nil {
