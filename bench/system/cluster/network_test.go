@@ -1,10 +1,10 @@
 package cluster
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -17,7 +17,7 @@ const lab = -1
 
 // reaches reports that a machine, or the lab, can connect to a port of a machine.
 func (n *Network) reaches(from, to, port int) bool {
-	address := fmt.Sprintf("%s:%d", n.host(to), port)
+	address := net.JoinHostPort(n.host(to), strconv.Itoa(port))
 	if from == lab {
 		conn, err := net.DialTimeout("tcp", address, unheard)
 		if err == nil {
