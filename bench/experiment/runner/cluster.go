@@ -292,15 +292,23 @@ func (s *session) breakRole(ctx context.Context, fault scenario.Fault, startedAt
 			s.histograms.resume(restartedAt)
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	for _, node := range s.replicas.nodes {
-		if err := node.process().WaitReady(bounded); err != nil {
-			return nil, err
-		}
+	if err := s.replicas.awaitReady(ctx); err != nil {
+		return nil, err
 	}
 	times.ReadyNS = since()
 	return times, nil
+}
+
+// awaitReady waits until every node is ready, readyTimeout at most.
+func (r *replicas) awaitReady(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for _, node := range r.nodes {
+		if err := node.process().WaitReady(bounded); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // level waits until nothing is queued anywhere, and all replicas are at one position with one hash,

@@ -41,12 +41,8 @@ func (s *session) partition(ctx context.Context, fault scenario.Fault, startedAt
 	if err := s.network.Heal(machine); err != nil || !slept {
 		return nil, errors.Join(err, ctx.Err())
 	}
-	bounded, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	for _, node := range s.replicas.nodes {
-		if err := node.process().WaitReady(bounded); err != nil {
-			return nil, err
-		}
+	if err := s.replicas.awaitReady(ctx); err != nil {
+		return nil, err
 	}
 	times.ReadyNS = since()
 	return times, nil
