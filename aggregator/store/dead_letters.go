@@ -111,7 +111,10 @@ type DeadLetter struct {
 
 // LastDeadLetter returns the highest id of a dead letter, 0 if there is none.
 func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
-	if err := s.Pool.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM dead_letters").Scan(&id); err != nil {
+	err = s.read(func(db *Pool) error {
+		return db.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM dead_letters").Scan(&id)
+	})
+	if err != nil {
 		return 0, fmt.Errorf("store: last dead letter: %w", err)
 	}
 	return id, nil

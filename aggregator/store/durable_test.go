@@ -55,3 +55,29 @@ func TestReopenAfterFailedCopy(t *testing.T) {
 		t.Errorf("%d events, %v", n, err)
 	}
 }
+
+// TestNobodyReadsWhileItReopens: a connection that a reader opens then would keep what the failed
+// sync has left.
+func TestNobodyReadsWhileItReopens(t *testing.T) {
+	s, _, err := Open(t.TempDir(), Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.forget(); err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	for name, read := range map[string]func() error{
+		"Events":         func() error { _, _, _, err := s.Events(ctx, nil, Page{Limit: 1, Bytes: 1}, JSON); return err },
+		"Skip":           func() error { _, err := s.Skip(ctx, Page{Since: "2026-11-28T00:00:00Z"}); return err },
+		"LastSeq":        func() error { _, err := s.LastSeq(ctx); return err },
+		"DeadLetters":    func() error { _, _, err := s.DeadLetters(ctx, Page{Limit: 1, Bytes: 1}); return err },
+		"LastDeadLetter": func() error { _, err := s.LastDeadLetter(ctx); return err },
+	} {
+		if err := read(); !errors.Is(err, ErrReopening) {
+			t.Errorf("%s: %v, want %v", name, err, ErrReopening)
+		}
+	}
+	s.remember()
+}
