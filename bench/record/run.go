@@ -178,7 +178,8 @@ type Generator struct {
 	CeilingRequests uint64 `json:"ceiling_requests,omitempty"` // acknowledged; 0: not measured
 	CeilingNS       int64  `json:"ceiling_ns,omitempty"`       // in that time
 
-	// The connections that the load opened, and the median time of the first answer on each.
+	// The connections that the load opened, and the median of what the first answer on each took
+	// beyond the longest later answer of its time.
 	Connections   uint64 `json:"connections,omitempty"` // 0: not counted
 	FirstAnswerNS int64  `json:"first_answer_ns,omitempty"`
 }

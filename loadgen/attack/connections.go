@@ -10,26 +10,49 @@ import (
 	"time"
 )
 
-// maxFirstAnswers bounds the connections whose first answers are kept.
-const maxFirstAnswers = 10_000
+const (
+	// maxFirstAnswers bounds the connections whose first answers are kept.
+	maxFirstAnswers = 10_000
+	// A later answer that took slowAnswer is kept, up to maxSlowAnswers of them.
+	slowAnswer     = 20 * time.Millisecond
+	maxSlowAnswers = 10_000
+)
 
 // Connections is what the attack saw of the connections that it opened. Who keeps them meets a
 // server's slow beginnings in the warm-up alone, which is not measured.
 type Connections struct {
 	Opened uint64
-	First  []time.Duration // first byte written → first byte answered, of those that were answered
+	First  []Wait // those that were answered
+	Slow   []Wait // later answers on the same connections, of those that took long
 }
 
-// Median of the first answers, 0 if there are none.
+// Wait is from the first byte written of a request to the first byte of its answer, by one clock.
+type Wait struct{ Begun, Done time.Duration }
+
+func (w Wait) took() time.Duration { return w.Done - w.Begun }
+
+// Median of what the first answers took beyond the others of their time, 0 if there are none. Under
+// an open load a connection is opened when all others wait. What they waited for is no slowness of
+// its own.
 func (c Connections) Median() time.Duration {
 	if len(c.First) == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(c.First))
-	return sorted[len(sorted)/2]
+	own := make([]time.Duration, len(c.First))
+	for i, first := range c.First {
+		var longest time.Duration
+		for _, other := range c.Slow {
+			if other.Begun < first.Done && first.Begun < other.Done {
+				longest = max(longest, other.took())
+			}
+		}
+		own[i] = max(0, first.took()-longest)
+	}
+	slices.Sort(own)
+	return own[len(own)/2]
 }
 
-// dialer opens connections and times the first answer of each.
+// dialer opens connections and times the answers on each.
 type dialer struct {
 	net.Dialer
 
@@ -45,28 +68,36 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seen.Opened++
-	return &timedConn{Conn: conn, first: d.answered}, nil
+	return &timedConn{Conn: conn, dialer: d}, nil
 }
 
-func (d *dialer) answered(took time.Duration) {
+func (d *dialer) answered(w Wait, first bool) {
+	if !first && w.took() < slowAnswer {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.seen.First) < maxFirstAnswers {
-		d.seen.First = append(d.seen.First, took)
+	switch {
+	case first && len(d.seen.First) < maxFirstAnswers:
+		d.seen.First = append(d.seen.First, w)
+	case !first && len(d.seen.Slow) < maxSlowAnswers:
+		d.seen.Slow = append(d.seen.Slow, w)
 	}
 }
 
 func (d *dialer) connections() Connections {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Connections{d.seen.Opened, slices.Clone(d.seen.First)}
+	return Connections{d.seen.Opened, slices.Clone(d.seen.First), slices.Clone(d.seen.Slow)}
 }
 
-// timedConn calls first once. One goroutine writes and another reads, as net/http has it.
+// timedConn tells the dialer of each answer. One goroutine writes and another reads, as net/http
+// has it.
 type timedConn struct {
 	net.Conn
-	first func(time.Duration)
-	begun atomic.Int64 // nanoseconds of the first write; -1: it is answered
+	dialer *dialer
+	begun  atomic.Int64 // nanoseconds of a request's first write; 0: none is under way
+	later  bool         // the first has been answered; of the goroutine that reads
 }
 
 var zero = time.Now() // of begun
@@ -86,8 +117,12 @@ func (c *timedConn) ReadFrom(r io.Reader) (int64, error) {
 
 func (c *timedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if begun := c.begun.Load(); n > 0 && begun > 0 && c.begun.CompareAndSwap(begun, -1) {
-		c.first(time.Since(zero) - time.Duration(begun))
+	if n == 0 {
+		return n, err
+	}
+	if begun := c.begun.Swap(0); begun > 0 {
+		c.dialer.answered(Wait{time.Duration(begun), time.Since(zero)}, !c.later)
+		c.later = true
 	}
 	return n, err
 }

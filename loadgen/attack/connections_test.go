@@ -44,3 +44,48 @@ func TestFirstAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstAnswersBesideOthers has a server that stands still for all, which is why connections are
+// opened; and one that is slow to a new connection while others are answered.
+func TestFirstAnswersBesideOthers(t *testing.T) {
+	wait := func(begun, done time.Duration) Wait { return Wait{begun * time.Millisecond, done * time.Millisecond} }
+	for name, test := range map[string]struct {
+		seen Connections
+		want time.Duration
+	}{
+		"all wait":               {Connections{First: []Wait{wait(0, 3), wait(110, 300), wait(150, 301), wait(200, 302)}, Slow: []Wait{wait(100, 300)}}, 0},
+		"new ones alone":         {Connections{First: []Wait{wait(0, 250), wait(20, 270), wait(40, 290)}}, 250 * time.Millisecond},
+		"others waited before":   {Connections{First: []Wait{wait(300, 550)}, Slow: []Wait{wait(0, 290)}}, 250 * time.Millisecond},
+		"others waited for less": {Connections{First: []Wait{wait(300, 550)}, Slow: []Wait{wait(310, 360)}}, 200 * time.Millisecond},
+		"none":                   {Connections{}, 0},
+	} {
+		if got := test.seen.Median(); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+// TestSlowAnswersAreSeen has a server that answers later requests of a connection slowly.
+func TestSlowAnswersAreSeen(t *testing.T) {
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if requests++; requests == 3 {
+			time.Sleep(2 * slowAnswer)
+		}
+	}))
+	defer server.Close()
+	d := &dialer{}
+	client := http.Client{Transport: &http.Transport{Proxy: nil, DialContext: d.dial}}
+	for range 5 {
+		answer, err := client.Post(server.URL, "text/plain", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	client.CloseIdleConnections()
+	seen := d.connections()
+	if seen.Opened != 1 || len(seen.First) != 1 || len(seen.Slow) < 1 || seen.Slow[0].took() < 2*slowAnswer {
+		t.Errorf("%+v", seen)
+	}
+}
