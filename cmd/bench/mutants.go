@@ -63,8 +63,8 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 // becomeMutant is started by the lab in the aggregator's place.
 func becomeMutant(_ context.Context, args []string, _, stderr io.Writer) int {
 	err := fmt.Errorf("bench %s: not for people", mutants.Command)
-	if path, errSelf := os.Executable(); len(args) > 2 && errSelf == nil {
-		err = mutants.Become(path, args[0], args[1], args[2:])
+	if path, errSelf := os.Executable(); len(args) > 3 && errSelf == nil {
+		err = mutants.Become(path, args[0], args[1], args[2], args[3:])
 	}
 	fmt.Fprintln(stderr, err)
 	return exitUsage
@@ -73,8 +73,8 @@ func becomeMutant(_ context.Context, args []string, _, stderr io.Writer) int {
 // proxyMutant is started by it.
 func proxyMutant(_ context.Context, args []string, _, stderr io.Writer) int {
 	err := fmt.Errorf("bench %s: not for people", mutants.ProxyCommand)
-	if len(args) == 3 {
-		err = mutants.Proxy(args[0], args[1], args[2], os.Stdin, stderr)
+	if len(args) == 4 {
+		err = mutants.Proxy(args[0], args[1], args[2], args[3], os.Stdin, stderr)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)

@@ -27,7 +27,7 @@ type mutant struct {
 	page        func(*liar, *event) (keep bool) // of JSON pages
 	topicOnly   bool                            // only of pages of a topic
 	stream      func(*liar, *event) (keep bool)
-	ended       func(data string, life int) error // once the aggregator has ended
+	ended       func(data string, life int) (told bool, err error) // once the aggregator has ended
 
 	uncaught string // why the lab cannot see it; "": it does
 }
@@ -69,24 +69,24 @@ var catalogue = []mutant{
 	{name: "honest-client", lie: "none: the control, with one client", load: "client"},
 	{name: "honest-client-store", lie: "none: the control, with one client at ack=store", load: "client-store"},
 	{name: "honest-traced", lie: "none: the control, and strace looks on", load: "client", traced: true},
-	{name: "honest-slow", lie: "none: the control, with a queue", load: "queue"},
+	{name: "honest-slow", lie: "none: the control, with a queue", load: queue},
 	{name: "honest-kill", lie: "none: the control, killed at ack=memory", load: "kill"},
 	{name: "honest-mixed", lie: "none: the control, with the hostile stream", load: "mixed"},
 
-	{name: "all-committed", lie: "/stats says that nothing waits", load: "queue", stats: allCommitted},
-	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: "queue", stats: allCommittedSeq},
-	{name: "all-committed-rarely", lie: "the same, in one answer of four", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
+	{name: "all-committed", lie: "/stats says that nothing waits", load: queue, stats: allCommitted},
+	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: queue, stats: allCommittedSeq},
+	{name: "all-committed-rarely", lie: "the same, in one answer of four", load: queue, stats: func(l *liar, r *http.Response, e *event) {
 		if l.one(4) {
 			allCommittedSeq(l, r, e)
 		}
 	}},
-	{name: "drained", lie: "/stats says that nothing waits once no request came for 20 ms", load: "queue", stats: func(l *liar, r *http.Response, e *event) {
+	{name: "drained", lie: "/stats says that nothing waits once no request came for 20 ms", load: queue, stats: func(l *liar, r *http.Response, e *event) {
 		if l.idle(20 * time.Millisecond) {
 			allCommittedSeq(l, r, e)
 		}
 	}},
-	{name: "half-waits", lie: "/stats halves the depth, and how long events waited", load: "queue", stats: halfWaits},
-	{name: "waits-capped", lie: "no event is said to have waited longer than 500 ms", load: "queue", stats: capWaits},
+	{name: "half-waits", lie: "/stats halves the depth, and how long events waited", load: queue, stats: halfWaits},
+	{name: "waits-capped", lie: "no event is said to have waited longer than 500 ms", load: queue, stats: capWaits},
 	{name: "rolled-back", lie: "what was committed in the last moments before a SIGKILL is gone", load: "kill", ended: rollBack},
 	{name: "commits", lie: "/stats counts half of the commits", load: "client-store", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "commits") }},
 	{name: "syncs", lie: "/stats counts half of the syncs", load: "client", stats: func(_ *liar, _ *http.Response, e *event) { halve(e, "journal_syncs") }},
@@ -159,18 +159,21 @@ var catalogue = []mutant{
 		if !l.one(100) {
 			return false
 		}
+		l.tell()
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusTooManyRequests)
 		return true
 	}},
 	{name: "resets", lie: "a reset for 1 % of requests", refuse: func(l *liar, _ http.ResponseWriter, _ *http.Request) bool {
 		if l.one(100) {
+			l.tell()
 			panic(http.ErrAbortHandler)
 		}
 		return false
 	}},
 	{name: "slow-connections", lie: "the first request of a connection takes 300 ms", refuse: func(l *liar, _ http.ResponseWriter, r *http.Request) bool {
 		if l.first(r) {
+			l.tell()
 			time.Sleep(slow)
 		}
 		return false
@@ -182,6 +185,9 @@ var catalogue = []mutant{
 
 func allCommitted(_ *liar, _ *http.Response, e *event) {
 	depth, _ := strconv.ParseInt(string(e.values["queue_depth"]), 10, 64)
+	if depth == 0 {
+		return // it is true
+	}
 	number("unique_processed", depth)(nil, nil, e)
 	e.values["queue_depth"], e.values["queue_bytes"], e.values["backlog_bytes"] = jsontext.Value("0"), jsontext.Value("0"), jsontext.Value("0")
 }

@@ -33,8 +33,9 @@ const (
 )
 
 // Become turns this process into the aggregator at path, with a proxy of its own in front that is
-// self with ProxyCommand. args are the aggregator's. It returns only with an error.
-func Become(self, name, path string, args []string) error {
+// self with ProxyCommand. The file told is made once a lie was told. args are the aggregator's. It
+// returns only with an error.
+func Become(self, name, told, path string, args []string) error {
 	mutant, ok := find(name)
 	if !ok {
 		return fmt.Errorf("mutants: there is no %q", name)
@@ -44,7 +45,7 @@ func Become(self, name, path string, args []string) error {
 	if err != nil {
 		return fmt.Errorf("mutants: %w", err)
 	}
-	proxy := exec.Command(self, ProxyCommand, name, listen, data)
+	proxy := exec.Command(self, ProxyCommand, name, told, listen, data)
 	proxy.Stdin, proxy.Stderr = reader, os.Stderr
 	if err := proxy.Start(); err != nil {
 		return fmt.Errorf("mutants: %w", err)
@@ -81,7 +82,7 @@ const maxLine = 1 << 20
 
 // Proxy serves at listen what the aggregator says whose log is read from log, and passes the log on
 // to out, until the log ends: then the aggregator has ended too.
-func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
+func Proxy(name, told, listen, data string, log io.Reader, out io.Writer) error {
 	mutant, ok := find(name)
 	if !ok {
 		return fmt.Errorf("mutants: there is no %q", name)
@@ -98,7 +99,7 @@ func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
 			if err != nil {
 				return fmt.Errorf("mutants: %w", err)
 			}
-			liar := newLiar(mutant, where.Addr, data)
+			liar := newLiar(mutant, told, where.Addr, data)
 			life, server = liar.life, &http.Server{Handler: liar}
 			go server.Serve(listener)
 			line = bytes.Replace(line, []byte(where.Addr), []byte(listener.Addr().String()), 1)
@@ -113,11 +114,15 @@ func Proxy(name, listen, data string, log io.Reader, out io.Writer) error {
 	if mutant.ended == nil {
 		return lines.Err()
 	}
-	return mutant.ended(data, life)
+	lied, err := mutant.ended(data, life)
+	if lied {
+		tell(told)
+	}
+	return err
 }
 
 // script makes a program of a mutant, which the lab can be given as its aggregator.
-func script(self, name, aggregator string) string {
+func script(self, name, told, aggregator string) string {
 	quote := func(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-	return fmt.Sprintf("#!/bin/sh\nexec %s %s %s %s \"$@\"\n", quote(self), Command, quote(name), quote(aggregator))
+	return fmt.Sprintf("#!/bin/sh\nexec %s %s %s %s %s \"$@\"\n", quote(self), Command, quote(name), quote(told), quote(aggregator))
 }

@@ -21,7 +21,13 @@ const maxBody = 64 << 20
 type liar struct {
 	mutant
 	honest *httputil.ReverseProxy
-	life   int // from 1: how often the aggregator was started on its data folder
+	data   string // the aggregator's folder
+	told   string // the file that says that a lie was told
+	life   int    // from 1: how often the aggregator was started on its data folder
+
+	telling sync.Once
+	holding sync.Mutex
+	held    bool // the database is locked
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -30,8 +36,8 @@ type liar struct {
 	latest time.Time         // the last request to store something
 }
 
-func newLiar(m mutant, addr, data string) *liar {
-	l := &liar{mutant: m, random: rand.New(rand.NewPCG(1, 1)), seen: map[string]string{}, known: map[string]bool{}, life: lives(data)}
+func newLiar(m mutant, told, addr, data string) *liar {
+	l := &liar{mutant: m, data: data, told: told, life: lives(data), random: rand.New(rand.NewPCG(1, 1)), seen: map[string]string{}, known: map[string]bool{}}
 	l.honest = httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
 	l.honest.FlushInterval = -1
 	l.honest.Transport = &http.Transport{Proxy: nil, DisableCompression: true, MaxIdleConnsPerHost: 64}
@@ -56,6 +62,9 @@ func lives(data string) int {
 func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		l.busy()
+		if l.load == queue {
+			l.hold()
+		}
 		if l.refuse != nil && l.refuse(l, w, r) {
 			return
 		}
@@ -65,7 +74,10 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				panic(http.ErrAbortHandler)
 			}
 			if events, err := list(body); err == nil {
-				body = appendList(nil, l.publish(l, events))
+				honest := appendList(nil, events)
+				if body = appendList(nil, l.publish(l, events)); !bytes.Equal(honest, body) {
+					l.tell()
+				}
 			}
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		}
@@ -81,14 +93,14 @@ func (l *liar) answer(r *http.Response) error {
 	case path == "/stats" && l.stats != nil:
 		return l.rewrite(r, l.stats)
 	case path == "/events/stream" && l.stream != nil:
-		r.Body = eachLine(r.Body, "data: ", func(e *event) bool { return l.stream(l, e) })
+		r.Body = eachLine(r.Body, "data: ", func(e *event) bool { return l.change(e, l.stream) })
 	case path == "/events" && strings.Contains(r.Header.Get("Content-Type"), "ndjson"):
 		if l.export == nil {
 			return nil
 		}
 		r.Header.Del("Content-Length")
 		r.ContentLength = -1
-		r.Body = eachLine(r.Body, "", func(e *event) bool { return l.export(l, e) })
+		r.Body = eachLine(r.Body, "", func(e *event) bool { return l.change(e, l.export) })
 	case path == "/events" && l.page != nil && (!l.topicOnly || r.Request.URL.Query().Get("topic") != ""):
 		return l.rewritePage(r)
 	}
@@ -103,8 +115,11 @@ func (l *liar) rewrite(r *http.Response, change func(*liar, *http.Response, *eve
 		return err
 	}
 	if e, err := readEvent(body); err == nil {
+		status, honest := r.StatusCode, e.append(nil)
 		change(l, r, &e)
-		body = e.append(nil)
+		if body = e.append(nil); r.StatusCode != status || !bytes.Equal(honest, body) {
+			l.tell()
+		}
 	}
 	l.give(r, body)
 	return nil
@@ -122,13 +137,15 @@ func (l *liar) rewritePage(r *http.Response) error {
 		if err != nil {
 			return
 		}
-		kept := events[:0]
+		honest, kept := appendList(nil, events), events[:0]
 		for _, e := range events {
 			if l.page(l, &e) {
 				kept = append(kept, e)
 			}
 		}
-		page.values["events"] = appendList(nil, kept)
+		if lie := appendList(nil, kept); !bytes.Equal(honest, lie) {
+			page.values["events"] = lie
+		}
 	})
 }
 

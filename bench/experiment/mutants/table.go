@@ -30,8 +30,8 @@ var loads = map[string]string{
 	"client-store": "stream: {seed: 8, duplicates: 0.2}\naggregator: {ack: store}\n" + oneClient,
 	"kill": "stream: {seed: 6, duplicates: 0.2}\naggregator: {ack: memory, dedup: table, layout: rows}\n" +
 		"fault: {kind: sigkill, at: 900ms}\nexpect: {lost: any}\n" + requests,
-	// Small transactions, so that events wait.
-	"queue": "stream: {seed: 5, duplicates: 0.2}\naggregator: {batch_events: 10}\n" + strings.Replace(requests, "request: 20", "request: 200", 1),
+	// In several transactions, once the database is free.
+	queue: "stream: {seed: 5, duplicates: 0.2}\naggregator: {batch_events: 100}\n" + requests,
 }
 
 const requests = `load:
@@ -61,12 +61,13 @@ type Config struct {
 // Found is a row of the table.
 type Found struct {
 	Name, Lie string
+	Told      bool   // it gave something else than the truth
 	Caught    string // what the lab said; "": nothing
 	NotTried  string // why; "": it was
 }
 
 // Held says that the lab was right about it: nothing to say of an honest one, and something of any
-// other that it can see.
+// other that lied and that it can see.
 func (f Found) Held() bool {
 	m, _ := find(f.Name)
 	switch {
@@ -75,7 +76,7 @@ func (f Found) Held() bool {
 	case strings.HasPrefix(f.Name, Honest):
 		return f.Caught == ""
 	}
-	return f.Caught != "" || m.uncaught != ""
+	return f.Told && (f.Caught != "" || m.uncaught != "")
 }
 
 // Try runs every mutant that is asked for, and hands each row to show as it is known.
@@ -102,7 +103,7 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 				continue
 			}
 		}
-		if row.Caught, err = c.try(ctx, m, program); err != nil {
+		if row.Told, row.Caught, err = c.try(ctx, m, program); err != nil {
 			return fmt.Errorf("mutants: %s: %w", m.name, err)
 		}
 		show(row)
@@ -110,13 +111,23 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 	return nil
 }
 
-// try runs a mutant once and returns the first thing that the lab says of it.
-func (c Config) try(ctx context.Context, m mutant, program string) (string, error) {
+// try runs a mutant once. It returns whether a lie was told, and the first thing that the lab says.
+func (c Config) try(ctx context.Context, m mutant, program string) (told bool, said string, err error) {
+	out := filepath.Join(c.Dir, m.name)
+	note, err := filepath.Abs(filepath.Join(out, "told"))
+	if err != nil {
+		return false, "", err
+	}
+	said, err = c.run(ctx, m, program, out, note)
+	_, missing := os.Stat(note)
+	return missing == nil || m.environ != nil, said, err // what is left out by another program is left out always
+}
+
+func (c Config) run(ctx context.Context, m mutant, program, out, note string) (string, error) {
 	asked, err := scenario.Parse(m.name+".yaml", []byte("name: "+m.name+"\nquestion: Is the lie seen?\n"+loads[m.load]))
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(c.Dir, m.name)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return "", err
 	}
@@ -127,7 +138,7 @@ func (c Config) try(ctx context.Context, m mutant, program string) (string, erro
 	if program, err = filepath.Abs(program); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(path, []byte(script(c.Self, m.name, program)), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte(script(c.Self, m.name, note, program)), 0o755); err != nil {
 		return "", err
 	}
 	var said bytes.Buffer
@@ -196,19 +207,25 @@ const passes = "passes, as it must"
 
 // Write writes the row.
 func (f Found) Write(w io.Writer) {
+	fmt.Fprintf(w, "| %s | %s | %s |\n", f.Name, f.Lie, strings.NewReplacer("|", `\|`, "\n", " ").Replace(f.Outcome()))
+}
+
+// Outcome is the row's last column.
+func (f Found) Outcome() string {
 	m, _ := find(f.Name)
-	caught := f.Caught
-	switch {
+	switch honest := strings.HasPrefix(f.Name, Honest); {
 	case f.NotTried != "":
-		caught = "not tried: " + f.NotTried
-	case caught == "" && strings.HasPrefix(f.Name, Honest):
-		caught = passes
-	case strings.HasPrefix(f.Name, Honest):
-		caught = "**ACCUSED**: " + caught
-	case caught == "" && m.uncaught != "":
-		caught = "not caught: " + m.uncaught
-	case caught == "":
-		caught = "**NOT CAUGHT**"
+		return "not tried: " + f.NotTried
+	case honest && f.Caught == "":
+		return passes
+	case honest:
+		return "**ACCUSED**: " + f.Caught
+	case !f.Told:
+		return "**NOT TOLD**: all that it gave was true"
+	case f.Caught == "" && m.uncaught != "":
+		return "not caught: " + m.uncaught
+	case f.Caught == "":
+		return "**NOT CAUGHT**"
 	}
-	fmt.Fprintf(w, "| %s | %s | %s |\n", f.Name, f.Lie, strings.NewReplacer("|", `\|`, "\n", " ").Replace(caught))
+	return f.Caught
 }

@@ -3,6 +3,7 @@ package mutants
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -15,8 +16,8 @@ func halfWaits(l *liar, _ *http.Response, e *event) {
 	eachWait(e, func(us int64) int64 { return us / 2 })
 }
 
-// longestWait is in µs. The queue's load makes a thousand events and more wait twice as long, and
-// the mean hardly changes.
+// longestWait is in µs. While the queue's load lasts nothing is committed, and most events wait
+// twice as long and more.
 const longestWait = 500_000
 
 func capWaits(_ *liar, _ *http.Response, e *event) {
@@ -42,6 +43,9 @@ func eachWait(e *event, change func(us int64) int64) {
 		}
 	}
 	var err error
+	if slices.Equal(changed, pairs) {
+		return
+	}
 	if all[name], err = json.Marshal(changed); err != nil {
 		return
 	}
