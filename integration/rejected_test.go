@@ -108,6 +108,40 @@ func TestRejectedAreKept(t *testing.T) {
 	}
 }
 
+// TestTooLargeIsNotKept: of a request that is too large as a whole nothing is a dead letter, at any
+// endpoint and whatever else is wrong with it. Its sender sends less at once, and then its events
+// are taken, or kept for what is wrong with each.
+func TestTooLargeIsNotKept(t *testing.T) {
+	a := start(t, dataFolder(t), "-keep-rejected", "-queue-events=10")
+	many := "[" + strings.Repeat("1,", 100_000) + "1]"
+	waits := make([]string, 11)
+	for i := range waits {
+		waits[i] = oneEvent(fmt.Sprint(i))
+	}
+	bulk := strings.Repeat("{\"create\":{}}\n{}\n", 11)
+	for name, s := range map[string]sent{
+		"more events than a request may have":           {path: "/publish", kind: applicationJSON, body: many},
+		"more lines":                                    {path: "/publish", kind: "application/x-ndjson", body: strings.Repeat("1\n", 100_001)},
+		"more than may wait, and one that is wrong":     {path: "/publish", kind: applicationJSON, body: "[1," + strings.Join(waits, ",") + "]"},
+		"more of any JSON":                              {path: "/ingest/t", kind: applicationJSON, body: many},
+		"more actions":                                  {path: "/_bulk", body: strings.Repeat("{\"delete\":{}}\n", 100_001)},
+		"more actions than may wait, and a refused one": {path: "/_bulk", body: bulk + "{\"delete\":{}}\n"},
+		"more of OTLP's objects than are decoded":       {path: "/v1/logs", kind: applicationJSON, body: `{"resourceLogs":[` + strings.Repeat("{},", 1_000_000) + "{}]}"},
+		"more than may wait, and what is no object":     {path: "/services/collector", body: strings.Repeat("{}", 11) + "x"},
+	} {
+		if status, text, _ := a.send(t, http.MethodPost, s); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d %.200s", name, status, text)
+		}
+	}
+	if got := a.letters(t); len(got) != 0 {
+		t.Errorf("%d letters, the first of %s: %s", len(got), got[0].Source, got[0].Error)
+	}
+	a.mustPublish(t, []byte("[1,"+strings.Join(waits[:10], ",")+"]"), "journal")
+	if got := a.letters(t); len(got) != 1 || got[0].Payload != "1" {
+		t.Errorf("of a smaller request %+v, want the event that is none", got)
+	}
+}
+
 // TestSendersBodiesAreKept: what another program's endpoint cannot save is a dead letter, with its
 // reason and its body, of which 64 KiB are kept; the newest 1000 are kept.
 func TestSendersBodiesAreKept(t *testing.T) {

@@ -280,9 +280,17 @@ func (p *Pipeline) most(level Level) int64 {
 // ErrTooLarge.
 func (p *Pipeline) MostBytes(level Level) int { return int(p.most(level) - itemBytes) }
 
+// Fits says that a request would fit if nothing else waited; if it would not, ErrTooLarge.
+func (p *Pipeline) Fits(level Level, r *event.Request) error {
+	if size := waitingBytes(r); r.Events > p.cfg.QueueEvents || size > p.most(level) {
+		return fmt.Errorf("%w: %d events (%d bytes)", ErrTooLarge, r.Events, size)
+	}
+	return nil
+}
+
 // refusal says why a request cannot be admitted now. The caller holds mu.
 func (p *Pipeline) refusal(level Level, r *event.Request) error {
-	size := waitingBytes(r)
+	size, never := waitingBytes(r), p.Fits(level, r)
 	c := &p.counters
 	switch {
 	case p.closed:
@@ -295,8 +303,8 @@ func (p *Pipeline) refusal(level Level, r *event.Request) error {
 		return nil
 	case p.locked != nil && level != Journal: // it would wait in memory, and be lost with the process
 		return fmt.Errorf("%w: %w", ErrLocked, p.locked)
-	case r.Events > p.cfg.QueueEvents, size > p.most(level):
-		return fmt.Errorf("%w: %d events (%d bytes)", ErrTooLarge, r.Events, size)
+	case never != nil:
+		return never
 	case p.queue.memoryEvents+p.pendingEvents+r.Events > p.cfg.QueueEvents, c.QueueBytes+p.pendingBytes+size > p.cfg.QueueBytes:
 		return fmt.Errorf("%w: %d events (%d bytes) do not fit", ErrQueueFull, r.Events, size)
 	case level == Journal && c.BacklogBytes+p.pendingBytes+size > p.cfg.BacklogBytes:

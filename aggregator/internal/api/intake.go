@@ -38,7 +38,14 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 		return
 	}
 	// What is refused is kept first. If the events then find no place, all of it is sent again, and
-	// kept once all the same.
+	// kept once all the same. Of a request that never finds one nothing is: its sender sends less at
+	// once.
+	if len(d.refused) > 0 && d.err == nil {
+		if err := a.pipeline.Fits(in.level, d.request); err != nil {
+			refuse(ctx, err)
+			return
+		}
+	}
 	if err := a.keepRefused(in.level, d.refused); err != nil {
 		refuse(ctx, err)
 		return
@@ -106,7 +113,7 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 		return decoded{}, false
 	}
 	d := decoded{request: r, err: err}
-	if in.keep && !errors.Is(err, event.ErrTooLarge) {
+	if in.keep && !overLimits(err) {
 		d.refused = lettersOf(string(ctx.Path()), b.data, r, err)
 	}
 	if r != nil {
@@ -117,10 +124,16 @@ func (a *Server) decode(ctx *fasthttp.RequestCtx, in intake) (decoded, bool) {
 	return d, true
 }
 
+// overLimits reports an error at which the sender has to send less at once: no event is wrong, so
+// there is none to keep.
+func overLimits(err error) bool {
+	return errors.Is(err, event.ErrTooMany) || errors.Is(err, event.ErrTooLarge)
+}
+
 // malformed answers a request of whose body nothing can be taken.
 func (a *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	status, code := fasthttp.StatusBadRequest, string(ingest.BadBody)
-	if errors.Is(err, event.ErrTooMany) || errors.Is(err, event.ErrTooLarge) {
+	if overLimits(err) {
 		status, code = fasthttp.StatusRequestEntityTooLarge, "too_large"
 	}
 	a.logRejected(ctx, 1, code)
