@@ -12,8 +12,8 @@ import (
 
 const (
 	// A failing disk is tried again after retryFirst, then twice as long each time up
-	// to retryMost; after diskAttempts in a row the process gives up (about four
-	// minutes), unless the disk is full: that heals by itself when there is room.
+	// to retryMost; after diskAttempts the process gives up (about four minutes). Those
+	// at which the disk is full are not among them: that heals by itself when there is room.
 	retryFirst   = 100 * time.Millisecond
 	retryMost    = 2 * time.Second
 	diskAttempts = 120
@@ -22,17 +22,17 @@ const (
 // retryDisk calls try until it succeeds, with growing pauses. It gives up when ctx ends,
 // or after diskAttempts failures that are not just a full disk.
 func (p *Pipeline) retryDisk(ctx context.Context, what string, try func() error) error {
-	pause := retryFirst
+	pause, failures := retryFirst, 0
 	for attempt := 1; ; attempt++ {
 		err := try()
 		if err == nil {
 			p.log.Info(what+" works again", "attempts", attempt)
 			return nil
 		}
-		if diskFull(err) {
-			attempt--
+		if !diskFull(err) {
+			failures++
 		}
-		if attempt >= diskAttempts {
+		if failures >= diskAttempts {
 			return fmt.Errorf("%s: given up after %d attempts: %w", what, attempt, err)
 		}
 		p.log.Warn(what+" still failing", "attempt", attempt, "error", err)

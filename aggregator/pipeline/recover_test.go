@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,10 +19,11 @@ import (
 
 // TestRetryDiskGivesUp: a disk that fails is tried for about four minutes, and then the process
 // ends with the reason. A full one is waited for: each time that there is no room counts for
-// nothing.
+// nothing. The log has the number of every attempt, for whatever reason it has failed.
 func TestRetryDiskGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &Pipeline{log: slog.New(slog.DiscardHandler)}
+		var lines bytes.Buffer
+		p := &Pipeline{log: slog.New(slog.NewTextHandler(&lines, nil))}
 		broken := errors.New("input/output error")
 		began, attempts := time.Now(), 0
 		err := p.retryDisk(t.Context(), "journal", func() error {
@@ -31,8 +33,14 @@ func TestRetryDiskGivesUp(t *testing.T) {
 			}
 			return broken
 		})
-		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "journal: given up after 120 attempts") || attempts != 2*diskAttempts {
+		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "journal: given up after 240 attempts") || attempts != 2*diskAttempts {
 			t.Errorf("after %d attempts: %v", attempts, err)
+		}
+		for n := 1; n < attempts; n++ {
+			line, err := lines.ReadString('\n')
+			if want := fmt.Sprintf(`msg="journal still failing" attempt=%d error=`, n); err != nil || !strings.Contains(line, want) {
+				t.Fatalf("the log has %q, %v, want %s", line, err, want)
+			}
 		}
 		if took := time.Since(began); took < 7*time.Minute || took > 8*time.Minute {
 			t.Errorf("given up after %v, want about four minutes for want of room and four for the error", took)
@@ -41,6 +49,16 @@ func TestRetryDiskGivesUp(t *testing.T) {
 		defer cancel()
 		if err := p.retryDisk(ctx, "store", func() error { return syscall.ENOSPC }); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("out of time: %v", err)
+		}
+		lines.Reset()
+		full := 3
+		if err := p.retryDisk(t.Context(), "store", func() error {
+			if full--; full >= 0 {
+				return syscall.ENOSPC
+			}
+			return nil
+		}); err != nil || !strings.Contains(lines.String(), `msg="store works again" attempts=4`) {
+			t.Errorf("%v, and the log has %s", err, lines.String())
 		}
 	})
 }
