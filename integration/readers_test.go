@@ -38,6 +38,9 @@ func TestReadersByTime(t *testing.T) {
 				{"since=" + at(2) + "&until=" + at(8) + "&after=5", 5, 8}, {"since=" + at(8) + "&until=" + at(2), 0, 0},
 				{"since=2200-01-01T00:00:00Z", 0, 0}, {"since=0001-01-01T00:00:00%2B01:00&topic=t", 0, 12},
 				{"until=2200-01-01T00:00:00Z&topic=none", 0, 0},
+				// What a timestamp of /publish may be: a leap second, small letters, any offset.
+				{"since=2016-12-31T23:59:60Z&until=9999-12-31t23:59:60.5z", 0, 12}, {"until=1990-12-31T15:59:60-08:00", 0, 0},
+				{"since=9999-12-31T23:59:59-23:59", 0, 0}, {"until=9999-12-31T23:59:59-23:59", 0, 12},
 			} {
 				lines, err := a.get("/events?"+c.query, "application/x-ndjson")
 				if err != nil {
@@ -63,7 +66,8 @@ func TestReadersByTime(t *testing.T) {
 				}
 			}
 			for _, bad := range []string{"/events?since=yesterday", "/events?until=2026-11-23T06:41:10", "/events/stream?until=2026-11-23T06:41:10Z",
-				"/events?since=9999-12-31T23:59:59-01:00"} {
+				"/events?since=0000-06-01T00:00:00Z", "/events?until=2026-11-23T23:59:60Z", "/events?since=2026-11-23T6:41:10Z", "/events/stream?since=2026-11-23T06:41:10,5Z",
+				"/events?since=2026-02-29T00:00:00Z"} {
 				if status, body := send(t, a.Addr, get(bad)); status != 400 || !bytes.Contains(body, []byte(`"invalid_query"`)) {
 					t.Errorf("%s: %d %s", bad, status, body)
 				}

@@ -1,7 +1,9 @@
 package event
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -37,6 +39,21 @@ func checkTimestamp(text []byte) string {
 		return "has second 60 where there is no leap second: they end a month, at 23:59:60 UTC"
 	}
 	return ""
+}
+
+// ParseTime reads a time that an event may have, to the nanosecond. A leap second is the first of
+// the next minute, as in POSIX: no clock here shows another.
+func ParseTime(text string) (time.Time, error) {
+	if wrong := checkTimestamp([]byte(text)); wrong != "" {
+		return time.Time{}, errors.New(wrong)
+	}
+	text = strings.ToUpper(text) // t and z
+	leap := time.Duration(0)
+	if second := len(clock) - len("00"); text[second:len(clock)] == "60" {
+		text, leap = text[:second]+"59"+text[len(clock):], time.Second
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	return t.Add(leap), err
 }
 
 // hasForm reports whether text begins with form: digits where it has 0, T or t where it has T.

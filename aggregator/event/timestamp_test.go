@@ -3,6 +3,7 @@ package event
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTimestamp holds RFC 3339 to the letter: what is taken, and what an error has to name.
@@ -67,6 +68,35 @@ func TestTimestamp(t *testing.T) {
 			case names != "" && (len(r.Rejections) != 1 || r.Rejections[0].Code != InvalidTimestamp || !strings.Contains(r.Rejections[0].Detail, names)):
 				t.Errorf("%s, %s: %d events, %v; want a refusal that names %s", text, name, r.Events, r.Rejections, names)
 			}
+		}
+	}
+}
+
+// TestParseTime: what an event may have is read, to the nanosecond, and nothing else is.
+func TestParseTime(t *testing.T) {
+	at := func(year int, month time.Month, day, hour, minute, second, nanosecond int) time.Time {
+		return time.Date(year, month, day, hour, minute, second, nanosecond, time.UTC)
+	}
+	for text, want := range map[string]time.Time{
+		"2026-11-23T06:41:10Z":            at(2026, 11, 23, 6, 41, 10, 0),
+		"2026-11-23t06:41:10.5z":          at(2026, 11, 23, 6, 41, 10, 5e8),
+		"2026-11-23T06:41:10.1234567899Z": at(2026, 11, 23, 6, 41, 10, 123456789),
+		"2026-11-23T06:41:10+23:59":       at(2026, 11, 22, 6, 42, 10, 0),
+		"2016-12-31T23:59:60Z":            at(2017, 1, 1, 0, 0, 0, 0),
+		"2015-06-30T23:59:60.25z":         at(2015, 7, 1, 0, 0, 0, 25e7),
+		"1990-12-31T15:59:60-08:00":       at(1991, 1, 1, 0, 0, 0, 0),
+		"0001-01-01T00:00:00+23:59":       at(0, 12, 31, 0, 1, 0, 0),
+		"9999-12-31T23:59:59.5-23:59":     at(10000, 1, 1, 23, 58, 59, 5e8),
+		"2016-12-30T23:59:60Z":            {},
+		"0000-01-01T00:00:00Z":            {},
+		"2026-11-23T06:41:10":             {},
+		"2026-11-23T06:41:10,5Z":          {},
+		"2026-11-23T6:41:10Z":             {},
+		"":                                {},
+	} {
+		got, err := ParseTime(text)
+		if !got.Equal(want) || (err == nil) == want.IsZero() {
+			t.Errorf("%s: %v, %v, want %v", text, got, err, want)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
+	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
 )
 
@@ -50,13 +51,16 @@ func parseSeq(text string) (int64, error) {
 	return int64(seq), nil
 }
 
-// parseTime reads an RFC 3339 time with an offset, and returns it as received_at is stored.
+// parseTime reads a time that an event may have, and returns it as received_at is stored.
 func parseTime(text string) (string, error) {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || t.UTC().Year() < 0 || t.UTC().Year() > 9999 {
-		return "", fmt.Errorf("%.40q, want an RFC 3339 time such as 2026-11-23T06:41:10Z (in a URL + is %%2B)", text)
+	t, err := event.ParseTime(text)
+	if err != nil {
+		return "", fmt.Errorf("%.40q %w (in a URL + is %%2B)", text, err)
 	}
-	return t.UTC().Format("2006-01-02T15:04:05.000000000Z"), nil
+	if t = t.UTC(); t.Year() > 9999 { // in UTC; no event is received after it
+		t = time.Date(9999, time.December, 31, 23, 59, 59, 999_999_999, time.UTC)
+	}
+	return t.Format(pipeline.ReceivedLayout), nil
 }
 
 // parsePage checks topic, after, since, until and limit. An export has no limit unless one is

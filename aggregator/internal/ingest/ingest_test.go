@@ -98,6 +98,14 @@ func TestJSON(t *testing.T) {
 	r, err := ingest.JSON(in, "hooks")
 	want(t, described(t, r, err), "hooks x7 2025-11-28T02:00:00.5Z n "+object)
 
+	// A leap second is a time as any other.
+	for at, kept := range map[string]string{"2016-12-31T23:59:60Z": "2017-01-01T00:00:00Z", "2016-12-31t18:59:60.5-05:00": "2017-01-01T00:00:00.5Z", "2016-12-30T23:59:60Z": now} {
+		in = input(`{"id":"x7","at":"` + at + `"}`)
+		in.ID, in.Time = "/id", "/at"
+		r, err = ingest.JSON(in, "hooks")
+		want(t, described(t, r, err), `hooks x7 `+kept+`  {"id":"x7","at":"`+at+`"}`)
+	}
+
 	r, err = ingest.JSON(input(object, "X-GitHub-Delivery", "d-1"), "hooks")
 	want(t, described(t, r, err), "hooks d-1 "+now+"  "+object)
 

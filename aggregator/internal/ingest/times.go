@@ -5,6 +5,8 @@ import (
 	"math/big"
 	"strings"
 	"time"
+
+	"sekali/aggregator/event"
 )
 
 // appendTime appends t as an event has it.
@@ -24,8 +26,8 @@ func (b *builder) setTime(t time.Time) {
 // time before the year 5138, and the same times lie a thousand times higher in each smaller unit.
 const epochUnits = 1e11
 
-// parseTime reads a time as senders write it: RFC 3339, or seconds, milliseconds, microseconds or
-// nanoseconds since 1970.
+// parseTime reads a time as senders write it: RFC 3339, and forms that are nearly that, or seconds,
+// milliseconds, microseconds or nanoseconds since 1970.
 func parseTime(text string) (time.Time, bool) {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -35,6 +37,9 @@ func parseTime(text string) (time.Time, bool) {
 		if t, ok := parseEpoch(text); ok {
 			return t, true
 		}
+	}
+	if t, err := event.ParseTime(text); err == nil {
+		return t, true
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z07:00"} {
 		if t, err := time.Parse(layout, text); err == nil && t.Year() > 0 {
