@@ -27,7 +27,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sekali/aggregator/crash"
 	"sekali/aggregator/internal/api"
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
@@ -157,7 +156,7 @@ func (a *instance) openFolder() error {
 	a.pipeline = pipeline.New(pipeline.Config{
 		QueueEvents: a.cfg.QueueEvents, QueueBytes: a.cfg.QueueBytes,
 		BacklogBytes: a.cfg.BacklogBytes, BatchEvents: a.cfg.BatchEvents,
-		Retention: a.cfg.Retention, Intact: folder.intact, Node: node, Poison: crash.Poison(),
+		Retention: a.cfg.Retention, Intact: folder.intact, Node: node,
 	}, s, j, state, backlog, a.log)
 	return nil
 }

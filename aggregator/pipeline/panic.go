@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"sekali/aggregator/crash"
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"
@@ -35,14 +36,18 @@ func (w *writer) applyOnce(b store.Batch) (out store.Outcome, err error) {
 	return out, err
 }
 
-// poisoned calls Poison for the rows of a batch before what else its transaction does.
-func (w *writer) poisoned(rows []store.Row, also func(*sqlite.Conn, *store.Outcome) error) func(*sqlite.Conn, *store.Outcome) error {
-	if w.cfg.Poison == nil {
+// mistake is called in the transaction that applies an event of a cluster's log, with its topic. It
+// is nil but in tests and in their build, where it panics.
+var mistake = crash.Poison()
+
+// mistaken calls mistake for the rows of a batch before what else its transaction does.
+func mistaken(rows []store.Row, also func(*sqlite.Conn, *store.Outcome) error) func(*sqlite.Conn, *store.Outcome) error {
+	if mistake == nil {
 		return also
 	}
 	return func(c *sqlite.Conn, out *store.Outcome) error {
 		for i := range rows {
-			w.cfg.Poison(rows[i].Topic)
+			mistake(rows[i].Topic)
 		}
 		return also(c, out)
 	}

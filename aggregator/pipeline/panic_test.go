@@ -27,12 +27,16 @@ func requestOn(topic string, ids ...string) *event.Request {
 	return r
 }
 
-// poisonous makes a node panic where it applies an event of the topic "poison".
-func poisonous(n *clusterNode) {
-	n.poison = func(topic string) {
-		if topic == "poison" {
-			panic("no such index")
-		}
+// panicIn has every node of a test call p where it applies an event.
+func panicIn(t *testing.T, p func(topic string)) {
+	mistake = p
+	t.Cleanup(func() { mistake = nil })
+}
+
+// poisonous makes nodes panic where they apply an event of the topic "poison".
+func poisonous(topic string) {
+	if topic == "poison" {
+		panic("no such index")
 	}
 }
 
@@ -41,8 +45,9 @@ func poisonous(n *clusterNode) {
 // and leaves nobody waiting. Once a control skips the message all go on behind it, alike, its
 // session too, and at every later start.
 func TestPanicHalts(t *testing.T) {
+	panicIn(t, poisonous)
 	log := memorylog.New("a", "b")
-	nodes := []*clusterNode{newClusterNode(t, "a", log, poisonous), newClusterNode(t, "b", log, poisonous)}
+	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
 	for _, n := range nodes {
 		awaitProof(t, n)
 	}
@@ -138,8 +143,9 @@ func TestPanicHalts(t *testing.T) {
 // TestPanicIsSkippedAtOnce: a replica that comes to the message when a control behind it skips it
 // already passes over it without a halt, and whoever waits for its events hears that it is open.
 func TestPanicIsSkippedAtOnce(t *testing.T) {
+	panicIn(t, poisonous)
 	log := memorylog.New("a")
-	n := newClusterNode(t, "a", log, poisonous)
+	n := newClusterNode(t, "a", log)
 	awaitProof(t, n)
 	log.Stall(true)
 	waits := make(chan error, 1)
@@ -176,11 +182,11 @@ func TestPanicElsewhereEnds(t *testing.T) {
 	rig := &replicaRig{t: t, dir: t.TempDir()}
 	rig.open(10)
 	var calls atomic.Int64
-	rig.p.cfg.Poison = func(string) {
+	panicIn(t, func(string) {
 		if calls.Add(1) == 2 {
 			panic("passing")
 		}
-	}
+	})
 	rig.feed(messages, 3)
 	got := func() (value any) {
 		defer func() { value = recover() }()

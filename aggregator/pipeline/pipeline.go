@@ -83,9 +83,6 @@ type Config struct {
 	Retention    time.Duration // after which an event's content expires; 0: never
 	Intact       func() error  // what has become of the data folder; nil: it is not watched
 	Node         *cluster.Node // this aggregator's part in a cluster; nil: it is alone
-	// Poison is called in the transaction that applies an event of a cluster's log, with its topic;
-	// nil: nothing is. A test panics in it.
-	Poison func(topic string)
 }
 
 // Counters is one consistent look at the pipeline. Its Rejected includes what is not committed yet.

@@ -193,7 +193,7 @@ func (w *writer) takeEntries() {
 		}
 	}
 	if len(entries) > 0 {
-		b.Also = w.poisoned(b.Rows, w.cfg.Node.Replica.Also(entries, b.Rows))
+		b.Also = mistaken(b.Rows, w.cfg.Node.Replica.Also(entries, b.Rows))
 	}
 	b.Journal, b.JournalApplied = w.state.Journal, w.state.JournalApplied
 	if at, bytes, ok := w.cfg.Node.Release(); ok {
