@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
@@ -50,9 +52,12 @@ func elasticRoute(path string) (route, bool) {
 	return route{}, false
 }
 
+// elasticProduct is the header by which clients know Elasticsearch.
+const elasticProduct, elasticName = "X-Elastic-Product", "Elasticsearch"
+
 // elastic writes an answer of which clients look whether it is Elasticsearch's.
 func elastic(ctx *fasthttp.RequestCtx, status int, body []byte) {
-	ctx.Response.Header.Set("X-Elastic-Product", "Elasticsearch")
+	ctx.Response.Header.Set(elasticProduct, elasticName)
 	ctx.SetContentType(jsonType)
 	ctx.SetStatusCode(status)
 	ctx.SetBody(body)
@@ -82,15 +87,6 @@ func elasticProblem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 	elastic(ctx, status, b)
 }
 
-// bulkResult is one item of the answer to a bulk request.
-type bulkResult struct {
-	Index  string            `json:"_index,omitempty"`
-	ID     string            `json:"_id,omitempty"`
-	Status int               `json:"status"`
-	Result string            `json:"result,omitempty"`
-	Error  map[string]string `json:"error,omitempty"`
-}
-
 // bulk takes an Elasticsearch bulk request. Every action has its item: 201 for what is taken, 200
 // with "noop" for a known duplicate, never 409, at which senders publish under another id.
 func (a *Server) bulk(ctx *fasthttp.RequestCtx) {
@@ -101,34 +97,76 @@ func (a *Server) bulk(ctx *fasthttp.RequestCtx) {
 	}
 	index := strings.Trim(strings.TrimSuffix(path, "/_bulk"), "/")
 	var items []ingest.BulkItem
-	a.takeMapped(ctx, func(in *ingest.Input) (r *event.Request, err error) {
+	a.takeCounted(ctx, func(in *ingest.Input) (r *event.Request, err error) {
 		r, items, err = ingest.Bulk(in, index)
 		return r, err
-	}, func(r *event.Request, out pipeline.Outcome) {
-		elastic(ctx, fasthttp.StatusOK, bulkAnswer(r, items, out, string(ctx.QueryArgs().Peek("filter_path"))))
+	}, func(r *event.Request) int {
+		kept, sent := bulkBytes(r, items)
+		return counted(kept + sent)
+	}, func(r *event.Request, out pipeline.Outcome, room *held) {
+		ctx.Response.Header.Set(elasticProduct, elasticName)
+		a.send(ctx, fasthttp.StatusOK, bulkAnswer(r, items, out, string(ctx.QueryArgs().Peek("filter_path"))), room)
 	})
+}
+
+// The largest that an item has beside its texts, and what stands around all of them.
+const (
+	deadLetterReason = "the database refused it: see /dead-letters"
+	bulkResultBytes  = len(`{"create":{"_index":"","_id":"","status":400,"error":{"reason":"` + deadLetterReason + `","type":"dead_letter"}}},`)
+	bulkAroundBytes  = len(`{"took":0,"errors":false,"items":[]}`)
+)
+
+// bulkBytes bounds what the items of a bulk request take until they are answered, and the answer to
+// them.
+func bulkBytes(r *event.Request, items []ingest.BulkItem) (kept, sent int) {
+	sent = bulkAroundBytes
+	for _, item := range items {
+		kept += ingest.BulkItemBytes + len(item.Index) + len(item.ID)
+		sent += bulkResultBytes + quotedBytes(item.Index) + quotedBytes(item.ID)
+	}
+	for _, rejection := range r.Rejections {
+		kept += rejectionBytes + len(rejection.Detail)
+		sent += len(rejection.Code) + 2*len(rejection.Detail)
+	}
+	return kept, sent
+}
+
+// quotedBytes is the length of a text without control characters as a JSON string, without the
+// quotes.
+func quotedBytes(text string) int {
+	return len(text) + strings.Count(text, `"`) + strings.Count(text, `\`)
 }
 
 // bulkAnswer is the answer's body. filter says what the sender wants of it; "" is all.
 func bulkAnswer(r *event.Request, items []ingest.BulkItem, out pipeline.Outcome, filter string) []byte {
-	answer := struct {
-		Took   *int                    `json:"took,omitempty"`
-		Errors *bool                   `json:"errors,omitempty"`
-		Items  []map[string]bulkResult `json:"items,omitempty"`
-	}{}
 	failed := len(r.Rejections) > 0 || slices.Contains(out.Failed, true)
-	if took := 0; wanted(filter, "took") {
-		answer.Took = &took
+	onlyErrors := filter != "" && !strings.Contains(filter, "items.*.status") && strings.Contains(filter, "error")
+	lists := len(items) > 0 && wanted(filter, "items") && (failed || !onlyErrors)
+	size := bulkAroundBytes
+	if lists {
+		_, size = bulkBytes(r, items)
+	}
+	to := append(make([]byte, 0, size), '{')
+	member := func(name string) {
+		if len(to) > 1 {
+			to = append(to, ',')
+		}
+		to = append(append(append(to, '"'), name...), `":`...)
+	}
+	if wanted(filter, "took") {
+		member("took")
+		to = append(to, '0')
 	}
 	if wanted(filter, "errors") {
-		answer.Errors = &failed
+		member("errors")
+		to = strconv.AppendBool(to, failed)
 	}
-	onlyErrors := filter != "" && !strings.Contains(filter, "items.*.status") && strings.Contains(filter, "error")
-	if wanted(filter, "items") && (failed || !onlyErrors) {
-		answer.Items = bulkItems(r, items, out)
+	if lists {
+		member("items")
+		to = appendBulkItems(append(to, '['), r, items, out)
+		to[len(to)-1] = ']' // in the place of the last comma
 	}
-	b, _ := json.Marshal(answer) // strings, numbers and bools: it cannot fail
-	return b
+	return append(to, '}')
 }
 
 // wanted reports whether a filter_path lets a top member through.
@@ -144,27 +182,49 @@ func wanted(filter, name string) bool {
 	return false
 }
 
-func bulkItems(r *event.Request, items []ingest.BulkItem, out pipeline.Outcome) []map[string]bulkResult {
-	all := make([]map[string]bulkResult, 0, len(items))
+// appendBulkItems appends the items, each with a comma behind it.
+func appendBulkItems(to []byte, r *event.Request, items []ingest.BulkItem, out pipeline.Outcome) []byte {
 	rejections, taken := r.Rejections, 0
 	for i, item := range items {
-		one := bulkResult{Index: item.Index, ID: item.ID, Status: fasthttp.StatusCreated, Result: "created"}
-		switch {
-		case len(rejections) > 0 && rejections[0].Index == i:
-			one.Status, one.Result = fasthttp.StatusBadRequest, ""
-			one.Error = map[string]string{"type": string(rejections[0].Code), "reason": rejections[0].Detail}
+		to = appendBulkHead(to, item)
+		if len(rejections) > 0 && rejections[0].Index == i {
+			to = appendBulkError(to, string(rejections[0].Code), rejections[0].Detail)
 			rejections = rejections[1:]
-		default:
-			switch {
-			case taken < len(out.Failed) && out.Failed[taken]:
-				one.Status, one.Result = fasthttp.StatusBadRequest, ""
-				one.Error = map[string]string{"type": "dead_letter", "reason": "the database refused it: see /dead-letters"}
-			case taken < len(out.Stored) && !out.Stored[taken]:
-				one.Status, one.Result = fasthttp.StatusOK, "noop"
-			}
-			taken++
+			continue
 		}
-		all = append(all, map[string]bulkResult{item.Action: one})
+		switch {
+		case taken < len(out.Failed) && out.Failed[taken]:
+			to = appendBulkError(to, "dead_letter", deadLetterReason)
+		case taken < len(out.Stored) && !out.Stored[taken]:
+			to = append(to, `"status":200,"result":"noop"}},`...)
+		default:
+			to = append(to, `"status":201,"result":"created"}},`...)
+		}
+		taken++
 	}
-	return all
+	return to
+}
+
+// appendBulkHead appends the beginning of an item.
+func appendBulkHead(to []byte, item ingest.BulkItem) []byte {
+	to = append(append(append(to, `{"`...), item.Action...), `":{`...)
+	if item.Index != "" {
+		to = append(appendText(append(to, `"_index":`...), item.Index), ',')
+	}
+	if item.ID != "" {
+		to = append(appendText(append(to, `"_id":`...), item.ID), ',')
+	}
+	return to
+}
+
+// appendBulkError appends the end of an item that was not taken.
+func appendBulkError(to []byte, kind, reason string) []byte {
+	to = appendText(append(to, `"status":400,"error":{"reason":`...), reason)
+	return append(appendText(append(to, `,"type":`...), kind), `}}},`...)
+}
+
+// appendText appends a JSON string; what is not UTF-8 becomes U+FFFD.
+func appendText(to []byte, text string) []byte {
+	to, _ = jsontext.AppendQuote(to, text) // the error tells of the U+FFFD
+	return to
 }

@@ -27,6 +27,8 @@ const (
 	// at least, or some four of the largest events. Beside them every connection to the store may be
 	// reading one.
 	pagesBytes = 128 << 20
+	// answerBytesMost bounds the answer to one request: there must be room for it at all.
+	answerBytesMost = pagesBytes / 2
 	// pageKept is the largest buffer that is kept for the next page.
 	pageKept = 2 * pageBytes
 	// writtenBytes is what an export or a stream hands to fasthttp at a time.

@@ -29,6 +29,7 @@ var Limits = map[string]any{
 	"`limit` of a page":                                             maxLimit,
 	"bytes of a page":                                               Bytes(pageBytes),
 	"all pages, and other answers over 16 KiB, until they are sent": Bytes(pagesBytes),
+	"of them, the answer to one request that publishes":             Bytes(answerBytesMost),
 	"time to read a page, or for an export to wait for room":        readBudget,
 	"copies of `/backup` that are made or sent":                     1,
 	"time to make one":                                              backupBudget,

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/valyala/fasthttp"
 
@@ -37,42 +38,67 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 	if !ok {
 		return
 	}
-	// What is refused is kept first. If the events then find no place, all of it is sent again, and
-	// kept once all the same. Of a request that never finds one nothing is: its sender sends less at
-	// once.
-	if len(d.refused) > 0 && d.err == nil {
-		if err := a.pipeline.Fits(in.level, d.request); err != nil {
+	if d.err != nil {
+		if err := a.keepRefused(in.level, d.refused); err != nil {
 			refuse(ctx, err)
 			return
 		}
-	}
-	if err := a.keepRefused(in.level, d.refused); err != nil {
-		refuse(ctx, err)
-		return
-	}
-	if d.err != nil {
 		a.malformed(ctx, d.err)
 		return
 	}
-	r := d.request
-	// Room for the answer is taken before the events are: without it none of them is.
-	counted := 0
-	if in.room != nil {
-		counted = in.room(r)
-	}
-	room, ok := a.pages.hold(counted)
+	room, ok := a.answerRoom(ctx, in, d.request)
 	if !ok {
-		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
 		return
 	}
 	defer room.release()
-	out, err := a.publishBounded(in.level, r)
+	if err := a.keepBeside(in.level, d); err != nil {
+		refuse(ctx, err)
+		return
+	}
+	out, err := a.publishBounded(in.level, d.request)
 	if err != nil {
 		refuse(ctx, err)
 		return
 	}
-	a.countRejections(ctx, r)
-	in.answer(r, out, room)
+	a.countRejections(ctx, d.request)
+	in.answer(d.request, out, room)
+}
+
+// answerRoom takes room for the answer before the events are taken, or answers that there is none:
+// without it none of them is. The caller releases it.
+func (a *Server) answerRoom(ctx *fasthttp.RequestCtx, in intake, r *event.Request) (*held, bool) {
+	n := 0
+	if in.room != nil {
+		n = in.room(r)
+	}
+	if n > answerBytesMost {
+		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large",
+			fmt.Sprintf("the answer would take %d bytes, %d is the most: send less at once", n, answerBytesMost))
+		return nil, false
+	}
+	room, ok := a.pages.hold(n)
+	if !ok {
+		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
+	}
+	return room, ok
+}
+
+// keepBeside keeps what is refused of a request before its other events are handed over. If they
+// then find no place, all of it is sent again, and kept once all the same. Of a request that never
+// finds one nothing is: its sender sends less at once.
+func (a *Server) keepBeside(level pipeline.Level, d decoded) error {
+	if len(d.refused) == 0 {
+		return nil
+	}
+	if err := a.pipeline.Fits(level, d.request); err != nil {
+		return err
+	}
+	waits, ok := a.bodies.hold(cap(d.request.Data)) // for the commit, in nobody's count else
+	if !ok {
+		return errBusy
+	}
+	defer waits.release()
+	return a.keepRefused(level, d.refused)
 }
 
 // publishBounded hands the events over, unless too many requests wait for the same already: their

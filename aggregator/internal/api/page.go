@@ -109,6 +109,14 @@ func (a *answered) Close() error {
 // every connection has room for.
 const uncountedBytes = headerBytes
 
+// counted is n, or 0 of an answer that is not counted.
+func counted(n int) int {
+	if n <= uncountedBytes {
+		return 0
+	}
+	return n
+}
+
 // answer sends v as JSON. A large answer is counted among the pages until it is sent: in room, of
 // which the rest stays with the caller, or, if that is nil or holds nothing, anew.
 func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, room *held) {
@@ -119,10 +127,14 @@ func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, room *held)
 		problem(ctx, fasthttp.StatusInternalServerError, "internal", err.Error())
 		return
 	}
-	body := bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
+	a.send(ctx, status, bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), room)
+}
+
+// send sends JSON, as answer does.
+func (a *Server) send(ctx *fasthttp.RequestCtx, status int, body []byte, room *held) {
 	if len(body) <= uncountedBytes {
 		ctx.SetStatusCode(status)
-		ctx.SetContentType("application/json")
+		ctx.SetContentType(jsonType)
 		ctx.SetBody(body)
 		return
 	}
@@ -134,6 +146,6 @@ func (a *Server) answer(ctx *fasthttp.RequestCtx, status int, v any, room *held)
 		return
 	}
 	ctx.SetStatusCode(status)
-	ctx.SetContentType("application/json")
+	ctx.SetContentType(jsonType)
 	ctx.SetBodyStream(&answered{bytes.NewReader(body), room.handOver().release}, len(body))
 }

@@ -47,10 +47,7 @@ func answerBytes(r *event.Request, results bool) int {
 	if results {
 		n += r.Total()*resultBytes + 2*len(r.Data)
 	}
-	if n <= uncountedBytes {
-		return 0
-	}
-	return n
+	return counted(n)
 }
 
 func (a *Server) publish(ctx *fasthttp.RequestCtx) {

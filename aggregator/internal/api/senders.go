@@ -58,8 +58,13 @@ func findRoute(path string) (route, bool) {
 // mapper is one of package ingest.
 type mapper func(*ingest.Input) (*event.Request, error)
 
-// takeMapped reads the body, maps it, hands its events over, and answers.
+// takeMapped reads the body, maps it, hands its events over, and answers, by what is always small.
 func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*event.Request, pipeline.Outcome)) {
+	a.takeCounted(ctx, m, nil, func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) })
+}
+
+// takeCounted is takeMapped with an answer of any length.
+func (a *Server) takeCounted(ctx *fasthttp.RequestCtx, m mapper, room func(*event.Request) int, answer func(*event.Request, pipeline.Outcome, *held)) {
 	level, ok := a.levelOf(ctx)
 	if !ok || !pointersAreShort(ctx) {
 		return
@@ -79,7 +84,8 @@ func (a *Server) takeMapped(ctx *fasthttp.RequestCtx, m mapper, answer func(*eve
 			}
 			return m(in)
 		},
-		answer: func(r *event.Request, out pipeline.Outcome, _ *held) { answer(r, out) },
+		room:   room,
+		answer: answer,
 	})
 }
 

@@ -52,6 +52,23 @@ func measure(text []byte) (s size) {
 	return s
 }
 
+// smallBytes is the length of a value that is looked into without asking.
+const smallBytes = 16 << 10
+
+// look asks for the room that a value takes once decoded, as it is for its hash. The next value
+// takes the same.
+func (b *builder) look(value []byte) error {
+	if len(value) <= smallBytes {
+		return nil
+	}
+	n := min(measure(value).values, MaxValues/4) // beyond that many none is decoded
+	if more := containerBytes*n - 4*len(value); more > b.looked {
+		b.beside += more - b.looked
+		b.looked = more
+	}
+	return b.room(0)
+}
+
 // fits asks for the room that the body takes once decoded, before it is.
 func (in *Input) fits() error {
 	s := measure(in.Body)

@@ -39,7 +39,13 @@ func CloudEvents(in *Input) (*event.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.hold(splitBytes * len(all)); err != nil {
+		return nil, err
+	}
 	for _, value := range all {
+		if err := b.look(value); err != nil {
+			return nil, err
+		}
 		if err := b.cloudEvent(in, payload(value), value); err != nil {
 			return nil, err
 		}

@@ -36,8 +36,8 @@ type Input struct {
 	// Most bounds the bytes of the events, which repeat what they share in the body: a small body
 	// may come to any number of them. Beyond it is event.ErrTooLarge; 0: there is no bound.
 	Most int
-	// Grow is asked before the events take n bytes more than is usual for such a body. Its error
-	// ends the mapping; nil: nobody counts them.
+	// Grow is asked before the events, and what is kept beside them meanwhile, take n bytes more than
+	// is usual for such a body. Its error ends the mapping; nil: nobody counts them.
 	Grow func(n int) error
 }
 
@@ -85,21 +85,33 @@ func hash(parts ...[]byte) digest {
 	return digest(sum[:])
 }
 
+// same is what equal events without an id of their own have in common.
+type same struct {
+	topic   string
+	content digest
+}
+
+// sameBytes is what one of them takes in a map, but for its topic.
+const sameBytes = 100
+
 // builder makes the events of one request.
 type builder struct {
 	*event.Request
 	in       *Input
-	usual    int // bytes of events for which there is room without asking
-	counted  int // bytes of events for which there is room
+	usual    int // bytes for which there is room without asking
+	counted  int // bytes for which there is room
+	beside   int // bytes that are kept beside the events
+	looked   int // of them, those for one value that is decoded
 	fields   event.Fields
-	received []byte                    // time of receipt, RFC 3339
-	seen     map[string]map[digest]int // how often a topic has a content, in this request
-	content  digest                    // of the current event, if its id is made of it …
-	hashed   bool                      // … which it is
-	named    bool                      // the request, and not the event, gives the current id
-	names    int                       // how many events of the request had such an id
-	fallback string                    // the topic of an event that names none
-	scratch  []byte                    // texts that were made for the current event
+	received []byte       // time of receipt, RFC 3339
+	seen     map[same]int // how often a topic has a content, in this request
+	topic    string       // the last one in seen
+	content  digest       // of the current event, if its id is made of it …
+	hashed   bool         // … which it is
+	named    bool         // the request, and not the event, gives the current id
+	names    int          // how many events of the request had such an id
+	fallback string       // the topic of an event that names none
+	scratch  []byte       // texts that were made for the current event
 }
 
 func newBuilder(in *Input, fallback string, bytes int) *builder {
@@ -109,7 +121,7 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 		usual:    bytes,
 		counted:  bytes,
 		received: appendTime(nil, in.Received),
-		seen:     map[string]map[digest]int{},
+		seen:     map[same]int{},
 		fallback: fallback,
 	}
 }
@@ -126,29 +138,33 @@ func (b *builder) contentID(content digest) { b.content, b.hashed = content, tru
 
 // setID ends an id that is made of the content, or that the request gives to all of its events:
 // from the second of equal ones on it has an ordinal.
-func (b *builder) setID() {
+func (b *builder) setID() error {
 	from, n := len(b.scratch), 0
 	switch {
 	case b.hashed:
-		topic := b.seen[string(b.fields.Topic)]
-		if topic == nil {
-			topic = map[digest]int{}
-			b.seen[string(b.fields.Topic)] = topic
+		if b.topic != string(b.fields.Topic) {
+			b.topic = string(b.fields.Topic)
 		}
-		topic[b.content]++
-		n = topic[b.content]
+		one := same{b.topic, b.content}
+		if n = b.seen[one] + 1; n == 1 {
+			if err := b.hold(sameBytes + len(b.topic)); err != nil {
+				return err
+			}
+		}
+		b.seen[one] = n
 		b.scratch = hex.AppendEncode(b.scratch, b.content[:])
 	case b.named:
 		b.names++
 		n = b.names
 		b.scratch = append(b.scratch, b.fields.ID...)
 	default:
-		return
+		return nil
 	}
 	if n > 1 {
 		b.scratch = fmt.Appendf(b.scratch, "-%d", n)
 	}
 	b.fields.ID = b.scratch[from:]
+	return nil
 }
 
 // add ends an event: what a sender may not know of the rules is put right.
@@ -160,7 +176,9 @@ func (b *builder) add() error {
 	if f.Timestamp == nil {
 		f.Timestamp = b.received
 	}
-	b.setID()
+	if err := b.setID(); err != nil {
+		return err
+	}
 	f.Topic, f.ID, f.Source = identity(f.Topic), identity(f.ID), identity(f.Source)
 	if err := b.room(len(f.Topic) + len(f.ID) + len(f.Timestamp) + len(f.Source) + len(f.Payload)); err != nil {
 		return err
@@ -168,13 +186,19 @@ func (b *builder) add() error {
 	return b.Add(f)
 }
 
-// room asks for the room of so many bytes more, twice as much each time.
+// hold asks for the room of n bytes that are kept beside the events.
+func (b *builder) hold(n int) error {
+	b.beside += n
+	return b.room(0)
+}
+
+// room asks for the room of so many bytes of events more, twice as much each time.
 func (b *builder) room(bytes int) error {
 	need := len(b.Data) + bytes
 	if most := b.in.Most; most > 0 && need > most {
 		return event.ErrTooLarge
 	}
-	if need <= b.counted || b.in.Grow == nil {
+	if need += b.beside; need <= b.counted || b.in.Grow == nil {
 		return nil
 	}
 	b.counted = max(need, 2*b.counted)

@@ -469,6 +469,90 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptIsAskedFor: room is asked for what a mapper keeps beside the events too, and for what
+// a value takes that is decoded for its hash.
+func TestWhatIsKeptIsAskedFor(t *testing.T) {
+	const n = 20_000
+	json := func(in *ingest.Input) (*event.Request, error) { return ingest.JSON(in, "t") }
+	bulk := func(in *ingest.Input) (*event.Request, error) {
+		r, _, err := ingest.Bulk(in, "t")
+		return r, err
+	}
+	var topics, wide strings.Builder
+	for i := range n {
+		fmt.Fprintf(&topics, `{"index":{"_index":"i%d"}}`+"\n{}\n", i)
+		fmt.Fprintf(&wide, `,"%d":1`, i)
+	}
+	object := `{"a":1` + wide.String() + "}"
+	for name, one := range map[string]struct {
+		m     func(*ingest.Input) (*event.Request, error)
+		body  string
+		least int // bytes beside the events
+	}{
+		"topics of a bulk request": {bulk, topics.String(), 200 * n},
+		"its refused actions":      {bulk, strings.Repeat(`{"delete":{}}`+"\n", n), 300 * n},
+		"lines":                    {ingest.SplunkRaw, strings.Repeat("1\n", n), 40 * n},
+		"elements":                 {json, "[" + strings.Repeat("1,", n-1) + "1]", 40 * n},
+		"CloudEvents":              {ingest.CloudEvents, "[" + strings.Repeat("1,", n-1) + "1]", 40 * n},
+		"a wide object":            {json, object, 150 * n},
+		"a wide document":          {bulk, `{"index":{}}` + "\n" + object + "\n", 150 * n},
+		"a wide event of Splunk":   {ingest.Splunk, object, 150 * n},
+	} {
+		asked := 0
+		in := input(one.body)
+		in.Grow = func(n int) error { asked = n; return nil }
+		r, err := one.m(in)
+		if err != nil || asked+2*len(in.Body) < len(r.Data)+one.least {
+			t.Errorf("%s: %v; asked for %d bytes beside a body of %d, for %d of events and %d beside", name, err, asked, len(in.Body), len(r.Data), one.least)
+		}
+		in.Grow = func(int) error { return io.ErrShortBuffer }
+		if _, err := one.m(in); !errors.Is(err, io.ErrShortBuffer) {
+			t.Errorf("%s: %v where there is no room", name, err)
+		}
+	}
+}
+
+// TestMembers: fields are found in an object as encoding/json finds them, the last of a name, and
+// nothing is kept of the others.
+func TestMembers(t *testing.T) {
+	for document, time := range map[string]string{
+		`{"@timestamp":"2026-11-28T01:00:00Z"}`:                            "2026-11-28T01:00:00Z",
+		`{"@timestamp":"2026-11-28T01:00:00Z","@timestamp" : 1764295200 }`: "2025-11-28T02:00:00Z",
+		`{"a":{"@timestamp":"2026-11-28T01:00:00Z"},"b":["@timestamp"]}`:   now,
+		`["@timestamp","2026-11-28T01:00:00Z"]`:                            now,
+		`"@timestamp"`:                                                     now,
+		"{\"\xff\":1,\"@timestamp\":\"2026-11-28T01:00:00Z\"}":             "2026-11-28T01:00:00Z",
+		`{"@timestamp":"2026-11-28T01:00:00Z"`:                             now,
+	} {
+		r, _, err := ingest.Bulk(input(`{"create":{"_index":"i","_id":"1"}}`+"\n"+document+"\n"), "")
+		if got := described(t, r, err); len(got) != 1 || !strings.HasPrefix(got[0], "i 1 "+time+" ") {
+			t.Errorf("%s: %q, want the time %s", document, got, time)
+		}
+	}
+	for path, topic := range map[string]string{"/a/1/b": "x", "/a/0": "7", "/a/2": "t", "/a/-1": "t", "/a/b": "t", "/c~1d": "y", "/": "z", "/a": "t", "/c~1d/e": "t"} {
+		in := input(` { "a" : [ 7 , {"b":"w","b":"x"} ], "c/d":"y", "":"z" } `)
+		in.Topic, in.ID = path, "1"
+		r, err := ingest.JSON(in, "t")
+		if got := described(t, r, err); len(got) != 1 || !strings.HasPrefix(got[0], topic+" 1 ") {
+			t.Errorf("%s: %q, want the topic %s", path, got, topic)
+		}
+	}
+	const members = 1_000_000
+	var wide strings.Builder
+	for i := range members {
+		fmt.Fprintf(&wide, `"%07d":1,`, i)
+	}
+	line := `{"create":{"_id":"1"},` + wide.String() + `"@timestamp":1}`
+	in := input(line + "\n" + line)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, _, err := ingest.Bulk(in, "i")
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; err != nil || r.Events != 1 || n > 4*members*16 {
+		t.Errorf("%v: %d MB were taken for a body of %d", err, n>>20, 2*len(line)>>20)
+	}
+}
+
 // TestBodiesAreBounded: a body whose values are three bytes each is refused before it is decoded to
 // hundreds of MB.
 func TestBodiesAreBounded(t *testing.T) {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func reencode(value []byte) ([]byte, error) {
 // count.
 func contentHash(value []byte) digest {
 	value = bytes.TrimSpace(value)
-	if jsontext.Value(value).IsValid() {
+	if measure(value).values <= MaxValues/4 && jsontext.Value(value).IsValid() {
 		if sorted, err := reencode(value); err == nil {
 			return hash(sorted)
 		}
@@ -120,6 +121,10 @@ func rawValues(elements []json.RawMessage) ([][]byte, error) {
 	return all, nil
 }
 
+// splitBytes is what each part of a body takes that is split: a slice, and the one that it was moved
+// from as their number grew.
+const splitBytes = 48
+
 // lines are those of a text that are not blank; more than most are event.ErrTooMany.
 func lines(text []byte, most int) ([][]byte, error) {
 	var all [][]byte
@@ -152,8 +157,14 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 		return nil, err
 	}
 	b := newBuilder(in, topic, len(body)+len(body)/4)
+	if err := b.hold(splitBytes * len(all)); err != nil {
+		return nil, err
+	}
 	for _, value := range all {
 		b.begin()
+		if err := b.look(value); err != nil {
+			return nil, err
+		}
 		b.fields.Payload = payload(value)
 		b.override(in)
 		if len(b.fields.ID) == 0 && len(all) == 1 {
@@ -212,19 +223,80 @@ func (in *Input) named(name string) string {
 func pointer(value []byte, path string) string {
 	for step := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
-		var object map[string]json.RawMessage
-		var array []json.RawMessage
-		if json.Unmarshal(value, &object) == nil && object != nil {
-			value = object[step]
-			continue
-		}
-		at, err := strconv.Atoi(step)
-		if json.Unmarshal(value, &array) != nil || err != nil || at < 0 || at >= len(array) {
+		var next []byte
+		if bytes.HasPrefix(bytes.TrimSpace(value), []byte("[")) {
+			at, err := strconv.Atoi(step)
+			if err != nil {
+				return ""
+			}
+			next = element(value, at)
+		} else if members(value, func(name, member []byte) {
+			if string(name) == step {
+				next = member
+			}
+		}) != nil {
 			return ""
 		}
-		value = array[at]
+		value = next
 	}
 	return text(value)
+}
+
+// lenient is JSON as other programs write it: what is not UTF-8 becomes U+FFFD later.
+var lenient = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+
+var (
+	errNoObject = errors.New("not an object")
+	errMore     = errors.New("more than one value")
+)
+
+// members calls do for each member of an object, of which it keeps nothing: there may be millions.
+// Its name is lost with the next.
+func members(object []byte, do func(name, value []byte)) error {
+	d := jsontext.NewDecoder(bytes.NewBuffer(object), lenient...)
+	if kind := d.PeekKind(); kind != '{' {
+		if _, err := d.ReadValue(); err != nil {
+			return err
+		}
+		return errNoObject
+	}
+	_, err := d.ReadToken()
+	var name []byte
+	for err == nil && d.PeekKind() == '"' {
+		var quoted, value jsontext.Value
+		if quoted, err = d.ReadValue(); err == nil {
+			name, _ = jsontext.AppendUnquote(name[:0], quoted) // the error tells of U+FFFD
+			value, err = d.ReadValue()
+		}
+		if err == nil {
+			end := int(d.InputOffset())
+			do(name, object[end-len(value):end])
+		}
+	}
+	if err == nil {
+		_, err = d.ReadToken() // its end
+	}
+	if err == nil {
+		if _, err = d.ReadToken(); err == io.EOF {
+			return nil
+		}
+		err = cmp.Or(err, errMore)
+	}
+	return err
+}
+
+// element is the one at a place of an array; nil: there is none.
+func element(array []byte, at int) (found []byte) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(array), lenient...)
+	_, err := d.ReadToken()
+	for i := 0; err == nil && i <= at && d.PeekKind() != ']'; i++ {
+		var value jsontext.Value
+		if value, err = d.ReadValue(); err == nil && i == at {
+			end := int(d.InputOffset())
+			return array[end-len(value) : end]
+		}
+	}
+	return nil
 }
 
 // text is a JSON string's, number's or bool's text; "" for what is no such value.

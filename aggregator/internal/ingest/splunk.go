@@ -30,16 +30,11 @@ func Splunk(in *Input) (*event.Request, error) {
 			return b.Request, b.Reject(BadBody, "not a JSON object", in.Body[from:])
 		}
 		b.begin()
-		var members, fields map[string]json.RawMessage
-		_ = json.Unmarshal(one, &members) // it is an object
-		_ = json.Unmarshal(members["fields"], &fields)
-		b.fields.Payload = payload(one)
-		b.fields.Topic = []byte(cmp.Or(text(members["index"]), text(members["sourcetype"])))
-		b.fields.Source = []byte(cmp.Or(text(members["host"]), text(members["source"])))
-		b.fields.ID = []byte(text(fields["event_id"]))
-		if t, ok := parseTime(text(members["time"])); ok {
-			b.setTime(t)
+		if err := b.look(one); err != nil {
+			return nil, err
 		}
+		b.fields.Payload = payload(one)
+		b.splunkMembers(one)
 		b.override(in)
 		if len(b.fields.ID) == 0 {
 			b.contentID(contentHash(one))
@@ -47,6 +42,32 @@ func Splunk(in *Input) (*event.Request, error) {
 		if err := b.add(); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// splunkMembers reads an object's fields.
+func (b *builder) splunkMembers(object []byte) {
+	var index, sourcetype, host, source, id, at string
+	_ = members(object, func(name, value []byte) { // it is an object
+		switch string(name) {
+		case "index":
+			index = text(value)
+		case "sourcetype":
+			sourcetype = text(value)
+		case "host":
+			host = text(value)
+		case "source":
+			source = text(value)
+		case "time":
+			at = text(value)
+		case "fields":
+			id = member(value, "event_id")
+		}
+	})
+	b.fields.Topic, b.fields.Source = []byte(cmp.Or(index, sourcetype)), []byte(cmp.Or(host, source))
+	b.fields.ID = []byte(id)
+	if t, ok := parseTime(at); ok {
+		b.setTime(t)
 	}
 }
 
@@ -61,6 +82,9 @@ func SplunkRaw(in *Input) (*event.Request, error) {
 	rest := *in
 	rest.Topic, rest.Source = "", ""
 	b := newBuilder(in, splunkTopic, len(in.Body))
+	if err := b.hold(splitBytes * len(all)); err != nil {
+		return nil, err
+	}
 	for _, line := range all {
 		b.begin()
 		b.fields.Topic, b.fields.Source = topic, source
