@@ -117,6 +117,15 @@ func (a *instance) openFolder() error {
 	if err := removeLeftovers(a.cfg.Data); err != nil {
 		return err
 	}
+	// The journal is begun once a database is. One that has nothing then has lost it, and would lose
+	// what is left of it in its WAL.
+	if has, err := journal.Begun(filepath.Join(a.cfg.Data, "journal")); err != nil {
+		return err
+	} else if has {
+		if err := store.Begun(a.cfg.Data); err != nil {
+			return err
+		}
+	}
 	s, state, err := openStore(a.cfg)
 	if errors.Is(err, store.ErrDesign) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

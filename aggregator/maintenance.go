@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,8 +17,8 @@ import (
 // Check examines a data folder that no aggregator runs on, changes nothing, and writes
 // what it finds to w. The error says that something is wrong.
 func Check(ctx context.Context, data string, w io.Writer) error {
-	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
-		return err // before lock would make the folder
+	if err := present(data); err != nil {
+		return err
 	}
 	unlock, err := lockShared(data)
 	if errors.Is(err, errRuns) {
@@ -27,8 +28,12 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 		return err
 	}
 	defer unlock()
+	if end, err := store.WALEnd(data); err == nil && end != "" { // an error is Check's as well
+		fmt.Fprintln(w, "wal:", end)
+	}
 	state, faults, err := store.Check(ctx, data)
 	if err != nil {
+		tell(w, faults)
 		return err
 	}
 	fmt.Fprintf(w, "store: %d events, %d duplicates dropped (%d of them conflicts), %d dead letters, %d refused, last seq %d, %d commits\n",
@@ -42,9 +47,7 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	} else {
 		fmt.Fprintf(w, "journal: %d events wait to be applied, in %d frames\n", waiting.Events-state.JournalApplied, waiting.Frames)
 	}
-	for _, fault := range faults {
-		fmt.Fprintln(w, "fault:", fault)
-	}
+	tell(w, faults)
 	if len(faults) > 0 {
 		return fmt.Errorf("%s: %d faults", data, len(faults))
 	}
@@ -52,10 +55,28 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	return nil
 }
 
+func tell(w io.Writer, faults []string) {
+	for _, fault := range faults {
+		fmt.Fprintln(w, "fault:", fault)
+	}
+}
+
+// present says why there is no database in a data folder, before a lock would make the folder.
+func present(data string) error {
+	_, err := os.Stat(filepath.Join(data, store.File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database: %w: is %s the -data of an aggregator?", err, data)
+	}
+	return err
+}
+
 // Backup copies what is committed in a data folder to a new file, which is a whole events.db: put
 // into a folder of its own, an aggregator goes on from it. If to is a folder, the file gets a name
 // with the time in it. It returns the file's name.
 func Backup(ctx context.Context, data, to string) (string, error) {
+	if err := present(data); err != nil {
+		return "", err
+	}
 	if info, err := os.Stat(to); err == nil && info.IsDir() {
 		to = filepath.Join(to, time.Now().UTC().Format(backupName))
 	}
@@ -79,14 +100,17 @@ const backupName = "sekali-20060102T150405Z.db"
 // runs on, and writes to w how many. What waits in the journal carries its own: there must be none,
 // as after a stop.
 func MendTime(data string, now time.Time, w io.Writer) error {
-	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
-		return err // before lock would make the folder
+	if err := present(data); err != nil {
+		return err
 	}
 	unlock, err := lock(data)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := store.Begun(data); err != nil {
+		return err
+	}
 	s, state, err := store.Open(data, store.Design{})
 	if err != nil {
 		return err

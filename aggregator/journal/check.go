@@ -11,6 +11,15 @@ type Waiting struct {
 	Events int
 }
 
+// Begun reports that the journal in dir has a segment.
+func Begun(dir string) (bool, error) {
+	numbers, err := (&Journal{dir: dir}).list()
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return len(numbers) > 0, err
+}
+
 // Check reads the journal in dir as Open would, and changes nothing.
 func Check(dir string, committed Position) (w Waiting, err error) {
 	j := &Journal{dir: dir}

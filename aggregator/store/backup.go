@@ -53,7 +53,11 @@ func readOnly(dir string, query ...string) (string, error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", err
 	}
-	if err := belongs(path); err != nil {
+	wal, err := recognised(path)
+	if err != nil {
+		return "", err
+	}
+	if err := hasTables(path, wal); err != nil {
 		return "", err
 	}
 	stopped, err := Stopped(dir)
@@ -79,6 +83,9 @@ func openReadOnly(dir string) (*sql.DB, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	db.SetMaxOpenConns(1)
+	if err := isOurs(db, filepath.Join(dir, File)); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), db.Close())
+	}
 	return db, nil
 }
 
@@ -125,7 +132,7 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 		return fmt.Errorf("store: backup: %w", err)
 	}
 	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
-		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))
+		return errors.Join(fmt.Errorf("store: backup: %w", explained(filepath.Join(dir, File), err)), os.Remove(to))
 	}
 	if err := makeDurable(to); err != nil {
 		return errors.Join(fmt.Errorf("store: backup: %w", err), os.Remove(to))

@@ -25,28 +25,34 @@ const (
 
 // belongs refuses a database beside whose path lies a WAL of another one: of a copy that VACUUM
 // INTO has made and nobody has opened, of one whose schema is further than the WAL's, and of no
-// database at all. It is called before anybody in this process opens the file.
-func belongs(path string) error {
+// database at all. It returns what SQLite will find in the WAL. It is called before anybody in this
+// process opens the file.
+func belongs(path string) (w walFound, err error) {
 	wal, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return w, nil
 	}
 	if err != nil {
-		return err
+		return w, err
 	}
 	defer wal.Close()
-	cookie, frames, err := walCookie(bufio.NewReaderSize(wal, 1<<20))
-	if err != nil || frames == 0 {
-		return err
+	info, err := wal.Stat()
+	if err != nil {
+		return w, err
+	}
+	w, err = readWAL(bufio.NewReaderSize(wal, 1<<20))
+	w.bytes = info.Size()
+	if err != nil || w.frames == 0 {
+		return w, err
 	}
 	header, err := databaseHeader(path)
 	if err != nil {
-		return err
+		return w, err
 	}
-	if header == nil || header[readVersionAt] != 2 || cookie > 0 && binary.BigEndian.Uint32(header[schemaCookieAt:]) > cookie {
-		return fmt.Errorf("%s-wal %w", path, ErrForeignWAL)
+	if header == nil || header[readVersionAt] != 2 || w.cookie > 0 && binary.BigEndian.Uint32(header[schemaCookieAt:]) > w.cookie {
+		return w, fmt.Errorf("%s-wal %w", path, ErrForeignWAL)
 	}
-	return nil
+	return w, nil
 }
 
 // databaseHeader is the beginning of the database; nil: there is none.
@@ -68,12 +74,24 @@ func databaseHeader(path string) ([]byte, error) {
 	return header, nil
 }
 
-// walCookie reads the whole frames that SQLite would take from a WAL, and returns their number and
-// the highest schema cookie of them.
-func walCookie(r io.Reader) (cookie uint32, frames int, err error) {
+// walFound is what SQLite finds in a WAL.
+type walFound struct {
+	bytes  int64  // of the file
+	end    int64  // where its whole frames end
+	frames int    // whole ones
+	taken  int    // of them those that SQLite takes: up to the last commit
+	cookie uint32 // the highest schema cookie of the whole ones
+	wrong  string // what is wrong behind them; "": nothing is, or what lies there is of an earlier log
+}
+
+// readWAL reads the whole frames of a WAL.
+func readWAL(r io.Reader) (w walFound, err error) {
 	header := make([]byte, walHeaderBytes)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return 0, 0, noEOF(err)
+	if n, err := io.ReadFull(r, header); err != nil {
+		if n > 0 {
+			w.wrong = "it is cut within its header"
+		}
+		return w, noEOF(err)
 	}
 	order := binary.ByteOrder(binary.LittleEndian)
 	magic := binary.BigEndian.Uint32(header)
@@ -83,19 +101,33 @@ func walCookie(r io.Reader) (cookie uint32, frames int, err error) {
 	size := binary.BigEndian.Uint32(header[8:])
 	sum := walSum(order, [2]uint32{}, header[:24])
 	if magic&^1 != 0x377f0682 || size < 512 || size > 64<<10 || sum != sumAt(header[24:]) {
-		return 0, 0, nil // SQLite takes nothing from it
+		w.wrong = "its header is not as SQLite has written it"
+		return w, nil // SQLite takes nothing from it
 	}
+	w.end = walHeaderBytes
 	frame := make([]byte, frameHeaderBytes+size)
-	for ; ; frames++ {
-		if _, err := io.ReadFull(r, frame); err != nil {
-			return cookie, frames, noEOF(err)
+	for {
+		if n, err := io.ReadFull(r, frame); err != nil {
+			if n > 0 {
+				w.wrong = "it is cut within a page"
+			}
+			return w, noEOF(err)
 		}
 		sum = walSum(order, walSum(order, sum, frame[:8]), frame[frameHeaderBytes:])
-		if string(frame[8:16]) != string(header[16:24]) || sum != sumAt(frame[16:]) {
-			return cookie, frames, nil
+		if string(frame[8:16]) != string(header[16:24]) { // of an earlier log
+			return w, nil
 		}
+		if sum != sumAt(frame[16:]) {
+			w.wrong = "a page is not what its checksum says"
+			return w, nil
+		}
+		w.frames++
+		w.end += int64(len(frame))
 		if binary.BigEndian.Uint32(frame) == 1 {
-			cookie = max(cookie, binary.BigEndian.Uint32(frame[frameHeaderBytes+schemaCookieAt:]))
+			w.cookie = max(w.cookie, binary.BigEndian.Uint32(frame[frameHeaderBytes+schemaCookieAt:]))
+		}
+		if binary.BigEndian.Uint32(frame[4:]) > 0 { // the end of a commit
+			w.taken = w.frames
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -34,19 +35,39 @@ var tableChecks = []check{
 	{"entries of dedup_store beyond the events", "SELECT abs((SELECT count(*) FROM dedup_store) - (SELECT count(*) FROM identities))"},
 }
 
-// Check examines the database in dir and returns its state and every fault it finds.
+// Check examines the database in dir, which nobody writes to, and returns its state and every fault
+// it finds, those that it has found before an error too.
 func Check(ctx context.Context, dir string) (state State, faults []string, err error) {
+	path := filepath.Join(dir, File)
+	wal, err := recognised(path)
+	if err == nil {
+		err = whole(path, wal)
+	}
+	if err != nil {
+		return State{}, nil, fmt.Errorf("store: %w", err)
+	}
 	db, err := openReadOnly(dir)
 	if err != nil {
 		return State{}, nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if state, faults, err = checkAll(ctx, db, dir); err != nil {
+		err = fmt.Errorf("store: check: %w", explained(path, err))
+	}
+	return state, faults, err
+}
+
+// checkAll is Check, of a database that is open.
+func checkAll(ctx context.Context, db *sql.DB, dir string) (state State, faults []string, err error) {
+	if err := checkVersion(ctx, db); err != nil {
+		return state, nil, err
+	}
 	if faults, err = integrity(ctx, db); err != nil {
-		return State{}, nil, fmt.Errorf("store: check: %w", err)
+		return state, faults, err
 	}
 	design, err := designOf(dir)
 	if err != nil {
-		return State{}, nil, fmt.Errorf("store: check: %w", err)
+		return state, faults, err
 	}
 	events := newLayout(design.Layout)
 	all := checks
@@ -56,21 +77,21 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	for _, c := range all {
 		var n int64
 		if err := db.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
-			return State{}, nil, fmt.Errorf("store: check: %s: %w", c.what, err)
+			return state, faults, fmt.Errorf("%s: %w", c.what, err)
 		}
 		if n != 0 {
 			faults = append(faults, fmt.Sprintf("%d %s", n, c.what))
 		}
 	}
 	if err := db.QueryRowContext(ctx, selectState).Scan(state.fields()...); err != nil {
-		return State{}, nil, fmt.Errorf("store: check: state: %w", err)
+		return state, faults, fmt.Errorf("state: %w", err)
 	}
 	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {
 		faults = append(faults, fault)
 	}
 	more, err := checkCounts(ctx, db, dir, events, state)
 	if err != nil {
-		return State{}, nil, fmt.Errorf("store: check: %w", err)
+		return state, faults, err
 	}
 	faults = append(faults, more...)
 	for _, read := range []func() (string, error){
@@ -82,7 +103,7 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 			fault, err = err.Error(), nil
 		}
 		if err != nil {
-			return State{}, nil, fmt.Errorf("store: check: %w", err)
+			return state, faults, err
 		}
 		if fault != "" && !slices.Contains(faults, fault) {
 			faults = append(faults, fault)
@@ -91,11 +112,26 @@ func Check(ctx context.Context, dir string) (state State, faults []string, err e
 	if design.Dedup == DedupRuns {
 		more, err := checkRuns(events, dir, state.LastSeq)
 		if err != nil {
-			return State{}, nil, fmt.Errorf("store: check: %w", err)
+			return state, faults, err
 		}
 		faults = append(faults, more...)
 	}
 	return state, faults, nil
+}
+
+// checkVersion refuses a schema that this program does not know, or not as it is.
+func checkVersion(ctx context.Context, db *sql.DB) error {
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	switch {
+	case version > schemaVersion:
+		return fmt.Errorf("schema version %d, this program knows %d", version, schemaVersion)
+	case version < schemaVersion:
+		return fmt.Errorf("schema version %d: the aggregator takes it forward to %d when it is started, and then it can be checked", version, schemaVersion)
+	}
+	return nil
 }
 
 // checkCounts counts the events and holds what counts them against that.
@@ -138,7 +174,7 @@ func integrity(ctx context.Context, db *sql.DB) (faults []string, err error) {
 	for rows.Next() {
 		var line string
 		if err := rows.Scan(&line); err != nil {
-			return nil, err
+			return faults, err
 		}
 		if line != "ok" {
 			faults = append(faults, "integrity_check: "+line)

@@ -23,14 +23,18 @@ func Open(dir string, asked Design) (*Store, State, error) {
 }
 
 func open(s *Store) (_ *Store, _ State, err error) {
+	wal, err := recognised(s.path)
+	if err == nil {
+		err = whole(s.path, wal)
+	}
+	if err != nil {
+		return nil, State{}, fmt.Errorf("store: %w", err)
+	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("store: %s: %w", s.path, errors.Join(err, s.Close()))
+			err = fmt.Errorf("store: %w", explained(s.path, errors.Join(err, s.Close())))
 		}
 	}()
-	if err := belongs(s.path); err != nil {
-		return nil, State{}, err
-	}
 	if err := touch(s.path); err != nil {
 		return nil, State{}, err
 	}
@@ -82,6 +86,9 @@ func (s *Store) openWriter(c *sqlite.Conn) (State, error) {
 		return State{}, errReadOnly
 	}
 	if err := c.LeaveWAL(true); err != nil { // until Close: a checkpoint at the end of a failed life would not be settled
+		return State{}, err
+	}
+	if err := notForeign(c); err != nil {
 		return State{}, err
 	}
 	info := Info{}

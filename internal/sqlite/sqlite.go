@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"modernc.org/libc"
+	modernc "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -34,6 +35,21 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.message, e.Code
 
 // Full reports that the disk has no room.
 func (e *Error) Full() bool { return e.Code&0xff == sqlite3.SQLITE_FULL }
+
+// IsDamage reports an error that means a damaged database, or none, of this package's or of
+// database/sql's.
+func IsDamage(err error) bool {
+	code := int32(0)
+	var own *Error
+	var driver *modernc.Error
+	switch {
+	case errors.As(err, &own):
+		code = own.Code
+	case errors.As(err, &driver):
+		code = int32(driver.Code())
+	}
+	return code&0xff == sqlite3.SQLITE_CORRUPT || code&0xff == sqlite3.SQLITE_NOTADB
+}
 
 // Refusal reports an error that says no to what is stored, and not that it cannot be stored now.
 func (e *Error) Refusal() bool {
