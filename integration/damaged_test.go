@@ -116,8 +116,8 @@ func TestMissingData(t *testing.T) {
 	}
 }
 
-// namesWhat runs on a data folder what reads one, as somebody (nil: as whoever tests). Each ends with
-// exit code 1 and one line, which names the folder and says what it has to.
+// namesWhat runs on a data folder what reads one, as somebody (nil: as whoever tests). Each ends
+// with exit code 1 and one line, which names the folder and says what it has to.
 func namesWhat(t *testing.T, who *syscall.SysProcAttr, data string, says []string) {
 	t.Helper()
 	for _, args := range [][]string{{"check"}, {"backup", "-to", filepath.Join(t.TempDir(), "copy.db")}, {"mend-time"}, {"-listen", "127.0.0.1:0", "-admin", ""}} {

@@ -55,9 +55,9 @@ func TestSwollenBulkAnswer(t *testing.T) {
 	}
 }
 
-// TestBulkAnswersAreBounded: answers to bulk requests that are not read are counted among the pages.
-// Beyond their bound the next request is 503, and nothing of it is taken, until their connections
-// end. One whose answer alone would be too large is 413.
+// TestBulkAnswersAreBounded: answers to bulk requests that are not read are counted among the
+// pages. Beyond their bound the next request is 503, and nothing of it is taken, until their
+// connections end. One whose answer alone would be too large is 413.
 func TestBulkAnswersAreBounded(t *testing.T) {
 	a := start(t, dataFolder(t))
 	const items, some = 50_000, 10 // an answer of 20 MB each, so that some of them are more than 128 MiB

@@ -13,8 +13,8 @@ import (
 	"sekali/internal/sqlite"
 )
 
-// What SQLite says of files that are damaged, or are no database, names neither the file nor what is
-// to be done. So they are looked at before it opens them, and what it says all the same is
+// What SQLite says of files that are damaged, or are no database, names neither the file nor what
+// is to be done. So they are looked at before it opens them, and what it says all the same is
 // explained.
 
 // databaseMagic is how a database begins.
@@ -70,8 +70,8 @@ func recognise(path string) error {
 	return nil
 }
 
-// whole refuses a database that is shorter than it says, as SQLite does. Nobody may write to it, and
-// what its WAL has is not known to it yet.
+// whole refuses a database that is shorter than it says, as SQLite does. Nobody may write to it.
+// Where its WAL has a commit, that says how long it is.
 func whole(path string, wal walFound) error {
 	header, err := databaseHeader(path)
 	if err != nil || header == nil || wal.taken > 0 {

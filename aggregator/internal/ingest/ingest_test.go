@@ -469,8 +469,8 @@ func TestEventsAreBounded(t *testing.T) {
 	}
 }
 
-// TestWhatIsKeptIsAskedFor: room is asked for what a mapper keeps beside the events too, and for what
-// a value takes that is decoded for its hash.
+// TestWhatIsKeptIsAskedFor: room is asked for what a mapper keeps beside the events too, and for
+// what a value takes that is decoded for its hash.
 func TestWhatIsKeptIsAskedFor(t *testing.T) {
 	const n = 20_000
 	json := func(in *ingest.Input) (*event.Request, error) { return ingest.JSON(in, "t") }

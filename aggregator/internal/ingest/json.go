@@ -121,8 +121,8 @@ func rawValues(elements []json.RawMessage) ([][]byte, error) {
 	return all, nil
 }
 
-// splitBytes is what each part of a body takes that is split: a slice, and the one that it was moved
-// from as their number grew.
+// splitBytes is what each part of a body takes that is split: a slice, and the one that it was
+// moved from as their number grew.
 const splitBytes = 48
 
 // lines are those of a text that are not blank; more than most are event.ErrTooMany.
