@@ -34,6 +34,7 @@ type clusterNode struct {
 	known     uint16        // apply version; 0: that of the program
 	retention time.Duration // 0: none
 	maxLag    time.Duration // 0: the default
+	gatherFor time.Duration // 0: the default
 	p         *Pipeline
 	s         *store.Store
 	j         *journal.Journal
@@ -84,6 +85,7 @@ func (n *clusterNode) start() {
 	}
 	n.s, n.j, n.failed = s, j, make(chan error, 3)
 	n.p = New(Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 64 << 20, BatchEvents: 50, Node: node}, s, j, state, backlog, slog.New(slog.DiscardHandler))
+	n.p.replication.gatherFor = cmp.Or(n.gatherFor, gatherFor)
 	ctx, abort := context.WithCancel(context.Background())
 	n.abort = abort
 	for _, run := range []func(context.Context) error{n.p.RunCommitter, n.p.RunWriter, n.p.RunNode} {

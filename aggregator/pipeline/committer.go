@@ -24,8 +24,9 @@ type group struct {
 	done     chan struct{} // closed once durable, or failed with err
 	err      error
 
-	keep   bool            // of a cluster: somebody waits for the outcome of each event
-	ticket *cluster.Ticket // of a cluster, set before done is closed
+	keep    bool            // of a cluster: somebody waits for the outcome of each event
+	hurried bool            // of a cluster: somebody waits for the journal alone
+	ticket  *cluster.Ticket // of a cluster, set before done is closed
 }
 
 // join admits a request and adds it to the group that the committer takes next. It returns how many
@@ -45,7 +46,7 @@ func (p *Pipeline) join(level Level, r *event.Request) (g *group, before int, er
 		p.pending = append(p.pending, g)
 	}
 	before = g.events
-	g.keep = g.keep || level == Store
+	g.keep, g.hurried = g.keep || level == Store, g.hurried || level == Journal
 	g.requests = append(g.requests, r.Data)
 	g.events += r.Events
 	g.bytes += size
@@ -70,6 +71,7 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 	idle := time.NewTicker(flushInterval)
 	defer idle.Stop()
 	for {
+		p.gather(ctx)
 		g, closed := p.takeGroup()
 		switch {
 		case g != nil:

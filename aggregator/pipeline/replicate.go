@@ -31,10 +31,12 @@ type replication struct {
 	roomy   chan struct{} // a token when the queue has lost an item
 	stuck   chan struct{} // closed when the writer has halted
 	ended   chan struct{} // closed when it has ended
+
+	gatherFor time.Duration // but in tests the constant
 }
 
 func newReplication() replication {
-	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{})}
+	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{}), gatherFor: gatherFor}
 }
 
 // idle reports that nobody waits.
@@ -118,6 +120,54 @@ func (p *Pipeline) write(g *group) (frame journal.Frame, err error) {
 		return frame, err
 	}
 	return p.journal.Append(p.replication.made.Bytes, g.events, now)
+}
+
+const (
+	// gatherFor is how long a group waits for company at most, and gatherBytes from where on it does
+	// not: frames of 128 KiB carry 300 000 events of 250 bytes a second. Reasoned, not measured: with
+	// 5 ms the log gets 200 frames a second and not one for each request.
+	gatherFor   = 5 * time.Millisecond
+	gatherBytes = 128 << 10
+)
+
+// gather waits, before a group of a cluster is taken, for company for it, while the log is busy.
+// Each frame costs the log's servers their syncs, so that many small ones wait for each other
+// there, and what is in the journal is cut into frames for good. All who are in the group wait for
+// the log, where it would wait; who waits for the journal alone is not kept. While the log is
+// quick, nobody is.
+func (p *Pipeline) gather(ctx context.Context) {
+	if p.cfg.Node == nil {
+		return
+	}
+	var late <-chan time.Time
+	for {
+		busy, changed := p.cfg.Node.Outbox.Busy()
+		if !busy || !p.patient() {
+			return
+		}
+		if late == nil {
+			timer := time.NewTimer(p.replication.gatherFor)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-changed:
+		case <-p.pendingReady: // takeGroup sees what has come
+		case <-late:
+			return
+		case <-p.closing:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// patient reports that a group waits that may have company yet.
+func (p *Pipeline) patient() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.pending) == 1 && !p.pending[0].hurried && p.pending[0].bytes < gatherBytes && !p.closed
 }
 
 // handOver gives the node a group that is in the journal, to send it.

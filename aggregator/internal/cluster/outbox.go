@@ -30,7 +30,12 @@ type Outbox struct {
 	ackedAt uint64 // … and where
 	apply   uint16 // version in force, of frames that are made
 	full    bool   // the log has refused the first that is not in it, for want of room
+	fresh   int    // bytes that are in memory, too: of frames that were not sent yet
 }
+
+// freshBytes bounds what is kept in memory to be sent. While the log takes what comes, that is a
+// few frames; while it does not, they are read from the journal once it does.
+const freshBytes = 8 << 20
 
 type frameKey struct {
 	session Session
@@ -46,6 +51,7 @@ type sent struct {
 	events   int
 	accepted time.Time // when the journal had them; zero: they were read from the log, or are in the store
 	ticket   *Ticket   // nil: it is of an earlier life, and nobody waits
+	fresh    []byte    // its bytes, until it is sent for the first time; nil: the journal alone has them
 	answer   uint64    // the latest place that the log has told for it; 0: none
 	at       uint64    // its place in the log, or a later one; 0: it is not known to be there
 }
@@ -119,8 +125,12 @@ func (o *Outbox) Add(m *Made, in journal.Frame, keep bool) *Ticket {
 	defer o.mu.Unlock()
 	m.ticket.Keep = keep
 	now := time.Now()
-	for _, s := range m.frames {
+	for i, s := range m.frames {
 		s.accepted = now
+		if o.fresh+len(m.Bytes[i]) <= freshBytes {
+			s.fresh = m.Bytes[i]
+			o.fresh += len(s.fresh)
+		}
 	}
 	o.add(m.frames, in)
 	o.number, o.sum = m.frames[len(m.frames)-1].number, m.sum
@@ -174,6 +184,25 @@ func (o *Outbox) Load(j Journal, backlog []journal.Frame, cursor *Cursor) error 
 // Journal is where the frames' bytes are.
 type Journal interface {
 	Read(frame journal.Frame, buf []byte) ([]byte, error)
+}
+
+// takeFresh returns a frame's bytes, if they are in memory. They are not kept any longer, and
+// nobody changes them.
+func (o *Outbox) takeFresh(s *sent) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	bytes := s.fresh
+	o.fresh -= len(bytes)
+	s.fresh = nil
+	return bytes
+}
+
+// Busy reports that the log has as many frames to answer as it works on at one time, or more. One
+// more would wait. changed is closed when that may be over.
+func (o *Outbox) Busy() (busy bool, changed <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.frames)-o.acked >= busyFrames, o.changed
 }
 
 // SetApply notes the version in force; a lower one changes nothing.
@@ -306,6 +335,7 @@ func (o *Outbox) Release(through uint64) (at journal.Position, bytes int64, ok b
 	}
 	for _, s := range o.frames[:n] {
 		delete(o.byKey, s.frameKey)
+		o.fresh -= len(s.fresh) // it was read from the log, and so it was sent
 	}
 	o.frames, o.acked, o.gone = slices.Delete(o.frames, 0, n), o.acked-n, o.gone+uint64(n)
 	return at, bytes, n > 0

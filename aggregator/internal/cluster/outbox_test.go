@@ -159,3 +159,41 @@ func TestLargeRequestIsCut(t *testing.T) {
 		t.Error("Fits is wrong")
 	}
 }
+
+// countedJournal counts what is read from it.
+type countedJournal struct {
+	bytes []byte
+	reads int
+}
+
+func (j *countedJournal) Read(journal.Frame, []byte) ([]byte, error) {
+	j.reads++
+	return j.bytes, nil
+}
+
+// TestFreshIsSentFromMemory: the first sending of a frame reads nothing from the journal, a repeat
+// does, and so does what was too much to be kept. Both send the same bytes.
+func TestFreshIsSentFromMemory(t *testing.T) {
+	o := NewOutbox()
+	m, err := o.Make([][]byte{bodyOf(t, "e").Data}, 1, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Add(m, journal.Frame{Start: journal.Position{Segment: 1}, Bytes: 100}, false)
+	j := &countedJournal{bytes: m.Bytes[0]}
+	s := &sender{outbox: o, journal: j}
+	for i, reads := range []int{0, 1} {
+		message, err := s.message(o.frames[0])
+		if err != nil || string(message) != string(m.Bytes[0]) || j.reads != reads {
+			t.Errorf("sending %d: %d bytes after %d reads of the journal, want %d after %d: %v", i, len(message), j.reads, len(m.Bytes[0]), reads, err)
+		}
+	}
+	if o.fresh != 0 {
+		t.Errorf("%d bytes are counted as in memory, and none are", o.fresh)
+	}
+	o.fresh = freshBytes - 1
+	fill(t, o, 1)
+	if s := o.frames[1]; s.fresh != nil || o.fresh != freshBytes-1 {
+		t.Errorf("%d bytes are kept beyond the bound", len(s.fresh))
+	}
+}
