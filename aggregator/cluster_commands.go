@@ -352,6 +352,9 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 		line += fmt.Sprintf(", version %s, knows apply version %d, retention %s", b.Version, b.Apply, retentionText(b.Retention))
 	}
 	line += fmt.Sprintf(", told %.0f s ago", age.Seconds())
+	if b.Left {
+		line += ", stopped since"
+	}
 	switch {
 	case b.Forgotten:
 		return line + ", forgotten", "it was forgotten: the log does not wait for it"

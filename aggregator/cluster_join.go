@@ -166,7 +166,8 @@ func (j *joiner) fetch(ctx context.Context) error {
 	if !slices.Contains(j.head.Nodes, j.Node) {
 		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrConfig, j.Node, j.head.Nodes)
 	}
-	if j.pin, err = cluster.TakePin(bounded, j.log.Registry(), j.Node, j.head, position); err != nil {
+	to := cluster.PinFor{Registry: j.log.Registry(), Node: j.Node, Head: j.head, Stored: j.own != ""}
+	if j.pin, err = cluster.TakePin(bounded, to, position); err != nil {
 		return err
 	}
 	crash.Here(crash.JoinPinned)

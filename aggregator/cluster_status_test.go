@@ -18,7 +18,7 @@ func TestStatusOfNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, version := range map[string]string{"a": "1.2", "b": ""} {
-		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, Apply: 3, Retention: map[string]time.Duration{"a": time.Hour}[name], At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Hash: "00"})
+		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, Apply: 3, Retention: map[string]time.Duration{"a": time.Hour}[name], At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Hash: "00", Left: name == "b"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,8 +30,11 @@ func TestStatusOfNode(t *testing.T) {
 	if !strings.Contains(line, "hash 00, version 1.2, knows apply version 3, retention 1h0m0s, told 0 s ago") || fault != "" {
 		t.Errorf("one that runs: %q, fault %q", line, fault)
 	}
+	if strings.Contains(line, "stopped") {
+		t.Errorf("one that runs: %q", line)
+	}
 	line, _ = statusOfNode(t.Context(), log.Registry(), "b", head)
-	if strings.Contains(line, "version") || !strings.Contains(line, "has never run") {
+	if strings.Contains(line, "version") || !strings.Contains(line, "has never run") || !strings.Contains(line, "stopped since") {
 		t.Errorf("one that has never run: %q", line)
 	}
 }

@@ -78,6 +78,8 @@ func refuse(ctx *fasthttp.RequestCtx, err error) {
 		code = "log_full"
 	case errors.Is(err, cluster.ErrLagging):
 		code = "lagging"
+	case errors.Is(err, cluster.ErrStarting):
+		code = "starting"
 	case errors.Is(err, pipeline.ErrDiskFailing):
 		code = "disk_failing"
 	default:

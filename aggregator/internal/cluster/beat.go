@@ -37,6 +37,7 @@ type Beat struct {
 	Retention   time.Duration `json:"retention_ns,omitempty"` // that it wants; 0: none
 	Forgotten   bool          `json:"forgotten,omitempty"`    // by a person: the log does not wait for it
 	Joining     bool          `json:"joining,omitempty"`      // the log is held from the position on, and no store is there yet
+	Left        bool          `json:"left,omitempty"`         // its process has ended in order: the name is free
 }
 
 // TextOfHash is a checkpoint as it is told.
@@ -75,16 +76,20 @@ var ErrNameTaken = errors.New("another process runs under this node's name")
 // lease is this process's hold on the node's name: what the registry has under it is its own, or it
 // has waited for the other's to be left alone.
 type lease struct {
+	registry      Registry
+	node, session string
+
 	revision uint64
 	quiet    int // beats since another's value has changed
 	mine     bool
+	failed   error // why the registry has not answered when it was told last; nil: it has
 }
 
 // beat tells and looks until ctx ends.
 func (n *Node) beat(ctx context.Context) error {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	var l lease
+	l := lease{registry: n.cfg.Registry, node: n.cfg.Name, session: n.Outbox.session.String()}
 	var proved time.Time
 	for {
 		if time.Since(proved) >= proofEvery || n.Durable() != nil {
@@ -94,21 +99,48 @@ func (n *Node) beat(ctx context.Context) error {
 		if err := n.look(ctx); errors.Is(err, ErrHalted) {
 			n.haltFor(err)
 		}
-		if err := l.tell(ctx, n.cfg.Registry, n.own()); err != nil {
+		if err := l.tell(ctx, n.own()); err != nil {
 			return err
 		}
-		n.hear(ctx)
+		heard := n.hear(ctx)
 		if err := n.compare(); err != nil {
 			n.haltFor(err)
 		}
+		n.noteRound(&l, heard)
 		n.proposeApply()
 		n.truncate(ctx)
 		select {
 		case <-ctx.Done():
+			n.leave(&l)
 			return nil
 		case <-tick.C:
 		}
 	}
+}
+
+// noteRound notes what a beat has come to: the name is this process's, and the node was compared
+// with all others.
+func (n *Node) noteRound(l *lease, heard bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.named, n.status.untold = l.mine, l.failed
+	n.status.compared = n.status.compared || heard
+}
+
+// leaveBudget bounds the last word of a node. It is told while the process waits to end.
+const leaveBudget = time.Second
+
+// leave says that the process has ended, so that the next one under its name need not wait for it
+// to fall silent. If it cannot be said, the next one waits.
+func (n *Node) leave(l *lease) {
+	if !l.mine {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveBudget)
+	defer cancel()
+	own := n.own()
+	own.Left = true
+	_ = l.tell(ctx, own) // it has ended all the same
 }
 
 // prove asks the log's servers whether they sync.
@@ -140,69 +172,100 @@ func (n *Node) own() Beat {
 }
 
 // tell writes a node's beat under its name. An error means that the name is another's.
-func (l *lease) tell(ctx context.Context, registry Registry, own Beat) error {
-	ctx, cancel := context.WithTimeout(ctx, beatBudget)
-	defer cancel()
-	if !l.mine {
-		value, revision, err := registry.Get(ctx, own.Node)
-		if err != nil {
-			return nil // the next beat tries again
-		}
-		var other Beat
-		_ = json.Unmarshal(value, &other) // what cannot be read is another's
-		switch {
-		case revision == 0 || other.Session == own.Session:
-		case l.revision == 0:
-			l.revision = revision
-			return nil
-		case revision < l.revision: // of a server that is behind
-			return nil
-		case revision > l.revision:
-			return fmt.Errorf("%w: %s", ErrNameTaken, own.Node)
-		default:
-			if l.quiet++; l.quiet < leaseBeats {
-				return nil
-			}
-		}
-		l.revision = revision
-	}
+func (l *lease) tell(ctx context.Context, own Beat) error {
 	value, err := json.Marshal(own)
 	if err != nil {
 		return err
 	}
-	revision, err := registry.Put(ctx, own.Node, value, l.revision)
-	switch {
-	case err == nil:
-		l.revision, l.mine = revision, true
-	case errors.Is(err, ErrReplaced):
-		if l.mine { // by an earlier beat whose answer was lost, or by another process
-			value, revision, err := registry.Get(ctx, own.Node)
-			if err != nil {
-				return nil
+	return l.put(ctx, value)
+}
+
+// put writes what is told under the name, once the name is this process's.
+func (l *lease) put(ctx context.Context, value []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, beatBudget)
+	defer cancel()
+	l.failed = nil
+	if !l.mine {
+		if free, err := l.await(ctx); !free {
+			return err
+		}
+	}
+	for range 2 { // once more if an earlier word has arrived whose answer was lost
+		revision, err := l.registry.Put(ctx, l.node, value, l.revision)
+		switch {
+		case err == nil:
+			l.revision, l.mine = revision, true
+			return nil
+		case errors.Is(err, ErrReplaced) && l.mine:
+			if err := l.replaced(ctx); err != nil {
+				return err
 			}
-			var other Beat
-			_ = json.Unmarshal(value, &other)
-			if revision <= l.revision { // of a server that is behind
-				return nil
-			}
-			if other.Session != own.Session {
-				return fmt.Errorf("%w: %s", ErrNameTaken, own.Node)
-			}
-			l.revision = revision
+		case errors.Is(err, ErrReplaced):
+			l.revision = 0
+			return nil
+		default:
+			l.failed = err
 			return nil
 		}
-		l.revision = 0
 	}
 	return nil
 }
 
-// hear reads what the others tell.
-func (n *Node) hear(ctx context.Context) {
+// await looks whether the name is free: nobody has it, or who has it has left or fallen silent.
+func (l *lease) await(ctx context.Context) (free bool, err error) {
+	value, revision, err := l.registry.Get(ctx, l.node)
+	if err != nil {
+		l.failed = err
+		return false, nil // the next beat tries again
+	}
+	var other Beat
+	_ = json.Unmarshal(value, &other) // what cannot be read is another's
+	switch {
+	case revision == 0 || other.Session == l.session || other.Left:
+	case l.revision == 0:
+		l.revision = revision
+		return false, nil
+	case revision < l.revision: // of a server that is behind
+		return false, nil
+	case revision > l.revision:
+		return false, fmt.Errorf("%w: %s", ErrNameTaken, l.node)
+	default:
+		if l.quiet++; l.quiet < leaseBeats {
+			return false, nil
+		}
+	}
+	l.revision = revision
+	return true, nil
+}
+
+// replaced looks who has written under a name that was this process's: an earlier beat whose answer
+// was lost, or another process.
+func (l *lease) replaced(ctx context.Context) error {
+	value, revision, err := l.registry.Get(ctx, l.node)
+	if err != nil {
+		l.failed = err
+		return nil
+	}
+	var other Beat
+	_ = json.Unmarshal(value, &other)
+	if revision <= l.revision { // of a server that is behind
+		return nil
+	}
+	if other.Session != l.session {
+		return fmt.Errorf("%w: %s", ErrNameTaken, l.node)
+	}
+	l.revision = revision
+	return nil
+}
+
+// hear reads what the others tell. It reports whether all could be asked.
+func (n *Node) hear(ctx context.Context) (all bool) {
 	ctx, cancel := context.WithTimeout(ctx, beatBudget)
 	defer cancel()
 	n.mu.Lock()
 	names := n.status.head.Nodes
 	n.mu.Unlock()
+	all = len(names) > 0
 	for _, name := range names {
 		if name == n.cfg.Name {
 			continue
@@ -210,6 +273,8 @@ func (n *Node) hear(ctx context.Context) {
 		value, revision, err := n.cfg.Registry.Get(ctx, name)
 		if err == nil {
 			n.noteHeard(name, revision, time.Now())
+		} else {
+			all = false
 		}
 		var b Beat
 		if err != nil || revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
@@ -222,6 +287,7 @@ func (n *Node) hear(ctx context.Context) {
 		}
 		n.mu.Unlock()
 	}
+	return all
 }
 
 // compare looks for a replica that has decided otherwise. The one that two others contradict halts.

@@ -152,7 +152,7 @@ func (n *Node) Proposes() bool {
 		return false
 	}
 	for name, b := range n.status.beats {
-		if name < n.cfg.Name && b.Halted == "" && time.Since(n.status.heard[name].changed) < presentFor {
+		if name < n.cfg.Name && b.Halted == "" && !b.Joining && !b.Left && time.Since(n.status.heard[name].changed) < presentFor {
 			return false
 		}
 	}

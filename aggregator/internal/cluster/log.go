@@ -73,4 +73,7 @@ var (
 	ErrFull = errors.New("the log is full")
 	// ErrUnreachable means that no server of the log answers, or that they have no leader.
 	ErrUnreachable = errors.New("the log cannot be reached")
+	// ErrLogin means that its servers do not let in who has this token, or none. It is wrapped beside
+	// ErrUnreachable, and ends once the token is right.
+	ErrLogin = errors.New("it refuses the login: -cluster-token-file has to be that of its -token-file")
 )

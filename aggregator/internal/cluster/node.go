@@ -52,11 +52,15 @@ type Node struct {
 type status struct {
 	halted  error
 	head    Head
-	headErr error // why the log could not be asked; nil: it was
-	asked   bool  // it was asked once with success
+	headErr error  // why the log could not be asked; nil: it was
+	asked   bool   // it was asked once with success …
+	target  uint64 // … and ended there: where it was when this process began
 	// Since when it ends before what was applied of it; zero: it does not.
 	shortSince time.Time
 	unproven   error // why the log does not show that it syncs
+	named      bool  // the node's name is this process's: it has told the others where it is
+	untold     error // why the registry did not take this node's latest word; nil: it did, or the name is waited for
+	compared   bool  // what all others tell was read once, and this replica has not halted at it
 	read       uint64
 	applied    Checkpoint // in this node's store, durably
 	kept       []Checkpoint
@@ -285,8 +289,9 @@ func (n *Node) look(ctx context.Context) error {
 	defer n.mu.Unlock()
 	n.status.headErr = err
 	if err != nil {
-		if len(head.Peers) > 0 { // what the leader said of them is of before
-			n.status.head.Leader, n.status.head.Peers = "", head.Peers
+		n.status.head.Leader = "" // who leads now is not known
+		if len(head.Peers) > 0 {  // what the leader said of them is of before
+			n.status.head.Peers = head.Peers
 		}
 		return err
 	}
@@ -295,6 +300,9 @@ func (n *Node) look(ctx context.Context) error {
 		return err
 	}
 	n.status.shortSince = time.Time{}
+	if !n.status.asked {
+		n.status.target = head.Last
+	}
 	n.status.head, n.status.asked = head, true
 	n.sample(head.Last, now)
 	n.move()
@@ -432,6 +440,7 @@ var (
 	ErrUnproven = errors.New("the log does not show that it syncs what it stores")
 	ErrLagging  = errors.New("this replica is behind the log")
 	ErrNoQuorum = errors.New("the log has no leader, or cannot be reached")
+	ErrStarting = errors.New("this node has begun a moment ago")
 )
 
 // Durable says why nothing can be promised to be in the log now; nil: it can.
@@ -444,6 +453,8 @@ func (n *Node) Durable() error {
 		return n.status.halted
 	case full:
 		return ErrFull
+	case errors.Is(n.status.headErr, ErrLogin): // nothing would come of a wait
+		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
 	case n.status.asked && len(n.status.head.Faults) > 0:
 		return fmt.Errorf("%w: %s", ErrUnproven, n.status.head.Faults[0])
 	case errors.Is(n.status.unproven, ErrUnreachable): // nobody has answered
@@ -460,7 +471,13 @@ func (n *Node) Durable() error {
 const stuckAfter = 3 * time.Second
 
 // Ready says why readers, and publishers of a durable level or of another, should go to another
-// node; nil: they need not. The journal goes on while the log does not.
+// node; nil: they need not. The journal goes on while the log does not, but not of a node whose
+// login is refused: a person has to mend that.
+//
+// A process that has just begun is not ready at any level before it is known what it is: the log
+// has said how far it goes, and the store has come as far; the name is this process's; and it was
+// compared with the others. Until then it may be far behind, a copy of a node that runs, or
+// diverged.
 func (n *Node) Ready(durable bool) error {
 	err := n.Halted()
 	if durable && err == nil {
@@ -472,14 +489,31 @@ func (n *Node) Ready(durable bool) error {
 	stuck := n.Outbox.Stuck()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if durable && n.status.headErr != nil {
-		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
+	st := &n.status
+	if st.headErr != nil && (durable || !st.asked || errors.Is(st.headErr, ErrLogin)) {
+		return fmt.Errorf("%w: %w", ErrNoQuorum, st.headErr)
 	}
 	if durable && stuck > stuckAfter {
 		return fmt.Errorf("%w: it has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
 	}
+	if st.applied.Position < st.target {
+		return fmt.Errorf("%w: since its start, by %d frames", ErrLagging, st.target-st.applied.Position)
+	}
 	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
-		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, n.status.head.Last-min(n.status.head.Last, n.status.applied.Position), lag.Seconds())
+		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, st.head.Last-min(st.head.Last, st.applied.Position), lag.Seconds())
+	}
+	return st.starting(n.cfg.Name)
+}
+
+// starting says what is not yet known of a process that has just begun; nil: all is.
+func (s *status) starting(name string) error {
+	switch {
+	case s.untold != nil && !s.named:
+		return fmt.Errorf("%w: the others do not know yet where it is: %w", ErrStarting, s.untold)
+	case !s.named:
+		return fmt.Errorf("%w: it waits for the name %s, until a process that had it has told nothing for %v", ErrStarting, name, leaseBeats*beatEvery)
+	case !s.compared:
+		return fmt.Errorf("%w: it is not yet compared with the other nodes, whose words cannot be read", ErrStarting)
 	}
 	return nil
 }

@@ -11,15 +11,27 @@ import (
 
 // Pin keeps the log for a replica that is being made: it tells a position under the node's name, as
 // the node itself will. So it has the node's lease, and the others count it as present. When it
-// ends, what it has told last stays.
+// ends after Joined, what it has told last stays. Else it gives back what it took: the node's own
+// last word, if its store is there as it was. Without a store that word would be wrong: the
+// journals of others would be given up because of it. Then what stays is that a join was broken
+// off.
 type Pin struct {
-	registry Registry
-	stop     context.CancelFunc
-	ended    chan struct{}
+	lease lease // of keep's goroutine, once there is one
+	stop  context.CancelFunc
+	ended chan struct{}
 
-	mu   sync.Mutex // guards all below
-	own  Beat
-	lost error // the name is another's
+	mu     sync.Mutex // guards all below
+	own    Beat
+	former []byte // what the node has told before, to be given back; nil: nothing is
+	lost   error  // the name is another's
+}
+
+// PinFor is what a pin is taken for.
+type PinFor struct {
+	Registry Registry
+	Node     string
+	Head     Head
+	Stored   bool // a replica is in the node's folder, and stays there if the join fails
 }
 
 // pinHeard is how long it takes until the others have heard of a pin, and heed it.
@@ -31,36 +43,39 @@ var errNotPinned = errors.New("the log's registry has not taken the pin")
 // TakePin takes the name of a node that does not run, and returns once everybody keeps the log from
 // the position on, or from where the node itself was, if the log still has that: a join that fails
 // takes nothing from it. It takes some seconds.
-func TakePin(ctx context.Context, registry Registry, node string, head Head, position uint64) (*Pin, error) {
-	p := &Pin{registry: registry, ended: make(chan struct{}),
-		own: Beat{Node: node, Session: NewSession().String(), Apply: applyVersion, Cluster: head.Cluster, Epoch: head.Epoch, Position: position, Joining: true}}
-	value, _, err := registry.Get(ctx, node)
+func TakePin(ctx context.Context, to PinFor, position uint64) (*Pin, error) {
+	session := NewSession().String()
+	p := &Pin{lease: lease{registry: to.Registry, node: to.Node, session: session}, ended: make(chan struct{}),
+		own: Beat{Node: to.Node, Session: session, Apply: applyVersion, Cluster: to.Head.Cluster, Epoch: to.Head.Epoch, Position: position, Joining: true}}
+	value, _, err := to.Registry.Get(ctx, to.Node)
 	if err != nil {
 		return nil, err
 	}
 	var before Beat
 	_ = json.Unmarshal(value, &before) // what cannot be read wants nothing
 	p.own.Retention, p.own.Version = before.Retention, before.Version
-	if before.Cluster == head.Cluster && before.Epoch == head.Epoch && !before.Forgotten && before.Position+1 >= head.First {
+	if before.Cluster == to.Head.Cluster && before.Epoch == to.Head.Epoch && !before.Forgotten && before.Position+1 >= to.Head.First {
 		p.own.Position = min(position, before.Position)
 	}
-	var l lease
-	for !l.mine {
-		if err := l.tell(ctx, registry, p.beat()); err != nil {
+	if len(value) > 0 && (to.Stored || before.Forgotten) {
+		p.former = value
+	}
+	for !p.lease.mine {
+		if err := p.lease.tell(ctx, p.beat()); err != nil {
 			return nil, err
 		}
-		if l.mine {
+		if p.lease.mine {
 			break
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(errNotPinned, ctx.Err())
+			return nil, errors.Join(errNotPinned, p.lease.failed, ctx.Err())
 		case <-time.After(beatEvery):
 		}
 	}
 	var keeping context.Context
 	keeping, p.stop = context.WithCancel(context.WithoutCancel(ctx))
-	go p.keep(keeping, &l)
+	go p.keep(keeping)
 	select {
 	case <-ctx.Done():
 		return nil, errors.Join(ctx.Err(), p.Release())
@@ -78,26 +93,51 @@ func (p *Pin) beat() Beat {
 }
 
 // keep tells the pin until ctx ends.
-func (p *Pin) keep(ctx context.Context, l *lease) {
+func (p *Pin) keep(ctx context.Context) {
 	defer close(p.ended)
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	for last := false; ; {
-		if err := l.tell(context.WithoutCancel(ctx), p.registry, p.beat()); err != nil { // within its own time
-			p.mu.Lock()
-			p.lost = err
-			p.mu.Unlock()
-			return
-		}
-		if last {
+	for {
+		if err := p.lease.tell(context.WithoutCancel(ctx), p.beat()); err != nil { // within its own time
+			p.lose(err)
 			return
 		}
 		select {
 		case <-ctx.Done():
-			last = true // what was said since is told, too
+			if err := p.lastWord(context.WithoutCancel(ctx)); err != nil { // within its own time
+				p.lose(err)
+			}
+			return
 		case <-tick.C:
 		}
 	}
+}
+
+// lastWord tells what stays under the name.
+func (p *Pin) lastWord(ctx context.Context) error {
+	p.mu.Lock()
+	former := p.former
+	p.mu.Unlock()
+	if former != nil {
+		return p.lease.put(ctx, former)
+	}
+	last := p.beat()
+	last.Left = true
+	return p.lease.tell(ctx, last)
+}
+
+func (p *Pin) lose(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = err
+}
+
+// Replacing says that the node's own store may be gone from now on: its former word is not given
+// back.
+func (p *Pin) Replacing() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.former = nil
 }
 
 // Joined says that the copy is in its place, durably: it is a store from now on.
@@ -105,9 +145,11 @@ func (p *Pin) Joined(at Checkpoint, kept []Checkpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.own.Position, p.own.Hash, p.own.Checkpoints, p.own.Joining = at.Position, at.Hash.String(), tellCheckpoints(kept), false
+	p.former = nil
 }
 
-// Release ends the telling. The error says that another process has taken the name meanwhile.
+// Release ends the telling, and says what stays under the name. The error says that another process
+// has taken the name meanwhile.
 func (p *Pin) Release() error {
 	p.stop()
 	<-p.ended

@@ -77,7 +77,8 @@ func TestPin(t *testing.T) {
 	if _, err := registry.Put(ctx, "c", []byte(`{"node":"c","session":"before","position":7,"forgotten":true,"retention_ns":1000}`), 0); err != nil {
 		t.Fatal(err)
 	}
-	p, err := cluster.TakePin(ctx, registry, "c", head, 4711)
+	to := cluster.PinFor{Registry: registry, Node: "c", Head: head}
+	p, err := cluster.TakePin(ctx, to, 4711)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestPin(t *testing.T) {
 	if b := position(); !b.Joining {
 		t.Errorf("it passes for a store: %+v", b)
 	}
-	if second, err := cluster.TakePin(ctx, registry, "c", head, 1); !errors.Is(err, cluster.ErrNameTaken) {
+	if second, err := cluster.TakePin(ctx, to, 1); !errors.Is(err, cluster.ErrNameTaken) {
 		t.Errorf("a second pin under its name: %v, %v", second, err)
 	}
 	p.Joined(cluster.Checkpoint{Position: 5000, Hash: hashOf(1)}, []cluster.Checkpoint{{Position: 4096, Hash: hashOf(2)}})
@@ -98,7 +99,7 @@ func TestPin(t *testing.T) {
 		t.Errorf("it leaves %+v", b)
 	}
 	// The node's own store is at 5000, and the log has that: a join that fails must not take it away.
-	if p, err = cluster.TakePin(ctx, registry, "c", head, 9000); err != nil {
+	if p, err = cluster.TakePin(ctx, to, 9000); err != nil {
 		t.Fatal(err)
 	}
 	if b := position(); b.Position != 5000 || !b.Joining {
@@ -106,5 +107,70 @@ func TestPin(t *testing.T) {
 	}
 	if err := p.Release(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPinIsGivenBack: after a join that came to nothing the node's word is what it was, if its
+// store is: that it was forgotten, has halted, or is a store. Where there is no store, or another
+// one may be in its place, that stays which says so.
+func TestPinIsGivenBack(t *testing.T) {
+	stored := cluster.Beat{Node: "c", Session: "before", Cluster: "memory", Epoch: 1, Position: 7, Hash: "00", Left: true}
+	forgotten, halted := stored, stored
+	forgotten.Forgotten, halted.Halted = true, "it has diverged"
+	for name, c := range map[string]struct {
+		before    *cluster.Beat
+		stored    bool
+		replacing bool
+		back      bool
+	}{
+		"a store that is there":       {&stored, true, false, true},
+		"one that has halted":         {&halted, true, false, true},
+		"one that was forgotten":      {&forgotten, true, false, true},
+		"no store":                    {&stored, false, false, false},
+		"no store, and forgotten":     {&forgotten, false, false, true},
+		"a store that may be another": {&stored, true, true, false},
+		"a node that was never there": {nil, false, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each takes some seconds
+			log := memorylog.New("a", "b", "c")
+			head, err := log.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := []byte(nil)
+			if c.before != nil {
+				if before, err = json.Marshal(c.before); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := log.Registry().Put(t.Context(), "c", before, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, err := cluster.TakePin(t.Context(), cluster.PinFor{Registry: log.Registry(), Node: "c", Head: head, Stored: c.stored}, 50)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.replacing {
+				p.Replacing()
+			}
+			if err := p.Release(); err != nil {
+				t.Fatal(err)
+			}
+			after, _, err := log.Get(t.Context(), "c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.back {
+				if string(after) != string(before) {
+					t.Errorf("it leaves %s, and found %s", after, before)
+				}
+				return
+			}
+			var b cluster.Beat
+			if err := json.Unmarshal(after, &b); err != nil || !b.Joining || b.Hash != "" {
+				t.Errorf("it leaves %s, %v", after, err)
+			}
+		})
 	}
 }

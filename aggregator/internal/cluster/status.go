@@ -62,7 +62,7 @@ func (n *Node) Status() Status {
 		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(b.At).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
 	}
 	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
-	for _, fault := range []error{st.halted, st.unproven, st.headErr} {
+	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.notTold()} {
 		if fault != nil {
 			s.Faults = append(s.Faults, fault.Error())
 		}
@@ -76,12 +76,24 @@ func (n *Node) Status() Status {
 	return s
 }
 
+// notTold is a fault: a node that tells nothing counts as away, and the log goes on without it.
+// While the log itself cannot be asked, that is the fault.
+func (s *status) notTold() error {
+	if s.untold == nil || s.headErr != nil {
+		return nil
+	}
+	return fmt.Errorf("the others were not told where this node is: %w", s.untold)
+}
+
 // Warnings are what does not keep the node from taking events, and what a person should know.
 func (n *Node) Warnings() (warnings []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.status.doubt != "" {
 		warnings = append(warnings, "replicas differ: "+n.status.doubt)
+	}
+	if why := n.status.notTold(); why != nil {
+		warnings = append(warnings, why.Error())
 	}
 	for name, b := range n.status.beats {
 		if b.Retention != n.cfg.Retention && !b.Forgotten {

@@ -2,7 +2,9 @@
 package memorylog
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,8 +23,9 @@ type Log struct {
 	messages [][]byte // behind First
 	changed  chan struct{}
 	unsynced error
-	down     bool
-	stalled  bool // readers get nothing
+	down     error // why it cannot be reached; nil: it can
+	stalled  bool  // readers get nothing
+	mute     bool  // the registry does not answer
 	values   map[string]value
 }
 
@@ -67,8 +70,29 @@ func (l *Log) Unsync(why error) {
 func (l *Log) Down(down bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.down = down
+	l.down = nil
+	if down {
+		l.down = cluster.ErrUnreachable
+	}
 	l.tell()
+}
+
+// Refuse makes the log let nobody in, or ends that.
+func (l *Log) Refuse(refused bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = nil
+	if refused {
+		l.down = fmt.Errorf("%w: %w", cluster.ErrUnreachable, cluster.ErrLogin)
+	}
+	l.tell()
+}
+
+// Mute makes the registry answer nobody, or ends that.
+func (l *Log) Mute(mute bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mute = mute
 }
 
 // Stall makes readers wait, while the log goes on, or ends that.
@@ -106,8 +130,8 @@ func (l *Log) Append(message []byte, answered func(at uint64, err error)) error 
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return cluster.ErrUnreachable
+	if l.down != nil {
+		return l.down
 	}
 	var at uint64
 	if !fate.Lost && fate.Refused == nil {
@@ -130,17 +154,17 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 	for {
 		l.mu.Lock()
 		var message []byte
-		if !l.down && after+1 < l.head.First {
+		if l.down == nil && after+1 < l.head.First {
 			after = l.head.First - 1 // the reader has to see it
 		}
-		if i := after + 1 - l.head.First; !l.down && !l.stalled && i < uint64(len(l.messages)) {
+		if i := after + 1 - l.head.First; l.down == nil && !l.stalled && i < uint64(len(l.messages)) {
 			message = l.messages[i]
 		}
 		changed, down := l.changed, l.down
 		l.mu.Unlock()
 		switch {
-		case down:
-			return cluster.ErrUnreachable
+		case down != nil:
+			return down
 		case message != nil:
 			after++
 			if err := each(after, append([]byte(nil), message...)); err != nil {
@@ -161,8 +185,8 @@ func (l *Log) Head(context.Context) (cluster.Head, error) {
 	time.Sleep(l.Delay)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return cluster.Head{}, cluster.ErrUnreachable
+	if l.down != nil {
+		return cluster.Head{}, l.down
 	}
 	return l.head, nil
 }
@@ -189,8 +213,8 @@ func (l *Log) Synced(context.Context) error {
 func (l *Log) Get(_ context.Context, node string) ([]byte, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return nil, 0, cluster.ErrUnreachable
+	if l.down != nil || l.mute {
+		return nil, 0, cmp.Or(l.down, cluster.ErrUnreachable)
 	}
 	v := l.values[node]
 	return v.value, v.revision, nil
@@ -199,8 +223,8 @@ func (l *Log) Get(_ context.Context, node string) ([]byte, uint64, error) {
 func (l *Log) putValue(node string, text []byte, revision uint64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.down {
-		return 0, cluster.ErrUnreachable
+	if l.down != nil || l.mute {
+		return 0, cmp.Or(l.down, cluster.ErrUnreachable)
 	}
 	if l.values[node].revision != revision {
 		return 0, cluster.ErrReplaced
