@@ -1,7 +1,6 @@
 package aggregator
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,10 +104,7 @@ func (a *instance) logConfig(name string) jetstream.Config {
 
 // join makes an empty store a replica at the beginning of the log.
 func (a *instance) join(log *jetstream.Log, waiting int) error {
-	head, err := awaitHead(log)
-	if log.Closed() {
-		err = cmp.Or(jetstream.Reach(context.Background(), a.logConfig(a.cfg.Node), 0), err)
-	}
+	head, err := a.awaitHead(log)
 	if err != nil {
 		return fmt.Errorf("-cluster: %w", err)
 	}
@@ -129,11 +125,16 @@ func (a *instance) join(log *jetstream.Log, waiting int) error {
 	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity) })
 }
 
-// awaitHead asks a log that may be starting.
-func awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
+// awaitHead asks a log that may be starting. One whose servers refuse the login is not waited for.
+func (a *instance) awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
 	for end := time.Now().Add(joinBudget); ; time.Sleep(joinPause) {
-		if head, err = log.Head(context.Background()); err == nil || log.Closed() || time.Now().After(end) {
+		if head, err = log.Head(context.Background()); err == nil || time.Now().After(end) {
 			return head, err
+		}
+		if errors.Is(err, cluster.ErrLogin) { // by all of them?
+			if why := jetstream.Reach(context.Background(), a.logConfig(a.cfg.Node), 0); errors.Is(why, cluster.ErrLogin) {
+				return head, why
+			}
 		}
 	}
 }

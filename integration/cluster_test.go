@@ -66,7 +66,8 @@ func (s *logServer) kill() {
 
 // testCluster is three servers of a log, and three aggregators.
 type testCluster struct {
-	program string // sekali-log
+	program string   // sekali-log
+	flags   []string // of the nodes, beside the usual
 	logs    []*logServer
 	urls    string
 	dirs    []string
@@ -100,24 +101,32 @@ var logBinary = sync.OnceValues(func() (string, error) {
 // startCluster starts all of it, and returns once every node is ready.
 func startCluster(t *testing.T) *testCluster {
 	t.Helper()
+	return startClusterWith(t, nil, nil)
+}
+
+// startClusterWith is startCluster with more flags of the log's servers, and of the nodes.
+func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
+	t.Helper()
 	program, err := logBinary()
 	if err != nil {
 		t.Skipf("skipped: sekali-log cannot be built here: %v", err)
 	}
-	c := &testCluster{program: program, locks: make([]sync.RWMutex, 3)}
+	c := &testCluster{program: program, flags: flags, locks: make([]sync.RWMutex, 3)}
 	var urls, routes []string
 	for range 3 {
 		urls, routes = append(urls, freeAddress(t)), append(routes, freeAddress(t))
 	}
 	for i := range 3 {
 		name := fmt.Sprint("log-", i+1)
-		s := &logServer{name: name, args: []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}}
+		args := []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}
+		s := &logServer{name: name, args: append(args, logFlags...)}
 		s.start(t, c.program)
 		t.Cleanup(s.kill)
 		c.logs = append(c.logs, s)
 	}
 	c.urls = "nats://" + strings.Join(urls, ",nats://")
-	if out, err := exec.Command(binary, "cluster", "init", "-cluster", c.urls, "-nodes", "a,b,c").CombinedOutput(); err != nil {
+	init := append([]string{"cluster", "init", "-cluster", c.urls, "-nodes", "a,b,c"}, flags...)
+	if out, err := exec.Command(binary, init...).CombinedOutput(); err != nil {
 		t.Fatalf("cluster init: %v\n%s", err, out)
 	}
 	for i, name := range []string{"a", "b", "c"} {
@@ -130,7 +139,7 @@ func startCluster(t *testing.T) *testCluster {
 
 func (c *testCluster) startNode(t *testing.T, i int, name string) {
 	t.Helper()
-	c.nodes[i] = start(t, c.dirs[i], "-cluster", c.urls, "-node", name)
+	c.nodes[i] = start(t, c.dirs[i], append([]string{"-cluster", c.urls, "-node", name}, c.flags...)...)
 }
 
 // on calls do with a node that is not being replaced.

@@ -52,7 +52,7 @@ func (l *Log) Append(message []byte, answered func(at uint64, err error)) error 
 	err := l.conn.PublishMsg(&nats.Msg{Subject: l.subject(), Reply: l.inbox + "." + token, Data: message, Header: nats.Header{expectedStream: {l.stream()}}})
 	if err != nil {
 		l.take(token)
-		return unreachable(err)
+		return l.unreachable(err)
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (l *Log) answer(m *nats.Msg) {
 // placeOf reads an answer.
 func (l *Log) placeOf(m *nats.Msg) (uint64, error) {
 	if len(m.Data) == 0 { // no leader takes it now
-		return 0, unreachable(errors.New("no server of the log answers, status " + m.Header.Get("Status")))
+		return 0, l.unreachable(errors.New("no server of the log answers, status " + m.Header.Get("Status")))
 	}
 	var a puback
 	switch err := json.Unmarshal(m.Data, &a); {

@@ -61,7 +61,7 @@ func leaderless(info *jetstream.StreamInfo) bool {
 // headless is what is known of a log that cannot be asked: which of its servers answer at all.
 func (l *Log) headless(ctx context.Context, why error) (cluster.Head, error) {
 	if err := l.ask(ctx, headlessEvery, true); err != nil {
-		return cluster.Head{}, unreachable(why)
+		return cluster.Head{}, l.unreachable(why)
 	}
 	return l.answering(why)
 }
@@ -70,7 +70,6 @@ func (l *Log) headless(ctx context.Context, why error) (cluster.Head, error) {
 // a leader calls all away, itself too.
 func (l *Log) answering(why error) (cluster.Head, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	peers := make([]cluster.Peer, len(l.peers))
 	var away []string
 	for i, p := range l.peers {
@@ -79,11 +78,12 @@ func (l *Log) answering(why error) (cluster.Head, error) {
 			away = append(away, p.Name)
 		}
 	}
-	l.peers = peers
+	l.peers = slices.Clone(peers)
+	l.mu.Unlock()
 	if len(away) > 0 {
 		why = fmt.Errorf("%w; of its servers these do not answer: %s", why, strings.Join(away, ", "))
 	}
-	return cluster.Head{Peers: slices.Clone(peers)}, unreachable(why)
+	return cluster.Head{Peers: peers}, l.unreachable(why)
 }
 
 // Epochs returns the epochs of which there is a log, in order.
@@ -99,7 +99,7 @@ func (l *Log) Epochs(ctx context.Context) (epochs []uint64, err error) {
 	}
 	slices.Sort(epochs)
 	if err := names.Err(); err != nil {
-		return nil, unreachable(err)
+		return nil, l.unreachable(err)
 	}
 	return epochs, nil
 }

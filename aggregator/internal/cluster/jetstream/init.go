@@ -38,7 +38,7 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 	if s, err := l.js.Stream(ctx, l.stream()); err == nil {
 		return headOf(s.CachedInfo(), l.subject()), ErrExists
 	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return cluster.Head{}, unreachable(err)
+		return cluster.Head{}, l.unreachable(err)
 	}
 	id := w.Cluster
 	if id == "" {

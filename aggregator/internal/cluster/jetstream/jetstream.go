@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ const (
 	pingsMissed   = 2
 	dialTimeout   = 2 * time.Second
 	reconnectWait = 100 * time.Millisecond
+	// refusedWait is it while the servers refuse the login, each time with a line in their logs.
+	refusedWait = time.Second
 	// askTimeout bounds a question to the log.
 	askTimeout = 2 * time.Second
 	// user is how an aggregator is known to sekali-log.
@@ -64,6 +67,7 @@ type Log struct {
 	peers   []cluster.Peer // as they were seen last
 	proofs  map[string]proof
 	asked   time.Time // when the servers were asked last what they are set to
+	refused error     // why none lets this client in; nil: one has, or none was there to ask
 }
 
 // Dial returns a connection to the log of an epoch. The servers need not be there yet.
@@ -71,13 +75,24 @@ func Dial(cfg Config, epoch uint64) (*Log, error) {
 	l := &Log{epoch: epoch, pending: map[string]pending{}, proofs: map[string]proof{}}
 	options := []nats.Option{
 		nats.Name(cfg.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true), nats.Timeout(dialTimeout),
-		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.CustomReconnectDelay(l.reconnectDelay),
 		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsMissed),
 		// What is sent while there is no connection is refused: kept, it would come behind what is sent
 		// again meanwhile, after its sender has given up.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(*nats.Conn, error) { l.failPending(cluster.ErrUnreachable) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.Logger.Warn("log client", "error", err) }),
+		// Whose login is refused goes on to try: a token that was replaced on the servers is replaced
+		// here, too, some time. Without this the client gives up for good at the second refusal.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if !isRefusal(err) {
+				cfg.Logger.Warn("log client", "error", err)
+			} else if l.noteRefused(cluster.ErrLogin) {
+				cfg.Logger.Error("a server of the log does not let this client in", "error", cluster.ErrLogin)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { l.letIn(cfg.Logger) }),
+		nats.ConnectHandler(func(*nats.Conn) { l.letIn(cfg.Logger) }),
 	}
 	secrets, err := cfg.secrets()
 	if err != nil {
@@ -90,27 +105,61 @@ func Dial(cfg Config, epoch uint64) (*Log, error) {
 	if _, err = l.conn.Subscribe(l.inbox+".*", l.answer); err == nil {
 		l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(askTimeout))
 	}
-	if err != nil { // it was closed: the servers have refused the login
+	if err != nil {
 		l.conn.Close()
-		if why := Reach(context.Background(), cfg, 0); why != nil {
-			err = why
-		}
 		return nil, err
 	}
+	if !l.conn.IsConnected() { // the client tells nobody whom the servers refuse at first
+		if why := Reach(context.Background(), cfg, 0); errors.Is(why, cluster.ErrLogin) && l.noteRefused(why) {
+			cfg.Logger.Error("the log does not let this client in", "error", why)
+		}
+	}
 	return l, nil
+}
+
+// reconnectDelay is how long the client rests when it has tried all servers.
+func (l *Log) reconnectDelay(int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused != nil {
+		return refusedWait
+	}
+	return reconnectWait + rand.N(reconnectWait)
+}
+
+// isRefusal reports an error by which a server says that it does not let this client in.
+func isRefusal(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// noteRefused notes why this client is not let in. It reports whether that is new.
+func (l *Log) noteRefused(why error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.refused != nil
+	l.refused = why
+	return !known
+}
+
+// letIn notes that a server lets this client in.
+func (l *Log) letIn(logger *slog.Logger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused != nil {
+		logger.Info("the log lets this client in again")
+	}
+	l.refused = nil
 }
 
 // secrets reads what the configuration keeps in files.
 func (cfg *Config) secrets() (options []nats.Option, err error) {
 	if cfg.TokenFile != "" {
-		token, err := os.ReadFile(cfg.TokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("-cluster-token-file: %w", err)
+		l := &login{file: cfg.TokenFile}
+		if err := l.read(); err != nil {
+			return nil, err
 		}
-		if len(strings.TrimSpace(string(token))) == 0 {
-			return nil, fmt.Errorf("-cluster-token-file: %s is empty", cfg.TokenFile)
-		}
-		options = append(options, nats.UserInfo(user, strings.TrimSpace(string(token))))
+		options = append(options, nats.UserInfoHandler(l.show))
 	}
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
@@ -126,22 +175,56 @@ func (cfg *Config) secrets() (options []nats.Option, err error) {
 	return options, nil
 }
 
+// login is what the servers are shown. The file is read at each connection, so that a token that
+// was replaced in it is taken without a restart. While it cannot be read, the token before is
+// shown.
+type login struct {
+	file  string
+	token string // of one goroutine at a time: the client connects under its lock
+}
+
+func (l *login) read() error {
+	text, err := os.ReadFile(l.file)
+	if err != nil {
+		return fmt.Errorf("-cluster-token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return fmt.Errorf("-cluster-token-file: %s is empty", l.file)
+	}
+	l.token = token
+	return nil
+}
+
+// show is a nats.UserInfoCB.
+func (l *login) show() (name, password string) {
+	_ = l.read() // the token before stays: the servers say whether it is right
+	return user, l.token
+}
+
 // Close ends the connection. Nobody is answered any more.
 func (l *Log) Close() error {
 	l.conn.Close()
 	return nil
 }
 
-// Closed reports that the connection is over for good: the servers have refused the login.
-func (l *Log) Closed() bool { return l.conn.IsClosed() }
-
 func (l *Log) stream() string  { return fmt.Sprintf(stream, l.epoch) }
 func (l *Log) subject() string { return fmt.Sprintf(subject, l.epoch) }
 
-// unreachable marks what goes away by itself.
-func unreachable(err error) error {
+// unreachable marks what goes away by itself. Of a client that is not let in, that is the reason,
+// whatever its own error says.
+func (l *Log) unreachable(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	l.mu.Lock()
+	refused := l.refused
+	l.mu.Unlock()
+	if refused != nil && !l.conn.IsConnected() {
+		if errors.Is(refused, cluster.ErrUnreachable) {
+			return refused
+		}
+		err = refused
 	}
 	return fmt.Errorf("%w: %w", cluster.ErrUnreachable, err)
 }

@@ -14,9 +14,6 @@ import (
 	"sekali/aggregator/internal/cluster"
 )
 
-// ErrLogin means that a server does not let in who has this token, or none.
-var ErrLogin = errors.New("it refuses the login: -cluster-token-file has to be that of its -token-file")
-
 const reachPause = 200 * time.Millisecond
 
 // Reach waits until one of the log's servers lets this client in, for so long at most. The error
@@ -39,8 +36,8 @@ func Reach(ctx context.Context, cfg Config, most time.Duration) error {
 				conn.Close()
 				return nil
 			}
-			if errors.Is(err, nats.ErrAuthorization) {
-				err, refused = ErrLogin, true
+			if isRefusal(err) {
+				err, refused = cluster.ErrLogin, true
 			} else if errors.Is(err, nats.ErrNoServers) {
 				err = errors.New("no server answers there")
 			}

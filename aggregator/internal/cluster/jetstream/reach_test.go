@@ -48,13 +48,13 @@ func TestReachSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = Reach(t.Context(), Config{URLs: nobody, Name: "test"}, 0)
-	if !errors.Is(err, cluster.ErrUnreachable) || errors.Is(err, ErrLogin) || !strings.Contains(err.Error(), nobody+": ") {
+	if !errors.Is(err, cluster.ErrUnreachable) || errors.Is(err, cluster.ErrLogin) || !strings.Contains(err.Error(), nobody+": ") {
 		t.Errorf("nobody listens: %v", err)
 	}
 	server := refuser(t)
 	began := time.Now()
 	err = Reach(t.Context(), Config{URLs: nobody + "," + server, Name: "test"}, time.Minute)
-	if !errors.Is(err, ErrLogin) || !strings.Contains(err.Error(), server+": it refuses the login: -cluster-token-file") {
+	if !errors.Is(err, cluster.ErrLogin) || !strings.Contains(err.Error(), server+": it refuses the login: -cluster-token-file") {
 		t.Errorf("the login is refused: %v", err)
 	}
 	if time.Since(began) > 20*time.Second {

@@ -35,13 +35,13 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: consumerRests,
 	})
 	if err != nil {
-		return unreachable(err)
+		return l.unreachable(err)
 	}
 	defer l.forget(c.CachedInfo().Name)
 	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readMessages, readBytes), jetstream.PullExpiry(readExpiry),
 		jetstream.PullHeartbeat(readHeartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
-		return unreachable(err)
+		return l.unreachable(err)
 	}
 	stop := context.AfterFunc(ctx, messages.Stop)
 	defer stop()
@@ -52,11 +52,11 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return unreachable(err)
+			return l.unreachable(err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return unreachable(err)
+			return l.unreachable(err)
 		}
 		at := meta.Sequence.Stream
 		if at != after+1 && !first { // a log that has a gap has it at the beginning, too, when it is read again

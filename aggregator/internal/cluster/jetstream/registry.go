@@ -21,14 +21,14 @@ type registry struct{ log *Log }
 func (r *registry) Get(ctx context.Context, node string) (value []byte, revision uint64, err error) {
 	kv, err := r.log.js.KeyValue(ctx, bucket)
 	if err != nil {
-		return nil, 0, unreachable(err)
+		return nil, 0, r.log.unreachable(err)
 	}
 	entry, err := kv.Get(ctx, node)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, unreachable(err)
+		return nil, 0, r.log.unreachable(err)
 	}
 	return entry.Value(), entry.Revision(), nil
 }
@@ -37,7 +37,7 @@ func (r *registry) Get(ctx context.Context, node string) (value []byte, revision
 func (r *registry) Put(ctx context.Context, node string, value []byte, revision uint64) (uint64, error) {
 	kv, err := r.log.js.KeyValue(ctx, bucket)
 	if err != nil {
-		return 0, unreachable(err)
+		return 0, r.log.unreachable(err)
 	}
 	next, err := kv.Update(ctx, node, value, revision)
 	var refused *jetstream.APIError
@@ -45,7 +45,7 @@ func (r *registry) Put(ctx context.Context, node string, value []byte, revision 
 		return 0, cluster.ErrReplaced
 	}
 	if err != nil {
-		return 0, unreachable(err)
+		return 0, r.log.unreachable(err)
 	}
 	return next, nil
 }

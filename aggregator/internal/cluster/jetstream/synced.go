@@ -79,11 +79,11 @@ func (l *Log) ask(ctx context.Context, recent time.Duration, all bool) error {
 	l.mu.Unlock()
 	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
 	if err != nil {
-		return unreachable(err)
+		return l.unreachable(err)
 	}
 	defer func() { _ = answers.Unsubscribe() }()
 	if err := l.conn.PublishRequest(pingServers, answers.Subject, nil); err != nil {
-		return unreachable(err)
+		return l.unreachable(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, proofWait)
 	defer cancel()
