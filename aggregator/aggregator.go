@@ -114,7 +114,7 @@ func (a *instance) openFolder() error {
 		return err
 	}
 	a.closers = append(a.closers, func() error { unlock(); return nil })
-	if err := removeLeftovers(a.cfg.Data); err != nil {
+	if err := removeLeftovers(a.cfg.Data, a.cfg.Node); err != nil {
 		return err
 	}
 	// The journal is begun once a database is. One that has nothing then has lost it, and would lose

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sekali/aggregator/crash"
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/jetstream"
@@ -21,16 +23,65 @@ import (
 )
 
 const (
-	// joining is the folder, in the data folder, in which a copy becomes a replica.
-	joining = "joining"
+	// joining begins the name of a folder, in the data folder, in which a copy becomes a replica. Each
+	// join makes its own, and has the lock of the file joiningOf in it, which says for what node.
+	joining, joiningOf = "joining-", "node"
 	// witnessWait is how long a join waits for two other replicas to tell a hash that the copy has.
 	witnessWait  = 10 * time.Second
 	witnessPause = time.Second
 )
 
-// removeLeftovers removes what a copy or a join has left that was killed.
-func removeLeftovers(data string) error {
-	return errors.Join(store.RemoveCopy(data), os.RemoveAll(filepath.Join(data, joining)))
+// removeLeftovers removes what a copy has left that was killed, and what a join for this node has.
+func removeLeftovers(data, node string) error {
+	err := store.RemoveCopy(data)
+	entries, failed := os.ReadDir(data)
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), joining) {
+			err = errors.Join(err, removeJoining(filepath.Join(data, e.Name()), node))
+		}
+	}
+	return errors.Join(err, failed)
+}
+
+// removeJoining removes the folder of a join for a node that was killed. It leaves that of one that
+// is under way, that of another node, and a folder that no join has made.
+func removeJoining(dir, node string) error {
+	of, err := os.Open(filepath.Join(dir, joiningOf))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer of.Close()
+	if err := unix.Flock(int(of.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("lock %s: %w", of.Name(), err)
+	}
+	if name, err := io.ReadAll(of); err != nil || len(name) > 0 && string(name) != node {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// makeJoining makes a folder for this join alone, which remove removes.
+func makeJoining(data, node string) (dir string, remove func() error, err error) {
+	if dir, err = os.MkdirTemp(data, joining+"*"); err != nil {
+		return "", nil, err
+	}
+	of, err := os.OpenFile(filepath.Join(dir, joiningOf), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	remove = func() error { return errors.Join(os.RemoveAll(dir), of.Close()) }
+	if err = unix.Flock(int(of.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		_, err = of.WriteString(node)
+	}
+	if err != nil {
+		return "", nil, errors.Join(fmt.Errorf("%s: %w", of.Name(), err), remove())
+	}
+	return dir, remove, nil
 }
 
 // joiner makes a replica.
@@ -51,12 +102,14 @@ type joiner struct {
 // ClusterJoin puts a copy of another replica's database in the place of a stopped aggregator's, or
 // into an empty folder: a file, or what a running peer gives, while the log is kept. What the
 // node's own journal has is kept: its outbox goes on. The copy's position is inside it, and the one
-// rename is the last that is done: a kill before leaves the folder as it was.
+// rename is the last that is done: a kill before leaves the folder as it was. A join that is
+// refused gives back all that it took: the folder, its lock, and the node's name in the log's
+// registry.
 func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) {
 	if c.Data == "" || c.From == "" {
 		return fmt.Errorf("%w: -data and -from are needed", ErrConfig)
 	}
-	j := &joiner{ClusterConfig: &c, w: w, dir: filepath.Join(c.Data, joining)}
+	j := &joiner{ClusterConfig: &c, w: w}
 	if from, err := url.Parse(c.From); err == nil && (from.Scheme == "http" || from.Scheme == "https") {
 		if c.Node == "" {
 			return fmt.Errorf("%w: -node is needed: the log is kept for it meanwhile", ErrConfig)
@@ -65,25 +118,36 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 			return err
 		}
 	}
-	unlock, err := lock(c.Data)
+	folder, err := takeFolder(c.Data)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer func() {
+		if err == nil {
+			folder.unlock()
+		} else {
+			err = errors.Join(err, folder.giveBack())
+		}
+	}()
+	return j.run(ctx)
+}
+
+// run is ClusterJoin once the folder is taken.
+func (j *joiner) run(ctx context.Context) (err error) {
 	own, err := j.ownState()
 	if err != nil {
 		return err
 	}
-	if err := removeLeftovers(c.Data); err != nil {
+	if err := removeLeftovers(j.Data, j.Node); err != nil {
 		return err
 	}
-	if err := os.Mkdir(j.dir, 0o700); err != nil {
+	var remove func() error
+	if j.dir, remove, err = makeJoining(j.Data, j.Node); err != nil {
 		return err
 	}
-	defer os.RemoveAll(j.dir)
-	defer func() { err = errors.Join(err, j.close()) }()
+	defer func() { err = errors.Join(err, j.close(), remove()) }()
 	if j.peer == nil {
-		err = copyFile(c.From, filepath.Join(j.dir, store.File))
+		err = copyFile(j.From, filepath.Join(j.dir, store.File))
 	} else {
 		err = j.fetch(ctx)
 	}
@@ -96,14 +160,17 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 		return err
 	}
 	crash.Here(crash.JoinChecked)
-	if err := store.Replace(j.dir, c.Data); err != nil {
+	if j.pin != nil {
+		j.pin.Replacing()
+	}
+	if err := store.Replace(j.dir, j.Data); err != nil {
 		return err
 	}
 	crash.Here(crash.JoinReplaced)
 	if j.pin != nil {
 		j.pin.Joined(j.at, j.kept)
 	}
-	fmt.Fprintf(w, "%s is a replica at %d of the cluster's log, which goes to %d\n", c.Data, position, j.head.Last)
+	fmt.Fprintf(j.w, "%s is a replica at %d of the cluster's log, which goes to %d\n", j.Data, position, j.head.Last)
 	return nil
 }
 
@@ -213,7 +280,7 @@ func copyFile(from, to string) error {
 func (j *joiner) adopt(ctx context.Context, own store.State) (position uint64, err error) {
 	_, faults, err := store.Check(ctx, j.dir)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("the copy of %s: %w", j.From, err)
 	}
 	if len(faults) > 0 {
 		return 0, fmt.Errorf("%s: %s", j.From, strings.Join(faults, "; "))

@@ -26,6 +26,52 @@ func lock(dir string) (unlock func(), err error) {
 	return take(dir, os.O_RDWR|os.O_CREATE, unix.LOCK_EX)
 }
 
+// taken is a data folder that this process alone has, and what of it was not there before.
+type taken struct {
+	dir    string
+	unlock func()
+	made   []string // folders, the innermost first
+	lock   bool     // the file of the lock
+}
+
+// takeFolder is lock for who gives the folder back as it was, if nothing comes of it.
+func takeFolder(dir string) (*taken, error) {
+	t := &taken{dir: dir}
+	for d := filepath.Clean(dir); isMissing(d); d = filepath.Dir(d) {
+		t.made = append(t.made, d)
+	}
+	t.lock = isMissing(filepath.Join(dir, lockFile))
+	var err error
+	if t.unlock, err = lock(dir); err != nil {
+		t.removeFolders()
+		return nil, err
+	}
+	return t, nil
+}
+
+// giveBack ends the taking, and removes what takeFolder has made, but for folders in which
+// something else is now. The lock's file is removed while it is locked: see take.
+func (t *taken) giveBack() error {
+	var err error
+	if t.lock {
+		err = os.Remove(filepath.Join(t.dir, lockFile))
+	}
+	t.removeFolders()
+	t.unlock()
+	return err
+}
+
+func (t *taken) removeFolders() {
+	for _, dir := range t.made {
+		_ = os.Remove(dir) // one that is not empty stays
+	}
+}
+
+func isMissing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // lockShared takes a data folder for this process and others that change nothing. A folder that
 // cannot be written and has no lock is one that no aggregator ever ran on, such as a backup's.
 func lockShared(dir string) (unlock func(), err error) {
@@ -39,17 +85,35 @@ func lockShared(dir string) (unlock func(), err error) {
 	return unlock, err
 }
 
+// take locks the file under the lock's name. Who gives a folder back may have removed the file that
+// was opened: a lock of that one keeps nobody out, and the file that is there now is tried.
 func take(dir string, flags, how int) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), flags, 0o600)
+	path := filepath.Join(dir, lockFile)
+	for {
+		f, err := os.OpenFile(path, flags, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("-data: %w", err)
+		}
+		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("%w %s, or a check of it", errRuns, dir), f.Close())
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("-data: lock %s: %w", dir, err), f.Close())
+		}
+		if isAt(f, path) {
+			return func() { f.Close() }, nil
+		}
+		f.Close()
+	}
+}
+
+// isAt reports that an open file is the one under a name.
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("-data: %w", err)
+		return false
 	}
-	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errors.Join(fmt.Errorf("%w %s, or a check of it", errRuns, dir), f.Close())
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("-data: lock %s: %w", dir, err), f.Close())
-	}
-	return func() { f.Close() }, nil
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(opened, named)
 }

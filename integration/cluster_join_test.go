@@ -162,7 +162,7 @@ func TestClusterJoinKilled(t *testing.T) {
 			t.Errorf("after the peer died at %s the folder has a database: %v", place, err)
 		}
 		c.startNode(t, 0, "a")
-		if left, _ := filepath.Glob(filepath.Join(c.dirs[0], "copy*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(c.dirs[0], "copying*")); len(left) > 0 {
 			t.Errorf("the peer that died at %s keeps %v", place, left)
 		}
 	}

@@ -140,8 +140,9 @@ func Backup(ctx context.Context, dir, to string) (err error) {
 	return nil
 }
 
-// copyFile is where Copy writes, beside the database.
-const copyFile = "copy.db"
+// copyFile is where Copy writes, beside the database. No person would call a backup so: what is
+// left under this name is removed.
+const copyFile = "copying.db"
 
 // ErrNoRoom means that the disk has not as much room left as a copy takes.
 var ErrNoRoom = errors.New("the disk has no room for a copy")

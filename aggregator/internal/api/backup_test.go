@@ -85,7 +85,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("after the slow reader: %s", answer.Status)
 	}
 	awaitCopying(t, a, false)
-	if left, err := filepath.Glob(filepath.Join(dir, "copy*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, "copying*")); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 	if err := a.Shutdown(patience); err != nil {
