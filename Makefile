@@ -24,6 +24,10 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
+# They compile as `make build` does, so that SQLite, which takes one to two minutes, is compiled once.
+test lint log-test senders-test: export GOFLAGS := -trimpath $(GOFLAGS)
+test lint log-test senders-test: export CGO_ENABLED := 0
+
 .PHONY: help build bench test faults cluster-faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
@@ -48,15 +52,17 @@ bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the sc
 	@bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(REPEAT),-repeat $(REPEAT)) || test $$? -eq 3
 
 # The lab's arithmetic, which shares nothing between goroutines: the race detector would take its tests
-# six times as long. What they need is compiled by `make build` already.
+# six times as long.
 ARITHMETIC := figures|judge|internal/chart|pages/report|pages/compare|experiment/ab|experiment/saturation
 TESTS := $(GO_TOOL) gotestsum --format standard-quiet --
 
-# integration, which mostly waits, comes first, so that it waits beside the others. `make lint` vets.
-test: ## all tests, race detector included; what cannot run here says why
+# Many tests build the programs, and those that do so at the same time would each compile SQLite: so they
+# are built first. integration, which mostly waits, comes first, so that it waits beside the others.
+# `make lint` vets.
+test: build ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
 	@all=$$(go list ./...); code=0; \
-	CGO_ENABLED=0 $(TESTS) -trimpath -vet=off -timeout $(TEST_TIMEOUT) $$(echo "$$all" | grep -E '/bench/($(ARITHMETIC))(/|$$)') || code=1; \
+	$(TESTS) -vet=off -timeout $(TEST_TIMEOUT) $$(echo "$$all" | grep -E '/bench/($(ARITHMETIC))(/|$$)') || code=1; \
 	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) $(RACE_FLAGS) -vet=off -timeout $(TEST_TIMEOUT) ./integration $$(echo "$$all" | grep -vE '/bench/($(ARITHMETIC))(/|$$)') || code=1; \
 	exit $$code
 
