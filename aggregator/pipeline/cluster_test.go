@@ -404,10 +404,10 @@ func TestTakenIsNotRefused(t *testing.T) {
 // halts the node, which goes on to serve what it has.
 func TestHaltedNodeTakesNothing(t *testing.T) {
 	for name, change := range map[string]func(*cluster.Head){
-		"it was made anew":                  func(h *cluster.Head) { h.Created = h.Created.Add(time.Second) },
-		"it is another cluster's":           func(h *cluster.Head) { h.Cluster = "another" },
-		"it has lost what it had":           func(h *cluster.Head) { h.Last = 0 },
-		"it begins behind what was applied": func(h *cluster.Head) { h.First, h.Last = 10, 12 },
+		"it was made anew":               func(h *cluster.Head) { h.Created = h.Created.Add(time.Second) },
+		"it is another cluster's":        func(h *cluster.Head) { h.Cluster = "another" },
+		"it has lost what it had":        func(h *cluster.Head) { h.Last = 0 },
+		"it begins behind what was read": func(h *cluster.Head) { h.First, h.Last = 10, 12 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := memorylog.New("a")

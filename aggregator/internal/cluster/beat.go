@@ -32,6 +32,7 @@ type Beat struct {
 	Epoch       uint64        `json:"epoch"`
 	Position    uint64        `json:"position"` // durable in its store
 	Hash        string        `json:"hash"`
+	First       uint64        `json:"first,omitempty"` // of the log, as this node knew it before it told this
 	Checkpoints []TextOfHash  `json:"checkpoints,omitempty"`
 	Halted      string        `json:"halted,omitempty"`
 	Retention   time.Duration `json:"retention_ns,omitempty"` // that it wants; 0: none
@@ -163,7 +164,7 @@ func (n *Node) own() Beat {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	b := Beat{Node: n.cfg.Name, Session: n.Outbox.session.String(), Version: n.cfg.Version, Apply: int(n.cfg.Known), Retention: n.cfg.Retention, At: time.Now().UTC(),
-		Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch, Position: n.status.applied.Position, Hash: n.status.applied.Hash.String()}
+		Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch, Position: n.status.applied.Position, Hash: n.status.applied.Hash.String(), First: n.status.head.First}
 	b.Checkpoints = tellCheckpoints(n.status.kept)
 	if n.status.halted != nil {
 		b.Halted = n.status.halted.Error()
@@ -258,26 +259,31 @@ func (l *lease) replaced(ctx context.Context) error {
 	return nil
 }
 
-// hear reads what the others tell. It reports whether all could be asked.
+// hear reads what the others tell, and reports whether all could be asked. The server that answers
+// may be behind. How far, it says by what it has of this node: it has all that the others had told
+// when the log began at that word's First.
 func (n *Node) hear(ctx context.Context) (all bool) {
 	ctx, cancel := context.WithTimeout(ctx, beatBudget)
 	defer cancel()
 	n.mu.Lock()
 	names := n.status.head.Nodes
+	n.status.heardFirst = 0
 	n.mu.Unlock()
+	var own Beat
+	value, revision, err := n.cfg.Registry.Get(ctx, n.cfg.Name)
+	latest := err == nil && n.noteHeard(n.cfg.Name, revision, time.Now()) && json.Unmarshal(value, &own) == nil && own.Session == n.Outbox.session.String()
 	all = len(names) > 0
 	for _, name := range names {
 		if name == n.cfg.Name {
 			continue
 		}
 		value, revision, err := n.cfg.Registry.Get(ctx, name)
-		if err == nil {
-			n.noteHeard(name, revision, time.Now())
-		} else {
+		if err != nil || !n.noteHeard(name, revision, time.Now()) {
 			all = false
+			continue
 		}
 		var b Beat
-		if err != nil || revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
+		if revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
 			continue
 		}
 		n.mu.Lock()
@@ -286,6 +292,9 @@ func (n *Node) hear(ctx context.Context) (all bool) {
 			n.status.elsewhere = max(n.status.elsewhere, b.Position)
 		}
 		n.mu.Unlock()
+	}
+	if all && latest {
+		n.noteAll(own.First, time.Now())
 	}
 	return all
 }

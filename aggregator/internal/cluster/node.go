@@ -68,6 +68,8 @@ type status struct {
 	apply      uint16 // version in force in this node's store
 	beats      map[string]Beat
 	heard      map[string]heard // of each node that the registry was asked for
+	heardAll   time.Time        // when all that the others tell was heard last
+	heardFirst uint64           // where the log began before that; 0: in the latest beat it was not all heard
 	doubt      string           // another replica differs, and no third has told which is wrong
 	elsewhere  uint64           // the furthest position of another store
 	passed     map[uint64]bool  // messages that the writer has passed over in this life
@@ -99,24 +101,24 @@ func (n *Node) Run(ctx context.Context, deliver func(ctx context.Context, e *Ent
 	n.deliver = deliver
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	writing, mute := context.WithCancel(ctx)
+	taking, mute := context.WithCancel(ctx)
 	defer mute()
 	parts := []func() error{
-		func() error { return n.read(ctx) },
+		func() error { return n.read(taking) },
 		func() error {
 			select {
 			case <-n.stopped:
-				mute() // what has halted sends no more
+				mute() // what has halted reads and sends no more
 			case <-ctx.Done():
 			}
 			return nil
 		},
 		func() error {
-			if !n.awaitEnd(writing) {
+			if !n.awaitEnd(taking) {
 				return nil
 			}
 			s := &sender{outbox: n.Outbox, journal: n.cfg.Journal, log: n.cfg.Log, logger: n.cfg.Logger, doubts: cmp.Or(n.cfg.DoubtAfter, doubtAfter)}
-			return s.run(writing)
+			return s.run(taking)
 		},
 		func() error { return n.beat(ctx) },
 	}
@@ -206,6 +208,9 @@ func (n *Node) read(ctx context.Context) error {
 
 // take hands a message of the log on to the store.
 func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
+	if err := n.Halted(); err != nil {
+		return err
+	}
 	e, err := n.next(ctx, at, message)
 	if err != nil {
 		return err
@@ -309,8 +314,9 @@ func (n *Node) look(ctx context.Context) error {
 	return nil
 }
 
-// check compares a log with what was applied of it. A log that was made anew, or that went back,
-// says "nothing new" to a reader who only asks for more. mu is held.
+// check compares a log with what was taken of it. A log that was made anew, or that went back, says
+// "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
+// this process: the log need not have it any more. mu is held.
 func (n *Node) check(head *Head, now time.Time) error {
 	id, applied := n.Replica.Identity, n.status.applied.Position
 	switch {
@@ -320,8 +326,8 @@ func (n *Node) check(head *Head, now time.Time) error {
 		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
 	case head.Last < applied:
 		return n.short(head, applied, now)
-	case head.First > applied+1:
-		return halt("the log begins at %d, and only %d was applied: this replica has to be made from another one's", head.First, applied)
+	case head.First > n.status.read+1:
+		return halt("the log begins at %d, and it was read only up to %d: this replica has to be made from another one's", head.First, n.status.read)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ const (
 	// keepShare of the log's room is held for an absent node at most, in quarters: what is taken
 	// meanwhile has to have room, too.
 	keepShare = 3
+	// deafAfter is how long a node may have heard nothing itself, and still know who was silent.
+	deafAfter = 10 * time.Second
 )
 
 // heard is when a node's word was seen to change, by this node's clock: those of others may be
@@ -24,13 +26,36 @@ type heard struct {
 	changed  time.Time
 }
 
-// noteHeard notes the revision of what a node has told; 0: it has never told anything.
-func (n *Node) noteHeard(name string, revision uint64, now time.Time) {
+// noteHeard notes the revision of what a node has told; 0: it has never told anything. It reports
+// false for an older one than was heard already: the server that has it is behind.
+func (n *Node) noteHeard(name string, revision uint64, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h, ok := n.status.heard[name]; !ok || h.revision != revision {
+	h, ok := n.status.heard[name]
+	if ok && revision < h.revision {
+		return false
+	}
+	if !ok || h.revision != revision {
 		n.status.heard[name] = heard{revision, now}
 	}
+	return true
+}
+
+// noteAll notes that all that the others had told when the log began at first was heard. A server
+// that has no news of this node says nothing of the others' silence. After a time in which all was
+// not heard, that begins anew.
+func (n *Node) noteAll(first uint64, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Sub(n.status.heard[n.cfg.Name].changed) > deafAfter {
+		return
+	}
+	if now.Sub(n.status.heardAll) > deafAfter {
+		for name, h := range n.status.heard {
+			n.status.heard[name] = heard{h.revision, now}
+		}
+	}
+	n.status.heardAll, n.status.heardFirst = now, first
 }
 
 // holder is another node as far as the log has to wait for it.
@@ -43,9 +68,10 @@ type holder struct {
 // not applied, and one of them at least has to have it beside this node: two stores are left.
 // Absent ones, and those that have halted, hold it while the log has at most keep bytes; beyond,
 // the furthest behind of them is dropped, which has to join anew. ok is false if nothing can be
-// removed now.
+// removed now. So it is while what the others tell is not all known: by an old word a node has
+// fallen off the log, and by its latest it has not.
 func (s *status) truncatable(own string, keep int64, now time.Time) (through uint64, dropped []string, ok bool) {
-	if s.halted != nil || s.headErr != nil || s.head.First == 0 {
+	if s.halted != nil || s.headErr != nil || s.heardFirst == 0 {
 		return 0, nil, false
 	}
 	through = s.applied.Position
@@ -65,7 +91,7 @@ func (s *status) truncatable(own string, keep int64, now time.Time) (through uin
 			if !b.Joining {
 				present++
 			}
-		case b.Position+1 >= s.head.First: // else the log has gone on without it
+		case b.Position+1 >= s.heardFirst: // else the log has gone on without it
 			absent = append(absent, holder{name, b.Position})
 		}
 	}

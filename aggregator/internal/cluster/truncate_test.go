@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -48,11 +49,13 @@ func TestTruncatable(t *testing.T) {
 		"nor with the others forgotten":   {own: 5000, b: node{position: 4000, beat: Beat{Forgotten: true}}, c: node{position: 4000, beat: Beat{Forgotten: true}}},
 		"this one has halted":             {own: 5000, b: node{position: 4000}, c: node{position: 3000}, change: func(s *status) { s.halted = errors.New("x") }},
 		"the log cannot be asked":         {own: 5000, b: node{position: 4000}, c: node{position: 3000}, change: func(s *status) { s.headErr = errors.New("x") }},
+		"not all words are known":         {own: 5000, b: node{position: 4000}, c: node{position: 3000}, change: func(s *status) { s.heardFirst = 0 }},
+		"the log began later since":       {own: 5000, first: 700, b: node{position: 4000}, c: node{position: 600, silent: time.Minute}, change: func(s *status) { s.heardFirst = 500 }},
 		"two absent, the further behind":  {own: 9000, bytes: keep + 1, b: node{position: 8000}, c: node{position: 600, silent: time.Hour}, change: func(s *status) { s.away("d", 3000, now) }, through: 3000, dropped: "c"},
 		"one at the second store's place": {own: 5000, bytes: keep + 1, b: node{position: 4000}, c: node{position: 4500, silent: time.Hour}, through: 4000},
 	} {
 		s := &status{head: Head{First: max(c.first, 1), Last: 9000, Bytes: c.bytes, MaxBytes: c.most, Nodes: []string{"a", "b", "c"}},
-			applied: Checkpoint{Position: c.own}, beats: map[string]Beat{}, heard: map[string]heard{}}
+			applied: Checkpoint{Position: c.own}, beats: map[string]Beat{}, heard: map[string]heard{}, heardFirst: max(c.first, 1)}
 		for name, n := range map[string]node{"b": c.b, "c": c.c} {
 			if !n.unasked {
 				s.heard[name] = heard{1, now.Add(-n.silent)}
@@ -94,6 +97,98 @@ func TestSilenceIsByTheOwnClock(t *testing.T) {
 	}
 }
 
+// serverOf is a server of the registry: what it has of each node, under which revision; "": it does
+// not answer.
+type serverOf map[string]struct {
+	revision uint64
+	value    string
+}
+
+func (s serverOf) Get(_ context.Context, node string) ([]byte, uint64, error) {
+	if s[node].value == "" {
+		return nil, 0, ErrUnreachable
+	}
+	return []byte(s[node].value), s[node].revision, nil
+}
+
+func (s serverOf) Put(context.Context, string, []byte, uint64) (uint64, error) {
+	return 0, ErrReplaced
+}
+
+// TestOldWordsLetNobodyGo: a server of the registry that is behind has a position of a slow node
+// from before the log was truncated up to a later one. Nothing is removed by such words: the slow
+// node has not applied yet what would be.
+func TestOldWordsLetNobodyGo(t *testing.T) {
+	long := time.Now().Add(-time.Hour)
+	for name, c := range map[string]struct {
+		session bool   // the server has a word of this life of the node that looks …
+		first   uint64 // … from when the log began there
+		slow    uint64 // revision that it has of the slow one, of which 31 was heard; 0: it does not answer
+		heard   uint64 // the words are all that was told when the log began there; 0: they are not
+	}{
+		"the server has all":           {true, 4501, 31, 4501},
+		"it has a newer word":          {true, 4501, 32, 4501},
+		"it is behind":                 {true, 3500, 31, 3500},
+		"it has an earlier life's":     {false, 4501, 31, 0},
+		"the slow one cannot be asked": {true, 4501, 0, 0},
+		"an older word than was heard": {true, 4501, 30, 0},
+	} {
+		outbox, session := NewOutbox(), ""
+		if c.session {
+			session = outbox.session.String()
+		}
+		server := serverOf{"a": {40, fmt.Sprintf(`{"session":%q,"first":%d}`, session, c.first)}, "b": {50, `{"position":9000}`}, "c": {c.slow, fmt.Sprintf(`{"position":%d}`, 4000+10*c.slow)}}
+		if c.slow == 0 {
+			delete(server, "c")
+		}
+		n := &Node{cfg: Config{Name: "a", Registry: server}, Outbox: outbox, Replica: &Replica{}, status: status{applied: Checkpoint{Position: 9000}, heardAll: time.Now(),
+			head: Head{First: 4501, Last: 9000, Nodes: []string{"a", "b", "c"}}, beats: map[string]Beat{"c": {Position: 4310}}, heard: map[string]heard{"c": {31, long}}}}
+		n.hear(t.Context())
+		if n.status.heardFirst != c.heard {
+			t.Errorf("%s: all was heard when the log began at %d, want %d", name, n.status.heardFirst, c.heard)
+		}
+		if through, _, ok := n.status.truncatable("a", 1<<30, time.Now()); ok && (c.heard < 4501 || c.slow > 31) {
+			t.Errorf("%s: the log would be truncated through %d", name, through)
+		} else if !ok && c.heard == 4501 && c.slow == 31 {
+			t.Errorf("%s: who has fallen off the log holds it", name)
+		}
+		if c.slow == 30 && n.status.beats["c"].Position != 4310 {
+			t.Errorf("%s: an older word replaces a newer one", name)
+		}
+	}
+}
+
+// TestWhoWasDeafKnowsNoSilence: a node that has itself heard nothing for a while does not count
+// the others as absent for it. Nor does one that hears a server of the registry that stands still.
+func TestWhoWasDeafKnowsNoSilence(t *testing.T) {
+	begun := time.Unix(1000, 0)
+	now := begun.Add(time.Hour)
+	for _, c := range []struct {
+		deaf, still   time.Duration
+		heard, silent bool
+	}{{time.Second, time.Second, true, true}, {time.Minute, time.Second, true, false}, {time.Second, time.Minute, false, true}} {
+		n := &Node{cfg: Config{Name: "a"}, status: status{heard: map[string]heard{"a": {9, now.Add(-c.still)}, "b": {7, begun}}, heardAll: now.Add(-c.deaf)}}
+		n.noteAll(1, now)
+		if got := n.status.heardAll.Equal(now); got != c.heard {
+			t.Errorf("deaf for %v, after %v without news of itself, it has heard all: %v", c.deaf, c.still, got)
+		}
+		if got := n.status.heard["b"].changed.Equal(begun); got != c.silent {
+			t.Errorf("deaf for %v, it knows of the other's silence: %v", c.deaf, got)
+		}
+	}
+}
+
+// TestWhatWasReadIsNotMissing: a log that begins behind what was applied has nothing missing while
+// the messages between were read and wait to be applied.
+func TestWhatWasReadIsNotMissing(t *testing.T) {
+	for first, halts := range map[uint64]bool{4853: false, 5134: false, 5135: true} {
+		n := &Node{Replica: &Replica{}, status: status{read: 5133, applied: Checkpoint{Position: 4852}}}
+		if err := n.check(&Head{First: first, Last: 6000}, time.Now()); errors.Is(err, ErrHalted) != halts || (err != nil) != halts {
+			t.Errorf("the log begins at %d: %v", first, err)
+		}
+	}
+}
+
 // TestPinContradictsNobody: who joins has no hash yet at the position that it holds. That is no
 // other hash.
 func TestPinContradictsNobody(t *testing.T) {
@@ -116,7 +211,7 @@ func (w wordsOf) Put(context.Context, string, []byte, uint64) (uint64, error) { 
 // joins, nor who has halted or was forgotten, counts as one.
 func TestWhoJoinsIsNoStore(t *testing.T) {
 	for more, want := range map[string]uint64{`"joining":true`: 0, `"halted":"x"`: 0, `"forgotten":true`: 0, `"node":"b"`: 70} {
-		n := &Node{cfg: Config{Name: "a", Registry: wordsOf{"b": `{"position":70,` + more + `}`}}, Replica: &Replica{},
+		n := &Node{cfg: Config{Name: "a", Registry: wordsOf{"b": `{"position":70,` + more + `}`}}, Outbox: NewOutbox(), Replica: &Replica{},
 			status: status{head: Head{Nodes: []string{"a", "b", "c"}}, beats: map[string]Beat{}, heard: map[string]heard{}}}
 		n.hear(t.Context())
 		if n.status.elsewhere != want {
