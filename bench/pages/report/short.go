@@ -26,6 +26,7 @@ type shortSection struct {
 	Name, Question, Table string
 	Groups                []*group
 	Pictures              []picture
+	Others                []*scenario // of the same subject, each with a page of its own
 }
 
 // shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
@@ -68,7 +69,13 @@ func (s *set) clusterSection() *shortSection {
 	if sc == nil {
 		return nil
 	}
-	return &shortSection{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Table: table(sc.Cases, clusterRows)}
+	short := &shortSection{Name: sc.Name, Question: sc.Question, Groups: sc.Cases, Table: table(sc.Cases, clusterRows)}
+	for _, other := range s.scenarios {
+		if strings.HasPrefix(other.Name, sc.Name+"-") {
+			short.Others = append(short.Others, other)
+		}
+	}
+	return short
 }
 
 func medianRow(name string, of func(record.Summary) *float64) row {
