@@ -65,7 +65,7 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 	}
 	again.Counters, again.Database, again.Findings, again.Waits = recorded.Counters, recorded.Database, recorded.Findings, recorded.Waits
 	if recorded.Database != nil {
-		again.AddDatabase(*recorded.Database, recorded.Counters.UniqueProcessed)
+		again.AddDatabase(*recorded.Database, storedBefore(r.Run)+recorded.Counters.UniqueProcessed)
 		again.Findings = recorded.Findings
 	}
 	if r.Run.Surroundings != nil { // records of before have no such check
@@ -106,6 +106,14 @@ func replay(r *record.Raw, recorded audit.Report) (again audit.Report, err error
 	again, err = checker.Finish(&counters)
 	again.OutOfOrder = r.Stored.OutOfOrder
 	return again, err
+}
+
+// storedBefore is how many events the database had when the load began.
+func storedBefore(run record.Run) uint64 {
+	if run.Cluster == nil {
+		return 0
+	}
+	return run.Cluster.Before
 }
 
 // byNumber is the audit of a record that has only how many events are stored: what was lost follows
