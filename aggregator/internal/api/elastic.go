@@ -196,9 +196,9 @@ func appendBulkItems(to []byte, r *event.Request, items []ingest.BulkItem, out p
 		case taken < len(out.Failed) && out.Failed[taken]:
 			to = appendBulkError(to, "dead_letter", deadLetterReason)
 		case taken < len(out.Stored) && !out.Stored[taken]:
-			to = append(to, `"status":200,"result":"noop"}},`...)
+			to = append(appendBulkStatus(to, fasthttp.StatusOK), `"result":"noop"}},`...)
 		default:
-			to = append(to, `"status":201,"result":"created"}},`...)
+			to = append(appendBulkStatus(to, fasthttp.StatusCreated), `"result":"created"}},`...)
 		}
 		taken++
 	}
@@ -217,9 +217,13 @@ func appendBulkHead(to []byte, item ingest.BulkItem) []byte {
 	return to
 }
 
+func appendBulkStatus(to []byte, status int) []byte {
+	return append(strconv.AppendInt(append(to, `"status":`...), int64(status), 10), ',')
+}
+
 // appendBulkError appends the end of an item that was not taken.
 func appendBulkError(to []byte, kind, reason string) []byte {
-	to = appendText(append(to, `"status":400,"error":{"reason":`...), reason)
+	to = appendText(append(appendBulkStatus(to, fasthttp.StatusBadRequest), `"error":{"reason":`...), reason)
 	return append(appendText(append(to, `,"type":`...), kind), `}}},`...)
 }
 
