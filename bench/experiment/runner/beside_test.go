@@ -29,10 +29,9 @@ load:
 // TestYardstick: a bare server gets the same load just before, and what it took is recorded and
 // computed again.
 func TestYardstick(t *testing.T) {
-	t.Parallel()
-	program := programOf(t, "honest")
+	t.Setenv(serveVariable, "honest")
 	for _, ack := range []string{"memory", "store"} {
-		o := runBench(t, context.Background(), Config{Scenarios: parse(t, small+"aggregator: {ack: "+ack+"}"), Aggregator: program, Self: os.Args[0]})
+		o := runBench(t, context.Background(), Config{Scenarios: parse(t, small+"aggregator: {ack: "+ack+"}"), Aggregator: os.Args[0], Self: os.Args[0]})
 		run := o.run(t, 0)
 		s := run.Summary
 		if !run.Held() || run.Yardstick == nil || run.Yardstick.Kind != "bare" || len(run.Yardstick.Phases) != 2 || run.Yardstick.Phases[1].Planned != 1500 {
@@ -44,7 +43,7 @@ func TestYardstick(t *testing.T) {
 		recomputed(t, o)
 	}
 	// A yardstick that no bare server can be started for is no result.
-	o := runBench(t, context.Background(), Config{Scenarios: parse(t, small), Aggregator: program})
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, small), Aggregator: os.Args[0]})
 	if len(o.index.Results) != 0 || !strings.Contains(o.output, "yardstick") {
 		t.Errorf("%s", o.output)
 	}
@@ -60,7 +59,6 @@ readers:
 // TestReaders: pages are read from the first measured phase to the load's end, at their rates. A
 // busy machine reads fewer, and its load ends later.
 func TestReaders(t *testing.T) {
-	t.Parallel()
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, read), Aggregator: server.URL})
@@ -79,7 +77,6 @@ func TestReaders(t *testing.T) {
 
 // TestReaderThatFails: a page that is refused, or a stream that ends, fails the run.
 func TestReaderThatFails(t *testing.T) {
-	t.Parallel()
 	server := httptest.NewServer(memoryserver.New()) // whose streams end
 	defer server.Close()
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+"readers: [{kind: stream, clients: 3}]"), Aggregator: server.URL})

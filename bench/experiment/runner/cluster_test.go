@@ -25,8 +25,8 @@ import (
 
 // The stand-in for a cluster: log servers that only listen, a first node that keeps events in
 // memory, and further ones that hand everything to it. So all replicas give the same, unless the
-// test says which lacks an event: its name is the end of the behaviour.
-const clusterBehaviour = "cluster-"
+// test says which lie.
+const lackVariable = "SEKALI_TEST_REPLICA_LACKS"
 
 // argument is what stands behind a flag.
 func argument(name string) string {
@@ -39,7 +39,7 @@ func argument(name string) string {
 }
 
 // serveOfCluster is what the test binary does as a program of a cluster.
-func serveOfCluster(lacks string) error {
+func serveOfCluster() error {
 	if len(os.Args) > 2 && os.Args[1] == "cluster" { // init
 		return nil
 	}
@@ -73,7 +73,7 @@ func serveOfCluster(lacks string) error {
 		if err := os.Rename(first+".new", first); err != nil {
 			return err
 		}
-	} else if handler, err = handOver(first, argument("-node") == lacks); err != nil {
+	} else if handler, err = handOver(first); err != nil {
 		return err
 	}
 	go http.Serve(listener, handler)
@@ -98,8 +98,8 @@ func (l leads) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(bytes.Replace(answer.Body.Bytes(), []byte("{"), []byte(`{"cluster":{"log_leader":"log-2-0abc"},`), 1))
 }
 
-// handOver is a node that gives what the first one has, but for an event that it may lack.
-func handOver(first string, lacks bool) (http.Handler, error) {
+// handOver is a node that gives what the first one has, but for an event that it lacks.
+func handOver(first string) (http.Handler, error) {
 	var text []byte
 	err := os.ErrNotExist
 	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -114,7 +114,7 @@ func handOver(first string, lacks bool) (http.Handler, error) {
 	}
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.ModifyResponse = func(answer *http.Response) error {
-		if !lacks || answer.Request.URL.Path != "/events" {
+		if os.Getenv(lackVariable) != argument("-node") || answer.Request.URL.Path != "/events" {
 			return nil
 		}
 		body, err := io.ReadAll(answer.Body)
@@ -137,10 +137,25 @@ func storedBy(handler http.Handler) int {
 	return int(now.UniqueProcessed)
 }
 
+// clusterPrograms is a folder with the test binary under the names of a cluster's programs.
+func clusterPrograms(t *testing.T) (aggregator string) {
+	t.Helper()
+	self, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"aggregator", "sekali-log"} {
+		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "aggregator")
+}
+
 // TestCluster: all nodes are started, loaded and held to each other, and a replica that lacks an
 // event is found.
 func TestCluster(t *testing.T) {
-	t.Parallel() // beside other tests, and one cluster after the other
 	const three = "cluster: {nodes: 3}\naggregator: {ack: journal}\n"
 	for name, test := range map[string]struct {
 		text, lacks string
@@ -149,13 +164,15 @@ func TestCluster(t *testing.T) {
 	}{
 		"undisturbed":         {three, "", "", true},
 		"a replica lacks one": {three, "node-3", "", false},
-		"leader killed":       {three + "fault: {kind: sigkill, role: log-leader, at: 900ms, restart_after: 100ms}", "", "log-leader", true},
-		"follower stopped":    {three + "fault: {kind: sigterm, role: log-follower, at: 900ms}", "", "log-follower", true},
-		"node killed":         {three + "fault: {kind: sigkill, role: node, at: 900ms, restart_after: 100ms}", "", "node", true},
-		"machine killed":      {three + "fault: {kind: sigkill, role: leader-machine, at: 900ms, restart_after: 100ms}", "", "leader-machine", true},
+		"leader killed":       {three + "fault: {kind: sigkill, role: log-leader, at: 600ms, restart_after: 100ms}", "", "log-leader", true},
+		"follower stopped":    {three + "fault: {kind: sigterm, role: log-follower, at: 600ms}", "", "log-follower", true},
+		"node killed":         {three + "fault: {kind: sigkill, role: node, at: 600ms, restart_after: 100ms}", "", "node", true},
+		"machine killed":      {three + "fault: {kind: sigkill, role: leader-machine, at: 600ms, restart_after: 100ms}", "", "leader-machine", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+test.text), Aggregator: programOf(t, clusterBehaviour+test.lacks)})
+			t.Setenv(serveVariable, "cluster")
+			t.Setenv(lackVariable, test.lacks)
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+test.text), Aggregator: clusterPrograms(t)})
 			run := o.run(t, 0)
 			if run.Held() != test.held || run.Cluster == nil || run.Cluster.Nodes != 3 {
 				t.Errorf("held %v:\n%s", run.Held(), o.output)
@@ -189,11 +206,11 @@ func TestClusterPartition(t *testing.T) {
 	if why := cannotBreak(scenario.Fault{Kind: scenario.Partition}); why != nil {
 		t.Skip("skipped: ", why)
 	}
-	t.Parallel() // beside other tests, and one network after the other
 	for _, role := range []string{scenario.LeaderMachine, scenario.LogLeader, scenario.LogFollower, scenario.RoleNode} {
 		t.Run(role, func(t *testing.T) {
-			text := short + "cluster: {nodes: 3}\naggregator: {ack: journal}\nfault: {kind: partition, role: " + role + ", at: 900ms, for: 200ms}"
-			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: programOf(t, clusterBehaviour)})
+			t.Setenv(serveVariable, "cluster")
+			text := short + "cluster: {nodes: 3}\naggregator: {ack: journal}\nfault: {kind: partition, role: " + role + ", at: 600ms, for: 200ms}"
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: clusterPrograms(t)})
 			run := o.run(t, 0)
 			f := run.Fault
 			if !run.Held() || f == nil || f.Kind != scenario.Partition || f.Role != role || f.ExitedNS != 0 || f.RestartedNS-f.AtNS < 2e8 || f.ReadyNS < f.RestartedNS ||
@@ -210,9 +227,10 @@ func TestClusterPartition(t *testing.T) {
 // TestClusterPartitionIsSkipped where no network can be made: the run says why, and is not held to
 // have held.
 func TestClusterPartitionIsSkipped(t *testing.T) {
-	aggregator := programOf(t, clusterBehaviour)
+	t.Setenv(serveVariable, "cluster")
+	aggregator := clusterPrograms(t)
 	t.Setenv("PATH", "")
-	const text = short + "cluster: {nodes: 3}\nfault: {kind: partition, role: log-leader, at: 900ms, for: 200ms}"
+	const text = short + "cluster: {nodes: 3}\nfault: {kind: partition, role: log-leader, at: 600ms, for: 200ms}"
 	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: aggregator})
 	if !strings.Contains(o.output, "skipped: short: ") || len(o.index.Results) != 0 || len(o.index.LeftOut) != 1 {
 		t.Errorf("%+v\n%s", o.index, o.output)
@@ -222,9 +240,9 @@ func TestClusterPartitionIsSkipped(t *testing.T) {
 // TestClusterJoin: what is there before the load is neither of the ledger nor of the figures, and
 // the last node is ended, emptied, and has its times told.
 func TestClusterJoin(t *testing.T) {
-	t.Parallel()
-	const text = short + "cluster: {nodes: 3, before: 5000}\naggregator: {ack: journal}\nfault: {kind: join, at: 900ms}"
-	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: programOf(t, clusterBehaviour)})
+	t.Setenv(serveVariable, "cluster")
+	const text = short + "cluster: {nodes: 3, before: 5000}\naggregator: {ack: journal}\nfault: {kind: join, at: 600ms}"
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: clusterPrograms(t)})
 	run := o.run(t, 0)
 	if !run.Held() || run.Cluster.Before != 5000 || run.Audit.Stored >= 5000 {
 		t.Errorf("held %v, %+v, stored %d:\n%s", run.Held(), run.Cluster, run.Audit.Stored, o.output)
@@ -244,8 +262,9 @@ func TestClusterJoin(t *testing.T) {
 
 // TestClusterIsSkipped where its log server is not built, and refused where nothing is started.
 func TestClusterIsSkipped(t *testing.T) {
-	aggregator := programOf(t, clusterBehaviour)
-	if err := os.Remove(filepath.Join(filepath.Dir(aggregator), logName)); err != nil {
+	t.Setenv(serveVariable, "cluster")
+	aggregator := clusterPrograms(t)
+	if err := os.Remove(filepath.Join(filepath.Dir(aggregator), "sekali-log")); err != nil {
 		t.Fatal(err)
 	}
 	const text = short + "cluster: {nodes: 3}\n"

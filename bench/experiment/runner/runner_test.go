@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -26,39 +25,11 @@ import (
 	"sekali/bench/scenario"
 	"sekali/bench/system/memoryserver"
 	"sekali/bench/system/nullserver"
-	"sekali/internal/memorydir"
 )
 
-// Under one of these names the test binary is an aggregator, a memoryserver with the aggregator's
-// command line, or a log server. How it behaves is the name of its folder: so tests that run at the
-// same time may want different ones.
-const (
-	aggregatorName = "aggregator"
-	logName        = "sekali-log"
-)
-
-// programOf is an aggregator that behaves so, with a log server beside it.
-func programOf(t *testing.T, behaviour string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(t.TempDir(), behaviour)
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{aggregatorName, logName} {
-		if err := os.Symlink(self, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, aggregatorName)
-}
-
-// atOnce is how many tests that may run beside others do: they mostly wait for their loads. Those
-// that look at the machine run alone, before them.
-const atOnce = "3"
+// serveVariable makes the test binary an aggregator: a memoryserver with the aggregator's command
+// line.
+const serveVariable = "SEKALI_TEST_AGGREGATOR"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == nullserver.Command {
@@ -71,21 +42,22 @@ func TestMain(m *testing.M) {
 	if out := os.Getenv(labVariable); out != "" {
 		os.Exit(runLab(out))
 	}
-	if name := filepath.Base(os.Args[0]); name == aggregatorName || name == logName {
-		if err := serve(filepath.Base(filepath.Dir(os.Args[0]))); err != nil {
+	switch behaviour := os.Getenv(serveVariable); behaviour {
+	case "":
+		goleak.VerifyTestMain(m)
+	default:
+		os.Unsetenv(serveVariable)
+		if err := serve(behaviour); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		os.Exit(0)
 	}
-	_ = flag.Set("test.parallel", atOnce) // -parallel has the last word
-	goleak.VerifyTestMain(m)
 }
 
 // serve runs until SIGTERM, and then leaves a database behind as the aggregator does.
 func serve(behaviour string) error {
-	if lacks, ofCluster := strings.CutPrefix(behaviour, clusterBehaviour); ofCluster {
-		return serveOfCluster(lacks)
+	if behaviour == "cluster" {
+		return serveOfCluster()
 	}
 	arguments := map[string]string{}
 	for i := 1; i+1 < len(os.Args); i += 2 {
@@ -144,8 +116,6 @@ func writeDatabase(data string, events int) error {
 	return err
 }
 
-// short has half a second from the start of its measured phase, which a busy machine sees late, to
-// the moment at which faults come.
 const short = `
 name: short
 question: Does it work?
@@ -176,9 +146,7 @@ type outcome struct {
 
 func runBench(t *testing.T, ctx context.Context, config Config) outcome {
 	t.Helper()
-	if config.Out == "" {
-		config.Out = inMemory(t)
-	}
+	config.Out = t.TempDir()
 	config.Repeat = max(config.Repeat, 1)
 	var stdout, stderr strings.Builder
 	dir, came := Run(ctx, config, &stdout, &stderr)
@@ -190,17 +158,6 @@ func runBench(t *testing.T, ctx context.Context, config Config) outcome {
 		}
 	}
 	return o
-}
-
-// inMemory is a folder of a test that says nothing about disks.
-func inMemory(t *testing.T) string {
-	t.Helper()
-	dir, err := memorydir.Make("runner")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func (o outcome) run(t *testing.T, at int) record.Run {
@@ -228,7 +185,6 @@ func expectation(t *testing.T, run record.Run, name string) record.Expectation {
 
 // TestMutants runs the whole lab against servers that make one mistake each.
 func TestMutants(t *testing.T) {
-	t.Parallel()
 	for name, test := range map[string]struct {
 		mutants memoryserver.Mutants
 		failed  string // expectation
@@ -267,7 +223,6 @@ func TestMutants(t *testing.T) {
 // TestAcknowledgedAndNotReceived: a server that counts what it has acknowledged only later is
 // FAILED, by its audit; the machine does nothing of the kind.
 func TestAcknowledgedAndNotReceived(t *testing.T) {
-	t.Parallel()
 	memory := memoryserver.New()
 	var begun atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -308,8 +263,8 @@ func TestAcknowledgedAndNotReceived(t *testing.T) {
 }
 
 func TestProcessIsRunAndMeasured(t *testing.T) {
-	t.Parallel()
-	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: programOf(t, "honest"), Out: t.TempDir(), Repeat: 2})
+	t.Setenv(serveVariable, "honest")
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0], Repeat: 2})
 	if len(o.index.Results) != 2 || o.outcome == Failed {
 		t.Fatalf("outcome %d:\n%s", o.outcome, o.output)
 	}
@@ -346,21 +301,21 @@ func TestFaults(t *testing.T) {
 		held            bool
 		lossy           bool
 	}{
-		"SIGTERM":                    {"honest", "fault: {kind: sigterm, at: 900ms, restart_after: 100ms}", true, false},
-		"SIGKILL":                    {"honest", "fault: {kind: sigkill, at: 900ms, restart_after: 50ms}", true, false},
-		"SIGKILL loses, unexpected":  {"forgets", "fault: {kind: sigkill, at: 900ms, restart_after: 50ms}", false, true},
-		"SIGKILL loses, as expected": {"forgets", "fault: {kind: sigkill, at: 900ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", true, true},
-		"SIGKILL had to lose":        {"honest", "fault: {kind: sigkill, at: 900ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", false, false},
+		"SIGTERM":                    {"honest", "fault: {kind: sigterm, at: 600ms, restart_after: 100ms}", true, false},
+		"SIGKILL":                    {"honest", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}", true, false},
+		"SIGKILL loses, unexpected":  {"forgets", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}", false, true},
+		"SIGKILL loses, as expected": {"forgets", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", true, true},
+		"SIGKILL had to lose":        {"honest", "fault: {kind: sigkill, at: 600ms, restart_after: 50ms}\naggregator: {ack: memory}\nexpect: {lost: some}", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+test.text), Aggregator: programOf(t, test.behaviour)})
+			t.Setenv(serveVariable, test.behaviour)
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short+test.text), Aggregator: os.Args[0]})
 			run := o.run(t, 0)
 			if run.Held() != test.held || (run.Audit.Lost > 0) != test.lossy {
 				t.Errorf("held %v, lost %d:\n%s", run.Held(), run.Audit.Lost, o.output)
 			}
 			f := run.Fault
-			if f == nil || f.AtNS < 9e8 || f.ExitedNS < f.AtNS || f.RestartedNS < f.ExitedNS || f.ReadyNS < f.RestartedNS {
+			if f == nil || f.AtNS < 6e8 || f.ExitedNS < f.AtNS || f.RestartedNS < f.ExitedNS || f.ReadyNS < f.RestartedNS {
 				t.Fatalf("fault: %+v", f)
 			}
 			if strings.Contains(test.text, "restart_after") && f.RestartedNS-f.ExitedNS < 5e7 {
@@ -382,15 +337,15 @@ func TestFaultsOfTheDisk(t *testing.T) {
 			if why := cannotBreak(scenario.Fault{Kind: kind}); why != nil {
 				t.Skip("skipped: " + why.Error())
 			}
-			t.Parallel()
-			text := short + "fault: {kind: " + kind + ", at: 900ms, for: 200ms}"
-			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: programOf(t, "honest"), Out: t.TempDir()})
+			t.Setenv(serveVariable, "honest")
+			text := short + "fault: {kind: " + kind + ", at: 600ms, for: 200ms}"
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
 			if strings.Contains(o.output, "strace: ") {
 				t.Skip("skipped: " + o.output) // it may not attach, in a container
 			}
 			run := o.run(t, 0)
 			f := run.Fault
-			if !run.Held() || f == nil || f.Kind != kind || f.AtNS < 9e8 || f.RestartedNS-f.AtNS < 2e8 || f.ReadyNS < f.RestartedNS || f.ExitedNS != 0 {
+			if !run.Held() || f == nil || f.Kind != kind || f.AtNS < 6e8 || f.RestartedNS-f.AtNS < 2e8 || f.ReadyNS < f.RestartedNS || f.ExitedNS != 0 {
 				t.Errorf("held %v, fault %+v\n%s", run.Held(), f, o.output)
 			}
 		})
@@ -404,9 +359,8 @@ func TestDiskThatIsHeld(t *testing.T) {
 	if why := cannotHold(scenario.Disk{MBPerS: 40}); why != nil {
 		t.Skip("skipped: " + why.Error())
 	}
-	t.Parallel()
-	program := programOf(t, "honest")
-	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: program, Out: t.TempDir()})
+	t.Setenv(serveVariable, "honest")
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
 	run := o.run(t, 0)
 	d := run.Environment.Disk
 	if !run.Held() || run.Environment.Filesystem != "ext4" || d == nil || d.MBPerS != 40 || d.OperationsPerS != 1000 || d.MeasuredMBPerS == 0 || d.MeasuredOperationsPerS == 0 {
@@ -416,7 +370,7 @@ func TestDiskThatIsHeld(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()
-	o = runBench(t, ctx, Config{Scenarios: parse(t, strings.Replace(text, "800ms", "60s", 1)), Aggregator: program, Out: t.TempDir()})
+	o = runBench(t, ctx, Config{Scenarios: parse(t, strings.Replace(text, "800ms", "60s", 1)), Aggregator: os.Args[0]})
 	if len(o.index.Results) != 0 {
 		t.Errorf("it was not interrupted:\n%s", o.output)
 	}
@@ -434,12 +388,13 @@ func notMounted(t *testing.T, dir string) {
 // TestFaultThatCannotBeIsSkipped: a machine without strace says so, and that is no pass.
 func TestFaultThatCannotBeIsSkipped(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	text := short + "fault: {kind: slow-disk, at: 900ms, for: 200ms}"
-	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: programOf(t, "honest")})
+	t.Setenv(serveVariable, "honest")
+	text := short + "fault: {kind: slow-disk, at: 600ms, for: 200ms}"
+	o := runBench(t, context.Background(), Config{Scenarios: parse(t, text), Aggregator: os.Args[0]})
 	if o.outcome != Invalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: strace is not installed") {
 		t.Errorf("outcome %d: %s", o.outcome, o.output)
 	}
-	o = runBench(t, context.Background(), Config{Scenarios: parse(t, short+"disk: {mb_per_s: 40}"), Aggregator: programOf(t, "honest")})
+	o = runBench(t, context.Background(), Config{Scenarios: parse(t, short+"disk: {mb_per_s: 40}"), Aggregator: os.Args[0]})
 	if o.outcome != Invalid || len(o.index.Results) != 0 || !strings.Contains(o.output, "skipped: short: ") {
 		t.Errorf("outcome %d: %s", o.outcome, o.output)
 	}
@@ -451,8 +406,8 @@ func TestWhatFailsIsSaid(t *testing.T) {
 		"miscounted database": "database_events is 1599, must be 1600",
 	} {
 		t.Run(behaviour, func(t *testing.T) {
-			t.Parallel()
-			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: programOf(t, behaviour)})
+			t.Setenv(serveVariable, behaviour)
+			o := runBench(t, context.Background(), Config{Scenarios: parse(t, short), Aggregator: os.Args[0]})
 			if o.outcome != Failed || !strings.Contains(o.output, words) {
 				t.Errorf("outcome %d, output without %q:\n%s", o.outcome, words, o.output)
 			}
@@ -461,12 +416,12 @@ func TestWhatFailsIsSaid(t *testing.T) {
 }
 
 func TestInterrupt(t *testing.T) {
-	program := programOf(t, "honest")
+	t.Setenv(serveVariable, "honest")
 	ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
 	defer cancel()
 	text := strings.Replace(short, "800ms", "60s", 1)
 	began := time.Now()
-	o := runBench(t, ctx, Config{Scenarios: parse(t, text), Aggregator: program, Repeat: 3})
+	o := runBench(t, ctx, Config{Scenarios: parse(t, text), Aggregator: os.Args[0], Repeat: 3})
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
@@ -488,7 +443,6 @@ func TestInterrupt(t *testing.T) {
 // TestRunningServer drives one server twice: what the first run left is none of the second one's
 // business.
 func TestRunningServer(t *testing.T) {
-	t.Parallel()
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()
 	for range 2 {
@@ -506,7 +460,6 @@ func TestRunningServer(t *testing.T) {
 
 // A server that says it was built from a changed tree is not one whose figures can be made again.
 func TestDirtyServer(t *testing.T) {
-	t.Parallel()
 	server := memoryserver.New()
 	dirty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/stats" {

@@ -63,10 +63,10 @@ func (l lab) measure(t *testing.T, text string) record.Run {
 		l.first = ":"
 	}
 	if l.program == "" {
-		l.program = programOf(t, "honest")
+		l.program = os.Args[0]
 	}
 	command := exec.Command("sh", "-c", l.first+` && exec "$0"`, os.Args[0])
-	command.Env = append(os.Environ(), labVariable+"="+out, scenarioVariable+"="+text, aggregatorVariable+"="+l.program)
+	command.Env = append(os.Environ(), labVariable+"="+out, scenarioVariable+"="+text, aggregatorVariable+"="+l.program, serveVariable+"=honest")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said strings.Builder
 	command.Stdout, command.Stderr = &said, &said
@@ -125,7 +125,7 @@ func TestOthersWhereTheAggregatorIsPinned(t *testing.T) {
 func wrapped(t *testing.T, first string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "aggregator")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+first+" && exec "+programOf(t, "honest")+` "$@"`+"\n"), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+first+" && exec "+os.Args[0]+` "$@"`+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
