@@ -694,11 +694,12 @@ func TestClusterHaltsAtPanic(t *testing.T) {
 	again()
 	c.awaitReadyz(t, "halted", says)
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) { // until all have told
-		said := runCommand(t, 1, "cluster", "status", "-cluster", c.urls)
-		if strings.Count(said, says) == 3 {
+		command := exec.Command(binary, "cluster", "status", "-cluster", c.urls)
+		said, _ := command.CombinedOutput() // its code is looked at
+		if strings.Count(string(said), says) == 3 && command.ProcessState.ExitCode() == 1 {
 			break
 		} else if time.Now().After(end) {
-			t.Fatalf("cluster status: %s", said)
+			t.Fatalf("cluster status: exit %d: %s", command.ProcessState.ExitCode(), said)
 		}
 	}
 	runCommand(t, 0, "cluster", "skip", "-cluster", c.urls, "-position", fmt.Sprint(at))
