@@ -65,7 +65,8 @@ func New() *Server {
 }
 
 // Open returns a server that keeps every request in a file and starts with what is in it; a SIGKILL
-// loses nothing that was answered, since the page cache outlives the process.
+// loses nothing that was answered, since the page cache outlives the process. The request whose write
+// it ended is cut off.
 func Open(path string) (*Server, error) {
 	s := New()
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
@@ -73,6 +74,7 @@ func Open(path string) (*Server, error) {
 		return nil, err
 	}
 	decoder := jsontext.NewDecoder(bufio.NewReader(file))
+	var whole int64 // bytes of whole requests
 	for {
 		at, err := decoder.ReadValue()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -92,6 +94,11 @@ func Open(path string) (*Server, error) {
 		if _, _, err := s.take(request, receivedAt); err != nil {
 			return nil, err
 		}
+		whole = decoder.InputOffset()
+	}
+	// What comes next must not stand behind half a request.
+	if err := file.Truncate(whole); err != nil {
+		return nil, err
 	}
 	s.log = file
 	return s, nil
