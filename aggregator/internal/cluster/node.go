@@ -76,12 +76,6 @@ type status struct {
 	moved      chan struct{}
 }
 
-// sample is where the log ended at a time.
-type sample struct {
-	last uint64
-	at   time.Time
-}
-
 var errUnproven = errors.New("the log's servers were not yet asked whether they sync what they store")
 
 // Open returns a node that is not yet running. The checkpoints are those of its store.
@@ -285,68 +279,6 @@ func (n *Node) move() {
 	n.status.moved = make(chan struct{})
 }
 
-// look asks the log what it is, and whether it is the one that was applied. An error that is
-// ErrHalted is for good.
-func (n *Node) look(ctx context.Context) error {
-	head, err := n.cfg.Log.Head(ctx)
-	now := time.Now()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.status.headErr = err
-	if err != nil {
-		n.status.head.Leader = "" // who leads now is not known
-		if len(head.Peers) > 0 {  // what the leader said of them is of before
-			n.status.head.Peers = head.Peers
-		}
-		return err
-	}
-	if err := n.check(&head, now); err != nil {
-		n.status.headErr = err
-		return err
-	}
-	n.status.shortSince = time.Time{}
-	if !n.status.asked {
-		n.status.target = head.Last
-	}
-	n.status.head, n.status.asked = head, true
-	n.sample(head.Last, now)
-	n.move()
-	return nil
-}
-
-// check compares a log with what was taken of it. A log that was made anew, or that went back, says
-// "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
-// this process: the log need not have it any more. mu is held.
-func (n *Node) check(head *Head, now time.Time) error {
-	id, applied := n.Replica.Identity, n.status.applied.Position
-	switch {
-	case head.Cluster != id.Cluster || head.Epoch != id.Epoch:
-		return halt("the log is of the cluster %s, epoch %d, and the store of %s, epoch %d", head.Cluster, head.Epoch, id.Cluster, id.Epoch)
-	case !head.Created.Equal(id.Created):
-		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
-	case head.Last < applied:
-		return n.short(head, applied, now)
-	case head.First > n.status.read+1:
-		return halt("the log begins at %d, and it was read only up to %d: this replica has to be made from another one's", head.First, n.status.read)
-	}
-	return nil
-}
-
-// shortFor is how long a log may end before what was applied of it: longer than two elections.
-const shortFor = 20 * time.Second
-
-// short judges a log that ends before what was applied. A leader that was elected a moment ago may
-// have to apply yet what is committed; only one that goes on to say so has lost it. mu is held.
-func (n *Node) short(head *Head, applied uint64, now time.Time) error {
-	if n.status.shortSince.IsZero() {
-		n.status.shortSince = now
-	}
-	if now.Sub(n.status.shortSince) < cmp.Or(n.cfg.ShortFor, shortFor) {
-		return fmt.Errorf("%w: its leader %s is at %d, and %d was applied", ErrUnreachable, head.Leader, head.Last, applied)
-	}
-	return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)
-}
-
 // haltFor notes why the node has halted. The first reason stands.
 func (n *Node) haltFor(err error) {
 	n.mu.Lock()
@@ -421,105 +353,4 @@ func (n *Node) Releasable() bool { return n.Outbox.releasable(n.through()) }
 // Release forgets what is in this node's store and in another one's; see Outbox.Release.
 func (n *Node) Release() (at journal.Position, bytes int64, ok bool) {
 	return n.Outbox.Release(n.through())
-}
-
-// samplesKept bounds them; one is taken a second.
-const samplesKept = 3600
-
-// sample notes where the log ends. mu is held.
-func (n *Node) sample(last uint64, at time.Time) {
-	if last > n.status.applied.Position && len(n.status.samples) < samplesKept {
-		n.status.samples = append(n.status.samples, sample{last, at})
-	}
-}
-
-// lag is how long ago the log ended where the store has not yet come. mu is held.
-func (n *Node) lag(now time.Time) time.Duration {
-	if len(n.status.samples) == 0 {
-		return 0
-	}
-	return now.Sub(n.status.samples[0].at)
-}
-
-// Why a node is not ready, or keeps a promise from being given.
-var (
-	ErrUnproven = errors.New("the log does not show that it syncs what it stores")
-	ErrLagging  = errors.New("this replica is behind the log")
-	ErrNoQuorum = errors.New("the log has no leader, or cannot be reached")
-	ErrStarting = errors.New("this node has begun a moment ago")
-)
-
-// Durable says why nothing can be promised to be in the log now; nil: it can.
-func (n *Node) Durable() error {
-	full := n.Outbox.Full()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	switch {
-	case n.status.halted != nil:
-		return n.status.halted
-	case full:
-		return ErrFull
-	case errors.Is(n.status.headErr, ErrLogin): // nothing would come of a wait
-		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
-	case n.status.asked && len(n.status.head.Faults) > 0:
-		return fmt.Errorf("%w: %s", ErrUnproven, n.status.head.Faults[0])
-	case errors.Is(n.status.unproven, ErrUnreachable): // nobody has answered
-		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.unproven)
-	case n.status.unproven != nil:
-		return fmt.Errorf("%w: %w", ErrUnproven, n.status.unproven)
-	}
-	return nil
-}
-
-// stuckAfter is how long the log may take nothing before a publisher is sent elsewhere: its wait
-// would end with no_quorum, and what the log says of itself is seconds old. It is longer than the
-// sender waits before it sends a lost frame again.
-const stuckAfter = 3 * time.Second
-
-// Ready says why readers, and publishers of a durable level or of another, should go to another
-// node; nil: they need not. The journal goes on while the log does not, but not of a node whose
-// login is refused: a person has to mend that.
-//
-// A process that has just begun is not ready at any level before it is known what it is: the log
-// has said how far it goes, and the store has come as far; the name is this process's; and it was
-// compared with the others. Until then it may be far behind, a copy of a node that runs, or
-// diverged.
-func (n *Node) Ready(durable bool) error {
-	err := n.Halted()
-	if durable && err == nil {
-		err = n.Durable()
-	}
-	if err != nil {
-		return err
-	}
-	stuck := n.Outbox.Stuck()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	st := &n.status
-	if st.headErr != nil && (durable || !st.asked || errors.Is(st.headErr, ErrLogin)) {
-		return fmt.Errorf("%w: %w", ErrNoQuorum, st.headErr)
-	}
-	if durable && stuck > stuckAfter {
-		return fmt.Errorf("%w: it has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
-	}
-	if st.applied.Position < st.target {
-		return fmt.Errorf("%w: since its start, by %d frames", ErrLagging, st.target-st.applied.Position)
-	}
-	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
-		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, st.head.Last-min(st.head.Last, st.applied.Position), lag.Seconds())
-	}
-	return st.starting(n.cfg.Name)
-}
-
-// starting says what is not yet known of a process that has just begun; nil: all is.
-func (s *status) starting(name string) error {
-	switch {
-	case s.untold != nil && !s.named:
-		return fmt.Errorf("%w: the others do not know yet where it is: %w", ErrStarting, s.untold)
-	case !s.named:
-		return fmt.Errorf("%w: it waits for the name %s, until a process that had it has told nothing for %v", ErrStarting, name, leaseBeats*beatEvery)
-	case !s.compared:
-		return fmt.Errorf("%w: it is not yet compared with the other nodes, whose words cannot be read", ErrStarting)
-	}
-	return nil
 }

@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+)
+
+// look asks the log what it is, and whether it is the one that was applied. An error that is
+// ErrHalted is for good.
+func (n *Node) look(ctx context.Context) error {
+	head, err := n.cfg.Log.Head(ctx)
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.headErr = err
+	if err != nil {
+		n.status.head.Leader = "" // who leads now is not known
+		if len(head.Peers) > 0 {  // what the leader said of them is of before
+			n.status.head.Peers = head.Peers
+		}
+		return err
+	}
+	if err := n.check(&head, now); err != nil {
+		n.status.headErr = err
+		return err
+	}
+	n.status.shortSince = time.Time{}
+	if !n.status.asked {
+		n.status.target = head.Last
+	}
+	n.status.head, n.status.asked = head, true
+	n.sample(head.Last, now)
+	n.move()
+	return nil
+}
+
+// check compares a log with what was taken of it. A log that was made anew, or that went back, says
+// "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
+// this process: the log need not have it any more. mu is held.
+func (n *Node) check(head *Head, now time.Time) error {
+	id, applied := n.Replica.Identity, n.status.applied.Position
+	switch {
+	case head.Cluster != id.Cluster || head.Epoch != id.Epoch:
+		return halt("the log is of the cluster %s, epoch %d, and the store of %s, epoch %d", head.Cluster, head.Epoch, id.Cluster, id.Epoch)
+	case !head.Created.Equal(id.Created):
+		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
+	case head.Last < applied:
+		return n.short(head, applied, now)
+	case head.First > n.status.read+1:
+		return halt("the log begins at %d, and it was read only up to %d: this replica has to be made from another one's", head.First, n.status.read)
+	}
+	return nil
+}
+
+// shortFor is how long a log may end before what was applied of it: longer than two elections.
+const shortFor = 20 * time.Second
+
+// short judges a log that ends before what was applied. A leader that was elected a moment ago may
+// have to apply yet what is committed; only one that goes on to say so has lost it. mu is held.
+func (n *Node) short(head *Head, applied uint64, now time.Time) error {
+	if n.status.shortSince.IsZero() {
+		n.status.shortSince = now
+	}
+	if now.Sub(n.status.shortSince) < cmp.Or(n.cfg.ShortFor, shortFor) {
+		return fmt.Errorf("%w: its leader %s is at %d, and %d was applied", ErrUnreachable, head.Leader, head.Last, applied)
+	}
+	return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)
+}
