@@ -35,7 +35,8 @@ func tmpfsOf(t *testing.T, bytes int) string {
 }
 
 // flood publishes requests of 500 events from 20 publishers until stopped, and returns how many
-// events were acknowledged, and how often each code came with 503. It sets full at the first disk_full.
+// events were acknowledged, and how often each code came with 503. It sets full at the first
+// disk_full.
 func flood(t *testing.T, a *aggregator, ack string, body func(request int) []byte, full *atomic.Bool, stop <-chan struct{}) (acknowledged int, codes map[string]int) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
