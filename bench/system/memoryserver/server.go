@@ -65,8 +65,8 @@ func New() *Server {
 }
 
 // Open returns a server that keeps every request in a file and starts with what is in it; a SIGKILL
-// loses nothing that was answered, since the page cache outlives the process. The request whose write
-// it ended is cut off.
+// loses nothing that was answered, since the page cache outlives the process. The request whose
+// write it ended is cut off.
 func Open(path string) (*Server, error) {
 	s := New()
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
