@@ -58,13 +58,14 @@ func (s *Stream) Event(original uint64) Event {
 		return s.mixedEvent(original)
 	}
 	fields := mix(s.keys.fields, original)
-	return Event{
-		Topic:     s.topic(fields),
-		EventID:   string(s.appendID(nil, original)),
-		Timestamp: string(appendTimestamp(nil, original)),
-		Source:    string(appendSource(nil, fields)),
-		Payload:   string(s.appendPayload(nil, original, fields)),
-	}
+	e := Event{Topic: s.topic(fields)}
+	// On the stack: make verify comes by here for each event of the reference.
+	var text [512]byte
+	e.EventID = string(s.appendID(text[:0], original))
+	e.Timestamp = string(appendTimestamp(text[:0], original))
+	e.Source = string(appendSource(text[:0], fields))
+	e.Payload = string(s.appendPayload(text[:0], original, fields))
+	return e
 }
 
 // Each field takes its own bits of the hash.

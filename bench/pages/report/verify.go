@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"sekali/bench/record"
 )
@@ -57,9 +60,7 @@ func verifyReference(reference string) (recomputed int, differences []error, err
 		return 0, nil, err
 	}
 	differences = verifySittings(reference)
-	for _, f := range folders {
-		differences = append(differences, verifyFolder(f)...)
-	}
+	differences = append(differences, verifyFolders(folders)...)
 	searches, err := searchFolders(reference)
 	if err != nil {
 		return 0, nil, err
@@ -75,6 +76,22 @@ func verifyReference(reference string) (recomputed int, differences []error, err
 		recomputed, differences = recomputed+n, append(differences, more...)
 	}
 	return recomputed, differences, nil
+}
+
+// verifyFolders verifies as many folders at a time as there are processors.
+func verifyFolders(folders []record.Folder) []error {
+	of := make([][]error, len(folders))
+	var all sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, f := range folders {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			of[i] = verifyFolder(f)
+		})
+	}
+	all.Wait()
+	return slices.Concat(of...)
 }
 
 // verifyDerived compares a file with what it would be now, unless that could not be made.
