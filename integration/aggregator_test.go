@@ -65,8 +65,14 @@ func startUnready(t *testing.T, data string, flags ...string) *aggregator {
 // launch runs a program as the aggregator. It may end at once, which is the error.
 func launch(t *testing.T, program, data string, flags ...string) (*aggregator, error) {
 	t.Helper()
+	return launchIn(t, nil, program, data, flags...)
+}
+
+// launchIn is launch with more in its environment.
+func launchIn(t *testing.T, environ []string, program, data string, flags ...string) (*aggregator, error) {
+	t.Helper()
 	log := &logged{}
-	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Data: data, Log: io.MultiWriter(t.Output(), log)})
+	p, err := process.Start(context.Background(), process.Config{Binary: program, Args: flags, Data: data, Environ: environ, Log: io.MultiWriter(t.Output(), log)})
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ func otherwise(t *testing.T, node, from, to string) string {
 // TestClusterCheckFinds: one replica gives an event otherwise than the others. The hashes are those
 // of what was decided, and agree; `cluster check -deep` names the event, its seq and the nodes.
 func TestClusterCheckFinds(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes a quarter of a minute")
 	}

@@ -64,6 +64,7 @@ func (c *testCluster) peers() string {
 // that goes on to take load, catches up, and has what the others have: `cluster check -deep` reads
 // every event. A node that runs is not joined over.
 func TestClusterJoinUnderLoad(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -123,6 +124,7 @@ func (c *testCluster) checkForeignFolder(t *testing.T) {
 // folder is what it was, or the whole new one; the join is tried again, and the node has what the
 // others have.
 func TestClusterJoinKilled(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes a minute")
 	}
@@ -179,9 +181,7 @@ func TestClusterJoinKilled(t *testing.T) {
 // startMortal starts the node a so that it dies at a place.
 func (c *testCluster) startMortal(t *testing.T, program, place string) {
 	t.Helper()
-	t.Setenv("SEKALI_CRASH", place+":1")
-	defer os.Unsetenv("SEKALI_CRASH")
-	a, err := launch(t, program, c.dirs[0], "-cluster", c.urls, "-node", "a")
+	a, err := launchIn(t, []string{"SEKALI_CRASH=" + place + ":1"}, program, c.dirs[0], "-cluster", c.urls, "-node", "a")
 	if err != nil {
 		t.Fatal(err)
 	}

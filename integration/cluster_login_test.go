@@ -12,6 +12,7 @@ import (
 // so, are not ready, promise nothing that wants the log, and keep what they take. With the new
 // token in their file they go on by themselves, and nothing is missing.
 func TestClusterTokenIsReplaced(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes a quarter of a minute")
 	}

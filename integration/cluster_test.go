@@ -98,6 +98,9 @@ var logBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// clusters bounds how many there are at once: each has six processes, and elections that wait for them.
+var clusters = make(chan struct{}, 2)
+
 // startCluster starts all of it, and returns once every node is ready.
 func startCluster(t *testing.T) *testCluster {
 	t.Helper()
@@ -111,6 +114,8 @@ func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
 	if err != nil {
 		t.Skipf("skipped: sekali-log cannot be built here: %v", err)
 	}
+	clusters <- struct{}{}
+	t.Cleanup(func() { <-clusters })
 	c := &testCluster{program: program, flags: flags, locks: make([]sync.RWMutex, 3)}
 	var urls, routes []string
 	for range 3 {
@@ -244,6 +249,7 @@ func (c *testCluster) settle(t *testing.T) {
 // aggregators and the log's leader are killed. After it all three have the same events under the
 // same seqs, and everything that was acknowledged is among them, once.
 func TestClusterSurvivesKills(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -318,6 +324,7 @@ func TestClusterSurvivesKills(t *testing.T) {
 // TestClusterLogIsWatched: a log whose settings would lose something is refused while that lasts,
 // and one that was made anew under the same name halts every node.
 func TestClusterLogIsWatched(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes a quarter of a minute")
 	}
@@ -376,6 +383,7 @@ func (c *testCluster) jetstream(t *testing.T) jetstream.JetStream {
 // TestClusterWithoutQuorum: of three log servers one is left. Every node says no_quorum, and names
 // the two; once they are back, it takes events again.
 func TestClusterWithoutQuorum(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -462,6 +470,7 @@ func batch(name string, n int) []byte {
 // have in their journals what no log ever had. A new epoch begins with the furthest replica. The
 // one behind is made from a copy of it, and keeps its own journal. What was acknowledged is there.
 func TestClusterLostLog(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -546,6 +555,7 @@ func (c *testCluster) read(i int, path string) (int, string, error) {
 // TestClusterCrashPlaces kills a node at each place between its journal, the log and its store, and
 // compares the replicas after each: what was acknowledged is there, and nothing twice.
 func TestClusterCrashPlaces(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -600,6 +610,7 @@ func TestClusterCrashPlaces(t *testing.T) {
 // pass over it, and the nodes are started again, they go on, alike; what was told in error is
 // refused. Meanwhile content expires at one place of the log.
 func TestClusterSkipsPoison(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -660,6 +671,7 @@ func TestClusterSkipsPoison(t *testing.T) {
 // TestClusterHaltsAtPanic: a message that makes the program panic where it is applied ends no node:
 // all halt before it, say so, and serve what they have. An operator has them pass over it.
 func TestClusterHaltsAtPanic(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
@@ -667,13 +679,12 @@ func TestClusterHaltsAtPanic(t *testing.T) {
 	if err := programs.Build(mortal, programs.CrashTag, "aggregator"); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("SEKALI_POISON", "poison")
 	c := startCluster(t)
 	again := func() {
 		t.Helper()
 		for i, name := range []string{"a", "b", "c"} {
 			c.nodes[i].stop(t)
-			alive, err := launch(t, mortal, c.dirs[i], "-cluster", c.urls, "-node", name)
+			alive, err := launchIn(t, []string{"SEKALI_POISON=poison"}, mortal, c.dirs[i], "-cluster", c.urls, "-node", name)
 			if err != nil {
 				t.Fatal(err)
 			}
