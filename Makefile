@@ -18,6 +18,10 @@ RACE_FLAGS := $(if $(RACE),-race $(foreach package,$(UNWATCHED),-gcflags=$(packa
 
 # Bounds one package's tests. integration has taken up to 9 minutes beside other packages on 2 slow cores.
 TEST_TIMEOUT ?= 20m
+# The build tags, of which only the packages that know one are vetted with it; and the modules beside
+# the main one. The last two take two minutes to compile.
+TAGS := sekali_crash sekali_slow
+BESIDE ?= integration/senders sekali-log bench/yardsticks integration/senders/collector
 # Time for each fuzz target of `make fuzz`, and for the load of `make soak`.
 FUZZ_TIME ?= 20s
 SOAK_TIME ?= 30m
@@ -80,18 +84,20 @@ report: build ## REPORT.md from results/reference/
 verify: build ## recompute every figure of REPORT.md from the raw files
 	bin/bench verify
 
-lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
+lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files [BESIDE=modules]
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed:" $$unformatted >&2; exit 1; }
 	go vet ./...
-	go vet -tags sekali_crash ./...
-	go vet -tags sekali_slow ./...
+	@for tag in $(TAGS); do \
+		echo "go vet -tags $$tag"; \
+		go vet -tags $$tag $$(grep -rl --include='*.go' "^//go:build.*$$tag" . | xargs -n1 dirname | sort -u) || exit 1; \
+	done
 	$(GO_TOOL) staticcheck ./...
 	go mod verify
 	go mod tidy -diff
-	cd integration/senders && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
-	cd integration/senders/collector && go vet ./...
-	cd bench/yardsticks && go vet ./... && go tool -modfile=../../tools/go.mod staticcheck ./...
-	cd sekali-log && go vet ./... && go tool -modfile=../tools/go.mod staticcheck ./...
+	@for module in $(BESIDE); do \
+		echo "$$module: go vet, staticcheck"; \
+		(cd $$module && go vet ./... && go tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; \
+	done
 
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
 MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)
@@ -144,8 +150,8 @@ soak: build ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow cli
 	bin/bench soak -time $(SOAK_TIME)
 
 # Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has no failing input.
-fuzz: ## each fuzz target for FUZZ_TIME (20s)
-	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | \
+fuzz: ## each fuzz target for FUZZ_TIME (20s) [FUZZ=aggregator/event]
+	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | grep -E '$(FUZZ)' | \
 	while IFS=: read -r file target; do \
 		echo "$$(dirname $$file) $${target#func }"; \
 		[ -d "$$(dirname $$file)/testdata/fuzz/$${target#func }" ] || { echo "has no corpus"; exit 1; }; \
