@@ -55,20 +55,22 @@ log-test: ## three servers of the log: killed, stopped, replaced, and the contro
 bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the scenarios [SCENARIO=burst] [REPEAT=5]
 	@bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(REPEAT),-repeat $(REPEAT)) || test $$? -eq 3
 
-# The lab's arithmetic, which shares nothing between goroutines: the race detector would take its tests
-# six times as long.
-ARITHMETIC := figures|judge|internal/chart|pages/report|pages/compare|experiment/ab|experiment/saturation
-TESTS := $(GO_TOOL) gotestsum --format standard-quiet --
+# What the race detector watches: all that the aggregator, the load generator and the client do at the
+# same time, and the lab beside a load. The other tests share nothing between goroutines, or drive
+# programs, which are built without it.
+WATCHED := /(aggregator|loadgen|client|bench/(experiment/(runner|soak|faults)|internal/audit|record|system))(/|$$)
+# Of the processors, what each of the two halves of `make test` takes.
+HALF := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(((n + 1) / 2)))
+TESTS := $(GO_TOOL) gotestsum --format standard-quiet -- -vet=off -p $(HALF) -timeout $(TEST_TIMEOUT)
 
 # Many tests build the programs, and those that do so at the same time would each compile SQLite: so they
-# are built first. integration, which mostly waits, comes first, so that it waits beside the others.
-# `make lint` vets.
+# are built first. Of each half the longest package comes first; it mostly waits. `make lint` vets.
 test: build ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
-	@all=$$(go list ./...); code=0; \
-	$(TESTS) -vet=off -timeout $(TEST_TIMEOUT) $$(echo "$$all" | grep -E '/bench/($(ARITHMETIC))(/|$$)') || code=1; \
-	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) $(RACE_FLAGS) -vet=off -timeout $(TEST_TIMEOUT) ./integration $$(echo "$$all" | grep -vE '/bench/($(ARITHMETIC))(/|$$)') || code=1; \
-	exit $$code
+	@all=$$(go list ./...) && code=0 && { \
+	$(TESTS) ./integration ./docs $$(echo "$$all" | grep -vE '$(WATCHED)|/integration$$|/docs$$') & \
+	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) $(RACE_FLAGS) ./bench/experiment/runner $$(echo "$$all" | grep -E '$(WATCHED)' | grep -v /runner$$) || code=1; \
+	wait $$! || code=1; } && exit $$code
 
 compare: build ## two runs or result folders, side by side: A=<run> B=<run>
 	@test -n "$(A)" && test -n "$(B)" || { echo "usage: make compare A=<run> B=<run>" >&2; exit 2; }
