@@ -219,13 +219,17 @@ func (s *set) besideOthers() []answer {
 		"Sekali's events/s, as a multiple: " + strings.Join(parts, "; "), "[page](results/pages/beside.md)"}}
 }
 
+// onPageAlone are the systems that results/pages/beside.md has and REPORT.md has not: variants of
+// Sekali and of its parts.
+var onPageAlone = []string{"sekali-export", "sqlite-btree", "course-report"}
+
 // Short is one row a system: what it promises, its rate, and Sekali's ratio to it.
 func (b *beside) Short() string {
 	var text strings.Builder
 	head, line := b.bytesHead()
 	text.WriteString("| system | stored events survive | repeats are recognised | events/s stored | Sekali, × as fast |" + head + "\n|---|---|---|---:|---:|" + line + "\n")
 	for _, s := range b.Systems {
-		if s.Skipped == "" {
+		if s.Skipped == "" && !slices.Contains(onPageAlone, s.ID) {
 			fmt.Fprintf(&text, "| %s | %s | %s | %s | %s |%s\n", cell(s.Name), cell(s.Durable), cell(s.Dedup), spread(s.EventsPerS), ratio(s), b.bytesCells(s))
 		}
 	}
