@@ -35,6 +35,7 @@ var (
 	errInterrupted = errors.New("interrupted")
 	errBudget      = errors.New("the budget was used up")
 	errFailed      = errors.New("a run failed")
+	errSkipped     = errors.New("nothing was run")
 	errUsage       = errors.New("nothing could be run")
 )
 
@@ -114,7 +115,7 @@ func outcomeOf(err error) runner.Outcome {
 	switch {
 	case err == nil:
 		return runner.Held
-	case isEnd(err), errors.Is(err, errBudget):
+	case isEnd(err), errors.Is(err, errBudget), errors.Is(err, errSkipped): // nothing was shown
 		return runner.Invalid
 	case errors.Is(err, errUsage):
 		return runner.NotBegun
@@ -161,6 +162,9 @@ func (s *session) probe(ctx context.Context, kind Kind, n int, rate float64) (Pr
 		return Probe{}, err
 	}
 	folders, err := record.Open(dir)
+	if err == nil && len(folders) == 0 {
+		err = skipped(dir)
+	}
 	if err != nil {
 		return Probe{}, err
 	}
@@ -170,6 +174,19 @@ func (s *session) probe(ctx context.Context, kind Kind, n int, rate float64) (Pr
 	}
 	run := folders[0].Run
 	return newProbe(kind, rate, s.Search.Objective.Objective, run.Summary, run.Validity, filepath.ToSlash(below)), nil
+}
+
+// skipped says why a run has no result, by its index.
+func skipped(dir string) error {
+	index, err := record.ReadIndex(dir)
+	if err != nil {
+		return err
+	}
+	err = errSkipped
+	for _, left := range index.LeftOut {
+		err = fmt.Errorf("%w: %s", err, left.Why)
+	}
+	return err
 }
 
 // curve measures latency against rate.

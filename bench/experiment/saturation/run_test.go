@@ -114,6 +114,8 @@ func TestRunEnds(t *testing.T) {
 		}},
 		"the curve fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: curve}, change: func(c *Config) { c.Curve = true }, outcome: 1,
 			reason: errFailed.Error() + ": ", probes: 9},
+		"skipped": {model: saturationtest.Aggregator{Capacity: steady(40), Skipped: "a disk that is held to a rate needs root"}, outcome: 3,
+			reason: "nothing was run: skipped: a disk that is held to a rate needs root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := settings(t, 1)

@@ -4,6 +4,7 @@ package saturationtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,6 +35,7 @@ type Aggregator struct {
 	Capacity func(probe int) float64 // requests a second, of probe number n of all, from 1
 	Spoil    func(probe int, run *record.Run)
 	Exit     func(probe int, s *scenario.Scenario) runner.Outcome // of what else goes wrong; nil: nothing
+	Skipped  string                                               // why this machine cannot run it; "": it can
 
 	probes int
 }
@@ -48,6 +50,9 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 	}
 	id := fmt.Sprintf("synthetic-%02d", a.probes)
 	dir = filepath.Join(config.Out, "runs", id)
+	if a.Skipped != "" {
+		return a.skip(dir, id, config.Scenarios[0].Name, stdout)
+	}
 	index := record.Index{ID: id}
 	for _, s := range config.Scenarios {
 		for _, one := range s.Cases {
@@ -72,6 +77,16 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 		return dir, runner.Failed
 	}
 	return dir, outcome
+}
+
+// skip leaves a run without a result, as the runner does.
+func (a *Aggregator) skip(dir, id, scenario string, stdout io.Writer) (string, runner.Outcome) {
+	index := record.Index{ID: id, Results: []record.Entry{}, LeftOut: []record.LeftOut{{Scenario: scenario, Repeat: 1, Why: "skipped: " + a.Skipped}}}
+	if err := errors.Join(os.MkdirAll(dir, 0o755), record.WriteIndex(dir, index)); err != nil {
+		fmt.Fprintf(stdout, "FAILED %v\n", err)
+		return dir, runner.Failed
+	}
+	return dir, runner.Invalid
 }
 
 func (a *Aggregator) write(dir string, s *scenario.Scenario, one scenario.Case) (record.Entry, error) {
