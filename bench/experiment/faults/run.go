@@ -25,8 +25,9 @@ const (
 )
 
 // RunAll tries every one of the kinds whose name only matches, and writes records, figures and
-// table into dir, which is made anew. Not held: a promise was not kept. A kind that could not be
-// tried is an error, after all the others.
+// table into dir, which is made anew. Not held: a promise was not kept, or all was skipped. A kind
+// that could not be tried is an error, after all the others. When ctx ends, what was found by then
+// is written.
 func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return false, fmt.Errorf("faults: %w", err)
@@ -43,7 +44,7 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 		began := time.Now()
 		row, file, err := runInto(ctx, config, kind, record.Sitting{Number: i + 1, Of: len(kinds)}, dir)
 		if ctx.Err() != nil {
-			return false, ctx.Err()
+			return false, errors.Join(ctx.Err(), write(dir, found))
 		}
 		if err != nil {
 			failed = append(failed, err)
@@ -55,13 +56,17 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 		fmt.Fprintf(progress, "%-44s %5d times %9d acknowledged %6d lost  %3.0f s %s\n", kind.Name, row.Times, row.Acknowledged, row.Lost,
 			time.Since(began).Seconds(), row.Skipped)
 	}
-	if err := record.WriteFaults(filepath.Join(dir, FiguresFile), found); err != nil {
-		return false, err
+	if n := len(found.Faults); n > 0 && !slices.ContainsFunc(found.Faults, func(f record.FaultSummary) bool { return f.Skipped == "" }) {
+		failed = append(failed, fmt.Errorf("faults: nothing was tried: %s", found.Faults[n-1].Skipped))
 	}
-	if err := writeTable(filepath.Join(dir, TableFile), found); err != nil {
-		return false, err
-	}
-	return held && len(failed) == 0, errors.Join(failed...)
+	failed = append(failed, write(dir, found))
+	err = errors.Join(failed...)
+	return held && err == nil, err
+}
+
+// write writes figures and table.
+func write(dir string, found record.Faults) error {
+	return errors.Join(record.WriteFaults(filepath.Join(dir, FiguresFile), found), writeTable(filepath.Join(dir, TableFile), found))
 }
 
 // runInto tries one kind, writes its record, and returns what is computed from that.

@@ -1,0 +1,66 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sekali/bench/labtest/recordtest"
+	"sekali/bench/record"
+)
+
+// fake is a kind that takes no process: of its trial nothing is lost.
+func fake(name string, inject func(s *sitting) error) Kind {
+	return Kind{Name: name, Promise: nothingLost, Short: 1, Long: 1, inject: inject}
+}
+
+func holds(s *sitting) error {
+	s.record.Trials = append(s.record.Trials, recordtest.Trial(10, 0))
+	return nil
+}
+
+func skips(*sitting) error { return skip("no such thing here") }
+
+// TestRunAllShowsSomething: a kind that was skipped beside others does not matter, and all of them
+// skipped show nothing.
+func TestRunAllShowsSomething(t *testing.T) {
+	for name, test := range map[string]struct {
+		kinds []Kind
+		held  bool
+		why   string // of the error
+	}{
+		"one skipped": {[]Kind{fake("a", holds), fake("b", skips)}, true, ""},
+		"all skipped": {[]Kind{fake("a", skips), fake("b", skips)}, false, "no such thing here"},
+		"none":        {nil, false, "there is none of that name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held, err := RunAll(t.Context(), Config{Log: io.Discard}, test.kinds, regexp.MustCompile(""), t.TempDir(), io.Discard)
+			if held != test.held || (err == nil) != (test.why == "") || err != nil && !strings.Contains(err.Error(), test.why) {
+				t.Errorf("held %v, %v", held, err)
+			}
+		})
+	}
+}
+
+// TestRunAllInterrupted: what was found by then is written.
+func TestRunAllInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	kinds := []Kind{fake("a", holds), fake("b", func(*sitting) error { cancel(); return nil }), fake("c", holds)}
+	held, err := RunAll(ctx, Config{Log: io.Discard}, kinds, regexp.MustCompile(""), dir, io.Discard)
+	if held || !errors.Is(err, context.Canceled) {
+		t.Errorf("held %v, %v", held, err)
+	}
+	found, err := record.ReadFaults(filepath.Join(dir, FiguresFile))
+	if err != nil || found.Planned != 3 || len(found.Faults) != 1 || len(found.Files) != 1 || found.Faults[0].Fault != "a" {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if table, err := os.ReadFile(filepath.Join(dir, TableFile)); err != nil || !strings.Contains(string(table), "\na ") {
+		t.Errorf("%s, %v", table, err)
+	}
+}
