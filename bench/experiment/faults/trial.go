@@ -275,17 +275,7 @@ func (t *trial) underLoad(a *aggregator, fault func() error) error {
 		if failed = fault(); failed != nil {
 			return
 		}
-		t.mu.Lock()
-		t.healed = time.Now()
-		t.mu.Unlock()
-		for end := time.Now().Add(drainTimeout); time.Now().Before(end) && t.s.sleep(pollPeriod); {
-			t.mu.Lock()
-			recovered := t.healed.IsZero()
-			t.mu.Unlock()
-			if recovered {
-				break
-			}
-		}
+		t.awaitRecovery(drainTimeout)
 		t.s.sleep(settle)
 	}()
 	err := t.load(a.URL, ended)
@@ -294,6 +284,30 @@ func (t *trial) underLoad(a *aggregator, fault func() error) error {
 		return failed
 	}
 	return err
+}
+
+// awaitRecovery waits until somebody is answered after a fault. That nobody is within so long is a
+// promise that was not kept.
+func (t *trial) awaitRecovery(within time.Duration) {
+	t.mu.Lock()
+	t.healed = time.Now()
+	t.mu.Unlock()
+	recovered := func() bool {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.healed.IsZero()
+	}
+	for end := time.Now().Add(within); time.Now().Before(end) && t.s.sleep(pollPeriod); {
+		if recovered() {
+			return
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.healed.IsZero() && t.s.ctx.Err() == nil {
+		t.breaks("nobody was answered within %v after the fault", within)
+	}
+	t.healed = time.Time{} // the next answer may be that of another fault
 }
 
 // awaitRefusals waits until publishers are refused and the aggregator says that it is not ready.
