@@ -64,6 +64,14 @@ func (j job) label() string {
 	return text
 }
 
+// described says which case of which file it is.
+func (j job) described() string {
+	if j.name == "" {
+		return j.scenario.Path
+	}
+	return "case " + j.name + " of " + j.scenario.Path
+}
+
 // folder is the name of the job's result folder.
 func (j job) folder() string {
 	text := j.scenario.Name

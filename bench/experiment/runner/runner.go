@@ -174,6 +174,9 @@ func (c *Config) check() error {
 	if c.Repeat < 1 {
 		return fmt.Errorf("-repeat must be at least 1, not %d", c.Repeat)
 	}
+	if err := c.checkFolders(); err != nil {
+		return err
+	}
 	if !c.external() {
 		info, err := os.Stat(c.Aggregator)
 		if err != nil || info.IsDir() {
@@ -196,6 +199,20 @@ func (c *Config) check() error {
 				return fmt.Errorf("%s: disk: a server that is running already has its own", s.Path)
 			}
 		}
+	}
+	return nil
+}
+
+// checkFolders refuses two cases whose results would lie in one folder.
+func (c *Config) checkFolders() error {
+	taken := map[string]job{}
+	for _, one := range c.jobs() {
+		other, twice := taken[one.folder()]
+		if twice {
+			return fmt.Errorf("%s and %s would have one result folder, %s: give one of them another name, or ask for it once",
+				other.described(), one.described(), one.folder())
+		}
+		taken[one.folder()] = one
 	}
 	return nil
 }

@@ -480,9 +480,12 @@ func TestDirtyServer(t *testing.T) {
 func TestUsageErrors(t *testing.T) {
 	good := parse(t, short)
 	for name, config := range map[string]Config{
-		"no scenario":       {Aggregator: os.Args[0], Repeat: 1},
-		"no program":        {Scenarios: good, Aggregator: "/nonexistent", Repeat: 1},
-		"a folder":          {Scenarios: good, Aggregator: os.TempDir(), Repeat: 1},
+		"no scenario":     {Aggregator: os.Args[0], Repeat: 1},
+		"no program":      {Scenarios: good, Aggregator: "/nonexistent", Repeat: 1},
+		"a folder":        {Scenarios: good, Aggregator: os.TempDir(), Repeat: 1},
+		"asked for twice": {Scenarios: append(parse(t, short), good...), Aggregator: os.Args[0], Repeat: 1},
+		"one folder for two": {Scenarios: append(parse(t, strings.Replace(short, "name: short", "name: short-one", 1)),
+			parse(t, short+"cases:\n  - {name: one}\n  - {name: two}\n")...), Aggregator: os.Args[0], Repeat: 1},
 		"repeat":            {Scenarios: good, Aggregator: os.Args[0]},
 		"not the loopback":  {Scenarios: good, Aggregator: "http://192.0.2.1:80", Repeat: 1},
 		"no host":           {Scenarios: good, Aggregator: "http://", Repeat: 1},
