@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 )
 
+// ErrNone is of a folder without any result.
+var ErrNone = errors.New("no results")
+
 // Folder is a result folder and what its run.json says.
 type Folder struct {
 	Dir string // as reached from the path given to Open
@@ -40,7 +43,7 @@ func Open(path string) ([]Folder, error) {
 		all = append(all, folders...)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("record: %s holds neither %s nor %s, nor runs", path, RunFile, IndexFile)
+		return nil, fmt.Errorf("record: %w: %s holds neither %s nor %s, nor runs with results", ErrNone, path, RunFile, IndexFile)
 	}
 	return all, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -52,7 +53,10 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 		return exitFailed
 	case err != nil:
 		fmt.Fprintf(stderr, "bench ab: %v\n", err)
-		return exitUsage
+		if errors.As(err, &ab.NotBegun{}) {
+			return exitUsage
+		}
+		return exitFailed
 	}
 	return exitOfVerdict(verdict)
 }

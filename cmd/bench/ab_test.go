@@ -2,12 +2,12 @@ package main
 
 import (
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"sekali/bench/experiment/ab"
 	"sekali/bench/system/memoryserver"
 )
 
@@ -58,7 +58,7 @@ func TestABTakesTurns(t *testing.T) {
 	if err != nil || len(pictures) != 1 {
 		t.Errorf("pictures: %q (%v)", pictures, err)
 	}
-	if _, err := os.Stat(filepath.Dir(pictures[0])); err != nil {
-		t.Error(err)
+	if left, err := filepath.Glob(filepath.Join(out, "runs", "ab-*", ab.File)); err != nil || len(left) != 1 {
+		t.Errorf("%s: %q (%v)", ab.File, left, err)
 	}
 }

@@ -5,6 +5,7 @@ package ab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -39,7 +40,7 @@ func Folder(out string, now time.Time) string {
 }
 
 // Sit compares two aggregators and returns the verdict on B. It writes ab.json whatever the verdict
-// is. An error says that nothing can be run at all, or that ctx ended.
+// is. An error is NotBegun where nothing can be run at all; else ctx ended, or a file is at fault.
 func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, error) {
 	s := sitting{Config: c, stdout: stdout, record: Record{Format: format, Margin: c.Margin}}
 	for _, one := range c.Runner.Scenarios {
@@ -48,7 +49,7 @@ func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, erro
 	}
 	s.record.Looks = s.looks()
 	if err := s.prepare(ctx); err != nil {
-		return compare.NotEnough, err
+		return compare.NotEnough, NotBegun{err}
 	}
 	verdict := compare.NotEnough
 	for i, pairs := range s.record.Looks {
@@ -71,6 +72,11 @@ func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, erro
 	s.conclude(verdict)
 	return verdict, s.record.write(c.Out)
 }
+
+// NotBegun is why nothing could be run.
+type NotBegun struct{ error }
+
+func (n NotBegun) Unwrap() error { return n.error }
 
 // sitting is a comparison in the making.
 type sitting struct {
@@ -102,6 +108,10 @@ func (s *sitting) look(last bool) (compare.Verdict, error) {
 	var said bytes.Buffer
 	result, err := compare.Run(compare.Config{A: filepath.Join(s.Out, "a", "runs"), B: filepath.Join(s.Out, "b", "runs"),
 		Margin: s.Margin, Same: s.B == "", Looks: len(s.record.Looks), Pictures: filepath.Join(s.Out, "pictures")}, &said)
+	if errors.Is(err, compare.ErrNothing) && s.failed > 0 { // the verdict is NotEnough
+		fmt.Fprintln(&said, err)
+		err = nil
+	}
 	verdict := result.Verdict
 	s.record.Withheld = result.Withheld
 	if err != nil || verdict != compare.NotEnough || last || s.failed+s.broken > 0 {

@@ -79,6 +79,43 @@ func TestSitsUntilItCanDecide(t *testing.T) {
 	}
 }
 
+// TestNoResults: a side that comes to no result is no evidence, and ab.json says so.
+func TestNoResults(t *testing.T) {
+	for name, empty := range map[string]string{"B": "b", "A": "a", "both": "ab"} {
+		t.Run(name, func(t *testing.T) {
+			out, runs := t.TempDir(), 0
+			run := func(c runner.Config) (string, runner.Outcome) {
+				runs++
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+				err := os.MkdirAll(dir, 0o755)
+				if strings.Contains(empty, filepath.Base(c.Out)) {
+					err = errors.Join(err, record.WriteIndex(dir, record.Index{Format: record.Format, Results: []record.Entry{}}))
+				} else {
+					err = errors.Join(err, write(dir, time.Unix(int64(60*runs), 0), 4000, true, uint64(runs)))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return dir, runner.Failed
+			}
+			program := filepath.Join(out, "program")
+			if err := os.WriteFile(program, nil, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var stdout strings.Builder
+			verdict, err := Sit(t.Context(), Config{Runner: runner.Config{Scenarios: []*scenario.Scenario{{Name: "noise", Cases: make([]scenario.Case, 1)}}},
+				A: program, B: out + "/./program", Pairs: 2, Out: out, Run: run}, &stdout)
+			left, errRead := Read(out)
+			if err != nil || errRead != nil || verdict != compare.NotEnough || left.Verdict != verdict.String() || left.Pairs != 2 || !strings.HasPrefix(left.Ended, "gave up after 2 pairs") {
+				t.Errorf("%v, %+v, %v, %v", verdict, left, err, errRead)
+			}
+			if said := stdout.String(); !strings.Contains(said, "no results") || !strings.Contains(said, "runs came to no result") {
+				t.Error(said)
+			}
+		})
+	}
+}
+
 func steady(rate float64) func(int) float64 { return func(int) float64 { return rate } }
 
 // wild is a server whose runs differ by up to a half, in no order.

@@ -57,7 +57,7 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 			return dirs, ctx.Err()
 		}
 		if outcome == runner.NotBegun {
-			return dirs, fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)
+			return dirs, NotBegun{fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)}
 		}
 		dirs[at] = dir
 	}

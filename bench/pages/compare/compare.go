@@ -27,6 +27,7 @@ package compare
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,6 +63,9 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("verdict %d", int(v))
 }
 
+// ErrNothing is of two sides that have no case in common, or of which one has no result.
+var ErrNothing = errors.New("nothing to compare")
+
 // Config names the two sides, each a result folder, a run or a folder of runs.
 type Config struct {
 	A, B     string
@@ -94,7 +98,7 @@ func Run(c Config, w io.Writer) (Result, error) {
 		fmt.Fprintf(w, "not compared, since only one side has it: %s\n", name)
 	}
 	if len(pairs) == 0 {
-		return none, fmt.Errorf("compare: %s and %s have no scenario and case in common", c.A, c.B)
+		return none, fmt.Errorf("compare: %w: %s and %s have no scenario and case in common", ErrNothing, c.A, c.B)
 	}
 	margin := cmp.Or(c.Margin, DefaultMargin)
 	for i := range pairs {
@@ -206,6 +210,9 @@ type group struct {
 // readSide recomputes every summary from the raw files.
 func readSide(path string) ([]group, error) {
 	folders, err := record.Open(path)
+	if errors.Is(err, record.ErrNone) {
+		err = fmt.Errorf("compare: %w: %w", ErrNothing, err)
+	}
 	if err != nil {
 		return nil, err
 	}
