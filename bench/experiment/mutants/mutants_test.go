@@ -3,10 +3,12 @@ package mutants
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +59,22 @@ func TestLiesAreCaught(t *testing.T) {
 	})
 	if err != nil || rows == 0 {
 		t.Errorf("%d mutants, %v", rows, err)
+	}
+}
+
+// TestWithoutARun: neither a name that no mutant has nor a run that was not made is a pass.
+func TestWithoutARun(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, Honest), 0o755), os.WriteFile(filepath.Join(dir, Honest, "runs"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for only, why := range map[string]string{"^nothing$": "there is none of that name", "^honest$": "not a directory"} {
+		err := Try(t.Context(), Config{Self: os.Args[0], Aggregator: os.Args[0], Only: regexp.MustCompile(only), Dir: dir}, func(row Found) {
+			t.Errorf("%s: %s", row.Name, row.Outcome())
+		})
+		if err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v", only, err)
+		}
 	}
 }
 

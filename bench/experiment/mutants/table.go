@@ -2,6 +2,7 @@ package mutants
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,12 +80,15 @@ func (f Found) Held() bool {
 	return f.Told && (f.Caught != "" || m.uncaught != "")
 }
 
-// Try runs every mutant that is asked for, and hands each row to show as it is known.
+// Try runs every mutant that is asked for, and hands each row to show as it is known. None of that
+// name is an error.
 func Try(ctx context.Context, c Config, show func(Found)) error {
+	found := false
 	for _, m := range catalogue {
 		if c.Only != nil && !c.Only.MatchString(m.name) {
 			continue
 		}
+		found = true
 		row := Found{Name: m.name, Lie: m.lie}
 		program := c.Aggregator
 		if m.environ != nil {
@@ -107,6 +111,9 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 			return fmt.Errorf("mutants: %s: %w", m.name, err)
 		}
 		show(row)
+	}
+	if !found {
+		return errors.New("mutants: there is none of that name")
 	}
 	return nil
 }
@@ -141,22 +148,25 @@ func (c Config) run(ctx context.Context, m mutant, program, out, note string) (s
 	if err := os.WriteFile(path, []byte(script(c.Self, m.name, note, program)), 0o755); err != nil {
 		return "", err
 	}
-	var said bytes.Buffer
-	dir, outcome := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &said, io.Discard)
+	var said, wrong bytes.Buffer
+	dir, outcome := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &said, &wrong)
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
-	case outcome == runner.NotBegun:
-		return "", errors.New(said.String())
+	case outcome == runner.NotBegun || dir == "":
+		return "", fmt.Errorf("nothing was run: %s", bytes.TrimSpace(wrong.Bytes()))
 	}
 	folders, err := record.Open(dir)
-	if err != nil || len(folders) == 0 {
-		// It came to no result: then the lab has said why.
-		_, why, _ := strings.Cut(said.String(), "FAILED ")
-		why, _, _ = strings.Cut(why, "\n")
-		return why, nil
+	if err == nil && len(folders) > 0 {
+		return verdict(folders[0].Run), nil
 	}
-	return verdict(folders[0].Run), nil
+	// It came to no result: then the lab has said why.
+	_, why, failed := strings.Cut(said.String(), "FAILED ")
+	if !failed {
+		return "", fmt.Errorf("no result, and nobody says why: %w", cmp.Or(err, record.ErrNone))
+	}
+	why, _, _ = strings.Cut(why, "\n")
+	return why, nil
 }
 
 // verdict is what a run's record says of the aggregator first, and not of the machine: which check
