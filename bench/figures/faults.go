@@ -229,7 +229,7 @@ func (t *tally) add(report audit.Report, look record.Look) {
 	if look.Stored == nil {
 		return
 	}
-	t.row.Unexpected += int(look.Stored.MoreStrange + look.Stored.OutOfOrder)
+	t.row.Unexpected += int(look.Stored.OutOfOrder)
 	for _, c := range report.FailedChecks() {
 		if t.promise == record.SomethingLost || t.promise == record.MustBeCaught {
 			break // a control promises nothing of its counters either

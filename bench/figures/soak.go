@@ -25,7 +25,7 @@ func Soak(r record.Soak) (found record.SoakSummary, err error) {
 		found.Broken = append(found.Broken, c.String())
 	}
 	found.Acknowledged, found.Stored, found.Lost, found.Duplicated = report.Acknowledged, report.Stored, report.Lost, report.Duplicated
-	found.Unexpected = report.Unexpected + r.Stored.OutOfOrder + r.Stored.MoreStrange
+	found.Unexpected = report.Unexpected + r.Stored.OutOfOrder
 	found.Unanswered = r.Planned - min(r.Planned, answered)
 	lag, _ := r.Lag.QuantileMS(0.99)
 	found.LagMSP99 = round(lag)

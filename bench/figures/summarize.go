@@ -408,7 +408,7 @@ func fault(r *record.Raw, s *record.Summary) {
 	s.ReadyAfterS = figure(seconds(f.ReadyNS - f.RestartedNS))
 }
 
-// unanswered is the longest time without an acknowledgement, from a moment on.
+// unanswered is the longest time without an acknowledgement, from a moment until the load's end.
 func unanswered(r *record.Raw, from int64) *float64 {
 	var done []int64
 	for _, a := range r.Attempts {
@@ -420,6 +420,9 @@ func unanswered(r *record.Raw, from int64) *float64 {
 	longest := int64(0)
 	for _, at := range done {
 		longest, from = max(longest, at-from), at
+	}
+	for _, p := range r.Run.Phases {
+		longest = max(longest, p.EndNS-from)
 	}
 	return figure(seconds(longest))
 }

@@ -2,6 +2,8 @@ package figures_test
 
 import (
 	"bytes"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -199,6 +201,22 @@ func TestNothingIsWrittenOnATmpfs(t *testing.T) {
 	resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Filesystem = "tmpfs" })
 	if s := summarize(t, dir); s.BytesWrittenPerStored != nil {
 		t.Errorf("%v bytes", *s.BytesWrittenPerStored)
+	}
+}
+
+// TestNeverAnsweredAgain: who is answered no more from the fault on has waited until the load's end.
+func TestNeverAnsweredAgain(t *testing.T) {
+	raw, err := record.ReadRaw(resulttest.Folder(t, resulttest.Burst))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := raw.Run.Phases[len(raw.Run.Phases)-1].EndNS
+	raw.Run.Cluster = &record.Cluster{Nodes: 3}
+	raw.Run.Fault = &record.FaultTimes{Kind: "partition", AtNS: last / 2, RestartedNS: last, ReadyNS: last}
+	raw.Attempts = slices.DeleteFunc(raw.Attempts, func(a ledger.Attempt) bool { return a.DoneNS >= last/2 })
+	s, err := figures.Summarize(raw)
+	if err != nil || s.UnansweredS == nil || math.Abs(*s.UnansweredS-float64(last-last/2)/1e9) > 0.001 {
+		t.Errorf("unanswered for %v s, the load went on for %v; %v", s.UnansweredS, float64(last-last/2)/1e9, err)
 	}
 }
 

@@ -202,6 +202,7 @@ func (s Stored) Replay(of *stream.Stream, to *audit.Checker) error {
 	for _, e := range s.Strange {
 		to.Add(e.audited())
 	}
+	to.AddUnexpected(s.MoreStrange)
 	return nil
 }
 

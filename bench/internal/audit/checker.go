@@ -204,6 +204,13 @@ func (c *Checker) AddExact(original uint64, variant bool) {
 	}
 }
 
+// AddUnexpected takes so many stored events of which nothing is known but that they are not as they
+// were sent.
+func (c *Checker) AddUnexpected(n uint64) {
+	c.report.Stored += n
+	c.report.Unexpected += n
+}
+
 // Of counts the distinct events that the attempts chosen by which have acknowledged, and those of
 // them that are not stored. It is for after the last event.
 func (c *Checker) Of(which func(ledger.Attempt) bool) (acknowledged, lost uint64, err error) {
