@@ -95,7 +95,8 @@ func startAggregator(ctx context.Context, config process.Config) (*aggregator, e
 	return a, nil
 }
 
-// start runs the next process, on the first one's port, and returns when it was started.
+// start runs the next process, on the first one's port, and returns when it was started. One that
+// does not get ready has ended by then.
 func (a *aggregator) start(ctx context.Context) (time.Time, error) {
 	startedAt := time.Now()
 	p, err := process.Start(ctx, a.config)
@@ -110,7 +111,15 @@ func (a *aggregator) start(ctx context.Context) (time.Time, error) {
 	}
 	ready, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	return startedAt, p.WaitReady(ready)
+	err = p.WaitReady(ready)
+	if err != nil {
+		a.mu.Lock()
+		a.expected = true
+		a.mu.Unlock()
+		p.Kill()
+		<-p.Exited()
+	}
+	return startedAt, err
 }
 
 func (a *aggregator) external() bool { return a.process() == nil }

@@ -42,8 +42,10 @@ type logServer struct {
 	machine *cluster.Machine
 
 	mu       sync.Mutex
-	expected bool // its end is our doing
-	past     process.Usage
+	current  *process.Process
+	expected bool             // its end is our doing
+	counted  *process.Process // the last one whose usage is in past
+	past     process.Usage    // of the processes that have ended
 }
 
 // logProgram is the program of the log servers: beside the aggregator's, as make builds both.
@@ -80,7 +82,7 @@ func (s *session) startCluster(ctx context.Context, log io.Writer) error {
 	s.replicas = &replicas{cluster: c}
 	s.run.Cluster = clusterOf(wanted)
 	for _, m := range c.Machines {
-		s.replicas.logs = append(s.replicas.logs, &logServer{cluster: c, machine: m})
+		s.replicas.logs = append(s.replicas.logs, &logServer{cluster: c, machine: m, current: m.Log})
 	}
 	failures := make([]error, len(c.Machines))
 	s.replicas.nodes = make([]*aggregator, len(c.Machines))
@@ -143,7 +145,7 @@ func (r *replicas) watch(ctx context.Context, failed func(error)) {
 func (l *logServer) watch(ctx context.Context, failed func(error)) {
 	for ctx.Err() == nil {
 		l.mu.Lock()
-		p := l.machine.Log
+		p := l.current
 		l.mu.Unlock()
 		select {
 		case <-ctx.Done():
@@ -151,7 +153,7 @@ func (l *logServer) watch(ctx context.Context, failed func(error)) {
 		case <-p.Exited():
 		}
 		l.mu.Lock()
-		ours := l.expected || l.machine.Log != p
+		ours := l.expected || l.current != p
 		l.mu.Unlock()
 		if !ours {
 			exit, _ := p.Wait(ctx)
@@ -166,7 +168,7 @@ func (l *logServer) watch(ctx context.Context, failed func(error)) {
 func (l *logServer) end(ctx context.Context, signal syscall.Signal) error {
 	l.mu.Lock()
 	l.expected = true
-	p := l.machine.Log
+	p := l.current
 	l.mu.Unlock()
 	bounded, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
@@ -181,25 +183,30 @@ func (l *logServer) end(ctx context.Context, signal syscall.Signal) error {
 	defer l.mu.Unlock()
 	l.past.CPUNS += exit.Usage.CPUNS
 	l.past.WriteBytes += exit.Usage.WriteBytes
+	l.counted = p
 	return err
 }
 
 // start starts the next one, on the same folder.
 func (l *logServer) start() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.cluster.StartLog(l.machine); err != nil {
+	if err := l.cluster.StartLog(l.machine); err != nil { // which takes a while: the samples go on
 		return err
 	}
-	l.expected = false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.current, l.expected = l.machine.Log, false
 	return nil
 }
 
+// usage is what its processes have used so far.
 func (l *logServer) usage() process.Usage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	total := l.past
-	if now, err := l.machine.Log.Usage(); err == nil && !l.expected {
+	if l.current == l.counted {
+		return total
+	}
+	if now, err := l.current.Usage(); err == nil {
 		total.CPUNS, total.WriteBytes, total.RSSBytes = total.CPUNS+now.CPUNS, total.WriteBytes+now.WriteBytes, now.RSSBytes
 	}
 	return total
@@ -415,7 +422,7 @@ func (r *replicas) kill() {
 		}
 	}
 	for _, l := range r.logs {
-		l.machine.Log.Kill()
-		<-l.machine.Log.Exited()
+		l.current.Kill()
+		<-l.current.Exited()
 	}
 }
