@@ -315,6 +315,18 @@ func (d *eventDigest) tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audi
 
 func (d *eventDigest) sum() string { return hex.EncodeToString(d.state) }
 
+// refused notes that a control was found because a process did not start, if it says so in one of
+// the words. That it did not start for another reason shows nothing.
+func (c *clusterTrial) refused(why error, words ...string) {
+	for _, word := range words {
+		if strings.Contains(why.Error(), word) {
+			c.record.Caught = append(c.record.Caught, why.Error())
+			return
+		}
+	}
+	c.broken("it did not start, and does not say %q: %v", words, why)
+}
+
 // caught waits until somebody says that something is wrong, in a text that has one of the words.
 func (c *clusterTrial) caught(said func() string, words ...string) {
 	last := ""

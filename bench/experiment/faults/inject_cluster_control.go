@@ -21,46 +21,51 @@ import (
 // odd is the machine whose aggregator a control makes differ.
 const odd = 1
 
+// eachControl has something befall a cluster of its own each time, under load, and ends it at once:
+// a control promises nothing of what is stored.
+func (s *sitting) eachControl(befall func(c *clusterTrial) error) error {
+	for range s.times() {
+		c, err := s.newCluster(cluster.Config{}, clusterLevels...)
+		if err != nil {
+			return err
+		}
+		err = c.loaded(func() error { return befall(c) })
+		c.Kill()
+		if err != nil {
+			return err
+		}
+		c.end()
+	}
+	return nil
+}
+
+// diverged are the words of a replica that has found itself different.
+var diverged = []string{"halted", "diverged"}
+
 // oddReplica changes the database of one replica while it is stopped, under load, and waits until
 // it is found. The statements are what a bug or a person would have left.
 func oddReplica(statements ...string) func(s *sitting) error {
 	return func(s *sitting) error {
-		for range s.times() {
-			c, err := s.newCluster(cluster.Config{}, clusterLevels...)
-			if err != nil {
+		return s.eachControl(func(c *clusterTrial) error {
+			m := c.Machines[odd]
+			kill(m.Node)
+			if err := s.change(m.NodeConfig.Data, statements...); err != nil {
 				return err
 			}
-			err = c.loaded(func() error {
-				m := c.Machines[odd]
-				kill(m.Node)
-				if err := s.change(m.NodeConfig.Data, statements...); err != nil {
-					return err
-				}
-				c.injected()
-				if err := c.StartUnready(m); err != nil { // it does not start on that
-					c.record.Caught = append(c.record.Caught, err.Error())
-					return nil
-				}
-				c.caught(func() string { return c.readyz(odd) }, "halted", "diverged", "ended")
+			c.injected()
+			if err := c.StartUnready(m); err != nil { // it does not start on that, and has to say why
+				c.refused(err, diverged...)
 				return nil
-			})
-			c.Kill()
-			if err != nil {
-				return err
 			}
-			c.end()
-		}
-		return nil
+			c.caught(func() string { return c.readyz(odd) }, append(diverged, "ended")...)
+			return nil
+		})
 	}
 }
 
 // triggered puts a trigger into the database of one replica that runs.
 func triggered(s *sitting) error {
-	c, err := s.newCluster(cluster.Config{}, clusterLevels...)
-	if err != nil {
-		return err
-	}
-	err = c.loaded(func() error {
+	return s.eachControl(func(c *clusterTrial) error {
 		c.injected()
 		err := s.change(c.Machines[odd].NodeConfig.Data, "CREATE TRIGGER refuse BEFORE INSERT ON blocks BEGIN SELECT RAISE(ABORT, 'no'); END")
 		if err == nil {
@@ -68,11 +73,6 @@ func triggered(s *sitting) error {
 		}
 		return err
 	})
-	c.Kill()
-	if err == nil {
-		c.end()
-	}
-	return err
 }
 
 // change runs statements in a data folder's database.
@@ -111,11 +111,7 @@ const logStream = "SEKALI_1"
 
 // discardsOld lets an operator set the log to drop old messages.
 func discardsOld(s *sitting) error {
-	c, err := s.newCluster(cluster.Config{}, clusterLevels...)
-	if err != nil {
-		return err
-	}
-	err = c.loaded(func() error {
+	return s.eachControl(func(c *clusterTrial) error {
 		js, config, err := c.logOf()
 		if err != nil {
 			return err
@@ -128,15 +124,19 @@ func discardsOld(s *sitting) error {
 		c.caught(func() string { return c.readyz(odd) }, "discards old messages")
 		return nil
 	})
-	c.Kill()
-	if err == nil {
-		c.end()
-	}
-	return err
 }
 
 // lazySync has the log servers sync now and then, as JetStream does by default.
 func lazySync(s *sitting) error {
+	for range s.times() {
+		if err := s.syncLazily(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sitting) syncLazily() error {
 	dir, err := s.folder()
 	if err != nil {
 		return err

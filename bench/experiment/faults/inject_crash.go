@@ -29,20 +29,19 @@ func killed(s *sitting) error {
 		return err
 	}
 	t.pause = pause
+	a, err := s.start(t.data)
+	if err != nil {
+		return err
+	}
 	for range s.times() {
-		a, err := t.restart()
-		if err != nil {
-			return err
-		}
 		time.AfterFunc(time.Duration(20+rand.IntN(300))*time.Millisecond, a.Kill)
 		if err := t.load(a.URL, a.Exited()); err != nil {
 			return err
 		}
 		t.injected()
-	}
-	a, err := s.start(t.data)
-	if err != nil {
-		return err
+		if a, err = t.restart(); err != nil {
+			return err
+		}
 	}
 	return t.lookAndStop(a)
 }
@@ -74,12 +73,16 @@ func killedAtMemory(s *sitting) error {
 	return nil
 }
 
-// passes are how often a place has been passed when the aggregator dies there.
-func (s *sitting) passes() []int {
+// passes are how often a place has been passed when the aggregator dies there, one for each time.
+func (s *sitting) passes() (passes []int) {
+	spread := []int{1, 2, 3, 5, 8, 13, 21}
 	if s.Short {
-		return []int{1, 4}
+		spread = []int{1, 4}
 	}
-	return []int{1, 2, 3, 5, 8, 13, 21}
+	for i := range s.times() {
+		passes = append(passes, spread[i%len(spread)])
+	}
+	return passes
 }
 
 // crashAt kills the aggregator at a named place of its code, the first times it is passed, and

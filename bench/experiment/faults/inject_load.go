@@ -288,17 +288,18 @@ func memory(s *sitting) error {
 		return err
 	}
 	killed := 0
+	a, err := s.start(t.data)
+	if err != nil {
+		return err
+	}
 	for range s.times() {
-		a, err := t.restart()
-		if err != nil {
-			return err
-		}
 		if err := os.WriteFile(procs, []byte(fmt.Sprint(a.PID())), 0); err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, s.long(2*time.Second, 5*time.Second))
+		exited := a.Exited()
 		go func() {
-			<-a.Exited()
+			<-exited
 			cancel()
 		}()
 		err = t.load(a.URL, ctx.Done())
@@ -313,15 +314,14 @@ func memory(s *sitting) error {
 			a.kill()
 		}
 		t.injected()
+		if a, err = t.restart(); err != nil { // outside of the limit
+			return err
+		}
 	}
 	if killed == 0 && !s.Short {
 		t.broken("the limit met nothing")
 	}
 	s.record.Note = fmt.Sprintf("killed by the kernel %d times", killed)
-	a, err := s.start(t.data)
-	if err != nil {
-		return err
-	}
 	return t.lookAndStop(a)
 }
 

@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,5 +31,30 @@ func TestNeverAnsweredAgain(t *testing.T) {
 	one.awaitRecovery(10 * time.Second)
 	if len(one.record.Broken) != 1 || len(one.record.RecoveryMS) != 1 || one.record.RecoveryMS[0] > 5000 {
 		t.Errorf("%q, %v", one.record.Broken, one.record.RecoveryMS)
+	}
+}
+
+// TestRefused: a control is found by a start that fails, if the reason is the control's.
+func TestRefused(t *testing.T) {
+	for why, found := range map[string]bool{"exit code 1: it has diverged": true, "this replica has halted": true, "the port is taken": false} {
+		c := &clusterTrial{trial: &trial{}}
+		c.refused(errors.New(why), diverged...)
+		if (len(c.record.Caught) == 1) != found || (len(c.record.Broken) == 0) != found {
+			t.Errorf("%s: caught %q, broken %q", why, c.record.Caught, c.record.Broken)
+		}
+	}
+}
+
+// TestPasses: a place is crashed at as often as the fault is to be injected.
+func TestPasses(t *testing.T) {
+	kind := Kind{Short: 2, Long: 7}
+	for want, config := range map[int]Config{2: {Short: true}, 7: {}, 9: {Count: 9}, 1: {Count: 1}} {
+		s := &sitting{Config: config, kind: kind}
+		if got := s.passes(); len(got) != want || got[0] != 1 {
+			t.Errorf("%+v: %v", config, got)
+		}
+	}
+	if got := (&sitting{kind: kind}).passes(); !slices.Equal(got, []int{1, 2, 3, 5, 8, 13, 21}) {
+		t.Errorf("at length: %v", got)
 	}
 }
