@@ -62,7 +62,7 @@ type closing struct {
 
 func (c *closing) add(d done) { c.cases = append(c.cases, d) }
 
-// labels are those of the cases with an conclusion.
+// labels are those of the cases with a conclusion.
 func (c *closing) labels(o conclusion) []string {
 	var labels []string
 	for _, d := range c.cases {
@@ -196,19 +196,22 @@ func (c *closing) printFailures() {
 // printReasons says why cases are INVALID, each kind of reason once, with what can be done about
 // it.
 func (c *closing) printReasons() {
-	type group struct{ reason, remedy, cases string }
+	type group struct {
+		code, text, remedy string // of the first case that has it
+		cases              []string
+	}
 	var groups []group
 	for _, d := range c.cases {
 		if d.conclusion != invalid {
 			continue
 		}
 		for _, reason := range d.run.Validity.Reasons {
-			remedy := judge.Remedy(reason)
-			at := slices.IndexFunc(groups, func(g group) bool { return g.remedy == remedy })
+			at := slices.IndexFunc(groups, func(g group) bool { return g.code == reason.Code })
 			if at < 0 {
-				groups = append(groups, group{reason.Text, remedy, d.job.label()})
-			} else {
-				groups[at].cases += ", " + d.job.label()
+				at, groups = len(groups), append(groups, group{code: reason.Code, text: reason.Text, remedy: judge.Remedy(reason)})
+			}
+			if label := d.job.label(); !slices.Contains(groups[at].cases, label) {
+				groups[at].cases = append(groups[at].cases, label)
 			}
 		}
 	}
@@ -218,7 +221,7 @@ func (c *closing) printReasons() {
 	fmt.Fprintf(c.w, "\n%s: the machine or the generator, not the aggregator, set the figures of these cases.\n"+
 		"Their audits hold: nothing was lost that the ack level promises to keep. To get figures:\n", c.coloured(invalid, string(invalid)))
 	for _, g := range groups {
-		fmt.Fprintf(c.w, "  %s\n    why: %s\n    do:  %s\n", g.cases, g.reason, g.remedy)
+		fmt.Fprintf(c.w, "  %s\n    why: %s\n    do:  %s\n", strings.Join(g.cases, ", "), g.text, g.remedy)
 	}
 }
 

@@ -182,3 +182,23 @@ func TestRefusedInAnInvalidRun(t *testing.T) {
 		}
 	}
 }
+
+// TestClosingReasons: reasons of two codes are two, whatever is to be done, and a case that has one
+// twice is named once.
+func TestClosingReasons(t *testing.T) {
+	var out strings.Builder
+	c := &closing{w: &out}
+	for _, one := range []struct{ name, code, text string }{
+		{"a", judge.TraceContradicts, "the queue was emptier than nothing"}, {"b", judge.LittlesLaw, "the latencies do not fit the queue"},
+	} {
+		reason := record.Reason{Code: one.code, Text: one.text}
+		run := &record.Run{Audit: &audit.Report{}, Validity: record.Validity{Reasons: []record.Reason{reason, reason}}}
+		c.add(done{job: job{scenario: &scenario.Scenario{Name: one.name}, repeat: 1, repeats: 1}, conclusion: invalid, run: run})
+	}
+	c.printReasons()
+	for _, want := range []string{"\n  a\n    why: the queue was emptier than nothing\n", "\n  b\n    why: the latencies do not fit the queue\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("without %q:\n%s", want, &out)
+		}
+	}
+}
