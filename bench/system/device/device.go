@@ -93,20 +93,8 @@ func inRoot(groups string) bool {
 func Open(ctx context.Context, image, folder string, limit Limit) (*Device, error) {
 	command := exec.Command("sh", "-c", hold, "hold.sh", image, strconv.FormatInt(imageBytes, 10), folder, throttle,
 		strconv.FormatInt(int64(limit.MBPerS)*1e6, 10), strconv.Itoa(limit.OperationsPerS))
-	// A group of its own keeps the terminal's ctrl-C from it.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	d := &Device{command: command, said: &bytes.Buffer{}}
-	command.Stderr = d.said
-	input, err := command.StdinPipe()
+	d, output, err := start(command)
 	if err != nil {
-		return nil, fmt.Errorf("device: %w", err)
-	}
-	d.input = input
-	output, err := command.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("device: %w", err)
-	}
-	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("device: %w", err)
 	}
 	held := make(chan bool, 1)
@@ -127,6 +115,25 @@ func Open(ctx context.Context, image, folder string, limit Limit) (*Device, erro
 	case <-timeout.C:
 		return nil, errors.Join(fmt.Errorf("device: it was not made within %s", makeTimeout), d.Close())
 	}
+}
+
+// start runs what makes the disk, and gives what it says.
+func start(command *exec.Cmd) (*Device, io.Reader, error) {
+	// A group of its own keeps the terminal's ctrl-C from it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.WaitDelay = time.Second // what it has started may hold its standard error
+	d := &Device{command: command, said: &bytes.Buffer{}}
+	command.Stderr = d.said
+	input, err := command.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	d.input = input
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, output, command.Start()
 }
 
 // Close unmounts the disk, takes the limit away, and removes its file. It returns when all is done.

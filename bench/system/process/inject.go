@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// attachTimeout bounds how long strace takes to hold a process.
-const attachTimeout = 10 * time.Second
+const (
+	// attachTimeout bounds how long strace takes to hold a process.
+	attachTimeout = 10 * time.Second
+	// releaseTimeout bounds how long it takes to let it go.
+	releaseTimeout = 10 * time.Second
+)
 
 // Injection is strace tampering with a process's system calls.
 type Injection struct{ strace *exec.Cmd }
@@ -90,7 +94,12 @@ func attach(p *Process, args ...string) (*Injection, error) {
 }
 
 // Release lets the process go; its calls are its own again.
-func (i *Injection) Release() {
+func (i *Injection) Release() { i.release(releaseTimeout) }
+
+// release kills a strace that does not end within so long: the kernel then lets the process go.
+func (i *Injection) release(within time.Duration) {
+	kill := time.AfterFunc(within, func() { _ = i.strace.Process.Kill() })
+	defer kill.Stop()
 	_ = i.strace.Process.Signal(syscall.SIGINT)
 	_ = i.strace.Wait() // its code is the signal's
 }
