@@ -194,8 +194,8 @@ func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 	}
 	defer file.Close()
 	attempts := ledger.NewWriter(file)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var beside sync.WaitGroup
 	load, err := attack.New(attack.Config{
 		URL: "http://" + s.addr, AckLevel: "journal", Stream: events, EventsPerRequest: eventsPerRequest, Retry: attack.DefaultRetry(), Ledger: attempts,
@@ -203,7 +203,11 @@ func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 		OnStart: func(at time.Time) {
 			s.began = at
 			beside.Go(func() { s.watch(ctx) })
-			beside.Go(func() { s.killAndRestart(ctx) })
+			beside.Go(func() {
+				if err := s.killAndRestart(ctx); err != nil {
+					cancel(err)
+				}
+			})
 			for i := range readers {
 				beside.Go(func() { s.read(ctx, i) })
 			}
@@ -216,7 +220,10 @@ func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 		return errors.Join(err, attempts.Close())
 	}
 	summary, err := load.Run(ctx)
-	cancel()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	cancel(nil)
 	beside.Wait()
 	if err := errors.Join(err, attempts.Close(), file.Close()); err != nil {
 		return err
@@ -225,23 +232,25 @@ func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 	return nil
 }
 
-// killAndRestart ends the process at equal distances over the first half.
-func (s *soaking) killAndRestart(ctx context.Context) {
+// killAndRestart ends the process at equal distances over the first half. The error is for one that
+// did not come back.
+func (s *soaking) killAndRestart(ctx context.Context) error {
 	for i := range Kills {
 		at := s.began.Add(s.Lasts / 2 * time.Duration(i+1) / Kills)
 		select {
 		case <-time.After(time.Until(at)):
 		case <-ctx.Done():
-			return
+			return nil
 		}
 		s.record.KillsS = append(s.record.KillsS, time.Since(s.began).Seconds())
 		s.kill()
 		recovery, err := s.start()
 		if err != nil {
-			s.broken("restart %d: %v", i+1, err)
+			return fmt.Errorf("restart %d: %w", i+1, err)
 		}
 		s.record.RecoveryMS = append(s.record.RecoveryMS, float64(recovery.Microseconds())/1000)
 	}
+	return nil
 }
 
 // newClient is of a process; the environment must not come between.
