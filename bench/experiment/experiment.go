@@ -3,9 +3,13 @@ package experiment
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,4 +25,18 @@ func WhereAndWhen() (date, machine, commit string) {
 	_ = unix.Uname(&name)
 	machine = fmt.Sprintf("%d cores, %s %s, linux %s", runtime.NumCPU(), runtime.GOARCH, runtime.Version(), unix.ByteSliceToString(name.Release[:]))
 	return time.Now().UTC().Format(time.RFC3339), machine, commit
+}
+
+// Anew makes a folder anew, and removes all that it holds. It refuses one that holds something, and
+// nothing of one of the command's own names.
+func Anew(dir string, own ...string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	mine := func(e os.DirEntry) bool { return slices.Contains(own, e.Name()) }
+	if len(entries) > 0 && !slices.ContainsFunc(entries, mine) {
+		return fmt.Errorf("%s holds something, and no results of this command (%s): remove it, or choose another -out", dir, own[0])
+	}
+	return errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755))
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"sekali/bench/experiment"
 	"sekali/bench/experiment/mutants"
 )
 
@@ -34,7 +35,7 @@ func tryMutants(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		config.Self, err = os.Executable()
 	}
 	if err == nil {
-		err = os.RemoveAll(config.Dir)
+		err = experiment.Anew(config.Dir, mutants.Names()...)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench mutants: %v\n", err)

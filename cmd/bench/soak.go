@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"sekali/bench/experiment"
 	"sekali/bench/experiment/soak"
 	"sekali/bench/judge"
 	"sekali/bench/pages/terminal"
@@ -41,10 +42,10 @@ func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func soakInto(ctx context.Context, config soak.Config, out string, stdout io.Writer) (held bool, err error) {
-	if err := os.RemoveAll(out); err != nil {
+	if err := experiment.Anew(out, soak.FiguresFile, soak.TableFile); err != nil {
 		return false, err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(out, soak.TableFile), []byte("This soak has not gone to its end.\n"), 0o644); err != nil {
 		return false, err
 	}
 	config.Dir = out

@@ -29,9 +29,6 @@ const (
 // that could not be tried is an error, after all the others. When ctx ends, what was found by then
 // is written.
 func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
-		return false, fmt.Errorf("faults: %w", err)
-	}
 	found := record.Faults{Faults: []record.FaultSummary{}, Files: []record.File{}}
 	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
 	held = true
@@ -39,6 +36,12 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return !only.MatchString(k.Name) })
 	if found.Planned = len(kinds); found.Planned == 0 {
 		return false, errors.New("faults: there is none of that name")
+	}
+	if err := experiment.Anew(dir, FiguresFile); err != nil {
+		return false, fmt.Errorf("faults: %w", err)
+	}
+	if err := write(dir, found); err != nil { // who is killed leaves a folder that can be made anew
+		return false, err
 	}
 	for i, kind := range kinds {
 		began := time.Now()

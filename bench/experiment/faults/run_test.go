@@ -47,6 +47,21 @@ func TestRunAllShowsSomething(t *testing.T) {
 	}
 }
 
+// TestRunAllKeepsWhatIsNotItsOwn: neither somebody else's folder nor a name that is mistyped costs
+// anybody anything.
+func TestRunAllKeepsWhatIsNotItsOwn(t *testing.T) {
+	for file, only := range map[string]string{"letters.txt": "", FiguresFile: "nothing"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, file), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := RunAll(t.Context(), Config{Log: io.Discard}, []Kind{fake("a", holds)}, regexp.MustCompile(only), dir, io.Discard)
+		if _, gone := os.Stat(filepath.Join(dir, file)); err == nil || gone != nil {
+			t.Errorf("%s: %v, %v", file, err, gone)
+		}
+	}
+}
+
 // TestRunAllInterrupted: what was found by then is written.
 func TestRunAllInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

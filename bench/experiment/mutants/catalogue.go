@@ -35,6 +35,14 @@ type mutant struct {
 // Honest is the control: a mutant that changes nothing.
 const Honest = "honest"
 
+// Names are those of all mutants, which are those of the folders that they leave.
+func Names() (names []string) {
+	for _, m := range catalogue {
+		names = append(names, m.name)
+	}
+	return names
+}
+
 func find(name string) (mutant, bool) {
 	at := slices.IndexFunc(catalogue, func(m mutant) bool { return m.name == name })
 	if at < 0 {

@@ -48,14 +48,14 @@ const (
 	readPause      = 50 * time.Millisecond
 	// slowPause lies between two bytes of a slow client.
 	slowPause = 100 * time.Millisecond
-	// ledgerFile has every attempt with its times. It stays beside the record and is not for git.
-	ledgerFile = "requests.csv.gz"
 )
 
 // The files of a soak, beside its record: the figures, and the same for people.
 const (
 	FiguresFile = "soak.json"
 	TableFile   = "soak.txt"
+	// ledgerFile has every attempt with its times. It stays beside the record and is not for git.
+	ledgerFile = "requests.csv.gz"
 )
 
 // Config says what is soaked, and for how long.
