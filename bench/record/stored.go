@@ -206,14 +206,6 @@ func (s Stored) Replay(of *stream.Stream, to *audit.Checker) error {
 	return nil
 }
 
-// Length is how many events there are.
-func (s Stored) Length() (n uint64) {
-	for _, run := range s.Runs {
-		n += uint64(run[1])
-	}
-	return n + uint64(len(s.Strange)) + s.MoreStrange
-}
-
 // Originals yields the originals that came back as they were sent, in order.
 func (s Stored) Originals() func(yield func(uint64, error) bool) {
 	return func(yield func(uint64, error) bool) {

@@ -14,7 +14,7 @@ import (
 
 // Sample is one row of the trace: one /stats answer, with what /proc says of the two processes at
 // that moment. Counters are the aggregator's: events unless named otherwise. Those it counts from
-// its own start (commits, journal_syncs, journal_bytes, allocated_bytes) fall back to zero at a
+// its own start (journal_syncs, journal_bytes, allocated_bytes) fall back to zero at a
 // restart; the process figures (server_*) go on across a restart, since the sampler adds what an
 // ended process had used.
 type Sample struct {

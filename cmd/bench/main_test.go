@@ -71,11 +71,6 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: exit %d, stdout %q, stderr %q", name, exit, stdout, stderr)
 		}
 	}
-	for _, asked := range []string{"-h", "--help", "help", "--version"} {
-		if exit, stdout, stderr := call(asked); exit != 0 || !strings.Contains(stdout, "bench") || stderr != "" {
-			t.Errorf("%s: exit %d, stdout %q, stderr %q", asked, exit, stdout, stderr)
-		}
-	}
 }
 
 // TestHelpAndVersion: what was asked for goes to stdout, and is no error; every command has a help

@@ -18,7 +18,7 @@ import (
 	"sekali/scenarios"
 )
 
-// runFlags are shared by run and profile.
+// runFlags are shared by run, profile and ab.
 type runFlags struct {
 	scenarios []string
 	from      string // run.json to replay; "": none

@@ -44,6 +44,7 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 		return false, err
 	}
 	for i, kind := range kinds {
+		fmt.Fprintf(progress, "%s: %s\n", kind.Name, kind.Injects)
 		began := time.Now()
 		row, file, err := runInto(ctx, config, kind, record.Sitting{Number: i + 1, Of: len(kinds)}, dir)
 		if ctx.Err() != nil {

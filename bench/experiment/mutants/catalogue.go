@@ -224,7 +224,8 @@ func each(change func(*event)) func(*liar, []event) []event {
 	}
 }
 
-// renumber gives every event of a later life its rank as its seq.
+// renumber lowers the seq of every event that a later life shows by a seventh: each has another one
+// than before, and some share one.
 func renumber() func(*liar, *event) bool {
 	return func(l *liar, e *event) bool {
 		if l.life > 1 {

@@ -118,7 +118,7 @@ func contentType(name string) string {
 		return "image/svg+xml"
 	case ".json":
 		return "application/json"
-	case ".gz", ".pprof":
+	case ".gz", ".zst":
 		return "application/octet-stream"
 	}
 	return "text/plain; charset=utf-8"

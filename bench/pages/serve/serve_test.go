@@ -150,7 +150,7 @@ func TestFilesAreServedApart(t *testing.T) {
 	h := newHandler(t, results(t))
 	for name, contentType := range map[string]string{
 		record.PageFile: "text/html; charset=utf-8", record.RunFile: "application/json", record.BenchFile: "text/plain; charset=utf-8",
-		record.RequestsFile: "application/octet-stream", "aggregator.log": "text/plain; charset=utf-8", "../burst.svg": "image/svg+xml",
+		record.RequestsFile: "application/octet-stream", record.StoredFile: "application/octet-stream", "aggregator.log": "text/plain; charset=utf-8", "../burst.svg": "image/svg+xml",
 	} {
 		path := filepath.Join(burst, name)
 		answer := get(h, "/files/"+path)
