@@ -204,7 +204,7 @@ func TestNothingIsWrittenOnATmpfs(t *testing.T) {
 	}
 }
 
-// TestNeverAnsweredAgain: who is answered no more from the fault on has waited until the load's end.
+// TestNeverAnsweredAgain: who is answered no more after a fault has waited until the end of load.
 func TestNeverAnsweredAgain(t *testing.T) {
 	raw, err := record.ReadRaw(resulttest.Folder(t, resulttest.Burst))
 	if err != nil {
