@@ -35,6 +35,7 @@ type clusterNode struct {
 	retention time.Duration // 0: none
 	maxLag    time.Duration // 0: the default
 	gatherFor time.Duration // 0: the default
+	intact    func() error  // nil: the folder is not watched
 	p         *Pipeline
 	s         *store.Store
 	j         *journal.Journal
@@ -84,7 +85,7 @@ func (n *clusterNode) start() {
 		n.t.Fatal(err)
 	}
 	n.s, n.j, n.failed = s, j, make(chan error, 3)
-	n.p = New(Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 64 << 20, BatchEvents: 50, Node: node}, s, j, state, backlog, slog.New(slog.DiscardHandler))
+	n.p = New(Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 64 << 20, BatchEvents: 50, Node: node, Intact: n.intact}, s, j, state, backlog, slog.New(slog.DiscardHandler))
 	n.p.replication.gatherFor = cmp.Or(n.gatherFor, gatherFor)
 	ctx, abort := context.WithCancel(context.Background())
 	n.abort = abort
@@ -293,6 +294,47 @@ func TestOutboxIsSentAfterARestart(t *testing.T) {
 	}
 	if head, _ := log.Head(context.Background()); head.Last != 0 {
 		t.Fatalf("the log has %d messages", head.Last)
+	}
+	n.kill()
+	log.Down(false)
+	n.start()
+	n.awaitPosition(2)
+	if lines := n.applied(); !strings.HasPrefix(lines[0], "1 t x ") || !strings.HasPrefix(lines[1], "2 t y ") {
+		t.Errorf("stored is %q", lines)
+	}
+	n.stop()
+}
+
+// TestFrameOfAFolderThatWasAway: a frame that the journal has when the folder is missed has its
+// number, though its publisher hears that the disk is failing. The next frame has the next, also
+// for a start that finds both.
+func TestFrameOfAFolderThatWasAway(t *testing.T) {
+	log := memorylog.New("a")
+	var away atomic.Bool
+	n := newClusterNode(t, "a", log, func(n *clusterNode) {
+		n.intact = func() error {
+			if away.Load() {
+				return errors.New("the data folder is away")
+			}
+			return nil
+		}
+	})
+	awaitProof(t, n)
+	log.Down(true)
+	away.Store(true)
+	if _, err := n.p.Publish(Journal, requestOf("x")); !errors.Is(err, ErrDiskFailing) {
+		t.Fatalf("while the folder is away: %v", err)
+	}
+	away.Store(false)
+	if err := n.p.inPlace(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, "y is taken", func() bool {
+		_, err := n.p.Publish(Journal, requestOf("y"))
+		return err == nil
+	})
+	if c := n.p.Counters(); invariant(c) != nil || c.QueueDepth != 2 || c.BacklogBytes == 0 {
+		t.Errorf("%v: %+v", invariant(c), c)
 	}
 	n.kill()
 	log.Down(false)

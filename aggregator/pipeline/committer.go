@@ -8,6 +8,7 @@ import (
 	"sekali/aggregator/event"
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/stage"
+	"sekali/aggregator/journal"
 )
 
 const (
@@ -107,45 +108,58 @@ func (p *Pipeline) takeGroup() (g *group, closed bool) {
 
 // journalGroup makes a group durable, puts it into the queue and answers its
 // publishers. If that fails, they and all who wait behind them are told so, and the
-// journal is repaired before it returns.
+// journal is repaired before it returns. A frame of a cluster that the journal has, in a folder that
+// is missed, is sent all the same: its number is spent, and the next life finds it.
 func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
 	frame, err := p.write(g)
 	p.Timings.JournalSync.Record(time.Since(start), 1)
-	if err == nil {
+	written := err == nil
+	if written {
 		err = p.inPlace()
 	}
 
 	p.mu.Lock()
 	p.settle(g)
-	if err == nil {
-		p.counters.JournalSyncs++
-		p.counters.JournalBytes += frame.Bytes
-		if p.cfg.Node == nil {
-			p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
-		} else {
-			p.counters.BacklogBytes += frame.Unpacked
-			p.countUnread(g.events)
-		}
-		p.mu.Unlock()
-		p.handOver(g, frame)
-		close(g.done)
-		for _, data := range g.requests {
-			if !g.keep { // its publisher reads it yet
-				event.Recycle(data)
-			}
-		}
-		p.fitJournal()
-		return nil
+	if written {
+		p.countJournaled(g, frame, err == nil)
 	}
-	p.journalFailing = err
-	g.err = fmt.Errorf("%w: %w", ErrDiskFailing, err)
-	p.failPending(g.err)
+	if err != nil {
+		p.journalFailing = err
+		g.err = fmt.Errorf("%w: %w", ErrDiskFailing, err)
+		p.failPending(g.err)
+	}
 	p.mu.Unlock()
+	if written {
+		p.handOver(g, frame)
+	}
 	close(g.done)
-	p.log.Error("journal failing", "error", err)
+	if err != nil {
+		p.log.Error("journal failing", "error", err)
+		p.fitJournal()
+		return p.repairJournal(ctx)
+	}
+	for _, data := range g.requests {
+		if !g.keep { // its publisher reads it yet
+			event.Recycle(data)
+		}
+	}
 	p.fitJournal()
-	return p.repairJournal(ctx)
+	return nil
+}
+
+// countJournaled notes a group that the journal has. Of an aggregator that is alone it is queued if
+// its publishers are told so. The caller holds mu.
+func (p *Pipeline) countJournaled(g *group, frame journal.Frame, told bool) {
+	p.counters.JournalSyncs++
+	p.counters.JournalBytes += frame.Bytes
+	switch {
+	case p.cfg.Node != nil:
+		p.counters.BacklogBytes += frame.Unpacked
+		p.countUnread(g.events)
+	case told:
+		p.enqueue(&item{frame: frame, events: g.events, acceptedAt: time.Now()})
+	}
 }
 
 // fitJournal tells the journal how much room its disk has, once the publishers have their answer.
