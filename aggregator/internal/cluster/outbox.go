@@ -23,6 +23,7 @@ type Outbox struct {
 	acked   int       // of frames, the first so many are in the log …
 	since   time.Time // … and the next is the first that is not, since then
 	gone    uint64    // so many were before them
+	lastAt  uint64    // place of the latest frame, of any session, that is known to be in the log
 	byKey   map[frameKey]*sent
 	number  uint64 // of the latest frame of this session …
 	sum     uint32 // … and its checksum
@@ -256,18 +257,14 @@ func (o *Outbox) Waiting() (events int) {
 func (o *Outbox) advance() {
 	before := o.acked
 	for ; o.acked < len(o.frames); o.acked++ {
-		s, previous := o.frames[o.acked], uint64(0)
-		if o.acked > 0 {
-			previous = o.frames[o.acked-1].at
-		} else if s.session == o.session {
-			previous = o.ackedAt
-		}
-		if s.at == 0 && s.answer > previous {
+		s := o.frames[o.acked]
+		if s.at == 0 && s.answer > o.lastAt {
 			s.at = s.answer
 		}
 		if s.at == 0 {
 			break
 		}
+		o.lastAt = s.at
 		if s.session == o.session {
 			o.ackedNo, o.ackedAt = s.number, s.at
 		}

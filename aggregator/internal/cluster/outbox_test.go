@@ -67,6 +67,32 @@ func TestAnswerOfOvertakerIsNotBelieved(t *testing.T) {
 	}
 }
 
+// TestAnswerOfAnEarlierLifesOvertaker: the frames of an earlier life come in order, too, once the
+// first of them was released: an answer from before that one's place is an overtaker's.
+func TestAnswerOfAnEarlierLifesOvertaker(t *testing.T) {
+	o := NewOutbox()
+	earlier := NewSession()
+	for number := uint64(5); number <= 7; number++ {
+		o.add([]*sent{{frameKey: frameKey{earlier, number}, last: true}}, journal.Frame{})
+	}
+	o.Answered(frameKey{earlier, 6}, 10) // 5 was lost
+	o.Answered(frameKey{earlier, 5}, 12)
+	if _, _, ok := o.Release(12); !ok {
+		t.Fatal("the first was not released")
+	}
+	o.Answered(frameKey{earlier, 7}, 13) // 6 was lost once more
+	if all, unlogged := o.Depth(); all != 2 || unlogged != 2 {
+		t.Errorf("of %d frames %d are to be sent, want both of 2", all, unlogged)
+	}
+	fill(t, o, 1)
+	o.Answered(frameKey{earlier, 6}, 14)
+	o.Answered(frameKey{earlier, 7}, 15)
+	o.Answered(frameKey{o.session, 1}, 16)
+	if _, unlogged := o.Depth(); unlogged != 0 {
+		t.Errorf("%d frames are to be sent", unlogged)
+	}
+}
+
 // TestSeenIsAcknowledged: a frame that is read back needs no answer.
 func TestSeenIsAcknowledged(t *testing.T) {
 	o := NewOutbox()
