@@ -226,7 +226,7 @@ func (l *lease) await(ctx context.Context) (free bool, err error) {
 	case l.revision == 0:
 		l.revision = revision
 		return false, nil
-	case revision < l.revision: // of a server that is behind
+	case revision < l.revision: // of a leader that was cut off
 		return false, nil
 	case revision > l.revision:
 		return false, fmt.Errorf("%w: %s", ErrNameTaken, l.node)
@@ -259,8 +259,9 @@ func (l *lease) replaced(ctx context.Context) error {
 	return nil
 }
 
-// hear reads what the others tell, and reports whether all could be asked. The server that answers
-// may be behind. How far, it says by what it has of this node: it has all that the others had told
+// hear reads what the others tell, and reports whether all could be asked. The registry's leader
+// answers; one that was cut off does so for a while yet, and is behind. How far, it says by what it
+// has of this node, which is read first: it has, as any later one has, all that the others had told
 // when the log began at that word's First.
 func (n *Node) hear(ctx context.Context) (all bool) {
 	ctx, cancel := context.WithTimeout(ctx, beatBudget)

@@ -30,7 +30,8 @@ type Log interface {
 
 // Registry keeps a value for each node, where all see it.
 type Registry interface {
-	// Get returns a node's value, and its revision; 0: there is none.
+	// Get returns a node's value, and its revision; 0: there is none. It asks who takes what is put,
+	// or did a moment ago.
 	Get(ctx context.Context, node string) (value []byte, revision uint64, err error)
 	// Put replaces the revision, and returns the new one; ErrReplaced: there is a later one.
 	Put(ctx context.Context, node string, value []byte, revision uint64) (uint64, error)

@@ -27,7 +27,7 @@ type heard struct {
 }
 
 // noteHeard notes the revision of what a node has told; 0: it has never told anything. It reports
-// false for an older one than was heard already: the server that has it is behind.
+// false for an older one than was heard already: the leader that has it was cut off.
 func (n *Node) noteHeard(name string, revision uint64, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -97,7 +97,7 @@ func TestSilenceIsByTheOwnClock(t *testing.T) {
 	}
 }
 
-// serverOf is a server of the registry: what it has of each node, under which revision; "": it does
+// serverOf is a leader of the registry: what it has of each node, under which revision; "": it does
 // not answer.
 type serverOf map[string]struct {
 	revision uint64
@@ -115,7 +115,7 @@ func (s serverOf) Put(context.Context, string, []byte, uint64) (uint64, error) {
 	return 0, ErrReplaced
 }
 
-// TestOldWordsLetNobodyGo: a server of the registry that is behind has a position of a slow node
+// TestOldWordsLetNobodyGo: a leader of the registry that was cut off has a position of a slow node
 // from before the log was truncated up to a later one. Nothing is removed by such words: the slow
 // node has not applied yet what would be.
 func TestOldWordsLetNobodyGo(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -59,7 +60,8 @@ type Log struct {
 	epoch uint64
 	conn  *nats.Conn
 	js    jetstream.JetStream
-	inbox string // the answers to what is appended come here, each under its number
+	inbox string        // the answers to what is appended come here, each under its number
+	gap   atomic.Uint64 // the message that the reading before this one missed at its beginning; 0: none
 
 	mu      sync.Mutex // guards all below
 	number  uint64

@@ -59,7 +59,7 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 			return l.unreachable(err)
 		}
 		at := meta.Sequence.Stream
-		if at != after+1 && !first { // a log that has a gap has it at the beginning, too, when it is read again
+		if l.doubted(after, at, first) {
 			return fmt.Errorf("%w: %d came behind %d", errGap, at, after)
 		}
 		if err := each(at, m.Data()); err != nil {
@@ -67,6 +67,19 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 		}
 		after = at
 	}
+}
+
+// doubted reports that a message is missing which may have been lost on the way: a log that has a
+// gap has it when it is read again, too, at the beginning of that reading and of the one behind it.
+// One alone is not believed: a connection that breaks before the first message is taken loses it.
+func (l *Log) doubted(after, at uint64, first bool) bool {
+	if at == after+1 {
+		if first {
+			l.gap.Store(0)
+		}
+		return false
+	}
+	return !first || l.gap.Swap(after+1) != after+1
 }
 
 // forget removes a consumer; if that fails, the server does it by itself.

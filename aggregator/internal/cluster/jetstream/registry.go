@@ -2,35 +2,57 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sekali/aggregator/internal/cluster"
 )
 
-// wrongRevision is the server's code for a value that has changed meanwhile.
-const wrongRevision = 10071
+// The server's codes for a value that has changed meanwhile, and for one that is not there.
+const (
+	wrongRevision = 10071
+	noMessage     = 10037
+)
 
 // Registry returns the log's registry.
 func (l *Log) Registry() cluster.Registry { return &registry{l} }
 
 type registry struct{ log *Log }
 
-// Get implements cluster.Registry.
+// Get implements cluster.Registry. It asks the leader: any server may answer the client's own get,
+// also one that is behind.
 func (r *registry) Get(ctx context.Context, node string) (value []byte, revision uint64, err error) {
-	kv, err := r.log.js.KeyValue(ctx, bucket)
+	question, err := json.Marshal(map[string]string{"last_by_subj": "$KV." + bucket + "." + node})
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	m, err := r.log.conn.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.KV_"+bucket, question)
 	if err != nil {
 		return nil, 0, r.log.unreachable(err)
 	}
-	entry, err := kv.Get(ctx, node)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
+	var answer struct {
+		Message struct {
+			Seq  uint64 `json:"seq"`
+			Data []byte `json:"data"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &answer); {
+	case err != nil:
+		return nil, 0, r.log.unreachable(fmt.Errorf("the registry's answer %.80q: %w", m.Data, err))
+	case answer.Error != nil && answer.Error.ErrorCode == noMessage:
 		return nil, 0, nil
+	case answer.Error != nil:
+		return nil, 0, r.log.unreachable(answer.Error)
+	case answer.Message.Seq == 0:
+		return nil, 0, r.log.unreachable(fmt.Errorf("the registry's answer %.80q has no revision", m.Data))
 	}
-	if err != nil {
-		return nil, 0, r.log.unreachable(err)
-	}
-	return entry.Value(), entry.Revision(), nil
+	return answer.Message.Data, answer.Message.Seq, nil
 }
 
 // Put implements cluster.Registry.

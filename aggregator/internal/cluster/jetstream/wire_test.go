@@ -1,0 +1,163 @@
+package jetstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"sekali/aggregator/internal/cluster"
+)
+
+// wire is a server of the log that says what a test has it say.
+type wire struct {
+	t *testing.T
+	// says is asked for each message that a client sends. say answers it, from a subject for what the
+	// client may answer in its turn.
+	says func(subject, body string, say func(from, text string))
+
+	mu     sync.Mutex // guards all below
+	asked  []string   // the subjects
+	bodies []string
+}
+
+// serve returns a client of the server.
+func (w *wire) serve() *Log {
+	w.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go w.talk(conn)
+		}
+	}()
+	l, err := Dial(Config{URLs: "nats://" + ln.Addr().String(), Name: "test", Logger: slog.New(slog.DiscardHandler)}, 1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// talk is the server's end of a connection.
+func (w *wire) talk(conn net.Conn) {
+	defer conn.Close()
+	_, _ = conn.Write([]byte(`INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":2097152}` + "\r\n"))
+	in, subscribed := bufio.NewReader(conn), map[string]string{}
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		fields := strings.Fields(line)
+		switch fields[0] {
+		case "PING":
+			_, _ = conn.Write([]byte("PONG\r\n"))
+		case "SUB":
+			subscribed[strings.TrimSuffix(fields[1], "*")] = fields[len(fields)-1]
+		case "PUB", "HPUB":
+			size := 0
+			_, _ = fmt.Sscan(fields[len(fields)-1], &size)
+			body := make([]byte, size+2)
+			if _, err := io.ReadFull(in, body); err != nil {
+				return
+			}
+			w.note(fields[1], string(body[:size]))
+			reply := fields[2]
+			w.says(fields[1], string(body[:size]), func(from, text string) {
+				for subject, id := range subscribed {
+					if strings.HasPrefix(reply, subject) {
+						_, _ = fmt.Fprintf(conn, "MSG %s %s %s %d\r\n%s\r\n", reply, id, from, len(text), text)
+					}
+				}
+			})
+		}
+	}
+}
+
+func (w *wire) note(subject, body string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked, w.bodies = append(w.asked, subject), append(w.bodies, body)
+}
+
+// TestRegistryIsReadFromItsLeader: what a node has told is asked for with one request, of the
+// leader: a replica, which a direct get may come to, may be behind.
+func TestRegistryIsReadFromItsLeader(t *testing.T) {
+	answers := map[string]string{
+		"a": `{"message":{"subject":"$KV.SEKALI_NODES.a","seq":7,"data":"aGVsbG8=","time":"2026-11-23T06:41:10Z"}}`,
+		"b": `{"error":{"code":404,"err_code":10037,"description":"no message found"}}`,
+		"c": `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`,
+		"d": `nonsense`,
+		"e": `{}`,
+	}
+	w := &wire{t: t}
+	w.says = func(subject, body string, say func(from, text string)) {
+		for node, answer := range answers {
+			if subject == "$JS.API.STREAM.MSG.GET.KV_SEKALI_NODES" && body == `{"last_by_subj":"$KV.SEKALI_NODES.`+node+`"}` {
+				say("", answer)
+			}
+		}
+	}
+	l := w.serve()
+	for _, c := range []struct {
+		node, value string
+		revision    uint64
+		fails       bool
+	}{{"a", "hello", 7, false}, {"b", "", 0, false}, {"c", "", 0, true}, {"d", "", 0, true}, {"e", "", 0, true}} {
+		value, revision, err := l.Registry().Get(t.Context(), c.node)
+		if string(value) != c.value || revision != c.revision || errors.Is(err, cluster.ErrUnreachable) != c.fails || (err != nil) != c.fails {
+			t.Errorf("%s: %q at %d, %v", c.node, value, revision, err)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.asked) != 5 {
+		t.Errorf("5 questions were asked with %d requests: %q, %q", len(w.asked), w.asked, w.bodies)
+	}
+}
+
+// TestGapIsSeenTwice: that a reading begins with a later message than it asked for may be a loss on
+// the way. It is believed once the next reading begins so, too.
+func TestGapIsSeenTwice(t *testing.T) {
+	w := &wire{t: t}
+	w.says = func(subject, _ string, say func(from, text string)) {
+		switch {
+		case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."):
+			say("", `{"stream_name":"SEKALI_1","name":"x","config":{"ack_policy":"none"},"created":"2026-11-23T06:41:10Z"}`)
+		case strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT."):
+			for at := 5; at <= 6; at++ {
+				say(fmt.Sprintf("$JS.ACK.SEKALI_1.x.1.%d.%d.1700000000000000000.0", at, at), "m")
+			}
+		default:
+			say("", `{"success":true}`)
+		}
+	}
+	l := w.serve()
+	enough := errors.New("enough")
+	for i, c := range []struct {
+		after, gets uint64
+	}{{4, 5}, {2, 0}, {3, 0}, {3, 5}, {4, 5}, {2, 0}, {2, 5}} {
+		got := uint64(0)
+		err := l.Read(context.Background(), c.after, func(at uint64, _ []byte) error {
+			got = at
+			return enough
+		})
+		if got != c.gets || errors.Is(err, errGap) != (c.gets == 0) || errors.Is(err, enough) != (c.gets > 0) {
+			t.Errorf("reading %d behind %d got %d, want %d: %v", i, c.after, got, c.gets, err)
+		}
+	}
+}
