@@ -83,7 +83,10 @@ type lease struct {
 	revision uint64
 	quiet    int // beats since another's value has changed
 	mine     bool
-	failed   error // why the registry has not answered when it was told last; nil: it has
+	before   []byte // what somebody else had told last before that; nil: nobody has told anything
+	// found makes what is told first of what was told before; nil: it is told as it is.
+	found  func(before []byte) ([]byte, error)
+	failed error // why the registry has not answered when it was told last; nil: it has
 }
 
 // beat tells and looks until ctx ends.
@@ -190,6 +193,12 @@ func (l *lease) put(ctx context.Context, value []byte) error {
 		if free, err := l.await(ctx); !free {
 			return err
 		}
+		if l.found != nil { // what is put replaces this very revision
+			var err error
+			if value, err = l.found(l.before); err != nil {
+				return err
+			}
+		}
 	}
 	for range 2 { // once more if an earlier word has arrived whose answer was lost
 		revision, err := l.registry.Put(ctx, l.node, value, l.revision)
@@ -221,6 +230,9 @@ func (l *lease) await(ctx context.Context) (free bool, err error) {
 	}
 	var other Beat
 	_ = json.Unmarshal(value, &other) // what cannot be read is another's
+	if other.Session != l.session {
+		l.before = value
+	}
 	switch {
 	case revision == 0 || other.Session == l.session || other.Left:
 	case l.revision == 0:

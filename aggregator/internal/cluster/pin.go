@@ -45,20 +45,13 @@ var errNotPinned = errors.New("the log's registry has not taken the pin")
 // takes nothing from it. It takes some seconds.
 func TakePin(ctx context.Context, to PinFor, position uint64) (*Pin, error) {
 	session := NewSession().String()
-	p := &Pin{lease: lease{registry: to.Registry, node: to.Node, session: session}, ended: make(chan struct{}),
-		own: Beat{Node: to.Node, Session: session, Apply: applyVersion, Cluster: to.Head.Cluster, Epoch: to.Head.Epoch, Position: position, Joining: true}}
-	value, _, err := to.Registry.Get(ctx, to.Node)
-	if err != nil {
-		return nil, err
-	}
-	var before Beat
-	_ = json.Unmarshal(value, &before) // what cannot be read wants nothing
-	p.own.Retention, p.own.Version = before.Retention, before.Version
-	if before.Cluster == to.Head.Cluster && before.Epoch == to.Head.Epoch && !before.Forgotten && before.Position+1 >= to.Head.First {
-		p.own.Position = min(position, before.Position)
-	}
-	if len(value) > 0 && (to.Stored || before.Forgotten) {
-		p.former = value
+	p := &Pin{lease: lease{registry: to.Registry, node: to.Node, session: session}, ended: make(chan struct{})}
+	p.lease.found = func(before []byte) ([]byte, error) {
+		p.mu.Lock()
+		p.own = Beat{Node: to.Node, Session: session, Apply: applyVersion, Cluster: to.Head.Cluster, Epoch: to.Head.Epoch, Position: position, Joining: true}
+		p.judge(&to, before)
+		p.mu.Unlock()
+		return json.Marshal(p.beat())
 	}
 	for !p.lease.mine {
 		if err := p.lease.tell(ctx, p.beat()); err != nil {
@@ -82,6 +75,24 @@ func TakePin(ctx context.Context, to PinFor, position uint64) (*Pin, error) {
 	case <-time.After(pinHeard):
 	}
 	return p, nil
+}
+
+// judge takes over what the node has told before: what it wants, from where it needs the log, and
+// what is given back. mu is held.
+func (p *Pin) judge(to *PinFor, word []byte) {
+	var before Beat
+	_ = json.Unmarshal(word, &before) // what cannot be read wants nothing
+	p.own.Retention, p.own.Version = before.Retention, before.Version
+	if before.Apply > 0 { // of the program that runs it: this one may know more
+		p.own.Apply = min(p.own.Apply, before.Apply)
+	}
+	if before.Cluster == to.Head.Cluster && before.Epoch == to.Head.Epoch && !before.Forgotten && before.Position+1 >= to.Head.First {
+		p.own.Position = min(p.own.Position, before.Position)
+	}
+	p.former = nil
+	if len(word) > 0 && (to.Stored || before.Forgotten) {
+		p.former = word
+	}
 }
 
 func (p *Pin) beat() Beat {

@@ -174,3 +174,62 @@ func TestPinIsGivenBack(t *testing.T) {
 		})
 	}
 }
+
+// oldFirst is a registry that answers once as if nobody had told anything, and whose first answer
+// to what is put is lost, if it is to be.
+type oldFirst struct {
+	cluster.Registry
+	asked, put int
+	loses      bool
+}
+
+func (r *oldFirst) Get(ctx context.Context, node string) ([]byte, uint64, error) {
+	if r.asked++; r.asked == 1 {
+		return nil, 0, nil
+	}
+	return r.Registry.Get(ctx, node)
+}
+
+func (r *oldFirst) Put(ctx context.Context, node string, value []byte, revision uint64) (uint64, error) {
+	next, err := r.Registry.Put(ctx, node, value, revision)
+	if err == nil {
+		if r.put++; r.put == 1 && r.loses {
+			return 0, cluster.ErrUnreachable
+		}
+	}
+	return next, err
+}
+
+// TestPinJudgesByWhatItReplaces: an older word of the node, which the registry may tell first, says
+// neither from where the log is held nor what is given back. Nor does the pin's own.
+func TestPinJudgesByWhatItReplaces(t *testing.T) {
+	for _, loses := range []bool{false, true} {
+		t.Run(map[bool]string{false: "", true: "with an answer lost"}[loses], func(t *testing.T) {
+			t.Parallel()
+			log := memorylog.New("a", "b", "c")
+			head, err := log.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			const before = `{"node":"c","session":"before","cluster":"memory","epoch":1,"position":30,"left":true}`
+			if _, err := log.Registry().Put(t.Context(), "c", []byte(before), 0); err != nil {
+				t.Fatal(err)
+			}
+			registry := &oldFirst{Registry: log.Registry(), loses: loses}
+			p, err := cluster.TakePin(t.Context(), cluster.PinFor{Registry: registry, Node: "c", Head: head, Stored: true}, 50)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b cluster.Beat
+			if value, _, err := log.Get(t.Context(), "c"); err != nil || json.Unmarshal(value, &b) != nil || b.Position != 30 || !b.Joining {
+				t.Errorf("it holds the log from %s, %v", value, err)
+			}
+			if err := p.Release(); err != nil {
+				t.Fatal(err)
+			}
+			if value, _, err := log.Get(t.Context(), "c"); err != nil || string(value) != before {
+				t.Errorf("it leaves %s, %v", value, err)
+			}
+		})
+	}
+}

@@ -198,6 +198,18 @@ func TestPinContradictsNobody(t *testing.T) {
 	}
 }
 
+// TestPinTellsWhatTheNodeKnows: the program that makes a replica is not the one that runs it. Of a
+// node that has told a lower apply version a later one must not come into force meanwhile.
+func TestPinTellsWhatTheNodeKnows(t *testing.T) {
+	for word, want := range map[string]int{"": 3, `{"node":"b"}`: 3, `{"apply":2}`: 2, `{"apply":3}`: 3, `{"apply":4}`: 3, "nonsense": 3} {
+		p := &Pin{own: Beat{Apply: 3}}
+		p.judge(&PinFor{}, []byte(word))
+		if p.own.Apply != want {
+			t.Errorf("behind %q it tells %d, want %d", word, p.own.Apply, want)
+		}
+	}
+}
+
 // wordsOf is a registry in which each node has told something, once.
 type wordsOf map[string]string
 
