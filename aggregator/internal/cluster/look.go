@@ -10,6 +10,9 @@ import (
 // look asks the log what it is, and whether it is the one that was applied. An error that is
 // ErrHalted is for good.
 func (n *Node) look(ctx context.Context) error {
+	n.mu.Lock()
+	applied := n.status.applied.Position // what is applied while it answers it need not know of
+	n.mu.Unlock()
 	head, err := n.cfg.Log.Head(ctx)
 	now := time.Now()
 	n.mu.Lock()
@@ -22,7 +25,7 @@ func (n *Node) look(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := n.check(&head, now); err != nil {
+	if err := n.check(&head, applied, now); err != nil {
 		n.status.headErr = err
 		return err
 	}
@@ -38,9 +41,10 @@ func (n *Node) look(ctx context.Context) error {
 
 // check compares a log with what was taken of it. A log that was made anew, or that went back, says
 // "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
-// this process: the log need not have it any more. mu is held.
-func (n *Node) check(head *Head, now time.Time) error {
-	id, applied := n.Replica.Identity, n.status.applied.Position
+// this process: the log need not have it any more. applied is how far the store was when the log was
+// asked. mu is held.
+func (n *Node) check(head *Head, applied uint64, now time.Time) error {
+	id := n.Replica.Identity
 	switch {
 	case head.Cluster != id.Cluster || head.Epoch != id.Epoch:
 		return halt("the log is of the cluster %s, epoch %d, and the store of %s, epoch %d", head.Cluster, head.Epoch, id.Cluster, id.Epoch)

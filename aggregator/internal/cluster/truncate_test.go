@@ -183,9 +183,37 @@ func TestWhoWasDeafKnowsNoSilence(t *testing.T) {
 func TestWhatWasReadIsNotMissing(t *testing.T) {
 	for first, halts := range map[uint64]bool{4853: false, 5134: false, 5135: true} {
 		n := &Node{Replica: &Replica{}, status: status{read: 5133, applied: Checkpoint{Position: 4852}}}
-		if err := n.check(&Head{First: first, Last: 6000}, time.Now()); errors.Is(err, ErrHalted) != halts || (err != nil) != halts {
+		if err := n.check(&Head{First: first, Last: 6000}, 4852, time.Now()); errors.Is(err, ErrHalted) != halts || (err != nil) != halts {
 			t.Errorf("the log begins at %d: %v", first, err)
 		}
+	}
+}
+
+// goingOn is a log that goes on while it answers: the node has applied more by then.
+type goingOn struct {
+	Log
+	head   Head
+	behind func()
+}
+
+func (l *goingOn) Head(context.Context) (Head, error) {
+	defer l.behind()
+	return l.head, nil
+}
+
+// TestWhatIsAppliedMeanwhileIsNoLoss: a log is held to what was applied when it was asked.
+func TestWhatIsAppliedMeanwhileIsNoLoss(t *testing.T) {
+	n := &Node{Replica: &Replica{}, status: status{read: 95, applied: Checkpoint{Position: 95}, moved: make(chan struct{})}}
+	n.cfg.Log = &goingOn{head: Head{First: 1, Last: 100}, behind: func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.status.read, n.status.applied.Position = 105, 105
+	}}
+	if err := n.look(t.Context()); err != nil || !n.status.shortSince.IsZero() {
+		t.Errorf("105 messages were applied while it said that it has 100: %v", err)
+	}
+	if err := n.look(t.Context()); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("105 messages were applied before it said that it has 100: %v", err)
 	}
 }
 
