@@ -36,6 +36,7 @@ type clusterNode struct {
 	maxLag    time.Duration // 0: the default
 	gatherFor time.Duration // 0: the default
 	intact    func() error  // nil: the folder is not watched
+	quorum    time.Duration // how long a publisher waits; 0: the default
 	p         *Pipeline
 	s         *store.Store
 	j         *journal.Journal
@@ -87,6 +88,7 @@ func (n *clusterNode) start() {
 	n.s, n.j, n.failed = s, j, make(chan error, 3)
 	n.p = New(Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 64 << 20, BatchEvents: 50, Node: node, Intact: n.intact}, s, j, state, backlog, slog.New(slog.DiscardHandler))
 	n.p.replication.gatherFor = cmp.Or(n.gatherFor, gatherFor)
+	n.p.replication.quorumWait = cmp.Or(n.quorum, QuorumWait)
 	ctx, abort := context.WithCancel(context.Background())
 	n.abort = abort
 	for _, run := range []func(context.Context) error{n.p.RunCommitter, n.p.RunWriter, n.p.RunNode} {
@@ -414,6 +416,31 @@ func TestNothingIsPromisedInVain(t *testing.T) {
 	if err != nil || out.Position == 0 || !slices.Equal(out.Stored, []bool{true, false}) || !slices.Equal(out.Seqs, []int64{2, 1}) {
 		t.Errorf("%+v, %v", out, err)
 	}
+	n.stop()
+}
+
+// TestStoreIsNotAwaitedForEver: who waits for the node's own store waits as long as for the log at
+// most, the two together.
+func TestStoreIsNotAwaitedForEver(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log, func(n *clusterNode) { n.quorum = 300 * time.Millisecond })
+	awaitProof(t, n)
+	log.Stall(true)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := n.p.Publish(Store, requestOf("x"))
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if !errors.Is(err, ErrNoQuorum) || !strings.Contains(err.Error(), "open whether") {
+			t.Errorf("answered with %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits, 5 s behind its time")
+	}
+	log.Stall(false)
+	n.awaitPosition(1)
 	n.stop()
 }
 

@@ -16,7 +16,8 @@ import (
 // node sends frames to the log, and the queue is filled with what the node reads from the log, its
 // own frames and the others'.
 
-// QuorumWait is how long a publisher waits for the log. An election takes 4 to 9 s.
+// QuorumWait is how long a publisher waits for the log, and for this node's store if it has to. An
+// election takes 4 to 9 s.
 const QuorumWait = 10 * time.Second
 
 // ErrNoQuorum means that the log has not answered in time. It is open whether the events will be
@@ -32,11 +33,11 @@ type replication struct {
 	stuck   chan struct{} // closed when the writer has halted
 	ended   chan struct{} // closed when it has ended
 
-	gatherFor time.Duration // but in tests the constant
+	gatherFor, quorumWait time.Duration // but in tests the constants
 }
 
 func newReplication() replication {
-	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{}), gatherFor: gatherFor}
+	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{}), gatherFor: gatherFor, quorumWait: QuorumWait}
 }
 
 // idle reports that nobody waits.
@@ -64,7 +65,7 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 		p.replication.hurried.Add(1)
 		defer p.replication.hurried.Add(-1)
 	}
-	limit := time.NewTimer(QuorumWait)
+	limit := time.NewTimer(p.replication.quorumWait)
 	defer limit.Stop()
 	g, before, err := p.join(level, r)
 	if err != nil || level == Memory {
@@ -76,7 +77,7 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	select {
 	case <-g.ticket.Logged:
 	case <-limit.C:
-		return out, undecided(fmt.Sprintf("no answer within %v", QuorumWait))
+		return out, undecided(fmt.Sprintf("no answer within %v", p.replication.quorumWait))
 	case <-p.cfg.Node.Stopped():
 		return out, undecided(p.cfg.Node.Halted())
 	case <-p.replication.ended:
@@ -91,6 +92,8 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	}
 	select {
 	case <-g.ticket.Applied:
+	case <-limit.C:
+		return out, undecided(fmt.Sprintf("it is in the log, and not in this node's store within %v", p.replication.quorumWait))
 	case <-p.cfg.Node.Stopped():
 		return out, undecided(p.cfg.Node.Halted())
 	case <-p.replication.ended:
