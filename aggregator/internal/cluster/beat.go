@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,10 +84,12 @@ type lease struct {
 	revision uint64
 	quiet    int // beats since another's value has changed
 	mine     bool
+	told     uint64 // revision of the latest word that was taken
+	anew     bool   // a later word has a lower one: the registry was made anew
 	before   []byte // what somebody else had told last before that; nil: nobody has told anything
 	// found makes what is told first of what was told before; nil: it is told as it is.
 	found  func(before []byte) ([]byte, error)
-	failed error // why the registry has not answered when it was told last; nil: it has
+	failed error // why the registry has not taken what was told last; nil: it has, or the name is waited for
 }
 
 // beat tells and looks until ctx ends.
@@ -103,7 +106,7 @@ func (n *Node) beat(ctx context.Context) error {
 		if err := n.look(ctx); errors.Is(err, ErrHalted) {
 			n.haltFor(err)
 		}
-		if err := l.tell(ctx, n.own()); err != nil {
+		if err := n.tell(ctx, &l, n.own()); err != nil {
 			return err
 		}
 		heard := n.hear(ctx)
@@ -120,6 +123,18 @@ func (n *Node) beat(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// tell tells a beat. In a registry that was made anew the others' words have lower revisions, too:
+// which were heard, and since when they are silent, begins anew.
+func (n *Node) tell(ctx context.Context, l *lease, own Beat) error {
+	err := l.tell(ctx, own)
+	if l.anew {
+		n.mu.Lock()
+		n.status.heard, l.anew = map[string]heard{}, false
+		n.mu.Unlock()
+	}
+	return err
 }
 
 // noteRound notes what a beat has come to: the name is this process's, and the node was compared
@@ -204,20 +219,22 @@ func (l *lease) put(ctx context.Context, value []byte) error {
 		revision, err := l.registry.Put(ctx, l.node, value, l.revision)
 		switch {
 		case err == nil:
-			l.revision, l.mine = revision, true
+			l.anew = l.anew || revision <= l.told
+			l.revision, l.told, l.mine, l.failed = revision, revision, true, nil
 			return nil
 		case errors.Is(err, ErrReplaced) && l.mine:
 			if err := l.replaced(ctx); err != nil {
 				return err
 			}
 		case errors.Is(err, ErrReplaced):
-			l.revision = 0
+			l.revision, l.quiet = 0, 0
 			return nil
 		default:
 			l.failed = err
 			return nil
 		}
 	}
+	l.failed = cmp.Or(l.failed, ErrReplaced)
 	return nil
 }
 
@@ -252,7 +269,8 @@ func (l *lease) await(ctx context.Context) (free bool, err error) {
 }
 
 // replaced looks who has written under a name that was this process's: an earlier beat whose answer
-// was lost, or another process.
+// was lost, or another process. A lower revision is of a registry that was made anew, or of a leader
+// that was cut off: what is put tells them apart.
 func (l *lease) replaced(ctx context.Context) error {
 	value, revision, err := l.registry.Get(ctx, l.node)
 	if err != nil {
@@ -261,13 +279,12 @@ func (l *lease) replaced(ctx context.Context) error {
 	}
 	var other Beat
 	_ = json.Unmarshal(value, &other)
-	if revision <= l.revision { // of a server that is behind
-		return nil
-	}
-	if other.Session != l.session {
+	switch {
+	case revision == 0 || other.Session == l.session:
+		l.revision = revision
+	case revision > l.revision:
 		return fmt.Errorf("%w: %s", ErrNameTaken, l.node)
 	}
-	l.revision = revision
 	return nil
 }
 
