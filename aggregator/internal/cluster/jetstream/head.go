@@ -37,6 +37,9 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 		return l.headless(parent, err)
 	}
 	head := headOf(s.CachedInfo(), l.subject())
+	if most := l.conn.MaxPayload(); most < messageBytes {
+		head.Faults = append(head.Faults, fmt.Sprintf("a server's max_payload is %d, want %d at least", most, messageBytes))
+	}
 	if leaderless(s.CachedInfo()) { // it is a survivor's view: who is away, and how far the log is, it does not know
 		l.mu.Lock()
 		if len(l.peers) == 0 {
@@ -144,6 +147,10 @@ func away(p *jetstream.PeerInfo) bool {
 	return p.Offline || p.Active > awayAfter || p.Active == 0 && !p.Current
 }
 
+// messageBytes is what servers have to take: a frame, and what is around it. One that is refused
+// would be sent again for ever, and all behind it would wait.
+const messageBytes = 2 << 20
+
 // faults are the settings that would lose what was acknowledged, or hold back what was not.
 func faults(c *jetstream.StreamConfig, subject string) (faults []string) {
 	for _, f := range []struct {
@@ -157,6 +164,7 @@ func faults(c *jetstream.StreamConfig, subject string) (faults []string) {
 		{c.MaxAge != 0, "it removes messages by age"},
 		{c.MaxMsgs > 0, "it has a limit of messages"},
 		{c.MaxMsgsPerSubject > 0 || c.DiscardNewPerSubject, "it has a limit of messages of a subject"},
+		{c.MaxMsgSize > 0 && c.MaxMsgSize < messageBytes, fmt.Sprintf("it refuses messages of more than %d bytes", c.MaxMsgSize)},
 		{c.MaxBytes <= 0, "it has no limit of bytes"},
 		{!c.DenyDelete, "messages can be deleted from within it"},
 		{c.AllowRollup, "a message can remove others"},

@@ -18,7 +18,7 @@ import (
 func goodStream() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: "SEKALI_1", Subjects: []string{"sekali.1.log.0"}, Storage: jetstream.FileStorage, Replicas: 3, Retention: jetstream.LimitsPolicy,
-		Discard: jetstream.DiscardNew, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: 1 << 30, DenyDelete: true, Metadata: map[string]string{metaReplicas: "3"},
+		Discard: jetstream.DiscardNew, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: 1 << 30, MaxMsgSize: -1, DenyDelete: true, Metadata: map[string]string{metaReplicas: "3"},
 	}
 }
 
@@ -38,6 +38,7 @@ func TestEachFaultIsNamed(t *testing.T) {
 		"by age":                func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
 		"limit of messages":     func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 },
 		"of a subject":          func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"messages of more than": func(c *jetstream.StreamConfig) { c.MaxMsgSize = 2<<20 - 1 },
 		"no limit of bytes":     func(c *jetstream.StreamConfig) { c.MaxBytes = -1 },
 		"deleted":               func(c *jetstream.StreamConfig) { c.DenyDelete = false },
 		"remove others":         func(c *jetstream.StreamConfig) { c.AllowRollup = true },
@@ -54,6 +55,12 @@ func TestEachFaultIsNamed(t *testing.T) {
 		change(&bad)
 		if f := faults(&bad, subject); len(f) != 1 || !strings.Contains(f[0], name) {
 			t.Errorf("%s: %v", name, f)
+		}
+	}
+	for _, most := range []int32{-1, 0, 2 << 20} {
+		good.MaxMsgSize = most
+		if f := faults(&good, subject); len(f) > 0 {
+			t.Errorf("at most %d bytes: %v", most, f)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package jetstream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ type wire struct {
 	// says is asked for each message that a client sends. say answers it, from a subject for what the
 	// client may answer in its turn.
 	says func(subject, body string, say func(from, text string))
+	most int // bytes that it takes; 0: as sekali-log has it
 
 	mu     sync.Mutex // guards all below
 	asked  []string   // the subjects
@@ -55,7 +58,7 @@ func (w *wire) serve() *Log {
 // talk is the server's end of a connection.
 func (w *wire) talk(conn net.Conn) {
 	defer conn.Close()
-	_, _ = conn.Write([]byte(`INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":2097152}` + "\r\n"))
+	_, _ = fmt.Fprintf(conn, `INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":%d}`+"\r\n", cmp.Or(w.most, 2<<20))
 	in, subscribed := bufio.NewReader(conn), map[string]string{}
 	for {
 		line, err := in.ReadString('\n')
@@ -127,6 +130,25 @@ func TestRegistryIsReadFromItsLeader(t *testing.T) {
 	defer w.mu.Unlock()
 	if len(w.asked) != 5 {
 		t.Errorf("5 questions were asked with %d requests: %q, %q", len(w.asked), w.asked, w.bodies)
+	}
+}
+
+// TestServerTakesFrames: a server that takes no message of a frame's size would have the outbox wait
+// for ever.
+func TestServerTakesFrames(t *testing.T) {
+	config, err := json.Marshal(goodStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for most, good := range map[int]bool{1 << 20: false, 2 << 20: true, 8 << 20: true} {
+		w := &wire{t: t, most: most}
+		w.says = func(_, _ string, say func(from, text string)) {
+			say("", `{"config":`+string(config)+`,"created":"2026-11-23T06:41:10Z"}`)
+		}
+		head, err := w.serve().Head(t.Context())
+		if err != nil || (len(head.Faults) == 0) != good || !good && !strings.Contains(head.Faults[0], "max_payload") {
+			t.Errorf("max_payload %d: %v, %v", most, head.Faults, err)
+		}
 	}
 }
 
