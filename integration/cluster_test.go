@@ -75,15 +75,18 @@ type testCluster struct {
 	nodes   []*aggregator
 }
 
-// freeAddress is a loopback address that was free a moment ago.
-func freeAddress(t *testing.T) string {
+// freeAddresses are of the loopback, each another one, and were free a moment ago.
+func freeAddresses(t *testing.T, n int) (addresses []string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() // once all are known
+		addresses = append(addresses, ln.Addr().String())
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addresses
 }
 
 // logBinary is sekali-log, which is a module of its own.
@@ -117,10 +120,8 @@ func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
 	clusters <- struct{}{}
 	t.Cleanup(func() { <-clusters })
 	c := &testCluster{program: program, flags: flags, locks: make([]sync.RWMutex, 3)}
-	var urls, routes []string
-	for range 3 {
-		urls, routes = append(urls, freeAddress(t)), append(routes, freeAddress(t))
-	}
+	addresses := freeAddresses(t, 6)
+	urls, routes := addresses[:3], addresses[3:]
 	for i := range 3 {
 		name := fmt.Sprint("log-", i+1)
 		args := []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}
@@ -379,7 +380,6 @@ func (c *testCluster) jetstream(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-// awaitReadyz waits until /readyz of every node says so.
 // TestClusterWithoutQuorum: of three log servers one is left. Every node says no_quorum, and names
 // the two; once they are back, it takes events again.
 func TestClusterWithoutQuorum(t *testing.T) {
@@ -426,17 +426,20 @@ func TestClusterWithoutQuorum(t *testing.T) {
 	c.awaitReadyz(t, "", "ok")
 }
 
+// awaitReadyz waits until /readyz of every node has the code and says so; without a code, until it is
+// ready.
 func (c *testCluster) awaitReadyz(t *testing.T, code, detail string) {
 	t.Helper()
 	for i, n := range c.nodes {
-		said := ""
+		status, said := 0, ""
 		for end := time.Now().Add(readyTimeout); ; time.Sleep(50 * time.Millisecond) {
 			if answer, err := n.client.Get(n.URL + "/readyz"); err == nil {
 				text, _ := io.ReadAll(answer.Body)
 				answer.Body.Close()
-				said = string(text)
+				status, said = answer.StatusCode, string(text)
 			}
-			if strings.Contains(said, code) && strings.Contains(said, detail) {
+			if code == "" && status == 200 && strings.HasPrefix(said, detail) ||
+				code != "" && strings.Contains(said, `"code":"`+code+`"`) && strings.Contains(said, detail) {
 				break
 			}
 			if time.Now().After(end) {
