@@ -30,7 +30,7 @@ func ClusterSkip(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	if c.Position < head.First || c.Position > head.Last {
 		return fmt.Errorf("%w: -position=%d, and the log has %d to %d", ErrConfig, c.Position, head.First, head.Last)
 	}
-	if err := checkSkip(ctx, log.Registry(), head.Nodes, c.Position); err != nil {
+	if err := checkSkip(ctx, log.Registry(), head, c.Position); err != nil {
 		return err
 	}
 	control := cluster.Control{Skip: c.Position}
@@ -47,10 +47,10 @@ func ClusterSkip(ctx context.Context, c ClusterConfig, w io.Writer) error {
 }
 
 // checkSkip refuses to skip a message that a node has applied: it would differ from the others. One
-// at least has to have halted there.
-func checkSkip(ctx context.Context, registry cluster.Registry, nodes []string, position uint64) error {
+// at least has to have halted there. What a node has told of another epoch is of another log.
+func checkSkip(ctx context.Context, registry cluster.Registry, head cluster.Head, position uint64) error {
 	halted := false
-	for _, name := range nodes {
+	for _, name := range head.Nodes {
 		value, revision, err := registry.Get(ctx, name)
 		if err != nil {
 			return err
@@ -61,6 +61,9 @@ func checkSkip(ctx context.Context, registry cluster.Registry, nodes []string, p
 		var b cluster.Beat
 		if err := json.Unmarshal(value, &b); err != nil {
 			return fmt.Errorf("what %s has told is not understood: %w", name, err)
+		}
+		if b.Epoch != head.Epoch {
+			continue
 		}
 		if b.Position >= position && !b.Forgotten {
 			return fmt.Errorf("%s has applied message %d: it is at %d", name, position, b.Position)
