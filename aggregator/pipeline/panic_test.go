@@ -167,6 +167,36 @@ func TestPanicIsSkippedAtOnce(t *testing.T) {
 	n.stop()
 }
 
+// TestReleaseOutlivesAPanic: what was released from the outbox with a batch that panics is released
+// in the journal, and not counted any more, once another batch is committed.
+func TestReleaseOutlivesAPanic(t *testing.T) {
+	panicIn(t, poisonous)
+	log := memorylog.New("a", "b")
+	id := log.Identity()
+	other, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: id.Epoch, Position: 100}) // it has all
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Registry().Put(t.Context(), "b", other, 0); err != nil {
+		t.Fatal(err)
+	}
+	n := newClusterNode(t, "a", log)
+	awaitProof(t, n)
+	if _, err := n.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	log.Stall(true)
+	if _, err := n.p.Publish(Replicated, requestOn("poison", "p")); err != nil {
+		t.Fatal(err)
+	}
+	log.Put(messageOf(t, cluster.Control{Skip: 2}))
+	log.Stall(false)
+	n.awaitPosition(3)
+	within(t, 5*time.Second, "an empty outbox", func() bool { all, _ := n.p.Node().Outbox.Depth(); return all == 0 })
+	within(t, 5*time.Second, "no backlog", func() bool { return n.p.Counters().BacklogBytes == 0 })
+	n.stop()
+}
+
 // TestPanicElsewhereEnds: a panic that does not come again where the message is applied by itself
 // is not the message's doing. It ends the process, as one of an aggregator that is alone does; what
 // was applied stays.

@@ -250,8 +250,17 @@ func (w *writer) takeEntries() {
 	}
 	b.Journal, b.JournalApplied = w.state.Journal, w.state.JournalApplied
 	if at, bytes, ok := w.cfg.Node.Release(); ok {
-		b.Journal, b.JournalApplied, b.released = at, 0, bytes
+		w.released = released{at, w.released.bytes + bytes}
 	}
+	if w.released != (released{}) {
+		b.Journal, b.JournalApplied, b.released = w.released.at, 0, w.released.bytes
+	}
+}
+
+// released is what the outbox has given up, and no commit has told yet: one may have panicked.
+type released struct {
+	at    journal.Position
+	bytes int64
 }
 
 // entriesCommitted tells the node what is in the store, and answers its publishers.
@@ -259,6 +268,7 @@ func (w *writer) entriesCommitted(out store.Outcome) {
 	if w.cfg.Node == nil {
 		return
 	}
+	w.released = released{}
 	if len(w.batch.parts) > 0 {
 		w.cfg.Node.Committed()
 	}

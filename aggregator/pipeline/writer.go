@@ -37,8 +37,9 @@ type writer struct {
 	checkpointsBeside int        // begun since the WAL was last checkpointed to its end
 	beside            chan error // the result of the one under way; nil: none is
 
-	cannotExpire bool // a block is damaged
-	oneByOne     bool // a batch is one message of a cluster's log
+	cannotExpire bool     // a block is damaged
+	oneByOne     bool     // a batch is one message of a cluster's log
+	released     released // of a cluster
 
 	quiet int // ticks of flushInterval since the last event
 }
