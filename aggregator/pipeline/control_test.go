@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -285,4 +286,35 @@ func TestReplicasExpireAlike(t *testing.T) {
 	for _, n := range nodes {
 		n.stop()
 	}
+}
+
+// TestClockAheadExpiresNothing: a clock that is ahead of another node's, which is there, lets
+// nothing expire: it may be the wrong one.
+func TestClockAheadExpiresNothing(t *testing.T) {
+	log := memorylog.New("a", "b")
+	id, revision := log.Identity(), uint64(0)
+	tells := func(behind time.Duration) {
+		t.Helper()
+		word, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: id.Epoch, Position: 100, Retention: time.Second, At: time.Now().Add(-behind)})
+		if err == nil {
+			revision, err = log.Registry().Put(t.Context(), "b", word, revision)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tells(time.Minute)
+	a := newClusterNode(t, "a", log, func(n *clusterNode) { n.retention = time.Second })
+	awaitProof(t, a)
+	if _, err := a.p.Publish(Store, requestOf("x")); err != nil {
+		t.Fatal(err)
+	}
+	tells(time.Minute) // that it is there
+	time.Sleep(3 * time.Second)
+	if c := a.p.Counters(); c.Expired > 0 || a.p.Node().Retention() != time.Second {
+		t.Errorf("%d expired by a clock that is a minute ahead", c.Expired)
+	}
+	tells(0)
+	within(t, 10*time.Second, "expiry", func() bool { return a.p.Counters().Expired == 1 })
+	a.stop()
 }

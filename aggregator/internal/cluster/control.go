@@ -211,3 +211,18 @@ func (n *Node) proposeApply() {
 		n.cfg.Logger.Warn("the apply version was not proposed", "version", least, "error", err)
 	}
 }
+
+// Earliest is the earliest of this time, which is now by this node's clock, and what it is by the
+// clocks of the other nodes that are there: one clock that is ahead lets nothing expire.
+func (n *Node) Earliest(now time.Time) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, b := range n.status.beats {
+		if since := time.Since(n.status.heard[name].changed); since < presentFor && !b.Left && !b.Forgotten && !b.At.IsZero() {
+			if told := b.At.Add(since); told.Before(now) {
+				now = told
+			}
+		}
+	}
+	return now
+}

@@ -158,6 +158,30 @@ func TestOldWordsLetNobodyGo(t *testing.T) {
 	}
 }
 
+// TestEarliestClock: the time by which something expires is the earliest of those of the nodes that
+// are there. What a node has told tells its clock, and how long ago that was this one's.
+func TestEarliestClock(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		beat   Beat
+		silent time.Duration
+		behind time.Duration
+	}{
+		"one that is ahead":         {Beat{At: now.Add(time.Hour)}, 0, 0},
+		"one that is behind":        {Beat{At: now.Add(-time.Hour)}, 0, time.Hour},
+		"it has told 5 s ago":       {Beat{At: now.Add(-time.Hour - 5*time.Second)}, 5 * time.Second, time.Hour},
+		"one that is away":          {Beat{At: now.Add(-time.Hour)}, time.Minute, 0},
+		"one that has ended":        {Beat{At: now.Add(-time.Hour), Left: true}, 0, 0},
+		"one that was forgotten":    {Beat{At: now.Add(-time.Hour), Forgotten: true}, 0, 0},
+		"one that has told no time": {Beat{}, 0, 0},
+	} {
+		n := &Node{cfg: Config{Name: "a"}, status: status{beats: map[string]Beat{"b": c.beat}, heard: map[string]heard{"b": {1, now.Add(-c.silent)}}}}
+		if got := now.Sub(n.Earliest(now)); (got - c.behind).Abs() > time.Second {
+			t.Errorf("%s: the earliest is %v ago, want %v", name, got, c.behind)
+		}
+	}
+}
+
 // TestWhoWasDeafKnowsNoSilence: a node that has itself heard nothing for a while does not count
 // the others as absent for it. Nor does one that hears a server of the registry that stands still.
 func TestWhoWasDeafKnowsNoSilence(t *testing.T) {
