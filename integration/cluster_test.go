@@ -101,7 +101,8 @@ var logBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// clusters bounds how many there are at once: each has six processes, and elections that wait for them.
+// clusters bounds how many there are at once: each has six processes, and elections that wait for
+// them.
 var clusters = make(chan struct{}, 2)
 
 // startCluster starts all of it, and returns once every node is ready.
@@ -426,8 +427,8 @@ func TestClusterWithoutQuorum(t *testing.T) {
 	c.awaitReadyz(t, "", "ok")
 }
 
-// awaitReadyz waits until /readyz of every node has the code and says so; without a code, until it is
-// ready.
+// awaitReadyz waits until /readyz of every node has the code and says so; without a code, until it
+// is ready.
 func (c *testCluster) awaitReadyz(t *testing.T, code, detail string) {
 	t.Helper()
 	for i, n := range c.nodes {

@@ -106,10 +106,10 @@ func (p *Pipeline) takeGroup() (g *group, closed bool) {
 	return g, p.closed
 }
 
-// journalGroup makes a group durable, puts it into the queue and answers its
-// publishers. If that fails, they and all who wait behind them are told so, and the
-// journal is repaired before it returns. A frame of a cluster that the journal has, in a folder that
-// is missed, is sent all the same: its number is spent, and the next life finds it.
+// journalGroup makes a group durable, puts it into the queue and answers its publishers. If that
+// fails, they and all who wait behind them are told so, and the journal is repaired before it
+// returns. A frame of a cluster that the journal has, in a folder that is missed, is sent all the
+// same: its number is spent, and the next life finds it.
 func (p *Pipeline) journalGroup(ctx context.Context, g *group) error {
 	start := time.Now()
 	frame, err := p.write(g)

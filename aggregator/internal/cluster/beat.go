@@ -269,8 +269,8 @@ func (l *lease) await(ctx context.Context) (free bool, err error) {
 }
 
 // replaced looks who has written under a name that was this process's: an earlier beat whose answer
-// was lost, or another process. A lower revision is of a registry that was made anew, or of a leader
-// that was cut off: what is put tells them apart.
+// was lost, or another process. A lower revision is of a registry that was made anew, or of a
+// leader that was cut off: what is put tells them apart.
 func (l *lease) replaced(ctx context.Context) error {
 	value, revision, err := l.registry.Get(ctx, l.node)
 	if err != nil {

@@ -41,8 +41,8 @@ func (n *Node) look(ctx context.Context) error {
 
 // check compares a log with what was taken of it. A log that was made anew, or that went back, says
 // "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
-// this process: the log need not have it any more. applied is how far the store was when the log was
-// asked. mu is held.
+// this process: the log need not have it any more. applied is how far the store was when the log
+// was asked. mu is held.
 func (n *Node) check(head *Head, applied uint64, now time.Time) error {
 	id := n.Replica.Identity
 	switch {

@@ -133,8 +133,8 @@ func TestRegistryIsReadFromItsLeader(t *testing.T) {
 	}
 }
 
-// TestServerTakesFrames: a server that takes no message of a frame's size would have the outbox wait
-// for ever.
+// TestServerTakesFrames: a server that takes no message of a frame's size would have the outbox
+// wait for ever.
 func TestServerTakesFrames(t *testing.T) {
 	config, err := json.Marshal(goodStream())
 	if err != nil {
