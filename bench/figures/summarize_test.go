@@ -204,7 +204,8 @@ func TestNothingIsWrittenOnATmpfs(t *testing.T) {
 	}
 }
 
-// TestNeverAnsweredAgain: who is answered no more after a fault has waited until the end of load.
+// TestNeverAnsweredAgain: who is answered no more from the fault on has waited until the load's
+// end.
 func TestNeverAnsweredAgain(t *testing.T) {
 	raw, err := record.ReadRaw(resulttest.Folder(t, resulttest.Burst))
 	if err != nil {

@@ -63,9 +63,9 @@ func Document(rows []Found) []byte {
 	return page.Bytes()
 }
 
-// CheckDocument says how a page is not one of these mutants: a row is missing, is of another
+// checkDocument says how a page is not one of these mutants: a row is missing, is of another
 // mutant, or tells of one that the lab was wrong about.
-func CheckDocument(page []byte) error {
+func checkDocument(page []byte) error {
 	text, found := strings.CutPrefix(string(page), introduction)
 	text, whole := strings.CutSuffix(text, conclusion)
 	if !found || !whole {

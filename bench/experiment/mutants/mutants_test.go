@@ -85,7 +85,7 @@ const short = "honest|honest-mixed|honest-slow|drained|destroyed|page-gap|refuse
 func TestDocument(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "..", File))
 	if err == nil {
-		err = CheckDocument(page)
+		err = checkDocument(page)
 	}
 	if err != nil {
 		t.Errorf("%v; make mutants writes it", err)
@@ -96,7 +96,7 @@ func TestDocument(t *testing.T) {
 		"another introduction":     {"Does the lab notice", "Does the lab see"},
 		"a lie that is not caught": {"failures: expected 0", "**NOT CAUGHT** expected 0"},
 	} {
-		if CheckDocument(bytes.Replace(page, []byte(spoil[0]), []byte(spoil[1]), 1)) == nil {
+		if checkDocument(bytes.Replace(page, []byte(spoil[0]), []byte(spoil[1]), 1)) == nil {
 			t.Errorf("%s: nothing is said", name)
 		}
 	}

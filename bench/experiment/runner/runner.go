@@ -37,10 +37,10 @@ const (
 const (
 	// runsDir holds a folder for each run.
 	runsDir = "runs"
-	// LatestLink, beside runsDir, points at the newest one, and ProfiledLink at the newest one with
+	// LatestLink, beside runsDir, points at the newest one, and profiledLink at the newest one with
 	// profiles: that has other figures, and one case, and must not take the place of a whole run.
 	LatestLink   = "latest"
-	ProfiledLink = "latest-profile"
+	profiledLink = "latest-profile"
 	// dataDir holds the data folders while a run lasts.
 	dataDir = ".data"
 	// idLayout names a run by its start, UTC.
@@ -258,7 +258,7 @@ func (c *Config) makeRunDir(now time.Time) (string, error) {
 func (c *Config) linkLatest(dir string) error {
 	link := filepath.Join(c.Out, LatestLink)
 	if c.Profile {
-		link = filepath.Join(c.Out, ProfiledLink)
+		link = filepath.Join(c.Out, profiledLink)
 	}
 	fresh := link + ".new"
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {

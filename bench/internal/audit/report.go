@@ -30,13 +30,13 @@ func (r *Report) AddDatabase(d Database, uniqueProcessed uint64) {
 	}
 }
 
-// DatabaseIntegrity is the check that fails where SQLite's own does; it has no numbers.
-const DatabaseIntegrity = "database_integrity"
+// databaseIntegrity is the check that fails where SQLite's own does; it has no numbers.
+const databaseIntegrity = "database_integrity"
 
 func (d Database) checks(uniqueProcessed uint64) []Check {
 	checks := []Check{within("database_events", d.Events, uniqueProcessed, uniqueProcessed)}
 	if d.Integrity != "ok" {
-		checks = append(checks, Check{Name: DatabaseIntegrity})
+		checks = append(checks, Check{Name: databaseIntegrity})
 	}
 	return checks
 }

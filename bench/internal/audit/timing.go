@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// MaxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
+	// maxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
 	// without them, and has neither of the two checks.
-	MaxTimed = 5_000_000
+	maxTimed = 5_000_000
 	// clockSlack is how far the aggregator's clock may be from the sender's: both are of one machine.
 	clockSlack = 100 * time.Millisecond
 	// tick is the unit in which times are held: 32 bits of it are 11 hours.
@@ -38,7 +38,7 @@ type timing struct {
 }
 
 func newTiming(startedAt time.Time, originals uint64) *timing {
-	if startedAt.IsZero() || originals > MaxTimed {
+	if startedAt.IsZero() || originals > maxTimed {
 		return nil
 	}
 	t := &timing{startedAt: startedAt, sent: make([]uint32, originals), done: make([]uint32, originals), request: make([]uint32, originals),

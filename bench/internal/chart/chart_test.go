@@ -33,8 +33,8 @@ func model(t *testing.T, m resulttest.Model) *record.Raw {
 	return raw
 }
 
-// The pictures are compared byte for byte.
-// `go test ./bench/internal/chart -update` draws them anew.
+// The pictures are compared byte for byte: `go test ./bench/internal/chart -update` draws them
+// anew.
 func TestPictures(t *testing.T) {
 	kill := model(t, resulttest.Model{Scenario: "kill", Case: "journal", Ack: "journal", Rate: 200, Measured: 4 * time.Second,
 		EventsPerS: 8000, Seed: 1, Kill: 3 * time.Second, Down: 400 * time.Millisecond})

@@ -15,8 +15,8 @@ const (
 	ratesShown = 25
 )
 
-// QueueLabel names the unit of the queue depth.
-const QueueLabel = "queue depth, events"
+// queueLabel names the unit of the queue depth.
+const queueLabel = "queue depth, events"
 
 // Trace is a run over time, as its pictures show it.
 type Trace struct {
@@ -88,7 +88,7 @@ func (t Trace) RateLabel() string { return "events/s, over " + Number(t.MeanS) +
 func (t Trace) Panels() []Panel {
 	return []Panel{
 		{Label: t.RateLabel(), Lines: []Line{{"accepted", t.Seconds, t.Accepted}, {"committed", t.Seconds, t.Committed}}},
-		{Label: QueueLabel, Lines: []Line{{"queue depth", t.Seconds, t.Depth}}},
+		{Label: queueLabel, Lines: []Line{{"queue depth", t.Seconds, t.Depth}}},
 	}
 }
 
@@ -115,5 +115,5 @@ func Run(run record.Run, samples []record.Sample) ([]byte, error) {
 
 // Queues draws the queue traces of two runs in one picture, each from its own start.
 func Queues(nameA string, a Trace, nameB string, b Trace) ([]byte, error) {
-	return Timeline([]Panel{{Label: QueueLabel, Lines: []Line{{nameA, a.Seconds, a.Depth}, {nameB, b.Seconds, b.Depth}}}}, nil)
+	return Timeline([]Panel{{Label: queueLabel, Lines: []Line{{nameA, a.Seconds, a.Depth}, {nameB, b.Seconds, b.Depth}}}}, nil)
 }

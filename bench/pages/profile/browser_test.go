@@ -38,7 +38,7 @@ func TestFlameZoomsInChromium(t *testing.T) {
 	const narrow = "a_function_with_a_name_that_is_longer_than_its_frame"
 	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{
 		narrow + "<write": 100, "sync<write": 300, "parse<read": 600})
-	if err := WriteFlame(dir); err != nil {
+	if err := writeFlame(dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := chromedp.Do(chrome, chromedp.EmulateViewport(1300, 900),

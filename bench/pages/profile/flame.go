@@ -46,8 +46,8 @@ func (f *frame) child(name string) *frame {
 	return c
 }
 
-// WriteFlame draws the CPU profile of a folder beside it; a folder without one gets none.
-func WriteFlame(dir string) error {
+// writeFlame draws the CPU profile of a folder beside it; a folder without one gets none.
+func writeFlame(dir string) error {
 	p, at, err := readCPU(dir)
 	if err != nil || p == nil {
 		return err

@@ -17,8 +17,8 @@ import (
 	"github.com/google/pprof/profile"
 )
 
-// Suffix ends the name of a profile's file, after its kind.
-const Suffix = ".pb.gz"
+// suffix ends the name of a profile's file, after its kind.
+const suffix = ".pb.gz"
 
 // kind is a profile that a run may have, and what is counted in it.
 type kind struct {
@@ -81,7 +81,7 @@ func (t Table) Format(v int64) string {
 func Read(dir string, n int) ([]Table, error) {
 	var tables []Table
 	for _, k := range kinds {
-		table, err := k.read(filepath.Join(dir, k.name+Suffix), n)
+		table, err := k.read(filepath.Join(dir, k.name+suffix), n)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -138,7 +138,7 @@ func (k kind) parse(path string) (p *profile.Profile, value int, err error) {
 
 // readCPU returns a folder's CPU profile, nil if it has none.
 func readCPU(dir string) (p *profile.Profile, value int, err error) {
-	p, value, err = kinds[0].parse(filepath.Join(dir, cpuKind+Suffix))
+	p, value, err = kinds[0].parse(filepath.Join(dir, cpuKind+suffix))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, nil
 	}
@@ -233,14 +233,14 @@ func Print(w io.Writer, dir string, n int, costs Costs) error {
 		}
 		fmt.Fprintln(w)
 	}
-	cpu := filepath.Join(dir, tables[0].Kind+Suffix)
+	cpu := filepath.Join(dir, tables[0].Kind+suffix)
 	if tables[0].Kind == cpuKind {
-		if err := WriteFlame(dir); err != nil {
+		if err := writeFlame(dir); err != nil {
 			return err
 		}
 		fmt.Fprintf(w, "Flame graph:              %s\n", filepath.Join(dir, FlameFile))
 	}
 	_, err = fmt.Fprintf(w, "Open one in the browser:  go tool pprof -http=: %s\nWhat changed since:       go tool pprof -http=: -diff_base <earlier%s> %s\n",
-		cpu, Suffix, cpu)
+		cpu, suffix, cpu)
 	return err
 }

@@ -109,7 +109,7 @@ func TestStages(t *testing.T) {
 		{Value: []int64{40}, Location: of("runtime.scanobject", "runtime.gcBgMarkWorker")},
 		{Value: []int64{5}, Location: of("runtime.mcall")},
 	}}
-	want := []Stage{{"dedup", 55}, {CollectorStage, 40}, {OtherStage, 5}}
+	want := []Stage{{"dedup", 55}, {collectorStage, 40}, {otherStage, 5}}
 	if got := stages(p, 0, stageOf); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -139,7 +139,7 @@ func TestAllocStages(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, record.StagesFile), []byte(table), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := allocStages(), []Stage{{"read", 50}, {"decode", 30}, {OtherStage, 20}}; !slices.Equal(got, want) {
+	if got, want := allocStages(), []Stage{{"read", 50}, {"decode", 30}, {otherStage, 20}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
@@ -150,7 +150,7 @@ func TestFlame(t *testing.T) {
 	dir := t.TempDir()
 	stacks(t, filepath.Join(dir, "cpu.pb.gz"), "cpu", "nanoseconds", map[string]int64{
 		"a[]]>&\"b<path/write": 750_000, "read<path/write": 249_900, "tiny": 100})
-	if err := WriteFlame(dir); err != nil {
+	if err := writeFlame(dir); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, FlameFile))

@@ -21,8 +21,8 @@ const stageLabel = "stage"
 
 // The stages of samples without a label.
 const (
-	CollectorStage = "garbage collector"
-	OtherStage     = "other"
+	collectorStage = "garbage collector"
+	otherStage     = "other"
 )
 
 // Stage is one stage's part of a profile.
@@ -53,10 +53,10 @@ func stageOf(s *profile.Sample) string {
 	}
 	for _, name := range stack(s) {
 		if strings.HasPrefix(name, "runtime.gcBgMarkWorker") || name == "runtime.bgsweep" || name == "runtime.bgscavenge" {
-			return CollectorStage
+			return collectorStage
 		}
 	}
-	return OtherStage
+	return otherStage
 }
 
 // stageTable is the part of record.StagesFile that tells the stages of allocations, whose samples
@@ -92,5 +92,5 @@ func (t *stageTable) stageOf(s *profile.Sample) string {
 			return f.Stage
 		}
 	}
-	return OtherStage
+	return otherStage
 }
