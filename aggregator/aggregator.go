@@ -52,11 +52,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	a := &instance{cfg: cfg, log: log, failed: make(chan error, failures), hangups: make(chan os.Signal, 1)}
+	if cfg.guarded() { // before the files are read: what changes them later tells by it
+		signal.Notify(a.hangups, unix.SIGHUP)
+		defer signal.Stop(a.hangups)
+	}
 	secrets, err := cfg.secrets()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	a := &instance{cfg: cfg, log: log, failed: make(chan error, failures)}
 	defer func() { err = errors.Join(err, a.close()) }()
 	if err := a.open(secrets); err != nil {
 		return err
@@ -76,6 +80,7 @@ type instance struct {
 	log     *slog.Logger
 	closers []func() error // of what is open, the first opened first
 	failed  chan error     // why it cannot go on
+	hangups chan os.Signal // SIGHUPs, from before the tokens are read on
 
 	store    *store.Store
 	pipeline *pipeline.Pipeline
@@ -214,10 +219,7 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	if err := notify("READY=1"); err != nil {
 		a.log.Warn("systemd was not told", "error", err)
 	}
-	if a.cfg.guarded() {
-		stop := onHangup(func() { reloadTokens(a.cfg, a.public, a.log) })
-		defer stop()
-	}
+	defer onHangup(a.hangups, func() { reloadTokens(a.cfg, a.public, a.log) })()
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping")
@@ -295,18 +297,21 @@ func run(part func(context.Context) error, ctx context.Context, done chan<- stru
 }
 
 // onHangup calls reload at every SIGHUP until stop, which waits for a call under way.
-func onHangup(reload func()) (stop func()) {
-	hangup, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(hangup, unix.SIGHUP)
+func onHangup(hangups <-chan os.Signal, reload func()) (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		for range hangup {
-			reload()
+		for {
+			select {
+			case <-hangups:
+				reload()
+			case <-end:
+				return
+			}
 		}
 	}()
 	return func() {
-		signal.Stop(hangup)
-		close(hangup)
+		close(end)
 		<-done
 	}
 }
