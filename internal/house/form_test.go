@@ -15,8 +15,8 @@ import (
 
 // The bounds. A function of tests may be longer: its table is data.
 const (
-	commentColumns = 100
-	functionLines  = 70
+	textColumns   = 100 // of a comment, and of a document
+	functionLines = 70
 )
 
 // sources calls do with each Go file of the repository.
@@ -54,11 +54,46 @@ func TestCommentWidth(t *testing.T) {
 	sources(t, func(name string, text []byte) {
 		for i, line := range strings.Split(string(text), "\n") {
 			columns := utf8.RuneCountInString(line)
-			if strings.HasPrefix(strings.TrimSpace(line), "// ") && columns > commentColumns {
+			if strings.HasPrefix(strings.TrimSpace(line), "// ") && columns > textColumns {
 				t.Errorf("%s:%d: a comment of %d columns", name, i+1, columns)
 			}
 		}
 	})
+}
+
+// TestDocumentWidth: so has a line of a document, but for those that cannot be broken (headings,
+// tables, pictures) and for commands. REPORT.md is made by a program, from texts of any length.
+func TestDocumentWidth(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "docs/*/*/*.md"} {
+		found, err := filepath.Glob(filepath.Join("../..", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, found...)
+	}
+	if len(pages) < 50 {
+		t.Errorf("only %d documents: the test looks in the wrong place", len(pages))
+	}
+	for _, page := range pages {
+		if filepath.Base(page) == "REPORT.md" {
+			continue
+		}
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands := false
+		for i, line := range strings.Split(string(text), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				commands = !commands
+			}
+			columns := utf8.RuneCountInString(line)
+			if columns > textColumns && !commands && !strings.ContainsAny(line[:1], "|#!<") {
+				t.Errorf("%s:%d: a line of %d columns", strings.TrimPrefix(page, "../../"), i+1, columns)
+			}
+		}
+	}
 }
 
 // TestFunctionLength: a function fits a screen.

@@ -11,10 +11,10 @@ const File = "docs/design/mutants.md"
 
 const introduction = `# Aggregators that lie, and what the lab says
 
-Does the lab notice when an aggregator lies about itself? Each row is a real aggregator behind a proxy
-that lies in one way, under a load of about two seconds. The last column is what the lab said first:
-a check of the audit, an expectation, or why the run is INVALID. The rows that begin with "honest"
-are controls: nothing is changed, and the lab must find nothing.
+Does the lab notice when an aggregator lies about itself? Each row is a real aggregator behind a
+proxy that lies in one way, under a load of about two seconds. The last column is what the lab said
+first: a check of the audit, an expectation, or why the run is INVALID. The rows that begin with
+"honest" are controls: nothing is changed, and the lab must find nothing.
 
 ` + "`make mutants`" + ` writes this page. Figures differ from run to run; a test holds the rows to
 ` + "`bench/experiment/mutants/catalogue.go`" + `.
@@ -24,9 +24,9 @@ are controls: nothing is changed, and the lab must find nothing.
 const conclusion = `
 ## Machines that lie
 
-The aggregator may be honest and the figures wrong all the same, because of the machine. This is what
-the lab says then. Each row has a test that tells the lie to a real run, or to records of one, and
-has its control.
+The aggregator may be honest and the figures wrong all the same, because of the machine. This is
+what the lab says then. Each row has a test that tells the lie to a real run, or to records of one,
+and has its control.
 
 | lie | what the lab says | test |
 |---|---|---|
@@ -41,10 +41,10 @@ The numbers are those of one case.
 
 ## What the lab cannot see
 
-- Syncs that are left out. Without fdatasync everything is as it should be until the power fails, and
-  no answer is different. Where strace is installed, the syncs that /stats counts are compared with
-  those that the kernel sees, which catches the row "no-sync-traced". A server that syncs, but not
-  what it should, is only found where the power is cut: ` + "`make faults`" + ` does that.
+- Syncs that are left out. Without fdatasync everything is as it should be until the power fails,
+  and no answer is different. Where strace is installed, the syncs that /stats counts are compared
+  with those that the kernel sees, which catches the row "no-sync-traced". A server that syncs, but
+  not what it should, is only found where the power is cut: ` + "`make faults`" + ` does that.
 - A lie that is shorter than a look. What /stats calls committed is read back after some of its
   answers, about twice to ten times a second. Waits are bounded as closely as that, and no closer.
 - A lie in an answer that nothing is compared with, such as the times of commits and syncs in the
