@@ -59,16 +59,16 @@ bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the sc
 # same time, and the lab beside a load. The other tests share nothing between goroutines, or drive
 # programs, which are built without it.
 WATCHED := /(aggregator|loadgen|client|bench/(experiment/(runner|soak|faults)|internal/audit|record|system))(/|$$)
-# Of the processors, what each of the two halves of `make test` takes.
+# The half without it is the shorter one, and takes half of the processors.
 HALF := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(((n + 1) / 2)))
-TESTS := $(GO_TOOL) gotestsum --format standard-quiet -- -vet=off -p $(HALF) -timeout $(TEST_TIMEOUT)
+TESTS := $(GO_TOOL) gotestsum --format standard-quiet -- -vet=off -timeout $(TEST_TIMEOUT)
 
 # Many tests build the programs, and those that do so at the same time would each compile SQLite: so they
 # are built first. Of each half the longest package comes first; it mostly waits. `make lint` vets.
 test: build ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
 	@all=$$(go list ./...) && code=0 && { \
-	$(TESTS) ./integration ./docs $$(echo "$$all" | grep -vE '$(WATCHED)|/integration$$|/docs$$') & \
+	$(TESTS) -p $(HALF) ./integration ./docs $$(echo "$$all" | grep -vE '$(WATCHED)|/integration$$|/docs$$') & \
 	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) $(RACE_FLAGS) ./bench/experiment/runner $$(echo "$$all" | grep -E '$(WATCHED)' | grep -v /runner$$) || code=1; \
 	wait $$! || code=1; } && exit $$code
 

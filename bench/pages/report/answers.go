@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"sekali/bench/internal/chart"
@@ -58,12 +59,26 @@ func (s *set) kept() []answer {
 	}
 	rows := []answer{}
 	if kept != nil {
-		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged events", losses(kept), runsOf(kept)})
+		all := losses(kept)
+		if !slices.ContainsFunc(kept, func(g *group) bool { return lost(g) > 0 }) {
+			all = keptAll(kept)
+		}
+		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged events", all, "[kill](results/pages/kill.md)"})
 	}
 	if control != nil {
 		rows = append(rows, answer{"**Control.** The same at `memory`, which promises nothing at a kill: it must lose, or the audit is blind", losses(control), runsOf(control)})
 	}
 	return rows
+}
+
+// keptAll is one figure for cases of which none lost anything.
+func keptAll(groups []*group) string {
+	total, names := uint64(0), make([]string, len(groups))
+	for i, g := range groups {
+		total += acknowledged(g)
+		names[i] = "`" + g.caseName() + "`"
+	}
+	return fmt.Sprintf("**0 of %s**: the cases %s", exact(total), strings.Join(names, ", "))
 }
 
 // caseName is the ack level, and the case where it says more.
@@ -98,7 +113,7 @@ func (s *set) soaked() []answer {
 	if s.soak == nil {
 		return nil
 	}
-	return []answer{{"**Soak.** Half an hour at half speed, with kills, readers and slow clients", s.soak.answer(), "[page](results/pages/soak.md)"}}
+	return []answer{{"**Soak.** Half an hour at half of what requests of 5 events can reach, with kills, readers and slow clients", s.soak.answer(), "[page](results/pages/soak.md)"}}
 }
 
 // acknowledgedIn is the response time of the level that is the default, with its rate.
@@ -137,7 +152,8 @@ func (s *set) sustained() []answer {
 	}
 	g := saturated.Cases[0]
 	return []answer{{fmt.Sprintf("**Throughput** at `ack=%s`, until the last event was committed", g.first().Run.Aggregator.Ack),
-		fmt.Sprintf("%s events/s processed; generator and aggregator share %d cores", g.show(processedPerS), g.first().Run.Environment.Cores), g.Runs()}}
+		fmt.Sprintf("%s events/s processed, of which %s stored and the rest dropped as duplicates; generator and aggregator share %d cores", g.show(processedPerS),
+			g.show(func(s record.Summary) *float64 { return s.ThroughputStoredPerS }), g.first().Run.Environment.Cores), g.Runs()}}
 }
 
 func processedPerS(s record.Summary) *float64 { return s.ThroughputProcessedPerS }
@@ -157,7 +173,7 @@ func (s *set) published() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{"**A batch of 1000 events**, for which an earlier course report states " + publishedProcessed,
+	return []answer{{"**A batch of 1000 events**, for which a course report of students, on another machine, states " + publishedProcessed,
 		"stored in " + g.show(processedMS) + " ms", g.Runs()}}
 }
 

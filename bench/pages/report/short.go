@@ -24,10 +24,14 @@ var shortScenarios = []struct {
 // shortSection is a scenario as REPORT.md shows it.
 type shortSection struct {
 	Name, Question, Table string
+	Note                  string // beside the question; "": none
 	Groups                []*group
 	Pictures              []picture
 	Others                []*scenario // of the same subject, each with a page of its own
 }
+
+// killNote is why the rates of the kills are not to be compared.
+const killNote = "Transactions are kept small, so that events wait when the kill comes: these rates are not the best there are."
 
 // shortRows are a scenario's figures in a dozen lines. Medians only: the pages have the spread.
 var shortRows = []row{
@@ -58,7 +62,7 @@ var (
 	// clusterRows are what a publisher of a cluster waits, and what that costs all processes together.
 	clusterRows = []row{
 		percentilesRow("response time p50 / p90 / p99, ms", func(s record.Summary) record.Percentiles { return s.ResponseTimeMS }),
-		costRow,
+		{"per stored event: CPU of all nodes and log servers, µs / bytes written to disk", costRow.cell},
 		lostRow,
 	}
 )
@@ -116,6 +120,9 @@ func (s *set) short(sections []section) []shortSection {
 			continue
 		}
 		one := shortSection{Name: sc.Name, Question: sc.Question}
+		if sc.Name == "kill" {
+			one.Note = killNote
+		}
 		for _, g := range sc.Cases {
 			if want.cases == nil || slices.Contains(want.cases, g.Case) {
 				one.Groups = append(one.Groups, g)
@@ -166,10 +173,10 @@ func (s *set) whyRuns() string {
 	if !known || !both || byTable == 0 {
 		return ""
 	}
-	return fmt.Sprintf("`%s` is the plain design, for comparison (`-dedup table -layout rows`): a row for\n"+
+	return fmt.Sprintf("`%s` is the simple design, for comparison (`-dedup table -layout rows`): a row for\n"+
 		"each event, duplicates found by `INSERT OR IGNORE`. The default keeps keys in sorted files and\n"+
-		"events in blocks. In `throughput` it processes **%s ×** as many events/s, and its cost stays\n"+
-		"flat as the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, chart.Number(byRuns/byTable))
+		"events in blocks. In `throughput` it processes **%.1f ×** as many events/s, and its cost stays\n"+
+		"flat as the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, byRuns/byTable)
 }
 
 // levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL

@@ -310,7 +310,11 @@ func table(groups []*group, parts ...[]row) string {
 	var text strings.Builder
 	text.WriteString("| |")
 	for _, g := range groups {
-		fmt.Fprintf(&text, " %s |", cell(g.title()))
+		invalid := ""
+		if validity(g) != "VALID" {
+			invalid = " (INVALID)"
+		}
+		fmt.Fprintf(&text, " %s |", cell(g.title()+invalid))
 	}
 	text.WriteString("\n|---|" + strings.Repeat("---:|", len(groups)) + "\n")
 	for _, r := range slices.Concat(parts...) {

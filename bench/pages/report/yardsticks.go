@@ -207,7 +207,7 @@ func (s *set) besideOthers() []answer {
 		case s.ID == record.Sekali:
 			known = true
 		case s.ServerCPUUSPerEvent != nil: // a server, as Sekali is one
-			parts = append(parts, fmt.Sprintf("%.2g of %s", s.SekaliRatio.Median, s.Name))
+			parts = append(parts, fmt.Sprintf("%.2g × %s", s.SekaliRatio.Median, s.Name))
 		}
 	}
 	if !known || len(parts) == 0 {
@@ -216,7 +216,7 @@ func (s *set) besideOthers() []answer {
 	// Machines differ more than programs: the sitting has a date, which may be another than that of
 	// the runs above.
 	return []answer{{fmt.Sprintf("**Other systems** with the same events on the same machine, %s", y.StartedAt.Format("2 January 2006")),
-		"Sekali's events/s, as a multiple: " + strings.Join(parts, "; "), "[page](results/pages/beside.md)"}}
+		"Sekali's events/s: " + strings.Join(parts, "; "), "[page](results/pages/beside.md)"}}
 }
 
 // onPageAlone are the systems that results/pages/beside.md has and REPORT.md has not: variants of
