@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ShapeMixed is the hostile stream: what an aggregator might take for the same
+// ShapeMixed is odd events: what an aggregator might take for the same
 // and must not, or must give back as it was and might tidy up. Originals come in
 // pairs that differ in as little as their kind allows: the topic, the case of a
 // letter, a form of Unicode, the last of 255 bytes, a space. Half of the repeats
@@ -98,7 +98,7 @@ func (s *Stream) mixedName(original uint64) (topic, id string) {
 	return topic, either("One", "Two") + id
 }
 
-// mixedEvent is an original of the hostile stream.
+// mixedEvent is an original of the odd events.
 func (s *Stream) mixedEvent(original uint64) Event {
 	fields := mix(s.keys.fields, original)
 	e := Event{Payload: mixedPayload(original, fields>>32)}

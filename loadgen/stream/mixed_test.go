@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestMixed holds the hostile stream to what it is for: every event is one that an aggregator must
+// TestMixed holds odd events to what they are for: every event is one that an aggregator must
 // take, no two originals have a name in common, pairs differ in little, and a stored event leads
 // back to its original.
 func TestMixed(t *testing.T) {

@@ -79,7 +79,7 @@ var catalogue = []mutant{
 	{name: "honest-traced", lie: "none: the control, and strace looks on", load: "client", traced: true},
 	{name: "honest-slow", lie: "none: the control, with a queue", load: queue},
 	{name: "honest-kill", lie: "none: the control, killed at ack=memory", load: "kill"},
-	{name: "honest-mixed", lie: "none: the control, with the hostile stream", load: "mixed"},
+	{name: "honest-mixed", lie: "none: the control, with odd events", load: "mixed"},
 
 	{name: "all-committed", lie: "/stats says that nothing waits", load: queue, stats: allCommitted},
 	{name: "all-committed-seq", lie: "the same, and last_seq with it", load: queue, stats: allCommittedSeq},
