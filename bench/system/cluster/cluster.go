@@ -246,14 +246,18 @@ func (c *Cluster) form(ctx context.Context) error {
 	if c.config.Replicas > 0 {
 		args = append(args, "-replicas", strconv.Itoa(c.config.Replicas))
 	}
+	why := error(nil) // of the latest that was not cut off by ctx, if there is one
 	for {
 		out, err := exec.CommandContext(ctx, c.config.Aggregator, args...).CombinedOutput()
 		if err == nil {
 			return nil
 		}
+		if why == nil || ctx.Err() == nil {
+			why = fmt.Errorf("cluster init: %w: %s", err, out)
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("cluster init: %w: %s", err, out)
+			return why
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -203,7 +203,7 @@ func TestPorts(t *testing.T) {
 // TestNotStarted: what was started is ended if the rest cannot be, and why is said.
 func TestNotStarted(t *testing.T) {
 	t.Setenv(behave, "no quorum")
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // a busy machine takes seconds for init
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a busy machine takes seconds for init
 	defer cancel()
 	if c, err := Start(ctx, config(t)); err == nil || !strings.Contains(err.Error(), "no leader") {
 		t.Errorf("%v, %v", c, err)
