@@ -61,15 +61,19 @@ bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the sc
 WATCHED := /(aggregator|loadgen|client|bench/(experiment/(runner|soak|faults)|internal/audit|record|system))(/|$$)
 # The half without it is the shorter one, and takes half of the processors.
 HALF := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(((n + 1) / 2)))
-TESTS := $(GO_TOOL) gotestsum --format standard-quiet -- -vet=off -timeout $(TEST_TIMEOUT)
+# How often a test that failed is tried again, for a machine that stops for seconds; each failure is
+# told all the same.
+RERUN ?= 0
+TESTS := $(GO_TOOL) gotestsum --format standard-quiet --rerun-fails=$(RERUN) --rerun-fails-max-failures=3
+TEST_FLAGS := -vet=off -timeout $(TEST_TIMEOUT)
 
 # Many tests build the programs, and those that do so at the same time would each compile SQLite: so they
 # are built first. Of each half the longest package comes first; it mostly waits. `make lint` vets.
 test: build ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
 	@all=$$(go list ./...) && code=0 && { \
-	$(TESTS) -p $(HALF) ./integration ./docs $$(echo "$$all" | grep -vE '$(WATCHED)|/integration$$|/docs$$') & \
-	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) $(RACE_FLAGS) ./bench/experiment/runner $$(echo "$$all" | grep -E '$(WATCHED)' | grep -v /runner$$) || code=1; \
+	$(TESTS) --packages="$$(echo ./integration ./docs $$(echo "$$all" | grep -vE '$(WATCHED)|/integration$$|/docs$$'))" -- $(TEST_FLAGS) -p $(HALF) & \
+	CGO_ENABLED=$(if $(RACE),1,0) $(TESTS) --packages="$$(echo ./bench/experiment/runner $$(echo "$$all" | grep -E '$(WATCHED)' | grep -v /runner$$))" -- $(TEST_FLAGS) $(RACE_FLAGS) || code=1; \
 	wait $$! || code=1; } && exit $$code
 
 compare: build ## two runs or result folders, side by side: A=<run> B=<run>
