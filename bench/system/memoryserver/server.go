@@ -128,18 +128,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) publish(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	receivedAt := time.Now().UTC().Format(time.RFC3339Nano)
-	if err == nil && s.log != nil {
-		_, err = fmt.Fprintf(s.log, "%q %s\n", receivedAt, body)
-	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	receivedAt := time.Now().UTC().Format(time.RFC3339Nano)
 	accepted, duplicates, err := s.take(body, receivedAt)
-	if err != nil {
+	if err != nil { // and it is not kept: the next life could not read it
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	}
+	if s.log != nil {
+		if _, err := fmt.Fprintf(s.log, "%q %s\n", receivedAt, body); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	switch ack := r.URL.Query().Get("ack"); ack {

@@ -55,3 +55,21 @@ func TestTornRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestBadRequest: a request that is refused is not kept, and the next life starts.
+func TestBadRequest(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "log")
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := httptest.NewRecorder()
+	s.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/publish", strings.NewReader(`[{"topic":1} nonsense`)))
+	if answer.Code != http.StatusBadRequest {
+		t.Error(answer.Code, answer.Body)
+	}
+	if s, err := Open(path); err != nil || s.Stored() != 0 {
+		t.Error(s, err)
+	}
+}
