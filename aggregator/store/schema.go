@@ -11,11 +11,11 @@ import (
 )
 
 // schemaVersion is kept in PRAGMA user_version. It changes with the schema: a test holds the two
-// together. Version 3 is the first that was released. Before it, a schema changed under its number.
-// Version 4 packs blocks.
+// together. Up to version 3 the schema also changed under its number, from commit to commit, of
+// which the last is the one that is taken forward. Version 4 packs blocks.
 const schemaVersion = 4
 
-var errUnreleased = errors.New("it was made by a program between two releases, which alone can read it")
+var errBetween = errors.New("it was made by a commit between two versions of the schema, whose program alone can read it")
 
 // schemaOf is what makes the schema in an empty database.
 func schemaOf(d Design) string {
@@ -37,7 +37,7 @@ func checkColumns(c *sqlite.Conn, d Design) error {
 		return err
 	}
 	if got, err = columns(c); err != nil {
-		return fmt.Errorf("%w: %w", errUnreleased, err)
+		return fmt.Errorf("%w: %w", errBetween, err)
 	}
 	for column := range got {
 		delete(want, column)
@@ -46,7 +46,7 @@ func checkColumns(c *sqlite.Conn, d Design) error {
 		return nil
 	}
 	missing := slices.Sorted(maps.Keys(want))
-	return fmt.Errorf("schema version %d without %s: %w", schemaVersion, strings.Join(missing, ", "), errUnreleased)
+	return fmt.Errorf("schema version %d without %s: %w", schemaVersion, strings.Join(missing, ", "), errBetween)
 }
 
 // columns are those of all tables and views.

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// schemaSums are the released versions' schemas. A line is added with each version, and none is
+// schemaSums are the versions' schemas. A line is added with each version, and none is
 // changed.
 var schemaSums = map[int]string{
 	3: "9899c3f51cb823bae6b79add1c65f549e2e786d39740b526c8295b1942bee81a",
@@ -30,7 +30,7 @@ func TestSchemaHasItsVersion(t *testing.T) {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(strings.Fields(comment.ReplaceAllString(all, "")), " ")))
 	if got := hex.EncodeToString(sum[:]); got != schemaSums[schemaVersion] {
-		t.Errorf("the schema has the sum %s, but version %d was released with %s: raise schemaVersion, take older ones forward in migrate, "+
+		t.Errorf("the schema has the sum %s, but version %d has %s: raise schemaVersion, take older ones forward in migrate, "+
 			"and add the sum and a folder of the new version", got, schemaVersion, schemaSums[schemaVersion])
 	}
 	for version := range schemaSums {

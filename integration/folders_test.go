@@ -12,10 +12,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// TestReleasedFolders opens a data folder of every released version of the schema, as a SIGKILL
-// left it: six events and a duplicate are stored; one of them again, and two new ones, wait in the
+// TestFoldersOfVersions opens a data folder of versions of the schema from 3 on, as a SIGKILL left
+// it: six events and a duplicate are stored; one of them again, and two new ones, wait in the
 // journal.
-func TestReleasedFolders(t *testing.T) {
+func TestFoldersOfVersions(t *testing.T) {
 	packed, err := filepath.Glob("testdata/folders/version*.tar.zst")
 	if err != nil || len(packed) == 0 {
 		t.Fatal(packed, err)
@@ -42,10 +42,10 @@ func TestReleasedFolders(t *testing.T) {
 	}
 }
 
-// TestUnreleasedFolders: ten commits before the first release have other schemas under the number
-// of a released one. Their folders are refused with the reason, and left as they are.
-func TestUnreleasedFolders(t *testing.T) {
-	packed, err := filepath.Glob("testdata/folders/unreleased-*.tar.zst")
+// TestFoldersBetweenVersions: ten commits have other schemas under a version's number. Their folders
+// are refused with the reason, and left as they are.
+func TestFoldersBetweenVersions(t *testing.T) {
+	packed, err := filepath.Glob("testdata/folders/between-*.tar.zst")
 	if err != nil || len(packed) == 0 {
 		t.Fatal(packed, err)
 	}
@@ -54,7 +54,7 @@ func TestUnreleasedFolders(t *testing.T) {
 			data := unpack(t, from)
 			got := run(t, nil, "-listen", "127.0.0.1:0", "-admin", "", "-data", data)
 			got.checkOneLine(t)
-			if got.code != 1 || !strings.Contains(got.stderr, "between two releases") || !strings.Contains(got.stderr, "state.conflicts") {
+			if got.code != 1 || !strings.Contains(got.stderr, "between two versions of the schema") || !strings.Contains(got.stderr, "state.conflicts") {
 				t.Errorf("%d %s", got.code, got.stderr)
 			}
 		})
