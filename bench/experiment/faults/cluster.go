@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -315,44 +316,45 @@ func (d *eventDigest) tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audi
 
 func (d *eventDigest) sum() string { return hex.EncodeToString(d.state) }
 
-// refused notes that a control was found because a process did not start, if it says so in one of
-// the words. That it did not start for another reason shows nothing.
+// refused notes that a control was found by a start that fails. Another reason than one with one of
+// the words is a broken promise.
 func (c *clusterTrial) refused(why error, words ...string) {
-	for _, word := range words {
-		if strings.Contains(why.Error(), word) {
-			c.record.Caught = append(c.record.Caught, why.Error())
+	if !c.found(why.Error(), words) {
+		c.broken("it did not start, and does not say %q: %v", words, why)
+	}
+}
+
+// caught waits until a node says that something is wrong, in a text that has one of the words. That
+// it has ended is no such text: what it said last may be one.
+func (c *clusterTrial) caught(i int, words ...string) {
+	said, ended := "", false
+	for end := time.Now().Add(caughtWait); !ended && time.Now().Before(end); {
+		said, ended = c.readyz(i)
+		if c.found(said, words) || !ended && !c.s.sleep(100*time.Millisecond) {
 			return
 		}
 	}
-	c.broken("it did not start, and does not say %q: %v", words, why)
+	c.broken("node-%d does not say %q within %v: %s", i+1, words, caughtWait, said)
 }
 
-// caught waits until somebody says that something is wrong, in a text that has one of the words.
-func (c *clusterTrial) caught(said func() string, words ...string) {
-	last := ""
-	for end := time.Now().Add(caughtWait); time.Now().Before(end); {
-		last = said()
-		for _, word := range words {
-			if strings.Contains(last, word) {
-				c.record.Caught = append(c.record.Caught, last)
-				return
-			}
-		}
-		if !c.s.sleep(100 * time.Millisecond) {
-			return
-		}
+// found notes a text by which a control is found, if it has one of the words.
+func (c *clusterTrial) found(text string, words []string) bool {
+	has := slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
+	if has {
+		c.record.Caught = append(c.record.Caught, text)
 	}
-	c.broken("after %v nobody says %q: %s", caughtWait, words, last)
+	return has
 }
 
-// readyz is what a node says of itself, or how it has ended.
-func (c *clusterTrial) readyz(i int) string {
+// readyz is what a node says of itself, or how it has ended, with its last words.
+func (c *clusterTrial) readyz(i int) (said string, ended bool) {
+	node := c.Machines[i].Node
 	select {
-	case <-c.Machines[i].Node.Exited():
-		_, err := c.Machines[i].Node.Stop(context.Background())
-		return fmt.Sprintf("ended: %v", err)
+	case <-node.Exited():
+		_, err := node.Stop(context.Background())
+		return fmt.Sprintf("ended: %v", err), true
 	default:
 	}
 	_, err := c.node(i).get("/readyz", "*/*")
-	return fmt.Sprint(err)
+	return fmt.Sprint(err), false
 }

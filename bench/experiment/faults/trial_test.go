@@ -2,11 +2,15 @@ package faults
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"sekali/bench/system/cluster"
+	"sekali/bench/system/process"
 	"sekali/loadgen/delivery"
 	"sekali/loadgen/ledger"
 )
@@ -41,6 +45,33 @@ func TestRefused(t *testing.T) {
 		c.refused(errors.New(why), diverged...)
 		if (len(c.record.Caught) == 1) != found || (len(c.record.Broken) == 0) != found {
 			t.Errorf("%s: caught %q, broken %q", why, c.record.Caught, c.record.Broken)
+		}
+	}
+}
+
+// TestCaughtByLastWords: a control is found by a node that ends, if the reason is the control's. An
+// end for another reason has found nothing, and nobody waits for more.
+func TestCaughtByLastWords(t *testing.T) {
+	for words, found := range map[string]bool{
+		"echo 'aggregator: this replica has halted: no' >&2; exit 1": true,
+		"echo 'aggregator: the disk is full' >&2; exit 1":            false,
+		"echo 'panic: runtime error' >&2; exit 2":                    false,
+		"exit 0":     false,
+		"kill -9 $$": false,
+	} {
+		p, err := process.Start(t.Context(), process.Config{Binary: "/bin/sh", Plain: true, Log: io.Discard, Args: []string{"-c",
+			`trap "` + strings.ReplaceAll(words, "$$", `\$\$`) + `" TERM; echo '{"msg":"listening","addr":"127.0.0.1:1"}' >&2; while :; do sleep 0.01; done`}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		<-p.Exited()
+		c := &clusterTrial{trial: &trial{s: &sitting{ctx: t.Context()}}, Cluster: &cluster.Cluster{Machines: []*cluster.Machine{{Node: p}}}}
+		c.caught(0, diverged...)
+		if (len(c.record.Caught) == 1) != found || (len(c.record.Broken) == 0) != found {
+			t.Errorf("%s: caught %q, broken %q", words, c.record.Caught, c.record.Broken)
 		}
 	}
 }
