@@ -42,8 +42,8 @@ func TestFoldersOfVersions(t *testing.T) {
 	}
 }
 
-// TestFoldersBetweenVersions: ten commits have other schemas under a version's number. Their folders
-// are refused with the reason, and left as they are.
+// TestFoldersBetweenVersions: ten commits have other schemas under a version's number. Their
+// folders are refused with the reason, and left as they are.
 func TestFoldersBetweenVersions(t *testing.T) {
 	packed, err := filepath.Glob("testdata/folders/between-*.tar.zst")
 	if err != nil || len(packed) == 0 {

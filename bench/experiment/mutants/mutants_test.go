@@ -56,9 +56,39 @@ func TestLiesAreCaught(t *testing.T) {
 		if !row.Held() {
 			t.Errorf("%s (%s): %s", row.Name, row.Lie, row.Outcome())
 		}
+		if strings.Contains(row.Caught, dir) {
+			t.Errorf("%s: the page would have a path of this machine: %s", row.Name, row.Caught)
+		}
 	})
 	if err != nil || rows == 0 {
 		t.Errorf("%d mutants, %v", rows, err)
+	}
+}
+
+// TestEndedIsNotCaught: an aggregator that is gone in the middle of a run, its lie told, has not
+// been seen to lie.
+func TestEndedIsNotCaught(t *testing.T) {
+	dir := t.TempDir()
+	if err := programs.Build(filepath.Join(dir, "real"), "", "aggregator"); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := filepath.Join(dir, "runs")
+	dies := fmt.Sprintf("#!/bin/sh\n(n=0; while [ ! -e %s/ack/told ] && [ $n -lt 999 ]; do n=$((n+1)); sleep 0.02; done; kill -9 $$) >/dev/null 2>&1 &\nexec %s/real \"$@\"\n", runs, dir)
+	program := filepath.Join(dir, "aggregator")
+	if err := os.WriteFile(program, []byte(dies), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err = Try(t.Context(), Config{Self: self, Aggregator: program, Only: regexp.MustCompile("^ack$"), Dir: runs}, func(row Found) {
+		if row.Held() || row.Caught != "" || !strings.Contains(row.Ended, "ended by itself: killed by SIGKILL") {
+			t.Errorf("%+v: %s", row, row.Outcome())
+		}
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -64,6 +64,7 @@ type Found struct {
 	Name, Lie string
 	Told      bool   // it gave something else than the truth
 	Caught    string // what the lab said; "": nothing
+	Ended     string // what the lab said of an aggregator that was gone before anything was seen; "": it was not
 	NotTried  string // why; "": it was
 }
 
@@ -74,6 +75,8 @@ func (f Found) Held() bool {
 	switch {
 	case f.NotTried != "":
 		return true
+	case f.Ended != "":
+		return false
 	case strings.HasPrefix(f.Name, Honest):
 		return f.Caught == ""
 	}
@@ -109,6 +112,9 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 		}
 		if row.Told, row.Caught, err = c.try(ctx, m, program); err != nil {
 			return fmt.Errorf("mutants: %s: %w", m.name, err)
+		}
+		if strings.Contains(row.Caught, runner.EndedByItself) {
+			row.Caught, row.Ended = "", row.Caught
 		}
 		show(row)
 	}
@@ -166,7 +172,7 @@ func (c Config) run(ctx context.Context, m mutant, program, out, note string) (s
 		return "", fmt.Errorf("no result, and nobody says why: %w", cmp.Or(err, record.ErrNone))
 	}
 	why, _, _ = strings.Cut(why, "\n")
-	return why, nil
+	return strings.ReplaceAll(why, path, "aggregator"), nil // the page is not of this machine
 }
 
 // verdict is what a run's record says of the aggregator first, and not of the machine: which check
@@ -226,6 +232,8 @@ func (f Found) Outcome() string {
 	switch honest := strings.HasPrefix(f.Name, Honest); {
 	case f.NotTried != "":
 		return "not tried: " + f.NotTried
+	case f.Ended != "":
+		return "**ENDED**, which is no lie: " + f.Ended
 	case honest && f.Caught == "":
 		return passes
 	case honest:
