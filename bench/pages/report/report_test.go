@@ -501,3 +501,14 @@ func TestWaitsAsMultiplesOfASync(t *testing.T) {
 		}
 	}
 }
+
+// TestMeasured: a row of all scenarios says the days and the commits of its repeats, each once.
+func TestMeasured(t *testing.T) {
+	of := func(day int, commit string) repeat {
+		return repeat{Run: record.Run{StartedAt: time.Date(2026, 11, day, 23, 0, 0, 0, time.UTC), Environment: record.Environment{Commit: commit}}}
+	}
+	g := group{Repeats: []repeat{of(24, "12d54d7"), of(28, "8ab4f88"), of(28, "8ab4f88"), of(28, "fe7acf5")}}
+	if got, want := g.measured(), "2026-11-24, 12d54d7; 2026-11-28, 8ab4f88; 2026-11-28, fe7acf5"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

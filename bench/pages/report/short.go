@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sekali/bench/internal/chart"
 	"sekali/bench/record"
@@ -203,7 +204,7 @@ func (s *set) levelsTable() string {
 // It stands in a page of its own.
 func (s *set) every() string {
 	var text strings.Builder
-	text.WriteString("| scenario/case | verdict | processed, events/s | p50, ms | p99, ms | lost, of the acknowledged events |\n|---|---|---:|---:|---:|---:|\n")
+	text.WriteString("| scenario/case | verdict | processed, events/s | p50, ms | p99, ms | lost, of the acknowledged events | day, commit |\n|---|---|---:|---:|---:|---:|---|\n")
 	for _, g := range s.groups() {
 		verdict := "VALID"
 		if validity(g) != verdict {
@@ -213,10 +214,21 @@ func (s *set) every() string {
 		if g.closed() {
 			name += ", closed loop"
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s |\n", name, verdict, g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
-			exact(lost(g)), exact(acknowledged(g)))
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s | %s |\n", name, verdict, g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
+			exact(lost(g)), exact(acknowledged(g)), cell(g.measured()))
 	}
 	return text.String()
+}
+
+// measured says on which days, and at which commits, the repeats were run.
+func (g *group) measured() string {
+	var all []string
+	for _, r := range g.Repeats {
+		if one := r.Run.StartedAt.UTC().Format(time.DateOnly) + ", " + r.Run.Environment.Commit; !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // firstPicture is of the kill that loses nothing, or of another run over time; nil if there is
