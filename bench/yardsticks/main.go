@@ -42,6 +42,10 @@ func main() {
 	only := flag.String("only", "", "systems to measure, by id, separated by commas; all if empty")
 	aggregatorBinary := flag.String("aggregator", "bin/aggregator", "Sekali's binary")
 	victoriaBinary := flag.String("victorialogs", "bin/victoria-logs", "VictoriaLogs' binary")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "Usage: yardsticks [flags]\n\nExit 0: measured and written. 1: something could not be, and it says why. 2: a bad flag.\n")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	var err error
 	if c.systems, err = choose(yardsticks(*aggregatorBinary, *victoriaBinary), *only); err == nil && flag.NArg() > 0 {

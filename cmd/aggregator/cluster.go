@@ -20,7 +20,9 @@ const clusterUsage = `usage: aggregator cluster init -cluster URLS -nodes a,b,c 
        aggregator cluster join -cluster URLS -data D -from FILE
        aggregator cluster forget -cluster URLS -node NAME
        aggregator cluster skip -cluster URLS -position N
-       aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]`
+       aggregator cluster new-epoch -cluster URLS -data D [-begin -nodes a,b,c [-replicas 3] [-log-bytes N]]
+
+Exit 0: done, and nothing is wrong. 1: something is wrong, and it says what. 2: bad usage.`
 
 // clusterCommands are the commands on a cluster, and what each does.
 var clusterCommands = map[string]func(context.Context, aggregator.ClusterConfig, io.Writer) error{

@@ -21,9 +21,9 @@ func healthcheck(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	own := readyURL(os.Getenv("SEKALI_LISTEN"), os.Getenv("SEKALI_TLS_CERT") != "")
-	url := flags.String("url", own, "what to ask")
+	url := flags.String("url", own, "`URL` to ask")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		settings.Help(stdout, "usage: aggregator healthcheck [-url URL]", flags)
+		settings.Help(stdout, "usage: aggregator healthcheck [-url URL]\n\nExit 0: ready. 1: not ready within 3 s, and it says why. 2: bad usage.\n", flags)
 		return 0
 	} else if err != nil || flags.NArg() > 0 {
 		fmt.Fprintln(stderr, "aggregator: usage: aggregator healthcheck [-url URL]")

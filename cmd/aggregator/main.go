@@ -72,7 +72,10 @@ Usage: aggregator [flags]                      runs the server; without flags on
        aggregator --version
 
 The flags of the server follow. Each is also read from SEKALI_<FLAG>, such as SEKALI_MAX_STREAMS for
--max-streams, and from the file of -config.`
+-max-streams, and from the file of -config.
+
+Exit 0: stopped as asked. 1: it could not go on, and says why; or what waited at memory was lost at the stop. 2: a bad flag or setting.
+`
 
 // completable is what a shell can complete.
 func completable(ctx context.Context) completion.Program {

@@ -14,6 +14,13 @@ import (
 	"sekali/internal/settings"
 )
 
+// maintenanceExits are what the exit codes of each command mean.
+var maintenanceExits = map[string]string{
+	"check":     "0: nothing is wrong. 1: something is wrong, and it says what. 2: bad usage.",
+	"backup":    "0: the copy is whole and synced. 1: there is none, and it says why. 2: bad usage.",
+	"mend-time": "0: done, or there was nothing to mend. 1: it could not, and says why. 2: bad usage.",
+}
+
 // maintain runs check, backup or mend-time: 0 done, 1 something is wrong, 2 bad usage.
 func maintain(ctx context.Context, command string, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
@@ -27,7 +34,7 @@ func maintain(ctx context.Context, command string, args []string, stdout, stderr
 	}
 	_, err := settings.Parse(flags, args, os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {
-		settings.Help(stdout, usage, flags)
+		settings.Help(stdout, usage+"\n\nExit "+maintenanceExits[command]+"\n", flags)
 		return 0
 	}
 	if err == nil && to != nil && *to == "" {

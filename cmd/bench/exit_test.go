@@ -7,7 +7,7 @@ import (
 	comparison "sekali/bench/pages/compare"
 )
 
-// TestExitCodes: scripts know the codes by their numbers, as docs/reference/lab.md has them.
+// TestExitCodes: scripts know the codes by their numbers, as docs/reference/commands.md has them.
 func TestExitCodes(t *testing.T) {
 	for outcome, want := range map[runner.Outcome]int{runner.Held: 0, runner.Failed: 1, runner.NotBegun: 2, runner.Invalid: 3, 99: 1} {
 		if got := exitOf(outcome); got != want {

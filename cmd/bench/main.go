@@ -31,14 +31,14 @@ const usage = `usage: bench <command> [flags]
 
   run      run scenarios, audit them, write results/runs/<run>/
   profile  run one scenario with CPU, heap, mutex and block profiles
-  compare  two runs or result folders, side by side
-  ab       two programs in turn, A B, B A, and what the evidence says of B
-  saturate the highest rate that meets an objective, by search
+  compare  set two runs or result folders side by side
+  ab       run two programs in turn, A B, B A, and say what the evidence says of B
+  saturate search the highest rate that meets an objective
   faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
-  cluster-faults  the same to a cluster: kills, partitions, power cuts, and its controls
+  cluster-faults  kill, cut off and starve a cluster, and count what was lost
   soak     load an aggregator for half an hour, kill it meanwhile, and look for what grows
-  cluster  three log servers and three aggregators on this machine, until Ctrl-C
-  mutants  aggregators that lie, one kind after the other, and what the lab says to each
+  cluster  run three log servers and three aggregators on this machine, until Ctrl-C
+  mutants  have aggregators lie, one kind after the other, and print what the lab says to each
   serve    browse and compare results in the browser, on this machine
   report   make REPORT.md from results/reference/
   verify   recompute every figure of REPORT.md from the raw files
@@ -145,7 +145,8 @@ func nullServer(ctx context.Context, args []string, _, stderr io.Writer) int {
 // holds it to a number of arguments. When ok is false, exit is the code.
 func parse(flags *flag.FlagSet, args []string, arguments string, count int) (exit int, ok bool) {
 	flags.Usage = func() {
-		settings.Help(flags.Output(), strings.TrimSpace(fmt.Sprintf("usage: bench %s [flags] %s", flags.Name(), arguments)), flags)
+		usage := strings.TrimSpace(fmt.Sprintf("usage: bench %s [flags] %s", flags.Name(), arguments))
+		settings.Help(flags.Output(), usage+"\n\nExit "+exits[flags.Name()]+"\n", flags)
 	}
 	settings.Declare(flags)
 	origins, err := settings.ParseBefore(flags, args, settings.None)

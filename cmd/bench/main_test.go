@@ -64,6 +64,15 @@ func TestUsage(t *testing.T) {
 		"serve to others":     {[]string{"serve", "-listen", "0.0.0.0:0", "."}, 2, "not on the loopback"},
 		"serve nothing":       {[]string{"serve", "/nonexistent"}, 2, "/nonexistent"},
 		"help of a command":   {[]string{"run", "-h"}, 0, "-aggregator"},
+		"profile of nothing":  {[]string{"profile", "-scenario", "nonexistent"}, 2, `no scenario "nonexistent"`},
+		"compare nothing":     {[]string{"compare", "/nonexistent", "/nonexistent"}, 2, "/nonexistent"},
+		"ab without a side":   {[]string{"ab", "-scenario", "smoke"}, 2, "-a and -scenario are needed"},
+		"report of nothing":   {[]string{"report", "-root", "/nonexistent"}, 1, "/nonexistent"},
+		"a short soak":        {[]string{"soak", "-time", "1s"}, 2, "a minute at least"},
+		"faults of no name":   {[]string{"faults", "-only", "("}, 2, "-only"},
+		"faults of none":      {[]string{"cluster-faults", "-only", "^$"}, 1, "none of that name"},
+		"mutants, part of it": {[]string{"mutants", "-only", "x", "-write", "y"}, 2, "-write is for the whole table"},
+		"cluster of nothing":  {[]string{"cluster", "-aggregator", "/nonexistent", "-log", "/nonexistent", "-port", "0"}, 1, "/nonexistent"},
 		"remote without word": {[]string{"run", "-scenario", write(t, "tiny.yaml", scenarioText), "-aggregator", "http://192.0.2.1"}, 2, "-allow-remote"},
 	} {
 		exit, stdout, stderr := call(test.args...)
@@ -88,7 +97,8 @@ func TestHelpAndVersion(t *testing.T) {
 		if name == nullserver.Command || name == mutants.Command || name == mutants.ProxyCommand { // not for people
 			continue
 		}
-		if exit, stdout, stderr := call(name, "-h"); exit != 0 || !strings.Contains(stdout+stderr, "usage: bench "+name) {
+		exit, stdout, stderr := call(name, "-h")
+		if exit != 0 || !strings.Contains(stdout+stderr, "usage: bench "+name) || !strings.Contains(stdout+stderr, "\nExit 0: ") {
 			t.Errorf("%s -h: exit %d, stdout %q, stderr %q", name, exit, stdout, stderr)
 		}
 	}

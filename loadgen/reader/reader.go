@@ -53,7 +53,7 @@ func ParseFlags(args []string, lookup func(string) (string, bool), usage io.Writ
 	flags.Int64Var(&c.After, "after", 0, "`seq` (number of an event) to begin after, where no position is saved")
 	origins, err := settings.Parse(flags, args, lookup)
 	if errors.Is(err, flag.ErrHelp) {
-		settings.Help(usage, "Prints stored events as they are committed, one a line.\n\nUsage: loadgen follow [flags]\n\nEach flag is also read from SEKALI_<FLAG>, such as SEKALI_TOKEN_FILE for -token-file, and from the file of -config.", flags)
+		settings.Help(usage, "Prints stored events as they are committed, one a line.\n\nUsage: loadgen follow [flags]\n\nExit 0: stopped as asked. 1: it could not go on, and says why. 2: a bad flag or file.\n\nEach flag is also read from SEKALI_<FLAG>, such as SEKALI_TOKEN_FILE for -token-file, and from the file of -config.", flags)
 		return c, err
 	}
 	if err != nil {
