@@ -40,7 +40,21 @@ func (r *Request) Reject(code Code, detail string, raw []byte) error {
 // IsText reports whether text may stand in an event's topic, event_id or source: of at most
 // MaxTextBytes, valid UTF-8, and without control characters.
 func IsText(text []byte) bool {
-	return len(text) <= MaxTextBytes && !hasControl(text) && utf8.Valid(text)
+	if len(text) > MaxTextBytes {
+		return false
+	}
+	i := special(text, 0)
+	for i < len(text) && (text[i] == '"' || text[i] == '\\') {
+		i = special(text, i+1)
+	}
+	return i == len(text) || !hasControl(text[i:]) && utf8.Valid(text[i:])
+}
+
+// IsPayload reports whether value may be an event's payload: one JSON value to the letter, in which
+// a name may be given twice.
+func IsPayload(value []byte) bool {
+	p := plain{body: value}
+	return p.value() && p.end() || jsontext.Value(value).IsValid(strict)
 }
 
 // AppendQuoted appends text as a JSON string; what is not UTF-8 becomes U+FFFD.
