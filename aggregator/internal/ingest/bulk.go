@@ -44,6 +44,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 		return nil, nil, err
 	}
 	b := bulk{builder: newBuilder(in, bulkTopic, len(in.Body)), index: string(identity([]byte(index)))}
+	b.expected = len(all) / 2
 	if err := b.hold(splitBytes * len(all)); err != nil {
 		return nil, nil, err
 	}
@@ -52,7 +53,7 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 			return nil, nil, err
 		}
 	}
-	return b.Request, b.items, nil
+	return b.done(), b.items, nil
 }
 
 // next takes the action at a line, and returns where the next one is.
@@ -125,12 +126,32 @@ func readAction(line []byte, index string) (name string, action bulkAction, err 
 	if name == "" {
 		return "", action, malformed("want create, index, update or delete")
 	}
-	err = json.Unmarshal(asked, &action)
+	if !action.plain(asked) {
+		action = bulkAction{}
+		err = json.Unmarshal(asked, &action)
+	}
 	action.ID = text(action.RawID)
 	if action.Index == "" {
 		action.Index = index
 	}
 	return name, action, err
+}
+
+// plain reads an action in which nothing is but an index and an id, both as short strings, and
+// reports whether it is one.
+func (a *bulkAction) plain(object []byte) bool {
+	usual := true
+	return plainMembers(object, func(name, value []byte) {
+		text, ok := plainText(value)
+		switch {
+		case ok && string(name) == "_index":
+			a.Index = string(text)
+		case ok && string(name) == "_id":
+			a.RawID = value
+		default:
+			usual = false
+		}
+	}) && usual
 }
 
 // document adds an action's document.
@@ -146,7 +167,7 @@ func (b *bulk) document(action bulkAction, document []byte) error {
 	}
 	b.override(b.in)
 	if len(b.fields.ID) == 0 {
-		b.contentID(contentHash(document))
+		b.contentID(b.contentHash(document))
 	}
 	return b.add()
 }

@@ -33,7 +33,8 @@ func CloudEvents(in *Input) (*event.Request, error) {
 	b := newBuilder(in, cloudTopic, 2*len(in.Body))
 	if in.header("Ce-Specversion") != "" { // decides before the media type
 		event := binaryMode(in)
-		return b.Request, b.cloudEvent(in, event, event)
+		err := b.cloudEvent(in, event, event)
+		return b.done(), err
 	}
 	all, err := values(in.Body)
 	if err != nil {
@@ -50,7 +51,7 @@ func CloudEvents(in *Input) (*event.Request, error) {
 			return nil, err
 		}
 	}
-	return b.Request, nil
+	return b.done(), nil
 }
 
 // cloudEvent appends an event in its structured form, which was sent as raw.
@@ -72,7 +73,7 @@ func (b *builder) cloudEvent(in *Input, structured, raw []byte) error {
 	}
 	b.override(in)
 	if len(f.ID) == 0 {
-		b.contentID(contentHash(raw))
+		b.contentID(b.contentHash(raw))
 	}
 	return b.add()
 }

@@ -15,6 +15,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -87,14 +89,14 @@ func hash(parts ...[]byte) digest {
 
 // same is what equal events without an id of their own have in common.
 type same struct {
-	topic   string
 	content digest
+	topic   uint32 // its number among the request's topics
 }
 
-// sameBytes is what one of them takes in a map, but for its topic.
-const sameBytes = 100
+// sameBytes is what one of them takes in the maps, but for its topic.
+const sameBytes = 120
 
-// builder makes the events of one request.
+// builder makes the events of one request. Its owner calls done at the end.
 type builder struct {
 	*event.Request
 	in       *Input
@@ -103,27 +105,60 @@ type builder struct {
 	beside   int // bytes that are kept beside the events
 	looked   int // of them, those for one value that is decoded
 	fields   event.Fields
-	received []byte       // time of receipt, RFC 3339
-	seen     map[same]int // how often a topic has a content, in this request
-	topic    string       // the last one in seen
-	content  digest       // of the current event, if its id is made of it …
-	hashed   bool         // … which it is
-	named    bool         // the request, and not the event, gives the current id
-	names    int          // how many events of the request had such an id
-	fallback string       // the topic of an event that names none
-	scratch  []byte       // texts that were made for the current event
+	received []byte // time of receipt, RFC 3339
+	clock    clock
+	seen     map[same]uint32   // how often a topic has a content, in this request
+	topics   map[string]uint32 // the numbers of the topics in seen
+	topic    []byte            // the last one in seen …
+	number   uint32            // … and its number
+	expected int               // about how many events there are
+	content  digest            // of the current event, if its id is made of it …
+	hashed   bool              // … which it is
+	named    bool              // the request, and not the event, gives the current id
+	names    int               // how many events of the request had such an id
+	fallback string            // the topic of an event that names none
+	scratch  []byte            // texts that were made for the current event
+	payload  []byte            // the current event's, if it is made and not sent
+	sorter   event.Sorter
 }
 
+// newBuilder returns the builder of a request whose events usually take about so many bytes.
 func newBuilder(in *Input, fallback string, bytes int) *builder {
-	return &builder{
-		Request:  event.NewRequest(bytes),
+	b := &builder{
+		Request:  &event.Request{Data: dataBuffer(bytes)},
 		in:       in,
 		usual:    bytes,
 		counted:  bytes,
-		received: appendTime(nil, in.Received),
-		seen:     map[same]int{},
 		fallback: fallback,
 	}
+	b.received = b.clock.append(nil, in.Received)
+	return b
+}
+
+// dataBytes is the largest buffer that is kept for another request's events.
+const dataBytes = 1 << 20
+
+var dataBuffers sync.Pool // of *[]byte
+
+// dataBuffer is where a request's events are made, as nobody knows yet how long they will be.
+func dataBuffer(bytes int) []byte {
+	if bytes <= dataBytes {
+		if kept, ok := dataBuffers.Get().(*[]byte); ok {
+			return (*kept)[:0]
+		}
+	}
+	return make([]byte, 0, bytes)
+}
+
+// done ends the request. Its events leave the buffer for a place of their length, in which they may
+// wait.
+func (b *builder) done() *event.Request {
+	if cap(b.Data) <= dataBytes {
+		buffer := b.Data
+		b.Data = append(event.NewRequest(len(buffer)).Data, buffer...)
+		dataBuffers.Put(&buffer)
+	}
+	return b.Request
 }
 
 // begin forgets the event before.
@@ -142,16 +177,10 @@ func (b *builder) setID() error {
 	from, n := len(b.scratch), 0
 	switch {
 	case b.hashed:
-		if b.topic != string(b.fields.Topic) {
-			b.topic = string(b.fields.Topic)
+		var err error
+		if n, err = b.repeats(b.fields.Topic); err != nil {
+			return err
 		}
-		one := same{b.topic, b.content}
-		if n = b.seen[one] + 1; n == 1 {
-			if err := b.hold(sameBytes + len(b.topic)); err != nil {
-				return err
-			}
-		}
-		b.seen[one] = n
 		b.scratch = hex.AppendEncode(b.scratch, b.content[:])
 	case b.named:
 		b.names++
@@ -161,10 +190,34 @@ func (b *builder) setID() error {
 		return nil
 	}
 	if n > 1 {
-		b.scratch = fmt.Appendf(b.scratch, "-%d", n)
+		b.scratch = strconv.AppendInt(append(b.scratch, '-'), int64(n), 10)
 	}
 	b.fields.ID = b.scratch[from:]
 	return nil
+}
+
+// seenFirst bounds the events for which there is place in seen before they are there.
+const seenFirst = 1 << 10
+
+// repeats counts the current content of a topic, and returns how often the request has it by now.
+func (b *builder) repeats(topic []byte) (int, error) {
+	if b.seen == nil {
+		b.seen, b.topics = make(map[same]uint32, min(b.expected, seenFirst)), map[string]uint32{}
+	}
+	if len(b.topics) == 0 || string(b.topic) != string(topic) {
+		number, ok := b.topics[string(topic)]
+		if !ok {
+			number = uint32(len(b.topics))
+			b.topics[string(topic)] = number
+		}
+		b.topic, b.number = append(b.topic[:0], topic...), number
+	}
+	one, before := same{b.content, b.number}, len(b.seen)
+	b.seen[one]++
+	if len(b.seen) > before {
+		return 1, b.hold(sameBytes + len(topic))
+	}
+	return int(b.seen[one]), nil
 }
 
 // add ends an event: what a sender may not know of the rules is put right.
@@ -179,7 +232,10 @@ func (b *builder) add() error {
 	if err := b.setID(); err != nil {
 		return err
 	}
-	f.Topic, f.ID, f.Source = identity(f.Topic), identity(f.ID), identity(f.Source)
+	f.Topic, f.Source = identity(f.Topic), identity(f.Source)
+	if !b.hashed { // else it is hexadecimal
+		f.ID = identity(f.ID)
+	}
 	if err := b.room(len(f.Topic) + len(f.ID) + len(f.Timestamp) + len(f.Source) + len(f.Payload)); err != nil {
 		return err
 	}

@@ -54,13 +54,13 @@ func (u *Upload) Piece() (*event.Request, error) {
 	b := newBuilder(u.in, journaldTopic, pieceBytes+pieceBytes/4)
 	for len(b.Data) < pieceBytes && b.Total() < event.MaxEventsPerRequest {
 		if err := u.entry(); err != nil {
-			return b.Request, err
+			return b.done(), err
 		}
 		if err := u.add(b); err != nil {
-			return b.Request, err
+			return b.done(), err
 		}
 	}
-	return b.Request, nil
+	return b.done(), nil
 }
 
 // entry reads an entry, which a blank line ends.

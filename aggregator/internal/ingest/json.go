@@ -17,14 +17,11 @@ import (
 	"sekali/aggregator/event"
 )
 
-// strict is JSON as a publisher's payload has to be; a name may be given twice.
-var strict = jsontext.AllowDuplicateNames(true)
-
 // payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else
 // as a JSON string.
 func payload(value []byte) []byte {
 	value = bytes.TrimSpace(value)
-	if jsontext.Value(value).IsValid(strict) {
+	if event.IsPayload(value) {
 		return value
 	}
 	if again, err := reencode(value); err == nil {
@@ -60,8 +57,13 @@ func reencode(value []byte) ([]byte, error) {
 // contentHash is a value's, whatever the order of its names: some senders change it at every print.
 // Of what is no JSON to the letter, has a name twice or a million values, the bytes themselves
 // count.
-func contentHash(value []byte) digest {
+func (b *builder) contentHash(value []byte) digest {
 	value = bytes.TrimSpace(value)
+	if len(value) <= smallBytes {
+		if sorted, ok := b.sorter.Sort(value); ok {
+			return hash(sorted)
+		}
+	}
 	if measure(value).values <= MaxValues/4 && jsontext.Value(value).IsValid() {
 		if sorted, err := reencode(value); err == nil {
 			return hash(sorted)
@@ -77,6 +79,9 @@ func values(body []byte) ([][]byte, error) {
 	if len(body) == 0 {
 		return nil, nil
 	}
+	if all, ok := plainValues(body); ok {
+		return all, nil
+	}
 	var elements []json.RawMessage
 	if body[0] == '[' && json.Valid(body) {
 		if measure(body).elements > event.MaxEventsPerRequest {
@@ -91,6 +96,26 @@ func values(body []byte) ([][]byte, error) {
 		return rawValues(elements)
 	}
 	return lines(body, event.MaxEventsPerRequest)
+}
+
+// plainValues are the elements of an array, or objects one behind the other, of a body that is
+// nothing else. It knows what event.Plain knows, and no more of them than an event may have.
+func plainValues(body []byte) (all [][]byte, ok bool) {
+	p := event.NewPlain(body)
+	next := func() bool {
+		value, ok := p.Value()
+		all = append(all, value)
+		return ok && len(all) <= event.MaxEventsPerRequest
+	}
+	if body[0] == '[' {
+		return all, p.Elements(next) && p.End()
+	}
+	for !p.End() {
+		if !next() || all[len(all)-1][0] != '{' {
+			return nil, false
+		}
+	}
+	return all, true
 }
 
 // objects are those of a body that is nothing but objects; nil: it is not.
@@ -157,6 +182,7 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 		return nil, err
 	}
 	b := newBuilder(in, topic, len(body)+len(body)/4)
+	b.expected = len(all)
 	if err := b.hold(splitBytes * len(all)); err != nil {
 		return nil, err
 	}
@@ -176,17 +202,20 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 			}
 		}
 		if len(b.fields.ID) == 0 {
-			b.contentID(contentHash(value))
+			b.contentID(b.contentHash(value))
 		}
 		if err := b.add(); err != nil {
 			return nil, err
 		}
 	}
-	return b.Request, nil
+	return b.done(), nil
 }
 
 // override sets what the request says of the event's fields.
 func (b *builder) override(in *Input) {
+	if in.Topic == "" && in.ID == "" && in.Source == "" && in.Time == "" {
+		return
+	}
 	if v := in.lookUp(in.Topic, b.fields.Payload); v != "" {
 		b.fields.Topic = []byte(v)
 	}
@@ -251,8 +280,12 @@ var (
 )
 
 // members calls do for each member of an object, of which it keeps nothing: there may be millions.
-// Its name is lost with the next.
+// Its name is lost with the next. The first members may come once more from the beginning, so do
+// has to go by the last of a name.
 func members(object []byte, do func(name, value []byte)) error {
+	if plainMembers(object, do) {
+		return nil
+	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(object), lenient...)
 	if kind := d.PeekKind(); kind != '{' {
 		if _, err := d.ReadValue(); err != nil {
@@ -285,6 +318,18 @@ func members(object []byte, do func(name, value []byte)) error {
 	return err
 }
 
+// plainMembers is members of what event.Plain knows, and reports whether all of it is.
+func plainMembers(object []byte, do func(name, value []byte)) bool {
+	p := event.NewPlain(object)
+	return p.Members(func(name []byte) bool {
+		value, ok := p.Value()
+		if ok {
+			do(name, value)
+		}
+		return ok
+	}) && p.End()
+}
+
 // element is the one at a place of an array; nil: there is none.
 func element(array []byte, at int) (found []byte) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(array), lenient...)
@@ -307,6 +352,9 @@ func text(value []byte) string {
 	}
 	switch value[0] {
 	case '"':
+		if plain, ok := plainText(value); ok {
+			return string(plain)
+		}
 		var s string
 		if json.Unmarshal(value, &s) != nil {
 			return ""
@@ -319,4 +367,13 @@ func text(value []byte) string {
 		return ""
 	}
 	return string(value)
+}
+
+// plainText is a string's text, if it is short and has no escapes.
+func plainText(value []byte) ([]byte, bool) {
+	if len(value) < len(`""`) || value[0] != '"' || value[len(value)-1] != '"' {
+		return nil, false
+	}
+	inner := value[1 : len(value)-1]
+	return inner, bytes.IndexByte(inner, '"') < 0 && bytes.IndexByte(inner, '\\') < 0 && event.IsText(inner)
 }

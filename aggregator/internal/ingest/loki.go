@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -62,7 +63,7 @@ func Loki(in *Input) (*event.Request, error) {
 			}
 		}
 	}
-	return b.Request, nil
+	return b.done(), nil
 }
 
 // LokiProtoBytes is what the body of such a push takes when it is decompressed; -1: it cannot be.
@@ -84,32 +85,36 @@ func LokiProto(in *Input, limit int) (*event.Request, error) {
 		return nil, malformed("not a snappy block: %v", err)
 	}
 	b := newBuilder(in, lokiTopic, 2*len(plain))
-	err = eachField(plain, func(f field) error {
+	f := fields{rest: plain}
+	for f.next() {
 		if f.number != 1 {
-			return nil
+			continue
 		}
-		return b.lokiProtoStream(in, f.bytes)
-	})
-	return b.Request, err
+		if err := b.lokiProtoStream(in, f.bytes); err != nil {
+			return b.done(), err
+		}
+	}
+	return b.done(), f.err
 }
 
 func (b *builder) lokiProtoStream(in *Input, message []byte) error {
 	var labels []byte
-	var entries [][]byte
-	if err := eachField(message, func(f field) error {
-		switch f.number {
-		case 1:
+	f := fields{rest: message}
+	for f.next() {
+		if f.number == 1 {
 			labels = f.bytes
-		case 2:
-			entries = append(entries, f.bytes)
 		}
-		return nil
-	}); err != nil {
-		return err
+	}
+	if f.err != nil {
+		return f.err
 	}
 	stream := newLokiStream(parseLabels(string(labels)))
-	for _, entry := range entries {
-		at, line, metadata, err := lokiProtoEntry(entry)
+	f = fields{rest: message} // once more: the labels may stand behind
+	for f.next() {
+		if f.number != 2 {
+			continue
+		}
+		at, line, metadata, err := lokiProtoEntry(f.bytes)
 		if err != nil {
 			return err
 		}
@@ -123,61 +128,52 @@ func (b *builder) lokiProtoStream(in *Input, message []byte) error {
 // lokiProtoEntry reads an EntryAdapter: timestamp, line, structured metadata.
 func lokiProtoEntry(message []byte) (at time.Time, line []byte, metadata map[string]string, err error) {
 	var seconds, nanoseconds int64
-	err = eachField(message, func(f field) error {
+	f := fields{rest: message}
+	for f.next() {
 		switch f.number {
 		case 1:
-			return eachField(f.bytes, func(t field) error {
+			t := fields{rest: f.bytes}
+			for t.next() {
 				switch t.number {
 				case 1:
 					seconds = int64(t.value)
 				case 2:
 					nanoseconds = int64(t.value)
 				}
-				return nil
-			})
+			}
+			if t.err != nil {
+				return at, line, metadata, t.err
+			}
 		case 2:
 			line = f.bytes
 		case 3:
-			key, value, err := pair(f.bytes)
+			key, value, err := keyValue(f.bytes) // a pair is as a KeyValue, but for the value's type
+			if err != nil {
+				return at, line, metadata, err
+			}
 			if metadata == nil {
 				metadata = map[string]string{}
 			}
-			metadata[key] = value
-			return err
+			metadata[string(key)] = string(value)
 		}
-		return nil
-	})
-	return time.Unix(seconds, nanoseconds), line, metadata, err
-}
-
-// pair reads a message of two strings.
-func pair(message []byte) (key, value string, err error) {
-	err = eachField(message, func(f field) error {
-		switch f.number {
-		case 1:
-			key = string(f.bytes)
-		case 2:
-			value = string(f.bytes)
-		}
-		return nil
-	})
-	return key, value, err
+	}
+	return time.Unix(seconds, nanoseconds), line, metadata, f.err
 }
 
 // lokiStream is what a stream's entries share.
 type lokiStream struct {
-	topic, source string
+	topic, source []byte
 	labels        []byte // a JSON object with sorted names
 }
 
 func newLokiStream(labels map[string]string) lokiStream {
-	first := func(names []string) string {
+	first := func(names []string) []byte {
 		for _, name := range names {
 			if labels[name] != "" {
-				return labels[name]
+				return []byte(labels[name])
 			}
 		}
-		return ""
+		return nil
 	}
 	return lokiStream{topic: first(lokiTopics), source: first(lokiSources), labels: sortedObject(labels)}
 }
@@ -194,18 +190,19 @@ func sortedObject(members map[string]string) []byte {
 
 func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, metadata map[string]string) error {
 	b.begin()
-	o := object{dst: append([]byte(`{"labels":`), s.labels...), members: 1}
-	o.name([]byte("line"))
-	o.dst = event.AppendQuoted(o.dst, line)
+	dst := append(append(b.payload[:0], `{"labels":`...), s.labels...)
+	dst = event.AppendQuoted(append(dst, `,"line":`...), line)
 	if len(metadata) > 0 {
-		o.name([]byte("metadata"))
-		o.dst = append(o.dst, sortedObject(metadata)...)
+		dst = append(append(dst, `,"metadata":`...), sortedObject(metadata)...)
 	}
-	b.fields.Payload = append(o.dst, '}')
-	b.fields.Topic, b.fields.Source = []byte(s.topic), []byte(s.source)
+	b.payload = append(dst, '}')
+	b.fields.Topic, b.fields.Source, b.fields.Payload = s.topic, s.source, b.payload
 	b.setTime(at)
-	sum := hash(s.labels, strconv.AppendInt(nil, at.Unix(), 10), strconv.AppendInt(nil, int64(at.Nanosecond()), 10), line)
-	b.fields.ID = hexOf(sum)
+	var seconds, nanoseconds [20]byte
+	sum := hash(s.labels, appendInt(seconds[:0], at.Unix()), appendInt(nanoseconds[:0], int64(at.Nanosecond())), line)
+	from := len(b.scratch)
+	b.scratch = hex.AppendEncode(b.scratch, sum[:])
+	b.fields.ID = b.scratch[from:]
 	b.override(in)
 	return b.add()
 }

@@ -32,42 +32,40 @@ const (
 //
 // It reads the wire by protowire: the official types would add 10 MB to the binary.
 func OTLP(in *Input) (*event.Request, error) {
-	m := otlp{builder: newBuilder(in, otlpTopic, len(in.Body)*2), in: in}
-	err := eachField(in.Body, func(f field) error {
-		if f.number == 1 {
-			return m.resourceLogs(f.bytes)
+	m := otlp{builder: newBuilder(in, otlpTopic, len(in.Body)*2)}
+	f := fields{rest: in.Body}
+	for f.next() {
+		if f.number != 1 {
+			continue
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		if err := m.resourceLogs(f.bytes); err != nil {
+			return nil, err
+		}
 	}
-	return m.Request, nil
+	if f.err != nil {
+		return nil, f.err
+	}
+	return m.done(), nil
 }
 
 // otlp maps one request. Of what records share, the JSON is made once.
 type otlp struct {
 	*builder
-	in *Input
-
-	topic, source []byte        // of the resource
-	resource      []byte        // as it is sent
-	resourceJSON  []byte        // `{"resource":{…}`
-	head          []byte        // the same with the scope
-	origin        hashPrefix    // of resource and scope
-	payload       []byte        // of the current record
-	shared        []byte        // what origin is the digest of
-	scopes        [][]byte      // of the resource, as they are sent
-	records       [][]byte      // of the scope, as they are sent
-	record        otlpLogRecord // the current one
-	attributes    attributes    // of the current one
+	topic, source []byte     // of the resource
+	resource      []byte     // as it is sent
+	resourceJSON  []byte     // `{"resource":{…}`
+	head          []byte     // the same with the scope
+	shared        []byte     // resource and scope as they are sent
+	hashed        []byte     // originBytes of their digest, and the current record behind it
+	record        otlpRecord // the current one
+	ids           otlpIDs    // of the current one
 }
 
-// hashPrefix is the digest of what comes before the record in its hash.
-type hashPrefix [sha256.Size]byte
+// originBytes is the length of the digest that comes before the record in its hash.
+const originBytes = sha256.Size
 
-// otlpLogRecord is what identifies a record and when it was; the rest is in its payload.
-type otlpLogRecord struct {
+// otlpRecord is a record as it is sent.
+type otlpRecord struct {
 	time, observed uint64
 	body           []byte
 	severityText   []byte
@@ -80,27 +78,29 @@ type otlpLogRecord struct {
 	attributes     [][]byte
 }
 
-// attributes are those of a record that name it.
-type attributes struct{ uid, path, offset []byte }
+// otlpIDs are the attributes that name a record.
+type otlpIDs struct{ uid, path, offset []byte }
 
 func (m *otlp) resourceLogs(b []byte) error {
-	m.resource, m.scopes = nil, m.scopes[:0]
-	if err := eachField(b, func(f field) error {
-		switch f.number {
-		case 1:
+	m.resource = nil
+	f := fields{rest: b}
+	for f.next() {
+		if f.number == 1 {
 			m.resource = f.bytes
-		case 2:
-			m.scopes = append(m.scopes, f.bytes)
 		}
-		return nil
-	}); err != nil {
-		return err
+	}
+	if f.err != nil {
+		return f.err
 	}
 	if err := m.setResource(); err != nil {
 		return err
 	}
-	for _, scope := range m.scopes {
-		if err := m.scopeLogs(scope); err != nil {
+	f = fields{rest: b} // once more: the resource may stand behind
+	for f.next() {
+		if f.number != 2 {
+			continue
+		}
+		if err := m.scopeLogs(f.bytes); err != nil {
 			return err
 		}
 	}
@@ -110,10 +110,10 @@ func (m *otlp) resourceLogs(b []byte) error {
 func (m *otlp) setResource() error {
 	m.topic, m.source = nil, nil
 	var host []byte
-	members := object{dst: append(m.resourceJSON[:0], `{"resource":{`...)}
-	err := eachField(m.resource, func(f field) (err error) {
+	f := fields{rest: m.resource}
+	for f.next() {
 		if f.number != 1 {
-			return nil
+			continue
 		}
 		key, value, err := keyValue(f.bytes)
 		if err != nil {
@@ -127,36 +127,40 @@ func (m *otlp) setResource() error {
 		case hostName:
 			host = scalar(value)
 		}
-		members.name(key)
-		members.dst, err = appendAnyValue(members.dst, value, 0)
-		return err
-	})
-	m.resourceJSON = append(members.dst, '}')
+	}
 	if len(m.source) == 0 {
 		m.source = host
 	}
+	dst, err := appendAttributes(append(m.resourceJSON[:0], `{"resource":{`...), m.resource, 1, 0)
+	m.resourceJSON = append(dst, '}')
 	return err
 }
 
 func (m *otlp) scopeLogs(b []byte) error {
 	var scope []byte
-	m.records = m.records[:0]
-	if err := eachField(b, func(f field) error {
+	records := 0
+	f := fields{rest: b}
+	for f.next() {
 		switch f.number {
 		case 1:
 			scope = f.bytes
 		case 2:
-			m.records = append(m.records, f.bytes)
+			records++
 		}
-		return nil
-	}); err != nil {
-		return err
+	}
+	if f.err != nil {
+		return f.err
 	}
 	if err := m.setScope(scope); err != nil {
 		return err
 	}
-	for _, record := range m.records {
-		if err := m.logRecord(record); err != nil {
+	m.expected = max(m.expected, records)
+	f = fields{rest: b} // once more: the scope may stand behind
+	for f.next() {
+		if f.number != 2 {
+			continue
+		}
+		if err := m.logRecord(f.bytes); err != nil {
 			return err
 		}
 	}
@@ -165,55 +169,64 @@ func (m *otlp) scopeLogs(b []byte) error {
 
 func (m *otlp) setScope(scope []byte) error {
 	m.shared = protowire.AppendBytes(protowire.AppendBytes(m.shared[:0], m.resource), scope)
-	m.origin = sha256.Sum256(m.shared)
+	origin := sha256.Sum256(m.shared)
+	m.hashed = append(m.hashed[:0], origin[:]...)
 	m.head = append(m.head[:0], m.resourceJSON...)
 	if len(scope) == 0 {
 		return nil
 	}
-	members := object{dst: append(m.head, `,"scope":{`...)}
-	attributes := object{}
-	err := eachField(scope, func(f field) error {
+	o := object{dst: append(m.head, `,"scope":{`...)}
+	attributes := false
+	f := fields{rest: scope}
+	for f.next() {
 		switch f.number {
 		case 1:
-			members.text("name", f.bytes)
+			o.text("name", f.bytes)
 		case 2:
-			members.text("version", f.bytes)
+			o.text("version", f.bytes)
 		case 3:
-			return attributes.attribute(f.bytes)
+			attributes = true
 		}
-		return nil
-	})
-	members.object("attributes", &attributes)
-	m.head = append(members.dst, '}')
+	}
+	if f.err != nil {
+		return f.err
+	}
+	var err error
+	if attributes {
+		o.name([]byte("attributes"))
+		o.dst, err = appendAttributes(append(o.dst, '{'), scope, 3, 0)
+		o.dst = append(o.dst, '}')
+	}
+	m.head = append(o.dst, '}')
 	return err
 }
 
 // logRecord appends the event of one record.
 func (m *otlp) logRecord(b []byte) error {
 	m.begin()
-	m.record = otlpLogRecord{attributes: m.record.attributes[:0]}
-	r := &m.record
-	if err := r.read(b); err != nil {
+	if err := m.record.read(b); err != nil {
 		return err
 	}
-	m.attributes = attributes{}
 	if err := m.appendPayload(); err != nil {
 		return err
 	}
 	f := &m.fields
 	f.Topic, f.Source, f.Payload = m.topic, m.source, m.payload
-	switch a := &m.attributes; {
-	case len(a.uid) > 0:
-		f.ID = a.uid
-	case len(a.path) > 0 && len(a.offset) > 0:
+	switch n := &m.ids; {
+	case len(n.uid) > 0:
+		f.ID = n.uid
+	case len(n.path) > 0 && len(n.offset) > 0:
 		f.ID = m.place()
 	default:
-		m.contentID(m.origin.with(b))
+		m.hashed = append(m.hashed[:originBytes], b...)
+		sum := sha256.Sum256(m.hashed)
+		m.contentID(digest(sum[:]))
 	}
-	if at := max(r.time, 0); at > 0 && at <= math.MaxInt64 {
-		m.setTime(time.Unix(0, int64(at)))
-	} else if r.observed > 0 && r.observed <= math.MaxInt64 {
-		m.setTime(time.Unix(0, int64(r.observed)))
+	const second = uint64(time.Second)
+	if at := m.record.time; at > 0 && at <= math.MaxInt64 {
+		m.setUnix(int64(at/second), int(at%second))
+	} else if at := m.record.observed; at > 0 && at <= math.MaxInt64 {
+		m.setUnix(int64(at/second), int(at%second))
 	}
 	m.override(m.in)
 	return m.add()
@@ -224,21 +237,16 @@ func (m *otlp) logRecord(b []byte) error {
 // scope, the time and the body. Not of the observed time, which is another one when the line is
 // read again.
 func (m *otlp) place() []byte {
-	a, r := &m.attributes, &m.record
-	sum := hash(m.origin[:], binary.LittleEndian.AppendUint64(nil, r.time), r.body)
-	return fmt.Appendf(nil, "%s@%s~%x", a.path, a.offset, sum[:8])
-}
-
-// with is the digest of a record behind what it shares with others.
-func (p hashPrefix) with(record []byte) digest {
-	var stack [1 << 10]byte
-	sum := sha256.Sum256(append(append(stack[:0], p[:]...), record...))
-	return digest(sum[:])
+	n, r := &m.ids, &m.record
+	sum := hash(m.hashed[:originBytes], binary.LittleEndian.AppendUint64(nil, r.time), r.body)
+	return fmt.Appendf(nil, "%s@%s~%x", n.path, n.offset, sum[:8])
 }
 
 // read takes a record's fields from the wire.
-func (r *otlpLogRecord) read(b []byte) error {
-	return eachField(b, func(f field) error {
+func (r *otlpRecord) read(b []byte) error {
+	*r = otlpRecord{attributes: r.attributes[:0]}
+	f := fields{rest: b}
+	for f.next() {
 		switch f.number {
 		case 1:
 			r.time = f.value
@@ -263,68 +271,87 @@ func (r *otlpLogRecord) read(b []byte) error {
 		case 12:
 			r.eventName = f.bytes
 		}
-		return nil
-	})
+	}
+	return f.err
 }
 
 // appendPayload makes the payload of the current record, and notes the attributes that name it.
 func (m *otlp) appendPayload() (err error) {
 	r := &m.record
-	o := object{dst: append(m.payload[:0], m.head...), members: 1}
+	dst := append(m.payload[:0], m.head...)
 	if r.severity != 0 {
-		o.number("severity_number", int64(int32(r.severity)))
+		dst = appendInt(append(dst, `,"severity_number":`...), int64(int32(r.severity)))
 	}
-	o.text("severity_text", r.severityText)
-	o.text("event_name", r.eventName)
+	if len(r.severityText) > 0 {
+		dst = event.AppendQuoted(append(dst, `,"severity_text":`...), r.severityText)
+	}
+	if len(r.eventName) > 0 {
+		dst = event.AppendQuoted(append(dst, `,"event_name":`...), r.eventName)
+	}
 	if len(r.body) > 0 {
-		o.name([]byte("body"))
-		if o.dst, err = appendAnyValue(o.dst, r.body, 0); err != nil {
+		if dst, err = appendAnyValue(append(dst, `,"body":`...), r.body, 0); err != nil {
 			return err
 		}
 	}
-	if len(r.attributes) > 0 {
-		o.name([]byte("attributes"))
-		inner := object{dst: append(o.dst, '{')}
-		for _, b := range r.attributes {
-			key, value, err := keyValue(b)
-			if err != nil {
-				return err
-			}
-			m.attributes.note(key, value)
-			inner.name(key)
-			if inner.dst, err = appendAnyValue(inner.dst, value, 0); err != nil {
-				return err
-			}
-		}
-		o.dst = append(inner.dst, '}')
+	if dst, err = m.appendRecordAttributes(dst); err != nil {
+		return err
 	}
 	if r.dropped > 0 {
-		o.number("dropped_attributes_count", int64(uint32(r.dropped)))
+		dst = appendInt(append(dst, `,"dropped_attributes_count":`...), int64(uint32(r.dropped)))
 	}
-	o.hex("trace_id", r.traceID)
-	o.hex("span_id", r.spanID)
+	if len(r.traceID) > 0 {
+		dst = append(hex.AppendEncode(append(dst, `,"trace_id":"`...), r.traceID), '"')
+	}
+	if len(r.spanID) > 0 {
+		dst = append(hex.AppendEncode(append(dst, `,"span_id":"`...), r.spanID), '"')
+	}
 	if r.flags != 0 {
-		o.number("flags", int64(r.flags))
+		dst = appendInt(append(dst, `,"flags":`...), int64(r.flags))
 	}
 	if r.observed > 0 && r.observed <= math.MaxInt64 && r.time > 0 { // else it is the event's time
-		o.name([]byte("observed_time"))
-		o.dst = append(appendTime(append(o.dst, '"'), time.Unix(0, int64(r.observed))), '"')
+		const second = uint64(time.Second)
+		dst = append(dst, `,"observed_time":"`...)
+		dst = append(m.clock.appendUnix(dst, int64(r.observed/second), int(r.observed%second)), '"')
 	}
-	m.payload = append(o.dst, '}')
+	m.payload = append(dst, '}')
 	return nil
 }
 
-func (a *attributes) note(key, value []byte) {
+func (m *otlp) appendRecordAttributes(dst []byte) ([]byte, error) {
+	m.ids = otlpIDs{}
+	for i, b := range m.record.attributes {
+		key, value, err := keyValue(b)
+		if err != nil {
+			return dst, err
+		}
+		m.ids.note(key, value)
+		if i == 0 {
+			dst = append(dst, `,"attributes":{`...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = append(event.AppendQuoted(dst, key), ':')
+		if dst, err = appendAnyValue(dst, value, 0); err != nil {
+			return dst, err
+		}
+	}
+	if len(m.record.attributes) > 0 {
+		dst = append(dst, '}')
+	}
+	return dst, nil
+}
+
+func (n *otlpIDs) note(key, value []byte) {
 	if len(key) < len(filePath) || key[0] != 'l' {
 		return
 	}
 	switch string(key) {
 	case recordUID:
-		a.uid = scalar(value)
+		n.uid = scalar(value)
 	case filePath:
-		a.path = scalar(value)
+		n.path = scalar(value)
 	case fileOffset:
-		a.offset = scalar(value)
+		n.offset = scalar(value)
 	}
 }
 
@@ -342,41 +369,10 @@ func (o *object) name(name []byte) {
 	o.dst = append(event.AppendQuoted(o.dst, name), ':')
 }
 
-// text writes a member unless it is empty; so does hex.
+// text writes a member unless it is empty.
 func (o *object) text(name string, value []byte) {
 	if len(value) > 0 {
 		o.name([]byte(name))
 		o.dst = event.AppendQuoted(o.dst, value)
 	}
-}
-
-func (o *object) hex(name string, value []byte) {
-	if len(value) > 0 {
-		o.name([]byte(name))
-		o.dst = append(hex.AppendEncode(append(o.dst, '"'), value), '"')
-	}
-}
-
-func (o *object) number(name string, value int64) {
-	o.name([]byte(name))
-	o.dst = appendInt(o.dst, value)
-}
-
-// object writes an object as a member, unless it is empty.
-func (o *object) object(name string, inner *object) {
-	if inner.members > 0 {
-		o.name([]byte(name))
-		o.dst = append(append(append(o.dst, '{'), inner.dst...), '}')
-	}
-}
-
-// attribute writes a KeyValue as a member.
-func (o *object) attribute(b []byte) error {
-	key, value, err := keyValue(b)
-	if err != nil {
-		return err
-	}
-	o.name(key)
-	o.dst, err = appendAnyValue(o.dst, value, 0)
-	return err
 }

@@ -15,60 +15,73 @@ import (
 // official decoder lets them.
 const anyValueDepth = 10_000 / 4
 
-// field is one field on the wire: of a length-delimited one the bytes, of any other the value.
-type field struct {
+// fields reads the fields of a message, in their order, as long as next reports one. Then err says
+// whether that was the end.
+type fields struct {
+	rest   []byte // of the message
 	number protowire.Number
-	kind   protowire.Type
-	value  uint64
-	bytes  []byte
+	value  uint64 // of a number
+	bytes  []byte // of what has a length
+	err    error
 }
 
-// eachField calls do with every field of a message, in its order.
-func eachField(b []byte, do func(field) error) error {
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return malformed("not protobuf: %v", protowire.ParseError(n))
-		}
-		b = b[n:]
-		f := field{number: number, kind: kind}
-		switch kind {
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(b)
-		case protowire.VarintType:
-			f.value, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed64Type:
-			f.value, n = protowire.ConsumeFixed64(b)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, n = protowire.ConsumeFixed32(b)
-			f.value = uint64(v)
-		default:
-			n = protowire.ConsumeFieldValue(number, kind, b)
-		}
-		if n < 0 {
-			return malformed("not protobuf: field %d: %v", number, protowire.ParseError(n))
-		}
-		b = b[n:]
-		if err := do(f); err != nil {
-			return err
-		}
+func (f *fields) next() bool {
+	b := f.rest
+	if len(b) == 0 {
+		return false
 	}
-	return nil
+	var kind protowire.Type
+	n := 1
+	if tag := b[0]; tag < 0x80 && tag >= 1<<3 { // of one byte, as those of OTLP are
+		f.number, kind = protowire.Number(tag>>3), protowire.Type(tag&7)
+	} else if f.number, kind, n = protowire.ConsumeTag(b); n < 0 {
+		return f.fail(malformed("not protobuf: %v", protowire.ParseError(n)))
+	}
+	b = b[n:]
+	f.value, f.bytes = 0, nil
+	switch kind {
+	case protowire.BytesType:
+		if len(b) > 0 && b[0] < 0x80 && int(b[0]) < len(b) { // a length of one byte
+			n = 1 + int(b[0])
+			f.bytes = b[1:n]
+		} else {
+			f.bytes, n = protowire.ConsumeBytes(b)
+		}
+	case protowire.VarintType:
+		f.value, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed64Type:
+		f.value, n = protowire.ConsumeFixed64(b)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(b)
+		f.value = uint64(v)
+	default:
+		n = protowire.ConsumeFieldValue(f.number, kind, b)
+	}
+	if n < 0 {
+		return f.fail(malformed("not protobuf: field %d: %v", f.number, protowire.ParseError(n)))
+	}
+	f.rest = b[n:]
+	return true
+}
+
+func (f *fields) fail(err error) bool {
+	f.rest, f.err = nil, err
+	return false
 }
 
 // keyValue reads a KeyValue: the key, and the AnyValue as it is on the wire.
 func keyValue(b []byte) (key, value []byte, err error) {
-	err = eachField(b, func(f field) error {
+	f := fields{rest: b}
+	for f.next() {
 		switch f.number {
 		case 1:
 			key = f.bytes
 		case 2:
 			value = f.bytes
 		}
-		return nil
-	})
-	return key, value, err
+	}
+	return key, value, f.err
 }
 
 // The fields of an AnyValue, which has one of them at most.
@@ -84,24 +97,24 @@ const (
 
 // anyOf is the field of an AnyValue that counts, which is the last; its number is 0 if the value is
 // empty.
-func anyOf(b []byte) (last field, err error) {
-	err = eachField(b, func(f field) error {
+func anyOf(b []byte) (number protowire.Number, value uint64, bytes []byte, err error) {
+	f := fields{rest: b}
+	for f.next() {
 		if f.number >= anyString && f.number <= anyBytes {
-			last = f
+			number, value, bytes = f.number, f.value, f.bytes
 		}
-		return nil
-	})
-	return last, err
+	}
+	return number, value, bytes, f.err
 }
 
 // scalar is a value's text if it is a string or a whole number, else nil.
 func scalar(b []byte) []byte {
-	switch f, err := anyOf(b); {
+	switch number, value, bytes, err := anyOf(b); {
 	case err != nil:
-	case f.number == anyString:
-		return f.bytes
-	case f.number == anyInt:
-		return appendInt(nil, int64(f.value))
+	case number == anyString:
+		return bytes
+	case number == anyInt:
+		return appendInt(nil, int64(value))
 	}
 	return nil
 }
@@ -112,25 +125,26 @@ func appendAnyValue(dst, b []byte, depth int) ([]byte, error) {
 	if depth > anyValueDepth {
 		return dst, malformed("a value is nested deeper than %d", anyValueDepth)
 	}
-	f, err := anyOf(b)
+	number, value, bytes, err := anyOf(b)
 	if err != nil {
 		return dst, err
 	}
-	switch f.number {
+	switch number {
 	case anyString:
-		return event.AppendQuoted(dst, f.bytes), nil
+		return event.AppendQuoted(dst, bytes), nil
 	case anyBool:
-		return strconv.AppendBool(dst, f.value != 0), nil
+		return strconv.AppendBool(dst, value != 0), nil
 	case anyInt:
-		return appendInt(dst, int64(f.value)), nil
+		return appendInt(dst, int64(value)), nil
 	case anyDouble:
-		return appendDouble(dst, math.Float64frombits(f.value)), nil
+		return appendDouble(dst, math.Float64frombits(value)), nil
 	case anyArray:
-		return appendArray(dst, f.bytes, depth)
+		return appendArray(dst, bytes, depth)
 	case anyList:
-		return appendList(dst, f.bytes, depth)
+		dst, err = appendAttributes(append(dst, '{'), bytes, 1, depth+1)
+		return append(dst, '}'), err
 	case anyBytes:
-		dst = base64.StdEncoding.AppendEncode(append(dst, '"'), f.bytes)
+		dst = base64.StdEncoding.AppendEncode(append(dst, '"'), bytes)
 		return append(dst, '"'), nil
 	}
 	return append(dst, "null"...), nil
@@ -138,35 +152,47 @@ func appendAnyValue(dst, b []byte, depth int) ([]byte, error) {
 
 func appendArray(dst, b []byte, depth int) ([]byte, error) {
 	dst = append(dst, '[')
-	n := 0
-	err := eachField(b, func(f field) (err error) {
+	first := true
+	f := fields{rest: b}
+	for f.next() {
 		if f.number != 1 {
-			return nil
+			continue
 		}
-		if n++; n > 1 {
+		if !first {
 			dst = append(dst, ',')
 		}
-		dst, err = appendAnyValue(dst, f.bytes, depth+1)
-		return err
-	})
-	return append(dst, ']'), err
+		first = false
+		var err error
+		if dst, err = appendAnyValue(dst, f.bytes, depth+1); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, ']'), f.err
 }
 
-func appendList(dst, b []byte, depth int) ([]byte, error) {
-	o := object{dst: append(dst, '{')}
-	err := eachField(b, func(f field) error {
-		if f.number != 1 {
-			return nil
+// appendAttributes appends the KeyValues of a message, which are its fields of a number, as members
+// of a JSON object.
+func appendAttributes(dst, b []byte, number protowire.Number, depth int) ([]byte, error) {
+	first := true
+	f := fields{rest: b}
+	for f.next() {
+		if f.number != number {
+			continue
 		}
 		key, value, err := keyValue(f.bytes)
 		if err != nil {
-			return err
+			return dst, err
 		}
-		o.name(key)
-		o.dst, err = appendAnyValue(o.dst, value, depth+1)
-		return err
-	})
-	return append(o.dst, '}'), err
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(event.AppendQuoted(dst, key), ':')
+		if dst, err = appendAnyValue(dst, value, depth); err != nil {
+			return dst, err
+		}
+	}
+	return dst, f.err
 }
 
 func appendInt(dst []byte, n int64) []byte { return strconv.AppendInt(dst, n, 10) }

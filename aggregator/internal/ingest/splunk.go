@@ -18,17 +18,16 @@ const splunkTopic = "splunk"
 // object it ends, as the collector does: the events before are taken, the rest is one rejection.
 func Splunk(in *Input) (*event.Request, error) {
 	b := newBuilder(in, splunkTopic, len(in.Body))
-	d := json.NewDecoder(bytes.NewReader(in.Body))
-	for {
-		var one json.RawMessage
-		from := d.InputOffset()
-		err := d.Decode(&one)
+	for rest := in.Body; ; {
+		one, to, err := splunkObject(rest)
 		if errors.Is(err, io.EOF) {
-			return b.Request, nil
+			return b.done(), nil
 		}
-		if err != nil || len(one) == 0 || one[0] != '{' {
-			return b.Request, b.Reject(BadBody, "not a JSON object", in.Body[from:])
+		if err != nil || one[0] != '{' {
+			err := b.Reject(BadBody, "not a JSON object", rest)
+			return b.done(), err
 		}
+		rest = rest[to:]
 		b.begin()
 		if err := b.look(one); err != nil {
 			return nil, err
@@ -37,12 +36,24 @@ func Splunk(in *Input) (*event.Request, error) {
 		b.splunkMembers(one)
 		b.override(in)
 		if len(b.fields.ID) == 0 {
-			b.contentID(contentHash(one))
+			b.contentID(b.contentHash(one))
 		}
 		if err := b.add(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// splunkObject is the value that a body begins with, and where it ends; io.EOF: there is none.
+func splunkObject(body []byte) (value []byte, to int, err error) {
+	p := event.NewPlain(body)
+	if value, ok := p.Value(); ok && value[0] == '{' {
+		return value, p.Offset(), nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	var one json.RawMessage
+	err = d.Decode(&one)
+	return one, int(d.InputOffset()), err
 }
 
 // splunkMembers reads an object's fields.
@@ -82,6 +93,7 @@ func SplunkRaw(in *Input) (*event.Request, error) {
 	rest := *in
 	rest.Topic, rest.Source = "", ""
 	b := newBuilder(in, splunkTopic, len(in.Body))
+	b.expected = len(all)
 	if err := b.hold(splitBytes * len(all)); err != nil {
 		return nil, err
 	}
@@ -101,5 +113,5 @@ func SplunkRaw(in *Input) (*event.Request, error) {
 			return nil, err
 		}
 	}
-	return b.Request, nil
+	return b.done(), nil
 }

@@ -3,22 +3,58 @@ package ingest
 import (
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 
 	"sekali/aggregator/event"
 )
 
-// appendTime appends t as an event has it.
-func appendTime(dst []byte, t time.Time) []byte { return t.UTC().AppendFormat(dst, time.RFC3339Nano) }
+// clock writes times as an event has them: RFC 3339 in UTC, with as many digits as they need. The
+// times of a request lie so close together that most have their second in common, which is kept.
+type clock struct {
+	second int64
+	text   []byte // of the second, without the Z; empty at first
+}
 
-// setTime sets the event's time, unless t is a year that RFC 3339 does not have.
-func (b *builder) setTime(t time.Time) {
-	if year := t.UTC().Year(); year < 1 || year > 9999 {
+func (c *clock) append(dst []byte, t time.Time) []byte {
+	return c.appendUnix(dst, t.Unix(), t.Nanosecond())
+}
+
+func (c *clock) appendUnix(dst []byte, second int64, nanosecond int) []byte {
+	if len(c.text) == 0 || c.second != second {
+		c.second, c.text = second, time.Unix(second, 0).UTC().AppendFormat(c.text[:0], time.RFC3339)
+		c.text = c.text[:len(c.text)-len("Z")]
+	}
+	dst = append(dst, c.text...)
+	if nanosecond > 0 {
+		dst = append(dst, ".000000000"...)
+		for i := len(dst) - 1; nanosecond > 0; i-- {
+			dst[i] += byte(nanosecond % 10)
+			nanosecond /= 10
+		}
+		for dst[len(dst)-1] == '0' {
+			dst = dst[:len(dst)-1]
+		}
+	}
+	return append(dst, 'Z')
+}
+
+// The first and the last second that RFC 3339 has, and event.ParseTime reads.
+const (
+	firstSecond = -62135596800 // 0001-01-01T00:00:00Z
+	lastSecond  = 253402300799 // 9999-12-31T23:59:59Z
+)
+
+// setTime sets the event's time, unless t is of a year that RFC 3339 does not have.
+func (b *builder) setTime(t time.Time) { b.setUnix(t.Unix(), t.Nanosecond()) }
+
+func (b *builder) setUnix(second int64, nanosecond int) {
+	if second < firstSecond || second > lastSecond {
 		return
 	}
 	from := len(b.scratch)
-	b.scratch = appendTime(b.scratch, t)
+	b.scratch = b.clock.appendUnix(b.scratch, second, nanosecond)
 	b.fields.Timestamp = b.scratch[from:]
 }
 
@@ -34,6 +70,9 @@ func parseTime(text string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	if c := text[0]; c == '-' || c == '.' || c >= '0' && c <= '9' {
+		if t, ok := wholeEpoch(text); ok {
+			return t, true
+		}
 		if t, ok := parseEpoch(text); ok {
 			return t, true
 		}
@@ -47,6 +86,20 @@ func parseTime(text string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// wholeEpoch is parseEpoch for a whole number as a program writes it.
+func wholeEpoch(text string) (time.Time, bool) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || text[0] == '0' {
+		return time.Time{}, false
+	}
+	size, scale := float64(n), int64(1)
+	for ; size >= epochUnits && scale < 1e9; scale *= 1000 {
+		size /= 1000
+	}
+	t := time.Unix(int64(n)/scale, int64(n)%scale*(1e9/scale)).UTC()
+	return t, t.Unix() <= lastSecond
 }
 
 // parseEpoch reads a number of a unit that is told by its size. It counts exactly: a float has no
