@@ -18,17 +18,25 @@ func OTLPJSON(in *Input) (*event.Request, error) {
 	if err := in.fits(); err != nil {
 		return nil, err
 	}
-	var request jsonLogs
-	if err := json.Unmarshal(in.Body, &request); err != nil {
-		return nil, malformed("not an ExportLogsServiceRequest: %v", err)
-	}
-	wire, err := request.wire()
-	if err != nil {
-		return nil, err
+	wire, ok := plainWire(in.Body)
+	if !ok {
+		var err error
+		if wire, err = jsonWire(in.Body); err != nil {
+			return nil, err
+		}
 	}
 	asProtobuf := *in
 	asProtobuf.Body = wire
 	return OTLP(&asProtobuf)
+}
+
+// jsonWire is a request in JSON as protobuf.
+func jsonWire(body []byte) ([]byte, error) {
+	var request jsonLogs
+	if err := json.Unmarshal(body, &request); err != nil {
+		return nil, malformed("not an ExportLogsServiceRequest: %v", err)
+	}
+	return request.wire()
 }
 
 // The messages of OTLP in their JSON form. Numbers of 64 bits may be strings; ids are hexadecimal.
@@ -86,11 +94,11 @@ func message(dst []byte, number protowire.Number, content []byte) []byte {
 }
 
 // nonempty is message, unless there is nothing to say.
-func nonempty(dst []byte, number protowire.Number, content string) []byte {
-	if content == "" {
+func nonempty(dst []byte, number protowire.Number, content []byte) []byte {
+	if len(content) == 0 {
 		return dst
 	}
-	return message(dst, number, []byte(content))
+	return message(dst, number, content)
 }
 
 func (l *jsonLogs) wire() (wire []byte, err error) {
@@ -101,7 +109,7 @@ func (l *jsonLogs) wire() (wire []byte, err error) {
 		}
 		resourceLogs := message(nil, 1, resource)
 		for _, s := range r.ScopeLogs {
-			scope := nonempty(nonempty(nil, 1, s.Scope.Name), 2, s.Scope.Version)
+			scope := nonempty(nonempty(nil, 1, []byte(s.Scope.Name)), 2, []byte(s.Scope.Version))
 			if scope, err = keyValues(scope, 3, s.Scope.Attributes); err != nil {
 				return nil, err
 			}
@@ -120,56 +128,81 @@ func (l *jsonLogs) wire() (wire []byte, err error) {
 	return wire, nil
 }
 
-func (r *jsonLogRecord) wire() (wire []byte, err error) {
+func (r *jsonLogRecord) wire() ([]byte, error) {
+	w := wireRecord{severityText: []byte(r.SeverityText), eventName: []byte(r.EventName)}
 	for _, f := range []struct {
-		number protowire.Number
-		kind   protowire.Type
-		value  json.RawMessage
+		to    *uint64
+		value json.RawMessage
 	}{
-		{1, protowire.Fixed64Type, r.TimeUnixNano}, {2, protowire.VarintType, r.SeverityNumber}, {7, protowire.VarintType, r.DroppedAttributes},
-		{8, protowire.Fixed32Type, r.Flags}, {11, protowire.Fixed64Type, r.ObservedTimeUnixNano},
+		{&w.time, r.TimeUnixNano}, {&w.severity, r.SeverityNumber}, {&w.dropped, r.DroppedAttributes}, {&w.flags, r.Flags}, {&w.observed, r.ObservedTimeUnixNano},
 	} {
-		n, err := strconv.ParseUint(text(f.value), 10, 64)
-		if text(f.value) == "" || n == 0 && err == nil {
+		number := text(f.value)
+		if number == "" {
 			continue
 		}
-		if err != nil {
+		var err error
+		if *f.to, err = strconv.ParseUint(number, 10, 64); err != nil {
 			return nil, malformed("%.40q is not a whole number", f.value)
 		}
-		wire = protowire.AppendTag(wire, f.number, f.kind)
-		switch f.kind {
-		case protowire.Fixed64Type:
-			wire = protowire.AppendFixed64(wire, n)
-		case protowire.Fixed32Type:
-			wire = protowire.AppendFixed32(wire, uint32(n))
-		default:
-			wire = protowire.AppendVarint(wire, n)
-		}
 	}
-	wire = nonempty(nonempty(wire, 3, r.SeverityText), 12, r.EventName)
+	var err error
 	if r.Body != nil {
-		body, err := r.Body.wire()
-		if err != nil {
+		w.hasBody = true
+		if w.body, err = r.Body.wire(); err != nil {
 			return nil, err
 		}
-		wire = message(wire, 5, body)
 	}
-	if wire, err = keyValues(wire, 6, r.Attributes); err != nil {
+	if w.attributes, err = keyValues(nil, 6, r.Attributes); err != nil {
 		return nil, err
 	}
-	for i, id := range []string{r.TraceID, r.SpanID} {
-		decoded, err := hex.DecodeString(id)
-		if err != nil {
-			return nil, malformed("%.40q is not hexadecimal", id)
-		}
-		wire = nonempty(wire, protowire.Number(9+i), string(decoded))
+	if w.traceID, err = hex.DecodeString(r.TraceID); err != nil {
+		return nil, malformed("%.40q is not hexadecimal", r.TraceID)
 	}
-	return wire, nil
+	if w.spanID, err = hex.DecodeString(r.SpanID); err != nil {
+		return nil, malformed("%.40q is not hexadecimal", r.SpanID)
+	}
+	return w.append(nil), nil
+}
+
+// wireRecord is a record in JSON whose parts are read. An id is a hash of the record on the wire,
+// so the order of its fields there may never change.
+type wireRecord struct {
+	time, severity, dropped, flags, observed uint64
+
+	severityText, eventName []byte
+	hasBody                 bool
+	body                    []byte // as a message
+	attributes              []byte // as fields
+	traceID, spanID         []byte
+}
+
+func (r *wireRecord) append(wire []byte) []byte {
+	if r.time > 0 {
+		wire = protowire.AppendFixed64(protowire.AppendTag(wire, 1, protowire.Fixed64Type), r.time)
+	}
+	if r.severity > 0 {
+		wire = protowire.AppendVarint(protowire.AppendTag(wire, 2, protowire.VarintType), r.severity)
+	}
+	if r.dropped > 0 {
+		wire = protowire.AppendVarint(protowire.AppendTag(wire, 7, protowire.VarintType), r.dropped)
+	}
+	if r.flags > 0 {
+		wire = protowire.AppendFixed32(protowire.AppendTag(wire, 8, protowire.Fixed32Type), uint32(r.flags))
+	}
+	if r.observed > 0 {
+		wire = protowire.AppendFixed64(protowire.AppendTag(wire, 11, protowire.Fixed64Type), r.observed)
+	}
+	wire = nonempty(nonempty(wire, 3, r.severityText), 12, r.eventName)
+	if r.hasBody {
+		wire = message(wire, 5, r.body)
+	}
+	wire = append(wire, r.attributes...)
+	return nonempty(nonempty(wire, 9, r.traceID), 10, r.spanID)
 }
 
 func keyValues(wire []byte, number protowire.Number, all []jsonKeyValue) ([]byte, error) {
 	for _, kv := range all {
-		one := nonempty(nil, 1, kv.Key)
+		one := nonempty(nil, 1, []byte(kv.Key))
 		if kv.Value != nil {
 			value, err := kv.Value.wire()
 			if err != nil {
