@@ -7,8 +7,8 @@ import (
 	"sekali/aggregator/internal/ingest"
 )
 
-// TestPlainWire: requests in JSON that are written as protobuf in one pass come to what they come to
-// by encoding/json; and those that senders send are.
+// TestPlainWire: requests in JSON that are written as protobuf in one pass come to what they come
+// to by encoding/json; and those that senders send are.
 func TestPlainWire(t *testing.T) {
 	const requests = 5000
 	plain := map[bool]int{}
