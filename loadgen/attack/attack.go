@@ -22,7 +22,6 @@ package attack
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -114,7 +113,7 @@ func (a *Attack) Run(ctx context.Context) (Summary, error) {
 	defer a.ahead.stopWith(ctx)()
 	a.ahead.waitFull()
 
-	dialer := &dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
+	dialer := &dialer{open: a.config.Dial}
 	transport, stop := a.transport(ctx, dialer)
 	defer stop()
 	startedAt := a.start(ctx, transport)

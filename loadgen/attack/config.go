@@ -1,8 +1,10 @@
 package attack
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -145,6 +147,9 @@ type Config struct {
 	// net/http, which take longer for a small request than an aggregator does.
 	Light bool
 
+	// Dial opens connections, as net.Dialer's DialContext does, which is the default.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	Ledger  *ledger.Writer            // every attempt is written to it; it stays open
 	OnStart func(startedAt time.Time) // called when the bodies are ready, just before the first request; may be nil
 }
@@ -162,6 +167,9 @@ func (c Config) filled() (Config, error) {
 	}
 	if c.AheadBytes == 0 {
 		c.AheadBytes = DefaultAheadBytes
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 	switch {
 	case c.Stream == nil:

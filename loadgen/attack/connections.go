@@ -54,14 +54,14 @@ func (c Connections) Median() time.Duration {
 
 // dialer opens connections and times the answers on each.
 type dialer struct {
-	net.Dialer
+	open func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu   sync.Mutex
 	seen Connections
 }
 
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := d.DialContext(ctx, network, address)
+	conn, err := d.open(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

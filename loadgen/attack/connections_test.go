@@ -2,9 +2,11 @@ package attack
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -21,7 +23,7 @@ func TestFirstAnswers(t *testing.T) {
 			}
 			known[r.RemoteAddr] = true
 		}))
-		d := &dialer{}
+		d := &dialer{open: new(net.Dialer).DialContext}
 		for range 3 {
 			transport := &http.Transport{Proxy: nil, DialContext: d.dial}
 			for range 5 {
@@ -74,7 +76,7 @@ func TestSlowAnswersAreSeen(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	d := &dialer{}
+	d := &dialer{open: new(net.Dialer).DialContext}
 	client := http.Client{Transport: &http.Transport{Proxy: nil, DialContext: d.dial}}
 	for range 5 {
 		answer, err := client.Post(server.URL, "text/plain", strings.NewReader("body"))
@@ -87,5 +89,21 @@ func TestSlowAnswersAreSeen(t *testing.T) {
 	seen := d.connections()
 	if seen.Opened != 1 || len(seen.First) != 1 || len(seen.Slow) < 1 || seen.Slow[0].took() < 2*slowAnswer {
 		t.Errorf("%+v", seen)
+	}
+}
+
+// TestDial: with either client, connections are opened as the config says.
+func TestDial(t *testing.T) {
+	for _, light := range []bool{false, true} {
+		f := newFake(t, func(uint64, int) reaction { return accept })
+		var dialled atomic.Uint64
+		summary, _, err := run(t, t.Context(), Config{URL: f.URL, Light: light, Phases: []Phase{{Name: "only", Clients: 3, Requests: 30, Measured: true}},
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				dialled.Add(1)
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}})
+		if opened := summary.Connections.Opened; err != nil || opened == 0 || opened > dialled.Load() || summary.Phases[0].Acknowledged != 30 {
+			t.Errorf("light %v: %d connections of %+v, %v", light, dialled.Load(), summary, err)
+		}
 	}
 }

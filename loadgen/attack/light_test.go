@@ -164,7 +164,7 @@ func TestLightAnswers(t *testing.T) {
 			}
 			io.Copy(io.Discard, conn)
 		}()
-		l := newLight(&dialer{})
+		l := newLight(&dialer{open: new(net.Dialer).DialContext})
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+listener.Addr().String()+"/publish", strings.NewReader("body"))
 		if err != nil {
 			t.Fatal(err)
