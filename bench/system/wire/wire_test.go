@@ -1,0 +1,216 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// holdVariable makes the test binary a program that has a network, and then panics or waits to be
+// killed.
+const holdVariable = "SEKALI_TEST_WIRE"
+
+func TestMain(m *testing.M) {
+	how := os.Getenv(holdVariable)
+	if how == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	w, err := Open(Limit{MbitPerS: 10})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	// A connection that is open, with bytes on their way.
+	listener, err := w.listen()
+	if err == nil {
+		var conn net.Conn
+		if conn, err = w.Dial(context.Background(), "tcp", listener.Addr().String()); err == nil {
+			go conn.Write(make([]byte, 1<<20)) // which nobody reads
+		}
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(w.name)
+	if how == "panic" {
+		panic("on purpose")
+	}
+	time.Sleep(time.Hour)
+}
+
+// open makes a network for a test, or skips it where none can be made.
+func open(t *testing.T, limit Limit) *Wire {
+	t.Helper()
+	if why := Cannot(limit); why != nil {
+		t.Skip("skipped: ", why)
+	}
+	w, err := Open(limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat("/sys/class/net/" + w.name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", w.name, err)
+		}
+	})
+	return w
+}
+
+// nothingLeft fails if an interface of this process is there.
+func nothingLeft(t *testing.T) {
+	t.Helper()
+	if left, err := filepath.Glob(fmt.Sprintf("/sys/class/net/sk%dw*", os.Getpid())); err != nil || len(left) > 0 {
+		t.Errorf("left are %q, %v", left, err)
+	}
+}
+
+// TestRate: what passes is what the network is held to; without a limit it is far more, so that the
+// limit is what is seen.
+func TestRate(t *testing.T) {
+	for _, limit := range []int{20, 200} {
+		m, err := open(t, Limit{MbitPerS: limit}).Measure(t.Context())
+		if err != nil || m.MbitPerS < 0.85*float64(limit) || m.MbitPerS > 1.05*float64(limit) || m.RTT == 0 {
+			t.Errorf("held to %d Mbit/s: %+v, %v", limit, m, err)
+		}
+	}
+	if passes, err := open(t, Limit{}).fill(t.Context()); err != nil || passes < 400 {
+		t.Errorf("without a limit %.0f Mbit/s pass: %v", passes, err)
+	}
+}
+
+// TestDelay: a round trip takes as long as it is to.
+func TestDelay(t *testing.T) {
+	for _, limit := range []Limit{{RTT: 10 * time.Millisecond}, {RTT: 10 * time.Millisecond, MbitPerS: 100}} {
+		m, err := open(t, limit).Measure(t.Context())
+		if err != nil || m.RTT < limit.RTT || m.RTT > limit.RTT+5*time.Millisecond {
+			t.Errorf("%+v: %+v, %v", limit, m, err)
+		}
+		if limit.MbitPerS > 0 && (m.MbitPerS < 85 || m.MbitPerS > 105) {
+			t.Errorf("%+v: %+v", limit, m)
+		}
+	}
+}
+
+// TestOtherEnd: a connection is from the other end, this process stays where it is, and two networks
+// are two.
+func TestOtherEnd(t *testing.T) {
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := open(t, Limit{}), open(t, Limit{})
+	for _, w := range []*Wire{one, two} {
+		listener, err := w.listen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		conn, err := w.Dial(t.Context(), "tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if got := conn.LocalAddr().(*net.TCPAddr).IP.String(); got != w.peer || w.peer == w.host {
+			t.Errorf("from %s, not from %s", got, w.peer)
+		}
+		// From here it is this machine's own address, and another way.
+		own, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer own.Close()
+		if got := own.LocalAddr().(*net.TCPAddr).IP.String(); got != w.host {
+			t.Errorf("from %s, not from %s", got, w.host)
+		}
+	}
+	if one.name == two.name || one.host == two.host {
+		t.Errorf("two networks have one name: %+v, %+v", one, two)
+	}
+	if after, err := os.Readlink("/proc/self/ns/net"); err != nil || after != before {
+		t.Errorf("this process was in %s, and is in %s: %v", before, after, err)
+	}
+	if _, err := one.Dial(t.Context(), "tcp", net.JoinHostPort(one.host, "1")); err == nil {
+		t.Error("nobody listens there")
+	}
+}
+
+// TestGone: the network goes with its process, whatever ends that.
+func TestGone(t *testing.T) {
+	if why := Cannot(Limit{MbitPerS: 10}); why != nil {
+		t.Skip("skipped: ", why)
+	}
+	for _, how := range []string{"kill", "panic"} {
+		t.Run(how, func(t *testing.T) {
+			holder := exec.Command(os.Args[0])
+			holder.Env = append(os.Environ(), holdVariable+"="+how)
+			output, err := holder.StdoutPipe()
+			if err == nil {
+				err = holder.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := make([]byte, 200)
+			n, err := output.Read(said)
+			name := strings.TrimSpace(string(said[:n]))
+			if err != nil || !strings.HasPrefix(name, "sk") {
+				t.Fatalf("%q, %v", said[:n], err)
+			}
+			link := "/sys/class/net/" + name
+			if how == "kill" {
+				if _, err := os.Stat(link); err != nil {
+					t.Errorf("it has no network: %v", err)
+				}
+				_ = holder.Process.Kill()
+			}
+			_ = holder.Wait() // by a signal, or with the panic's code
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				if _, err := os.Stat(link); errors.Is(err, os.ErrNotExist) {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("%s is left", name)
+				}
+			}
+		})
+	}
+}
+
+// TestFailureIsSaid: what could not be made says why, and leaves nothing.
+func TestFailureIsSaid(t *testing.T) {
+	if why := Cannot(Limit{}); why != nil {
+		t.Skip("skipped: ", why)
+	}
+	ip, err := exec.LookPath("ip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	if err := Cannot(Limit{}); err == nil || err.Error() != "ip is not installed" {
+		t.Errorf("%v", err)
+	}
+	// A kernel without the discipline, as tc has it.
+	if err := errors.Join(os.Symlink(ip, filepath.Join(dir, "ip")),
+		os.WriteFile(filepath.Join(dir, "tc"), []byte("#!/bin/sh\necho 'Error: Specified qdisc kind is unknown.'\nexit 2\n"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Cannot(Limit{RTT: time.Millisecond}); err == nil || !strings.Contains(err.Error(), "netem limit 100000 delay 500us: exit status 2: Error: Specified qdisc kind is unknown.") {
+		t.Errorf("%v", err)
+	}
+	nothingLeft(t)
+}
