@@ -57,13 +57,8 @@ var Metrics = slices.Concat(
 		{"bytes_written_per_stored", Lower, func(s record.Summary) *float64 { return s.BytesWrittenPerStored }},
 		{"syncs_per_1000_stored", Lower, func(s record.Summary) *float64 { return s.SyncsPer1000Stored }},
 		{"allocated_bytes_per_stored", Lower, func(s record.Summary) *float64 { return s.AllocatedBytesPerStored }},
-		{"server_rss_bytes_max", Lower, func(s record.Summary) *float64 {
-			if s.ServerRSSBytesMax == nil {
-				return nil
-			}
-			v := float64(*s.ServerRSSBytesMax)
-			return &v
-		}},
+		{"server_rss_bytes_max", Lower, func(s record.Summary) *float64 { return bytesOf(s.ServerRSSBytesMax) }},
+		{"page_cache_bytes", Neither, func(s record.Summary) *float64 { return bytesOf(s.PageCacheBytes) }},
 		{"unavailable_s", Lower, func(s record.Summary) *float64 { return s.UnavailableS }},
 		{"ready_after_s", Lower, func(s record.Summary) *float64 { return s.ReadyAfterS }},
 		{"join_s", Lower, func(s record.Summary) *float64 { return s.JoinS }},
@@ -72,6 +67,15 @@ var Metrics = slices.Concat(
 		{"join_lag_s_max", Lower, func(s record.Summary) *float64 { return s.JoinLagSMax }},
 	},
 )
+
+// bytesOf is nil where the bytes are.
+func bytesOf(n *int64) *float64 {
+	if n == nil {
+		return nil
+	}
+	v := float64(*n)
+	return &v
+}
 
 func number(name string, better Better, value func(record.Summary) float64) Metric {
 	return Metric{name, better, func(s record.Summary) *float64 { v := value(s); return &v }}

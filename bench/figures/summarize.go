@@ -307,6 +307,9 @@ func costs(r *record.Raw, s *record.Summary, w window) {
 	if most > 0 { // else the process is not ours, and nothing is known
 		s.ServerRSSBytesMax = &most
 	}
+	if around := r.Run.Surroundings; around != nil {
+		s.PageCacheBytes = around.PageCacheBytes
+	}
 	unique := func(s record.Sample) float64 { return float64(s.UniqueProcessed) }
 	used := func(field func(record.Sample) float64) float64 {
 		c := newCurve(answered, field).rising()

@@ -27,9 +27,10 @@ const (
 	// maxCeilingShare bounds the rate as a part of what the generator can do: beyond it the
 	// generator may have set it.
 	maxCeilingShare = 0.8
-	// minDiskShare and maxDiskShare bound what a disk takes just before a run as a part of what it is
-	// held to. The throttle lets a tenth of a second's worth through at once.
-	minDiskShare, maxDiskShare = 0.85, 1.15
+	// minHeldShare and maxHeldShare bound what a disk takes or a network does just before a run as a
+	// part of what it is held to. A disk's throttle lets a tenth of a second's worth through at once;
+	// of a network's rate the headers of packets take 5 %.
+	minHeldShare, maxHeldShare = 0.85, 1.15
 	// maxStallNS bounds how long the whole machine may have stood still, by a ticker of 10 ms.
 	maxStallNS = int64(250 * time.Millisecond)
 	// maxStalledShare bounds the sum of the generator's stalls as a part of the measured time. In a
@@ -63,6 +64,7 @@ const (
 	ThrottlingUnknown = "throttling_not_measurable"
 	OnTmpfs           = "on_tmpfs"
 	DiskNotHeld       = "disk_not_held"
+	NetworkNotHeld    = "network_not_held"
 	DirtyTree         = "dirty_tree"
 	WithRace          = "with_race"
 	GeneratorLate     = "generator_late"
@@ -86,6 +88,7 @@ var remedies = map[string]string{
 	MachineStoodStill: "plug the machine in, turn power saving and swapping off, close what else runs, and run the case again",
 	OnTmpfs:           "write to a disk: -out <folder on a disk>",
 	DiskNotHeld:       "run it on a disk that is faster than what it is to be held to, and that nobody else writes to",
+	NetworkNotHeld:    "close what else runs, and run the case again; if it stays, this machine is too slow for such a network",
 	DirtyTree:         "commit the changes, `make build`, and run again: figures need a commit that they belong to",
 	WithRace:          "build without -race: `make build`",
 	GeneratorLate:     "close what else runs; if it stays, this machine is too slow for the rate: lower it in a copy of the scenario",
@@ -137,8 +140,12 @@ func environmentReasons(e record.Environment) []record.Reason {
 		reasons = append(reasons, because(OnTmpfs, "the data folder is on tmpfs, where a sync costs nothing"))
 	}
 	if d := e.Disk; d != nil {
-		reasons = append(reasons, diskReasons(d.MBPerS, d.MeasuredMBPerS, "MB/s")...)
-		reasons = append(reasons, diskReasons(d.OperationsPerS, d.MeasuredOperationsPerS, "operations/s")...)
+		reasons = append(reasons, heldReasons(DiskNotHeld, "disk", float64(d.MBPerS), d.MeasuredMBPerS, "MB/s")...)
+		reasons = append(reasons, heldReasons(DiskNotHeld, "disk", float64(d.OperationsPerS), d.MeasuredOperationsPerS, "operations/s")...)
+	}
+	if n := e.Network; n != nil {
+		reasons = append(reasons, heldReasons(NetworkNotHeld, "network", n.RTTMS, n.MeasuredRTTMS, "ms there and back")...)
+		reasons = append(reasons, heldReasons(NetworkNotHeld, "network", float64(n.MbitPerS), n.MeasuredMbitPerS, "Mbit/s")...)
 	}
 	if e.Dirty {
 		reasons = append(reasons, because(DirtyTree, "the tree has changes that are not committed"))
@@ -149,12 +156,12 @@ func environmentReasons(e record.Environment) []record.Reason {
 	return reasons
 }
 
-// diskReasons hold what a disk took to what it was held to.
-func diskReasons(limit int, measured float64, unit string) []record.Reason {
-	if share := measured / float64(limit); limit == 0 || share >= minDiskShare && share <= maxDiskShare {
+// heldReasons hold what a disk or a network took to what it was held to.
+func heldReasons(code, what string, limit, measured float64, unit string) []record.Reason {
+	if share := measured / limit; limit == 0 || share >= minHeldShare && share <= maxHeldShare {
 		return nil
 	}
-	return []record.Reason{because(DiskNotHeld, "the disk is to be held to %d %s, and took %.4g", limit, unit, measured)}
+	return []record.Reason{because(code, "the %s is to be held to %.9g %s, and took %.4g", what, limit, unit, measured)}
 }
 
 func generatorReasons(r *record.Raw, s record.Summary) []record.Reason {

@@ -136,6 +136,24 @@ func TestValidity(t *testing.T) {
 				r.Environment.Disk = &record.Disk{OperationsPerS: 3000, MeasuredOperationsPerS: 1000}
 			})
 		}},
+		{"a network that is held", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Environment.Network = &record.Network{RTTMS: 20, MbitPerS: 1000, MeasuredRTTMS: 20.2, MeasuredMbitPerS: 949}
+			})
+		}},
+		{"a network without a delay", "", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Environment.Network = &record.Network{MbitPerS: 100, MeasuredRTTMS: 0.1, MeasuredMbitPerS: 95}
+			})
+		}},
+		{"a network that is nearer", "the network is to be held to 20 ms there and back, and took 0.1", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Network = &record.Network{RTTMS: 20, MeasuredRTTMS: 0.1} })
+		}},
+		{"a network that is slower", "the network is to be held to 1000 Mbit/s, and took 600", func(t *testing.T, dir string) {
+			resulttest.RewriteRun(t, dir, func(r *record.Run) {
+				r.Environment.Network = &record.Network{MbitPerS: 1000, MeasuredRTTMS: 0.1, MeasuredMbitPerS: 600}
+			})
+		}},
 		{"dirty tree", "not committed", func(t *testing.T, dir string) {
 			resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Environment.Dirty = true })
 		}},

@@ -88,6 +88,9 @@ type Summary struct {
 	SyncsPer1000Stored      *float64 `json:"syncs_per_1000_stored"`    // journal syncs and commits
 	AllocatedBytesPerStored *float64 `json:"allocated_bytes_per_stored"`
 	ServerRSSBytesMax       *int64   `json:"server_rss_bytes_max"` // whole run; null: not known
+	// PageCacheBytes is what the kernel held of the data folder when all was committed, which is not
+	// in the process's memory. Absent: not measurable, or a record of before it was.
+	PageCacheBytes *int64 `json:"page_cache_bytes,omitempty"`
 
 	GeneratorBytesWrittenPerStored   *float64 `json:"generator_bytes_written_per_stored,omitempty"`
 	GeneratorAllocatedBytesPerStored *float64 `json:"generator_allocated_bytes_per_stored,omitempty"`

@@ -34,6 +34,11 @@ const (
 	defaultPage = 100
 	// maxDisk bounds what a disk can be held to: beyond it there is no disk to hold.
 	maxDisk = 1_000_000
+	// minRTT and maxRTT bound a delay: below, what the machine itself takes would be much of it.
+	// maxMbit is more than two interfaces of one machine pass on.
+	minRTT  = time.Millisecond
+	maxRTT  = time.Second
+	maxMbit = 100_000
 )
 
 // validName is what may become part of a folder's name: no dots alone, no slash, nothing hidden.
@@ -117,7 +122,7 @@ func checkCaseName(name string, seen map[string]bool) *problem {
 }
 
 func (s *Settings) check() *problem {
-	for _, step := range []func() *problem{s.checkAggregator, s.checkCluster, s.checkDisk, s.checkStream, s.checkLoad, s.checkReaders, s.checkYardstick, s.checkFault, s.checkExpect} {
+	for _, step := range []func() *problem{s.checkAggregator, s.checkCluster, s.checkDisk, s.checkNetwork, s.checkStream, s.checkLoad, s.checkReaders, s.checkYardstick, s.checkFault, s.checkExpect} {
 		if p := step(); p != nil {
 			return p
 		}
@@ -189,6 +194,23 @@ func (s *Settings) checkDisk() *problem {
 		return &problem{"disk", "is of one aggregator alone"}
 	case s.Fault.Kind == DiskFull:
 		return &problem{"disk", "goes with no disk that is filled, which is one of its own"}
+	}
+	return nil
+}
+
+func (s *Settings) checkNetwork() *problem {
+	n := s.Network
+	switch rtt := time.Duration(n.RTT); {
+	case rtt != 0 && (rtt < minRTT || rtt > maxRTT):
+		return &problem{"network.rtt", fmt.Sprintf("must be %s to %s, not %s", minRTT, maxRTT, rtt)}
+	case n.MbitPerS < 0 || n.MbitPerS > maxMbit:
+		return &problem{"network.mbit_per_s", fmt.Sprintf("must be 1 to %d, not %d", maxMbit, n.MbitPerS)}
+	case n == Network{}:
+		return nil
+	case s.Cluster.Nodes > 0:
+		return &problem{"network", "is of one aggregator alone"}
+	case s.Yardstick == Bare:
+		return &problem{"network", "goes with no yardstick, which is on the loopback"}
 	}
 	return nil
 }

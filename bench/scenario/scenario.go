@@ -38,6 +38,7 @@ type Settings struct {
 	Aggregator Aggregator    `yaml:"aggregator"`
 	Cluster    Cluster       `yaml:"cluster"`
 	Disk       Disk          `yaml:"disk"`
+	Network    Network       `yaml:"network"`
 	Stream     stream.Config `yaml:"stream"`
 	Load       Load          `yaml:"load"`
 	Readers    []Reader      `yaml:"readers"`
@@ -106,6 +107,13 @@ const (
 type Disk struct {
 	MBPerS         int `yaml:"mb_per_s"`         // read and written, each for itself; 0: no limit
 	OperationsPerS int `yaml:"operations_per_s"` // the same
+}
+
+// Network says that publishers reach the aggregator over a network of their own, not over the
+// loopback.
+type Network struct {
+	RTT      Duration `yaml:"rtt"`        // there and back, half of it each way; 0: no delay
+	MbitPerS int      `yaml:"mbit_per_s"` // each way; 0: no limit
 }
 
 // Load is what the generator sends.

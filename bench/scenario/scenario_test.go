@@ -79,6 +79,18 @@ func TestCasesOverrideKeyByKey(t *testing.T) {
 	}
 }
 
+// TestNetwork: a case lays its own key over the file's.
+func TestNetwork(t *testing.T) {
+	text := strings.Replace(full, "  - {name: journal}", "  - {name: journal, network: {rtt: 2ms}}", 1) + "network: {mbit_per_s: 100}\n"
+	s, err := Parse("kill.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one, two := s.Cases[0].Settings.Network, s.Cases[1].Settings.Network; one != (Network{Duration(2 * time.Millisecond), 100}) || two != (Network{MbitPerS: 100}) {
+		t.Errorf("%+v, %+v", one, two)
+	}
+}
+
 func TestSweepLaysEveryValueOverEveryCase(t *testing.T) {
 	s, err := Parse("kill.yaml", []byte(strings.Replace(full, sweepable, swept("[1, 1000]"), 1)))
 	if err != nil {
@@ -230,6 +242,14 @@ var refused = []struct{ name, old, new string }{
 	{"disk held to less than nothing", "expect: {refused: 0}", "disk: {mb_per_s: -1}"},
 	{"disk held to more than there is", "expect: {refused: 0}", "disk: {operations_per_s: 2000000}"},
 	{"disk of a cluster", "expect: {refused: 0}", "disk: {mb_per_s: 125}\ncluster: {nodes: 3}"},
+	{"network without a unit", "expect: {refused: 0}", "network: {rtt: 1}"},
+	{"network too near", "expect: {refused: 0}", "network: {rtt: 20us}"},
+	{"network too far", "expect: {refused: 0}", "network: {rtt: 2s}"},
+	{"network slower than nothing", "expect: {refused: 0}", "network: {mbit_per_s: -1}"},
+	{"network faster than there is", "expect: {refused: 0}", "network: {mbit_per_s: 1000000}"},
+	{"network with an unknown key", "expect: {refused: 0}", "network: {loss: 1}"},
+	{"network of a cluster", "expect: {refused: 0}", "network: {rtt: 1ms}\ncluster: {nodes: 3}"},
+	{"network with a yardstick", "expect: {refused: 0}", "network: {mbit_per_s: 100}\nyardstick: bare"},
 	{"unknown client", "events_per_request: 500", "events_per_request: 500\n  client: curl"},
 	{"light client with a rate", "events_per_request: 500", "events_per_request: 500\n  client: light"},
 	{"unknown yardstick", "expect: {refused: 0}", "yardstick: ruler"},

@@ -19,6 +19,7 @@ import (
 	"sekali/bench/system/cluster"
 	"sekali/bench/system/device"
 	"sekali/bench/system/process"
+	"sekali/bench/system/wire"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
@@ -93,6 +94,7 @@ type session struct {
 	aggregator *aggregator
 	replicas   *replicas        // nil: one aggregator alone
 	network    *cluster.Network // of the cluster, to be cut; nil: none
+	wire       *wire.Wire       // between publishers and the aggregator; nil: the loopback
 	stream     *stream.Stream
 	base       stats // before the attack
 	run        record.Run
@@ -154,7 +156,7 @@ func (s *session) execute(outer context.Context) (run record.Run, err error) {
 }
 
 // cleanUp leaves no process behind, whatever happened, and no data folder that nobody asked for. An
-// error says that a disk was not given back.
+// error says that a disk or a network was not given back.
 func (s *session) cleanUp(cancel context.CancelCauseFunc) error {
 	cancel(nil)
 	s.profiles.running.Wait()
@@ -172,6 +174,9 @@ func (s *session) cleanUp(cancel context.CancelCauseFunc) error {
 	err := s.removeDisk()
 	if s.network != nil {
 		err = errors.Join(err, s.network.Close())
+	}
+	if s.wire != nil {
+		err = errors.Join(err, s.wire.Close())
 	}
 	if !s.config.KeepData {
 		os.RemoveAll(s.data)
@@ -223,7 +228,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 	if s.config.external() {
 		s.aggregator = &aggregator{url: s.config.Aggregator, token: s.config.Token, client: newClient()}
 	} else {
-		if err := s.makeDisk(ctx); err != nil {
+		if err := errors.Join(s.makeDisk(ctx), s.makeNetwork(ctx)); err != nil {
 			return err
 		}
 		probe, err := machine.ProbeDisk(filepath.Dir(s.data))
@@ -236,7 +241,7 @@ func (s *session) begin(ctx context.Context, log *os.File) error {
 		if s.job.settings.Cluster.Nodes > 0 {
 			err = s.startCluster(ctx, log)
 		} else {
-			s.aggregator, err = startAggregator(ctx, process.Config{Binary: s.config.Aggregator, Args: s.run.Aggregator.Flags, Data: s.data, Log: log})
+			s.aggregator, err = startAggregator(ctx, s.processConfig(log))
 		}
 		if err != nil {
 			return err
@@ -325,11 +330,23 @@ func (s *session) load(ctx context.Context) error {
 	halt()
 	s.sampler.take(ctx)
 	s.run.Generator.Stalls, s.run.Generator.LongestStallNS = stalls.stalls, stalls.longestNS
-	s.run.Surroundings = s.sampler.around.record()
+	s.run.Surroundings = s.withPageCache(s.sampler.around.record())
 	if err := s.profiles.end(ctx, s); err != nil {
 		return err
 	}
 	return s.writeRaw(summary.StartedAt)
+}
+
+// withPageCache adds how much of the data folder is in the page cache.
+func (s *session) withPageCache(around *record.Surroundings) *record.Surroundings {
+	if s.aggregator.external() {
+		around.PageCacheUnknown = "the server was running already, and its data folder is not known"
+	} else if cached, err := machine.PageCache(s.data); err != nil {
+		around.PageCacheUnknown = err.Error()
+	} else {
+		around.PageCacheBytes = &cached
+	}
+	return around
 }
 
 // settle waits until all is committed, and the machine was watched for long enough.
@@ -377,6 +394,9 @@ func (s *session) attackConfig(url, token string, attempts *ledger.Writer, onSta
 		if url == s.aggregator.url { // and not the server that only answers
 			config.Others = s.replicas.urls()
 		}
+	}
+	if s.wire != nil { // and not for the ceiling, which is measured before
+		config.Dial = s.wire.Dial
 	}
 	config.Light = load.Client == scenario.Light
 	if load.Compression != "none" {

@@ -61,6 +61,9 @@ func printFigures(w io.Writer, run record.Run) {
 		fmt.Fprintf(w, "  disk                held to %d MB/s and %d operations/s; it took %.0f MB/s and %.0f operations/s just before\n",
 			d.MBPerS, d.OperationsPerS, d.MeasuredMBPerS, d.MeasuredOperationsPerS)
 	}
+	if n := run.Environment.Network; n != nil {
+		fmt.Fprintf(w, "  network             %s; measured just before: %s\n", n, n.Measured())
+	}
 	fmt.Fprintf(w, "  other processes     %s of the cores that the run may use\n", percent(s.OtherCPUShare))
 	if s.GeneratorCeilingShare != nil {
 		fmt.Fprintf(w, "  generator ceiling   %.0f requests/s, %.0f events/s; the load was %.0f %% of it\n",

@@ -78,6 +78,9 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	if s.Disk != (scenario.Disk{}) {
 		run.Environment.Disk = &record.Disk{MBPerS: s.Disk.MBPerS, OperationsPerS: s.Disk.OperationsPerS}
 	}
+	if s.Network != (scenario.Network{}) {
+		run.Environment.Network = networkOf(s.Network)
+	}
 	run.Readers = readersOf(s)
 	if s.Yardstick != scenario.NoYardstick {
 		run.Yardstick = &record.YardstickRun{Kind: s.Yardstick}
@@ -124,7 +127,7 @@ func recordedPlan(run record.Run) []string {
 		fault += " of the " + run.Fault.Role
 	}
 	return append(parts, clusterText(cluster), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
-		"yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
+		"network is "+run.Environment.Network.String(), "yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
 }
 
 // clusterText is a cluster as a part of the plan. What a record does not say is the default.

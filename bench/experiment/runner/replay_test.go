@@ -170,6 +170,7 @@ func TestReplayRefuses(t *testing.T) {
 		"other flags":    {program, func(r *record.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
 		"other rate":     {program, func(r *record.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
 		"other fault":    {program, func(r *record.Run) { r.Fault = &record.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
+		"other network":  {program, func(r *record.Run) { r.Environment.Network = &record.Network{RTTMS: 20} }, "its network is 20 ms there and back"},
 		"no such case":   {program, func(r *record.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
 		"other name":     {program, func(r *record.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
 		"unreadable now": {program, func(r *record.Run) { r.Scenario.Text += "weather: fine\n" }, "run.json: scenario:10:1: unknown field"},

@@ -110,7 +110,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	times := newEstimate(jobs)
 	for i, job := range jobs {
 		times.begin(i, time.Now())
-		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), c.cannotCluster(job.settings)); why != nil {
+		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), cannotReach(job.settings.Network), c.cannotCluster(job.settings)); why != nil {
 			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
 			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
@@ -197,6 +197,9 @@ func (c *Config) check() error {
 			}
 			if one.Settings.Disk != (scenario.Disk{}) {
 				return fmt.Errorf("%s: disk: a server that is running already has its own", s.Path)
+			}
+			if one.Settings.Network != (scenario.Network{}) {
+				return fmt.Errorf("%s: network: a server that is running already listens where it is", s.Path)
 			}
 		}
 	}

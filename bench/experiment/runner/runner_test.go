@@ -279,6 +279,9 @@ func TestProcessIsRunAndMeasured(t *testing.T) {
 	if s.ServerRSSBytesMax == nil || s.ServerCPUUSPerStored == nil || run.Environment.Fdatasync.P50US == 0 || run.Environment.Filesystem == "" {
 		t.Errorf("not measured: %+v, %+v", s, run.Environment)
 	}
+	if s.PageCacheBytes == nil || *s.PageCacheBytes < 1600*100 {
+		t.Errorf("1600 events are written, and of the data folder %v bytes are in the page cache: %+v", s.PageCacheBytes, run.Surroundings)
+	}
 	if run.Audit.Database == nil || run.Audit.Database.Events != 1600 {
 		t.Errorf("database: %+v", run.Audit.Database)
 	}
@@ -450,6 +453,9 @@ func TestRunningServer(t *testing.T) {
 		run := o.run(t, 0)
 		if !run.Held() || !run.Aggregator.External || run.Audit.Stored != 1600 {
 			t.Errorf("%s", o.output)
+		}
+		if run.Summary.PageCacheBytes != nil || run.Surroundings.PageCacheUnknown == "" {
+			t.Errorf("where its data folder is nobody knows: %+v", run.Surroundings)
 		}
 	}
 	if answer, err := http.Get(server.URL + "/readyz"); err != nil || answer.StatusCode != http.StatusOK {

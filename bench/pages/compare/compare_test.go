@@ -150,6 +150,8 @@ func TestWarnings(t *testing.T) {
 		"other case": {func(r *record.Run) { r.Scenario.Case = "other" }, "the scenarios differ: burst and burst/other"},
 		"processor":  {func(r *record.Run) { r.Environment.CPUModel = "other" }, "the processor differs"},
 		"filesystem": {func(r *record.Run) { r.Environment.Filesystem = "xfs" }, "the filesystem differs: ext4 and xfs"},
+		"network": {func(r *record.Run) { r.Environment.Network = &record.Network{MbitPerS: 100, MeasuredMbitPerS: 95} },
+			"the network differs: loopback and 100 Mbit/s"},
 		"durability": {func(r *record.Run) { r.Environment.Store.Synchronous = "off" }, "the durability differs"},
 		"Go version": {func(r *record.Run) { r.Environment.GoVersion = "go1.27" }, "the Go version differs: go1.26 and go1.27"},
 		"invalid":    {func(r *record.Run) { r.Environment.Dirty = true }, "B is INVALID"},

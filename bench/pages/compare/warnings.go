@@ -140,6 +140,7 @@ func differences(a, b record.Run) []property {
 		{"system", ea.OS + " " + ea.Kernel, eb.OS + " " + eb.Kernel},
 		{"filesystem", ea.Filesystem, eb.Filesystem},
 		{"rate that the disk is held to", heldTo(ea.Disk), heldTo(eb.Disk)},
+		{"network", ea.Network.String(), eb.Network.String()},
 		{"durability", durability(a), durability(b)},
 		{"deduplication", ea.Store.Dedup, eb.Store.Dedup},
 		{"layout", ea.Store.Layout, eb.Store.Layout},

@@ -278,7 +278,7 @@ func (s *scenario) table() string {
 	if s.Name == growthScenario {
 		own = heldRows
 	}
-	return table(s.Cases, own, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
+	return table(s.Cases, own, networkRows, throughputRows, processingRows, deduplicationRows, queueRows, serviceRows, responseRows,
 		requestRows, readerRows(), bareRows, faultRows, generatorRows)
 }
 
@@ -374,15 +374,19 @@ func stageRows(profiles []profile.Table, summary record.Summary) [][5]string {
 }
 
 func (s *set) costTable() string {
+	// What no record has is no column.
+	rows := slices.DeleteFunc(slices.Clone(costRows), func(r row) bool {
+		return !slices.ContainsFunc(s.groups(), func(g *group) bool { return r.cell(g) != withheld })
+	})
 	var text strings.Builder
 	text.WriteString("| |")
-	for _, r := range costRows {
+	for _, r := range rows {
 		fmt.Fprintf(&text, " %s |", r.name)
 	}
-	text.WriteString(" run |\n|---|" + strings.Repeat("---:|", len(costRows)) + "---|\n")
+	text.WriteString(" run |\n|---|" + strings.Repeat("---:|", len(rows)) + "---|\n")
 	for _, g := range s.groups() {
 		fmt.Fprintf(&text, "| %s |", cell(g.Label()))
-		for _, r := range costRows {
+		for _, r := range rows {
 			fmt.Fprintf(&text, " %s |", cell(r.cell(g)))
 		}
 		fmt.Fprintf(&text, " %s |\n", g.Runs())
@@ -419,6 +423,7 @@ func (s *set) machines() []machine {
 func (m machine) same(other machine) bool {
 	a, b := m.Environment, other.Environment
 	a.Fdatasync, b.Fdatasync = record.Fdatasync{}, record.Fdatasync{}
+	a.Network, b.Network = nil, nil // each case's own
 	return a == b && m.Version == other.Version
 }
 

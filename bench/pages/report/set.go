@@ -25,7 +25,7 @@ const topFunctions = 15
 // scenarioOrder leads from the simple question to the long ones; others follow in the order in
 // which they ran.
 var scenarioOrder = []string{"smoke", "course-report", "throughput", "steady", "burst", "duplicates", "restart", "kill", "saturation",
-	"batch-size", "ack-levels", "small-requests", "reads", "reads-full", "read-streams", "disk-full", "disk-error", "slow-sync", "slow-disk", "growth", "recovery", "soak"}
+	"batch-size", "ack-levels", "small-requests", "reads", "reads-full", "read-streams", "disk-full", "disk-error", "slow-sync", "slow-disk", "network", "growth", "recovery", "soak"}
 
 // set is what a report is made of: scenarios, their cases, and the repeats of each.
 type set struct {

@@ -179,13 +179,42 @@ var costRows = []row{
 	figureRow("bytes allocated per stored event", func(s record.Summary) *float64 { return s.AllocatedBytesPerStored }),
 	figureRow("bytes the generator wrote per stored event", func(s record.Summary) *float64 { return s.GeneratorBytesWrittenPerStored }),
 	figureRow("bytes the generator allocated per stored event", func(s record.Summary) *float64 { return s.GeneratorAllocatedBytesPerStored }),
-	figureRow("server resident memory max, MB", func(s record.Summary) *float64 {
-		if s.ServerRSSBytesMax == nil {
-			return nil
+	figureRow("server resident memory max, MB", func(s record.Summary) *float64 { return megabytes(s.ServerRSSBytesMax) }),
+	{"data folder in the page cache at the end, MB", pageCache},
+}
+
+// megabytes is nil where the bytes are.
+func megabytes(bytes *int64) *float64 {
+	if bytes == nil {
+		return nil
+	}
+	mb := float64(*bytes) / 1e6
+	return &mb
+}
+
+// pageCache is what the kernel holds beside the process's own memory; earlier records say nothing.
+func pageCache(g *group) string {
+	text := g.show(func(s record.Summary) *float64 { return megabytes(s.PageCacheBytes) })
+	if around := g.first().Run.Surroundings; text == withheld && around != nil && around.PageCacheUnknown != "" {
+		return "not measurable"
+	}
+	return text
+}
+
+// networkRows say over what publishers reached the aggregator, where it was not the loopback.
+var networkRows = []row{
+	{"network, to be", ofNetwork((*record.Network).String)},
+	{"network, measured before the first repeat", ofNetwork((*record.Network).Measured)},
+}
+
+func ofNetwork(of func(*record.Network) string) func(*group) string {
+	return func(g *group) string {
+		n := g.first().Run.Environment.Network
+		if n == nil {
+			return withheld
 		}
-		mb := float64(*s.ServerRSSBytesMax) / 1e6
-		return &mb
-	}),
+		return of(n)
+	}
 }
 
 var generatorRows = []row{

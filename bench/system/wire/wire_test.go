@@ -105,8 +105,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// TestOtherEnd: a connection is from the other end, this process stays where it is, and two networks
-// are two.
+// TestOtherEnd: a connection is from the other end, this process stays where it is, and two
+// networks are two.
 func TestOtherEnd(t *testing.T) {
 	before, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
