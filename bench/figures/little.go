@@ -11,7 +11,7 @@ const minLittleSamples = 10
 
 // little fills the two sides of Little's law: the area under the queue depth is the sum of all
 // waits. Only where the window of the histograms is one stretch of one process's life do they count
-// the same events.
+// the same events, but for what WaitedBefore says.
 func little(r *record.Raw, s *record.Summary) {
 	answered, latency := r.Answered(), s.ProcessingLatencyMS
 	if len(answered) < 2 || len(r.Histograms.Windows) != 1 || latency.Mean == nil {
@@ -25,6 +25,16 @@ func little(r *record.Raw, s *record.Summary) {
 	depth := newCurve(answered, func(s record.Sample) float64 { return float64(s.QueueDepth) }).area(w.StartNS, w.EndNS) / duration
 	s.LittleTraceEvents = figure(depth)
 	s.LittleLatencyEvents = figure(float64(latency.Count) * *latency.Mean * 1e6 / duration)
+}
+
+// WaitedBefore is how much the events that already waited when the window of the histograms began had
+// waited by then, in mean queue depth over the window. Their latencies have that time, and the area
+// under the window's queue has not. Events are committed in the order in which they come.
+func WaitedBefore(r *record.Raw) float64 {
+	answered, w := r.Answered(), r.Histograms.Windows[0]
+	committed := newCurve(answered, func(s record.Sample) float64 { return float64(s.Committed()) }).at(w.StartNS)
+	early := newCurve(answered, func(s record.Sample) float64 { return max(float64(s.Received)-committed, 0) })
+	return early.area(min(answered[0].TNS, w.StartNS), w.StartNS) / float64(w.EndNS-w.StartNS)
 }
 
 // StandardError is that of the mean depth: what sampling alone does to it. It is taken from the

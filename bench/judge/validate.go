@@ -270,7 +270,7 @@ func littleReasons(r *record.Raw, s record.Summary) []record.Reason {
 	if s.LittleTraceEvents == nil {
 		return nil
 	}
-	depth, waits := *s.LittleTraceEvents, *s.LittleLatencyEvents
+	depth, waits := *s.LittleTraceEvents+figures.WaitedBefore(r), *s.LittleLatencyEvents
 	allowed := maxLittleError*max(depth, waits) + 3*figures.StandardError(r.Answered(), r.Histograms.Windows[0]) + float64(r.Run.Load.EventsPerRequest)
 	if math.Abs(depth-waits) <= allowed {
 		return nil
