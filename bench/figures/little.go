@@ -27,9 +27,9 @@ func little(r *record.Raw, s *record.Summary) {
 	s.LittleLatencyEvents = figure(float64(latency.Count) * *latency.Mean * 1e6 / duration)
 }
 
-// WaitedBefore is how much the events that already waited when the window of the histograms began had
-// waited by then, in mean queue depth over the window. Their latencies have that time, and the area
-// under the window's queue has not. Events are committed in the order in which they come.
+// WaitedBefore is how much the events that already waited when the window of the histograms began
+// had waited by then, in mean queue depth over the window. Their latencies have that time, and the
+// area under the window's queue has not. Events are committed in the order in which they come.
 func WaitedBefore(r *record.Raw) float64 {
 	answered, w := r.Answered(), r.Histograms.Windows[0]
 	committed := newCurve(answered, func(s record.Sample) float64 { return float64(s.Committed()) }).at(w.StartNS)
