@@ -31,8 +31,7 @@ const usage = `Usage: sekali-log -name NAME -dir FOLDER -routes HOST:PORT,HOST:P
 
 Each flag is also read from SEKALI_<FLAG>, upper case, - as _, and from the file of -config.
 
-Exit 0: stopped as asked. 1: it could not go on, and says why. 2: a bad flag or setting.
-`
+Exit 0: stopped as asked. 1: it could not go on, and says why. 2: a bad flag or setting.`
 
 // run returns the exit code: 0 stopped as asked, 1 could not go on, 2 misconfigured.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {

@@ -43,7 +43,7 @@ func main() {
 	aggregatorBinary := flag.String("aggregator", "bin/aggregator", "Sekali's binary")
 	victoriaBinary := flag.String("victorialogs", "bin/victoria-logs", "VictoriaLogs' binary")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "Usage: yardsticks [flags]\n\nExit 0: measured and written. 1: something could not be, and it says why. 2: a bad flag.\n")
+		fmt.Fprintln(flag.CommandLine.Output(), "Usage: yardsticks [flags]\n\nExit 0: measured and written. 1: something could not be, and it says why. 2: a bad flag.")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
