@@ -41,7 +41,7 @@ var (
 		"bench":      regexp.MustCompile(`(?m)^  ([a-z][a-z-]+) +([^\n]*)$`),
 	}
 	usageLine = regexp.MustCompile(`(?m)^(?:[Uu]sage:)? *((?:aggregator|loadgen|bench) [^\n]*)$`)
-	exitLine  = regexp.MustCompile(`Exit (0: [^"\n\\]*)`)
+	exitLine  = regexp.MustCompile("Exit (0: [^\"`\n\\\\]*)")
 	exitCode  = regexp.MustCompile(`(?:^| )([0-3]): `)
 	helpEntry = regexp.MustCompile(`(?m)^  -([a-z][a-z-]*)(?: ([^\n\t]+))?(?:\n    )?\t([^\n]*)$`)
 	ofDefault = regexp.MustCompile(` \(default:? ([^()]*)\)$`)
