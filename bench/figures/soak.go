@@ -40,28 +40,6 @@ func Soak(r record.Soak) (found record.SoakSummary, err error) {
 	return found, nil
 }
 
-// SoakAddsUp holds the numbers of a soak to each other. They are all there is of one that left no
-// record.
-func SoakAddsUp(s record.SoakSummary) error {
-	stored := s.Stored - min(s.Stored, s.Duplicated+s.Unexpected)
-	kept := s.Acknowledged - min(s.Acknowledged, s.Lost)
-	// What was never answered may be stored.
-	if unanswered := s.Unanswered * uint64(s.EventsPerRequest); stored < kept || stored > kept+unanswered {
-		return fmt.Errorf("of %d acknowledged %d were lost, and %d are stored", s.Acknowledged, s.Lost, s.Stored)
-	}
-	if planned := s.Seconds * s.RequestsPerS * float64(s.EventsPerRequest); float64(s.Acknowledged) > planned {
-		return fmt.Errorf("%d events were acknowledged of %.0f", s.Acknowledged, planned)
-	}
-	var last record.WindowSummary
-	for _, w := range s.Windows {
-		if w.S <= last.S || w.Stored < last.Stored || w.Stored > s.Stored {
-			return fmt.Errorf("%d events were stored at %v s, %d before, and %d in the end", w.Stored, w.S, last.Stored, s.Stored)
-		}
-		last = w
-	}
-	return nil
-}
-
 // auditSoak holds what is stored against the ledger.
 func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) {
 	made, err := stream.New(r.Stream)

@@ -14,7 +14,7 @@ import (
 // on a machine that others use too; none is derived, but for bytesPerKey and soakWAL.
 const (
 	soakLevel   = 0.10 // of memory, descriptors and goroutines
-	soakLatency = 0.35 // of the median response time of a window's requests, and of its 99th percentile
+	soakLatency = 0.35 // of the median response time of a window's requests, of its 99th percentile, and of a control
 	soakBacklog = 0.25 // of what waits in the journal, and soakWaits beyond it
 	soakWaits   = 1.0  // MB
 	// bytesPerKey is what a stored key may take of memory for ever, by design: its bits in a filter
@@ -41,6 +41,43 @@ type Drift struct {
 
 // Held reports that there is no trend.
 func (d Drift) Held() bool { return d.Last <= d.Most }
+
+// Control reports that the machine was compared, not the aggregator.
+func (d Drift) Control() bool { return slices.Contains(record.SoakControls, d.Column) }
+
+// grew are the drifts that did not hold, controls apart.
+func grew(drifts []Drift) (columns, controls []Drift) {
+	for _, d := range drifts {
+		switch {
+		case d.Held():
+		case d.Control():
+			controls = append(controls, d)
+		default:
+			columns = append(columns, d)
+		}
+	}
+	return columns, controls
+}
+
+// SoakGrew are the comparisons in which something of the aggregator grew.
+func SoakGrew(s record.SoakSummary) []Drift {
+	columns, _ := grew(Drifts(s))
+	return columns
+}
+
+// slowerMachine says which control grew where response times did; "" if none.
+func slowerMachine(drifts []Drift) string {
+	columns, controls := grew(drifts)
+	for _, d := range columns {
+		for _, c := range controls {
+			if c.Stretch == d.Stretch && (d.Column == record.SoakP50 || d.Column == record.SoakP99) {
+				return fmt.Sprintf("response times grew %s, and so did the machine's own (%s, from %.3g to %.3g): which of them did it is not known",
+					d.Stretch, c.Column, c.First, c.Last)
+			}
+		}
+	}
+	return ""
+}
 
 // Drifts looks for trends twice: within the last life of the process, its second quarter against
 // its fourth; and across the lives that ended by SIGKILL, the second halves of the first three
@@ -123,12 +160,12 @@ func SoakInvalid(s record.SoakSummary) string {
 	case len(Drifts(s)) != 2*len(record.SoakColumns):
 		return "there are too few windows to compare"
 	}
-	return ""
+	return slowerMachine(Drifts(s))
 }
 
 // SoakHeld reports that the soak is valid, that nothing was lost, nothing stored twice, and that
 // there is no trend.
 func SoakHeld(s record.SoakSummary) bool {
 	return SoakInvalid(s) == "" && len(s.Broken) == 0 && s.Lost == 0 && s.Duplicated == 0 && s.Unexpected == 0 &&
-		!slices.ContainsFunc(Drifts(s), func(d Drift) bool { return !d.Held() })
+		len(SoakGrew(s)) == 0
 }

@@ -2,6 +2,8 @@ package judge
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"sekali/bench/record"
@@ -11,7 +13,7 @@ import (
 func soak(grows string, perSecond float64) record.SoakSummary {
 	noise := rand.New(rand.NewPCG(1, 2))
 	s := record.SoakSummary{Seconds: 1800, KillsS: []float64{150, 300, 450, 600, 750, 900}, WindowS: 2}
-	levels := []float64{200, 90, 30, 60, 200, 5, 2, 20}
+	levels := []float64{200, 90, 30, 60, 200, 5, 2, 20, 0.8, 0.3}
 	born := 0.0
 	for at := 2.0; at <= 1800; at += 2 {
 		for _, kill := range s.KillsS {
@@ -75,6 +77,27 @@ func TestSoakSeesALeak(t *testing.T) {
 		}
 		if leaks == 0 {
 			t.Errorf("%s grows by %v a second, and nothing is seen", column, perSecond)
+		}
+	}
+}
+
+// Where the machine's own sync or work slows down with the response times, nothing is said of the
+// aggregator; where it slows down alone, nothing is to be explained.
+func TestSoakOnAMachineThatSlowsDown(t *testing.T) {
+	for _, control := range record.SoakControls {
+		s := soak(control, 0.001)
+		if !SoakHeld(s) || len(SoakGrew(s)) != 0 {
+			t.Errorf("%s alone: %q, %+v", control, SoakInvalid(s), SoakGrew(s))
+		}
+		at := slices.Index(record.SoakColumns, record.SoakP50)
+		for i := range s.Windows {
+			s.Windows[i].Values[at] += max(0, s.Windows[i].S-900) * 0.01
+		}
+		if why := SoakInvalid(s); !strings.Contains(why, control) || !strings.Contains(why, "within the last life") || SoakHeld(s) {
+			t.Errorf("%s with the response times: %q", control, why)
+		}
+		if len(SoakGrew(s)) != 1 {
+			t.Errorf("%+v", SoakGrew(s))
 		}
 	}
 }

@@ -14,10 +14,17 @@ const (
 	SoakBacklog     = "waiting in the journal, MB"
 	SoakP50         = "response time p50, ms"
 	SoakP99         = "response time p99, ms"
+	// The machine itself, beside the aggregator: medians of a window.
+	SoakSync = "control: bare fdatasync, ms"
+	SoakWork = "control: fixed work, ms of CPU"
 )
 
-// SoakColumns are the columns of a soak's windows.
-var SoakColumns = []string{SoakResident, SoakHeap, SoakDescriptors, SoakGoroutines, SoakWAL, SoakBacklog, SoakP50, SoakP99}
+var (
+	// SoakColumns are the columns of a soak's windows.
+	SoakColumns = []string{SoakResident, SoakHeap, SoakDescriptors, SoakGoroutines, SoakWAL, SoakBacklog, SoakP50, SoakP99, SoakSync, SoakWork}
+	// SoakControls are those that say nothing of the aggregator.
+	SoakControls = []string{SoakSync, SoakWork}
+)
 
 // SoakSummary is a long run at half of what the aggregator can do: SIGKILL six times in its first
 // half, then left alone, with readers and slow clients beside it all the time.

@@ -73,6 +73,7 @@ type soaking struct {
 	addr, data string // set before the load begins
 	window     time.Duration
 	pages      atomic.Int64
+	controls   controls
 
 	mu      sync.Mutex
 	process *process.Process // nil between a kill and the restart
@@ -203,6 +204,11 @@ func (s *soaking) load(ctx context.Context, events *stream.Stream) error {
 		OnStart: func(at time.Time) {
 			s.began = at
 			beside.Go(func() { s.watch(ctx) })
+			beside.Go(func() {
+				if err := s.controls.run(ctx, s.Dir); err != nil {
+					cancel(err)
+				}
+			})
 			beside.Go(func() {
 				if err := s.killAndRestart(ctx); err != nil {
 					cancel(err)

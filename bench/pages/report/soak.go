@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -18,8 +19,7 @@ import (
 const (
 	// soakDir has what `make soak` wrote, under reference.
 	soakDir = "soak"
-	// soakFile is its figures, in soakDir; beside it in reference they are of a soak that left no
-	// record.
+	// soakFile is its figures, in soakDir.
 	soakFile = "soak.json"
 )
 
@@ -33,26 +33,23 @@ type soak struct {
 func readSoak(reference string) (*soak, error) {
 	s, err := record.ReadSoakSummary(filepath.Join(reference, soakDir, soakFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		s, err = record.ReadSoakSummary(filepath.Join(reference, soakFile))
-	}
-	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	svg, err := soakPicture(s)
-	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak", svg: svg}}, err
+	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak, and the controls", svg: svg}}, err
 }
 
 // verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has
 // one.
 func verifySoak(reference string) (n int, differences []error) {
 	dir := filepath.Join(reference, soakDir)
-	committed, err := record.ReadSoakSummary(filepath.Join(dir, soakFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, verifyLoneSoak(filepath.Join(reference, soakFile))
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
 	}
+	committed, err := record.ReadSoakSummary(filepath.Join(dir, soakFile))
 	if err != nil {
 		return 0, []error{err}
 	}
@@ -70,21 +67,6 @@ func verifySoak(reference string) (n int, differences []error) {
 	}
 	recomputed.Files = []record.File{file}
 	return 1, compareJSON(filepath.Join(dir, soakFile), committed, recomputed)
-}
-
-// verifyLoneSoak holds the figures of a soak without a record to each other.
-func verifyLoneSoak(path string) []error {
-	s, err := record.ReadSoakSummary(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = figures.SoakAddsUp(s)
-	}
-	if err != nil {
-		return []error{fmt.Errorf("%s: %w", path, err)}
-	}
-	return nil
 }
 
 // soakPicture draws every column over time, those of one unit together, with the kills.
@@ -117,6 +99,7 @@ func soakPicture(s record.SoakSummary) ([]byte, error) {
 		panel("open", record.SoakDescriptors, record.SoakGoroutines),
 		panel("p50, ms", record.SoakP50),
 		panel("p99, ms", record.SoakP99),
+		panel("controls, ms", record.SoakSync, record.SoakWork),
 	}, spans)
 }
 
@@ -126,7 +109,11 @@ func (s *soak) Table() string {
 	b.WriteString("| what is watched | compared | first | last | at most | verdict |\n|---|---|---:|---:|---:|---|\n")
 	for _, d := range judge.Drifts(s.SoakSummary) {
 		verdict := "no trend"
-		if !d.Held() {
+		switch {
+		case d.Held():
+		case d.Control():
+			verdict = "the machine was slower"
+		default:
 			verdict = "**grows**"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %.4g | %.4g | %.4g | %s |\n", d.Column, d.Stretch, d.First, d.Last, d.Most, verdict)
@@ -136,12 +123,7 @@ func (s *soak) Table() string {
 
 // answer is the soak in one sentence.
 func (s *soak) answer() string {
-	grown := 0
-	for _, d := range judge.Drifts(s.SoakSummary) {
-		if !d.Held() {
-			grown++
-		}
-	}
+	grown := len(judge.SoakGrew(s.SoakSummary))
 	trend := "nothing that was watched grew beyond its bound"
 	switch why := judge.SoakInvalid(s.SoakSummary); {
 	case why != "":

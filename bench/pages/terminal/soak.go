@@ -20,13 +20,17 @@ func Soak(w io.Writer, s record.SoakSummary) error {
 	for _, broken := range s.Broken {
 		fmt.Fprintf(&b, "NOT HELD: %s\n\n", broken)
 	}
-	fmt.Fprintf(&b, "%-22s %-28s %9s %9s %9s\n", "", "", "first", "last", "at most")
+	fmt.Fprintf(&b, "%-22s %-31s %9s %9s %9s\n", "", "", "first", "last", "at most")
 	for _, d := range judge.Drifts(s) {
 		verdict := ""
-		if !d.Held() {
+		switch {
+		case d.Held():
+		case d.Control():
+			verdict = "  SLOWER MACHINE"
+		default:
 			verdict = "  TREND"
 		}
-		fmt.Fprintf(&b, "%-22s %-28s %9.4g %9.4g %9.4g%s\n", d.Stretch, d.Column, d.First, d.Last, d.Most, verdict)
+		fmt.Fprintf(&b, "%-22s %-31s %9.4g %9.4g %9.4g%s\n", d.Stretch, d.Column, d.First, d.Last, d.Most, verdict)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
