@@ -31,6 +31,7 @@ import (
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
+	"sekali/internal/systemd"
 )
 
 const (
@@ -216,14 +217,14 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	}()
 	a.log.Info("listening", "addr", a.ln.Addr().String(), "admin", a.adminAddress, "metrics", a.metricsAddress, "data", a.cfg.Data,
 		"ack", a.cfg.Ack, "backlog_events", a.pipeline.Counters().QueueDepth, "version", a.cfg.Version)
-	if err := notify("READY=1"); err != nil {
+	if err := systemd.Notify("READY=1"); err != nil {
 		a.log.Warn("systemd was not told", "error", err)
 	}
 	defer onHangup(a.hangups, func() { reloadTokens(a.cfg, a.public, a.log) })()
 	select {
 	case <-ctx.Done():
 		a.log.Info("stopping")
-		_ = notify("STOPPING=1") // that it ends says as much
+		_ = systemd.Notify("STOPPING=1") // that it ends says as much
 		return nil
 	case err := <-a.failed:
 		a.log.Error("cannot go on", "error", err)

@@ -42,6 +42,7 @@ func scrape(t *testing.T) []byte {
 var (
 	typed      = regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`)
 	documented = regexp.MustCompile("(?m)^\\| `(sekali_\\w+)` \\| (\\w+) \\|")
+	ofCluster  = regexp.MustCompile(`"(sekali_cluster_[a-z_]+)"`)
 	used       = regexp.MustCompile(`\b(?:sekali|process|go)_[a-z_]+\b`)
 )
 
@@ -82,7 +83,13 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("metrics.md lacks %s", name)
 		}
 	}
-	for _, file := range []string{"../ops/grafana.json", "../ops/alerts.yml"} {
+	howto := read(t, "../docs/howto/cluster.md")
+	for _, m := range ofCluster.FindAllStringSubmatch(read(t, "../aggregator/metrics.go"), -1) {
+		if series[m[1]] = true; !strings.Contains(howto, "`"+m[1]) {
+			t.Errorf("howto/cluster.md lacks %s", m[1])
+		}
+	}
+	for _, file := range []string{"../ops/grafana.json", "../ops/alerts.yml", "../docs/howto/cluster.md"} {
 		names := used.FindAllString(read(t, file), -1)
 		if len(names) < 5 {
 			t.Errorf("%s names %d metrics", file, len(names))
@@ -115,7 +122,7 @@ func TestPromtool(t *testing.T) {
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(tool, "check", "rules", "../ops/alerts.yml").CombinedOutput(); err != nil || !strings.Contains(string(out), "8 rules found") {
+	if out, err := exec.Command(tool, "check", "rules", "../ops/alerts.yml").CombinedOutput(); err != nil || !strings.Contains(string(out), "11 rules found") {
 		t.Errorf("promtool check rules: %v\n%s", err, out)
 	}
 }

@@ -35,19 +35,24 @@ func TestNotify(t *testing.T) {
 	told("STOPPING=1")
 }
 
-// TestUnit: systemd takes the unit, and its settings are ones that the aggregator knows.
+// TestUnit: systemd takes the units.
 func TestUnit(t *testing.T) {
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("skipped: there is no systemd-analyze")
 	}
-	text := strings.Replace(read(t, "../ops/sekali.service"), "/usr/bin/aggregator", binary, 1)
-	unit := filepath.Join(t.TempDir(), "sekali.service")
-	if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(tool, "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), "sekali.service:") {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	for _, name := range []string{"sekali.service", "sekali-log.service"} {
+		text := read(t, "../ops/"+name)
+		for _, program := range []string{"aggregator", "sekali-log"} { // the tool wants one that is there
+			text = strings.Replace(text, "/usr/bin/"+program, binary, 1)
+		}
+		unit := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(unit, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(tool, "verify", "--man=no", unit).CombinedOutput(); err != nil || strings.Contains(string(out), name+":") {
+			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func TestRelease(t *testing.T) {
 	}
 	run(t, dir, "sha256sum", "--check", "--quiet", "SHA256SUMS")
 	name := "sekali-v1.2.3-4-gabc-linux-" + runtime.GOARCH
-	for _, file := range []string{name + ".tar.gz", name + "-aggregator.cdx.json", name + "-loadgen.cdx.json", "sekali_1.2.3+4+gabc_" + runtime.GOARCH + ".deb"} {
+	for _, file := range []string{name + ".tar.gz", name + "-aggregator.cdx.json", name + "-loadgen.cdx.json", name + "-sekali-log.cdx.json", "sekali_1.2.3+4+gabc_" + runtime.GOARCH + ".deb"} {
 		if !strings.Contains(sums, "  "+file+"\n") {
 			t.Errorf("SHA256SUMS has no %s", file)
 		}
@@ -51,7 +51,11 @@ func TestRelease(t *testing.T) {
 		}
 		text(t, dir, name+"/completions/"+program)
 	}
+	if out := run(t, dir, filepath.Join(dir, name, "sekali-log"), "--version"); !strings.HasPrefix(out, "sekali-log v1.2.3-4-gabc nats-server ") {
+		t.Errorf("sekali-log says %q", out)
+	}
 	text(t, dir, name+"/ops/sekali.service")
+	text(t, dir, name+"/ops/sekali-log.service")
 	t.Run("package", func(t *testing.T) { testPackage(t, filepath.Join(dir, "sekali_1.2.3+4+gabc_"+runtime.GOARCH+".deb")) })
 }
 

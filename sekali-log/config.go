@@ -51,6 +51,10 @@ type config struct {
 	labLazy                bool
 }
 
+func defaults() config {
+	return config{listen: "127.0.0.1:4222", cluster: "127.0.0.1:6222", storeBytes: 16 << 30}
+}
+
 func (c *config) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("sekali-log", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "sekali-log", version, "nats-server", natsVersion)
 		return 0
 	}
-	cfg := config{listen: "127.0.0.1:4222", cluster: "127.0.0.1:6222", storeBytes: 16 << 30}
+	cfg := defaults()
 	flags := cfg.flags()
 	origins, err := settings.Parse(flags, args, os.LookupEnv)
 	if errors.Is(err, flag.ErrHelp) {

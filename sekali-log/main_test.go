@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"sekali/internal/settings"
 )
 
 // TestRefused: what cannot be is said in one line with the flag, and the code is 2.
@@ -165,5 +168,25 @@ func TestEveryFlagHasItsRow(t *testing.T) {
 	})
 	if rows > 0 {
 		t.Errorf("flags.md has rows of no flag: %d", rows)
+	}
+}
+
+// TestServiceSettings: the file of the service has flags of this program, those behind # too.
+func TestServiceSettings(t *testing.T) {
+	text, err := os.ReadFile("../ops/sekali-log.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`(?m)^# ([a-z-]+ = )`).ReplaceAll(text, []byte("$1"))
+	path := filepath.Join(t.TempDir(), "sekali-log.conf")
+	if err := os.WriteFile(path, set, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := defaults()
+	if _, err := settings.Parse(c.flags(), []string{"-config", path}, os.LookupEnv); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.check(); err != nil || c.name != "log-1" || c.dir != "/var/lib/sekali-log" || c.tokenFile == "" {
+		t.Errorf("%v: %+v", err, c)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"sekali/internal/systemd"
 )
 
 // serve runs the server until ctx ends, or until it cannot go on. Once it serves it logs
@@ -42,6 +44,9 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	log.Info("listening", "addr", s.Addr().String(), "cluster", s.ClusterAddr().String(), "name", name, "dir", cfg.dir,
 		"version", version, "nats", natsVersion)
+	if err := systemd.Notify("READY=1"); err != nil {
+		log.Warn("systemd is not told that this serves", "err", err)
+	}
 	going, stop := context.WithCancel(ctx)
 	defer stop()
 	go cfg.succeed(going, s, name, log)
@@ -88,6 +93,7 @@ func watch(ctx context.Context, s *server.Server, log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
+			_ = systemd.Notify("STOPPING=1") // that it ends says as much
 			log.Info("stopping: leaderships and clients go to the other servers")
 			s.LameDuckShutdown()
 			s.WaitForShutdown()

@@ -11,10 +11,14 @@ export CGO_ENABLED=0 LC_ALL=C TZ=UTC
 # 1980 where there is no commit: an archive of zip cannot say less.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 315532800)}
 export SOURCE_DATE_EPOCH
-programs='aggregator loadgen'
+programs='aggregator loadgen sekali-log'
+completed='aggregator loadgen'
 out=bin/release
 tool() { GOFLAGS= GOOS= GOARCH= go tool -modfile=tools/go.mod "$@"; }
-build() { go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" "$@"; }
+build() { # FILE PROGRAM; the log is a module of its own
+	case $2 in sekali-log) dir=sekali-log package=. ;; *) dir=. package=./cmd/$2 ;; esac
+	go build -C "$dir" -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$PWD/$1" "$package"
+}
 
 # A version of Debian begins with a digit. That of a commit without a tag before it is older than all.
 case $version in
@@ -25,8 +29,8 @@ export DEB_VERSION
 
 rm -rf "$out"
 mkdir -p "$out/stage/completions"
-for program in $programs; do
-	build -o "$out/stage/host-$program" "./cmd/$program"
+for program in $completed; do
+	build "$out/stage/host-$program" "$program"
 	"$out/stage/host-$program" completion bash >"$out/stage/completions/$program"
 	"$out/stage/host-$program" completion zsh >"$out/stage/completions/_$program"
 	"$out/stage/host-$program" completion fish >"$out/stage/completions/$program.fish"
@@ -37,7 +41,7 @@ for platform in "$@"; do
 	name=sekali-$version-$os-$arch
 	mkdir "$out/$name"
 	for program in $programs; do
-		GOOS=$os GOARCH=$arch build -o "$out/$name/$program" "./cmd/$program"
+		GOOS=$os GOARCH=$arch build "$out/$name/$program" "$program"
 		tool cyclonedx-gomod bin -json -std -noserial -notimestamp -version "$version" \
 			-output "$out/$name-$program.cdx.json" "$out/$name/$program"
 	done

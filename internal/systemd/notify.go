@@ -1,4 +1,5 @@
-package aggregator
+// Package systemd tells a supervisor how a program stands.
+package systemd
 
 import (
 	"net"
@@ -6,9 +7,9 @@ import (
 	"strings"
 )
 
-// notify tells systemd (Type=notify) how it stands: READY=1, STOPPING=1. Started by something else,
+// Notify tells systemd (Type=notify) how it stands: READY=1, STOPPING=1. Started by something else,
 // it does nothing.
-func notify(state string) error {
+func Notify(state string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
 		return nil
