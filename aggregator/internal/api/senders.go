@@ -169,6 +169,9 @@ var errSignature = errors.New("the body's signature is not of the secret in -hma
 // errNoSecret is answered 401, too: there is nothing to check a signature with.
 var errNoSecret = errors.New("the aggregator was started without -hmac-secret-file, so no signature can be checked")
 
+// HMACPrefix begins a secret of standardwebhooks.com, before its base64.
+const HMACPrefix = "whsec_"
+
 // signedFor is how far a signature's time may be from now.
 const signedFor = 5 * time.Minute
 
@@ -181,7 +184,7 @@ func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
 		return err == nil && hmac.Equal(given, sign([]byte(a.cfg.HMACSecret), in.Body))
 	case "standard":
 		secret := []byte(a.cfg.HMACSecret)
-		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, "whsec_")); err == nil {
+		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, HMACPrefix)); err == nil {
 			secret = decoded
 		}
 		at, err := strconv.ParseInt(in.Header("Webhook-Timestamp"), 10, 64)
