@@ -45,7 +45,11 @@ func guarded(next http.Handler, public *api.Server) http.Handler {
 // included.
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		refused := api.CheckOrigin(r.Header.Get("Origin"), r.Host)
+		origin := r.Header.Get("Origin")
+		refused := api.CheckOrigin(origin, r.Host)
+		if origin == "" {
+			refused = api.CheckFetch(r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Dest"))
+		}
 		if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok && at.IP.IsLoopback() && refused == "" {
 			refused = api.CheckHost(r.Host)
 		}

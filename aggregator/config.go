@@ -203,7 +203,13 @@ func (c Config) certificates() ([]tls.Certificate, error) {
 }
 
 // hmacSecret reads the secret of signed webhooks, "" without -hmac-secret-file.
-func (c Config) hmacSecret() (string, error) { return secret("hmac-secret-file", c.HMACSecretFile) }
+func (c Config) hmacSecret() (string, error) {
+	text, err := secret("hmac-secret-file", c.HMACSecretFile)
+	if text == api.HMACPrefix { // as ?hmac=standard reads it nothing is left, and that anybody has
+		return "", fmt.Errorf("-hmac-secret-file: %s has no secret behind %s", c.HMACSecretFile, api.HMACPrefix)
+	}
+	return text, err
+}
 
 // secret is the text of a flag's file, "" where there is none.
 func secret(flag, file string) (string, error) {

@@ -89,6 +89,9 @@ func parseToken(fields []string) (token api.Token, err error) {
 			return token, fmt.Errorf("want sha256: and %d hexadecimal digits", 2*sha256.Size)
 		}
 		copy(token.Digest[:], b)
+		if token.Digest == sha256.Sum256(nil) { // what a request without a token carries
+			return token, errors.New("the digest is that of no token at all")
+		}
 	}
 	for name := range strings.SplitSeq(fields[1], ",") {
 		right, ok := api.RightNames[name]

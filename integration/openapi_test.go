@@ -90,6 +90,7 @@ var described = []struct {
 	{"GET", "/_data_stream/x", "", "", 200},
 	{"PUT", "/_data_stream/x", "application/json", "{}", 200},
 	{"OPTIONS", "/cloudevents", "", "", 200},
+	{"OPTIONS", "/ingest/x", "", "", 200},
 	{"OPTIONS", "/services/collector", "", "", 200},
 	{"OPTIONS", "/services/collector/event", "", "", 200},
 	{"OPTIONS", "/services/collector/event/1.0", "", "", 200},

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,11 +89,7 @@ func elasticProblem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 // bulk takes an Elasticsearch bulk request. Every action has its item: 201 for what is taken, 200
 // with "noop" for a known duplicate, never 409, at which senders publish under another id.
 func (a *Server) bulk(ctx *fasthttp.RequestCtx) {
-	path, err := url.PathUnescape(strings.TrimPrefix(string(ctx.Path()), "/elasticsearch"))
-	if err != nil {
-		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
-		return
-	}
+	path := strings.TrimPrefix(string(ctx.Path()), "/elasticsearch") // decoded
 	index := strings.Trim(strings.TrimSuffix(path, "/_bulk"), "/")
 	var items []ingest.BulkItem
 	a.takeCounted(ctx, func(in *ingest.Input) (r *event.Request, err error) {

@@ -19,7 +19,7 @@ func CheckHost(host string) string {
 }
 
 // CheckOrigin says why a request that needs no token is refused by its Origin: a web page of
-// elsewhere has sent it.
+// elsewhere has sent it. Of what such a page loads without one see CheckFetch.
 func CheckOrigin(origin, host string) string {
 	if origin == "" {
 		return ""
@@ -28,7 +28,20 @@ func CheckOrigin(origin, host string) string {
 	if err == nil && u.Host != "" && (strings.EqualFold(u.Host, host) || isLoopback(hostname(u.Host))) {
 		return ""
 	}
-	return "a web page of elsewhere sent this: without -token-file only pages of this machine may"
+	return foreignPage
+}
+
+const foreignPage = "a web page of elsewhere sent this: without -token-file only pages of this machine may"
+
+// CheckFetch says why a request without an Origin that needs no token is refused by its
+// Sec-Fetch-Site and Sec-Fetch-Dest: a web page of elsewhere loads it, as an image or a script. It
+// cannot read the answer, but it can have backups made and streams held. A person may follow a
+// link.
+func CheckFetch(site, destination string) string {
+	if site != "cross-site" || destination == "document" {
+		return ""
+	}
+	return foreignPage
 }
 
 // hostname is a Host without its port and brackets, in lower case.

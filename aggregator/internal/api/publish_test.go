@@ -57,6 +57,22 @@ func TestCheckHostRemembers(t *testing.T) {
 	}
 }
 
+// TestCheckFetch: what a page of elsewhere loads, which sends no Origin, is refused; a link that a
+// person follows, and a client that is no browser, are not.
+func TestCheckFetch(t *testing.T) {
+	for _, c := range []struct {
+		site, destination string
+		refused           bool
+	}{
+		{"cross-site", "image", true}, {"cross-site", "script", true}, {"cross-site", "empty", true}, {"cross-site", "iframe", true},
+		{"cross-site", "document", false}, {"same-origin", "empty", false}, {"same-site", "image", false}, {"none", "document", false}, {"", "", false},
+	} {
+		if why := CheckFetch(c.site, c.destination); (why != "") != c.refused {
+			t.Errorf("%+v: %q", c, why)
+		}
+	}
+}
+
 // TestAnswerBytes: what is counted for an answer before its events are taken is enough for it.
 func TestAnswerBytes(t *testing.T) {
 	const events = 1000

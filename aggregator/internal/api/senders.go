@@ -49,8 +49,8 @@ func findRoute(path string) (route, bool) {
 	if r, ok := senderRoutes[path]; ok {
 		return r, true
 	}
-	if topic, ok := strings.CutPrefix(path, "/ingest/"); ok && topic != "" && !strings.Contains(topic, "/") {
-		return route{method: fasthttp.MethodPost, right: Publish, handle: (*Server).ingestJSON, signed: true}, true
+	if topic, ok := strings.CutPrefix(path, ingestPath); ok && topic != "" { // of which a slash may be: see ingestTopic
+		return route{method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodOptions, handle: (*Server).ingestJSON, signed: true}, true
 	}
 	return elasticRoute(path)
 }
@@ -132,11 +132,36 @@ func (a *Server) input(ctx *fasthttp.RequestCtx, body []byte) *ingest.Input {
 	}
 }
 
+// ingestPath is what stands before a topic.
+const ingestPath = "/ingest/"
+
+// ingestTopic is the topic that the path names as its last part, or it answers why there is none.
+// ctx.Path is decoded, and does not tell a slash that was sent from one that was sent as %2F.
+func ingestTopic(ctx *fasthttp.RequestCtx) (string, bool) {
+	sent, usual := strings.CutPrefix(string(ctx.URI().PathOriginal()), ingestPath)
+	if !usual { // as //ingest/a, or a proxy's
+		return strings.TrimPrefix(string(ctx.Path()), ingestPath), true
+	}
+	topic, err := url.PathUnescape(sent)
+	switch {
+	case strings.Contains(sent, "/"):
+		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path()))+"; a slash in a topic is %2F")
+	case err != nil:
+		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+	default:
+		return topic, true
+	}
+	return "", false
+}
+
 // ingestJSON takes any JSON for a topic.
 func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
-	topic, err := url.PathUnescape(strings.TrimPrefix(string(ctx.Path()), "/ingest/"))
-	if err != nil {
-		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
+	if ctx.IsOptions() {
+		handshake(ctx)
+		return
+	}
+	topic, ok := ingestTopic(ctx)
+	if !ok {
 		return
 	}
 	// Whoever names a scheme, an empty one too, has passed without a token: the signature must hold.
@@ -169,6 +194,9 @@ var errSignature = errors.New("the body's signature is not of the secret in -hma
 // errNoSecret is answered 401, too: there is nothing to check a signature with.
 var errNoSecret = errors.New("the aggregator was started without -hmac-secret-file, so no signature can be checked")
 
+// HMACPrefix begins a secret of standardwebhooks.com, before its base64.
+const HMACPrefix = "whsec_"
+
 // signedFor is how far a signature's time may be from now.
 const signedFor = 5 * time.Minute
 
@@ -181,7 +209,7 @@ func (a *Server) signatureHolds(in *ingest.Input, scheme string) bool {
 		return err == nil && hmac.Equal(given, sign([]byte(a.cfg.HMACSecret), in.Body))
 	case "standard":
 		secret := []byte(a.cfg.HMACSecret)
-		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, "whsec_")); err == nil {
+		if decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(a.cfg.HMACSecret, HMACPrefix)); err == nil {
 			secret = decoded
 		}
 		at, err := strconv.ParseInt(in.Header("Webhook-Timestamp"), 10, 64)
@@ -206,12 +234,17 @@ func sign(secret []byte, parts ...[]byte) []byte {
 	return mac.Sum(nil)
 }
 
+// handshake tells a webhook's sender that it may send.
+func handshake(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Header.Set("WebHook-Allowed-Origin", string(ctx.Request.Header.Peek("WebHook-Request-Origin")))
+	ctx.Response.Header.Set("WebHook-Allowed-Rate", "*")
+	ctx.Response.Header.Set("Allow", fasthttp.MethodPost)
+}
+
 // cloudEvents takes CloudEvents in all modes, and shakes hands with a webhook's sender.
 func (a *Server) cloudEvents(ctx *fasthttp.RequestCtx) {
 	if ctx.IsOptions() {
-		ctx.Response.Header.Set("WebHook-Allowed-Origin", string(ctx.Request.Header.Peek("WebHook-Request-Origin")))
-		ctx.Response.Header.Set("WebHook-Allowed-Rate", "*")
-		ctx.Response.Header.Set("Allow", fasthttp.MethodPost)
+		handshake(ctx)
 		return
 	}
 	a.takeMapped(ctx, ingest.CloudEvents, func(r *event.Request, _ pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusAccepted) })

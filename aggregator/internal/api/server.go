@@ -189,7 +189,11 @@ func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 	host := string(ctx.Request.Header.Host())
 	foreignHost, foreignOrigin := "", ""
 	if a.open && !a.shares(ctx) {
-		foreignOrigin = CheckOrigin(string(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)), host)
+		h := &ctx.Request.Header
+		origin := string(h.Peek(fasthttp.HeaderOrigin))
+		if foreignOrigin = CheckOrigin(origin, host); origin == "" && !ctx.IsPost() { // a browser posts with an Origin
+			foreignOrigin = CheckFetch(string(h.Peek("Sec-Fetch-Site")), string(h.Peek("Sec-Fetch-Dest")))
+		}
 		if a.loopback {
 			foreignHost = a.checkHost(host)
 		}

@@ -81,6 +81,9 @@ func (b *builder) cloudEvent(in *Input, structured, raw []byte) error {
 // binaryAttributes are the attributes that may stand in headers.
 var binaryAttributes = []string{"specversion", "id", "source", "type", "time", "subject", "dataschema"}
 
+// notInHeaders are the names of what the body is.
+var notInHeaders = []string{"data", "data_base64", "datacontenttype"}
+
 // binaryMode writes the structured form of an event whose attributes are headers and whose data is
 // the body.
 func binaryMode(in *Input) []byte {
@@ -95,7 +98,7 @@ func binaryMode(in *Input) []byte {
 	if in.Each != nil { // what extends the attributes
 		in.Each(func(name, value string) {
 			name, ok := strings.CutPrefix(strings.ToLower(name), "ce-")
-			if !ok || slices.Contains(binaryAttributes, name) {
+			if !ok || slices.Contains(binaryAttributes, name) || slices.Contains(notInHeaders, name) {
 				return
 			}
 			if plain, err := url.PathUnescape(value); err == nil {

@@ -146,6 +146,17 @@ func TestCloudEvents(t *testing.T) {
 		"ce-time", "2026-11-28T01:00:00Z", "Content-Type", "application/json"))
 	want(t, described(t, r, err), `sale /till/3#7 2026-11-28T01:00:00Z /till/3 `+
 		`{"specversion":"1.0","id":"7","source":"/till/3","type":"sale","time":"2026-11-28T01:00:00Z","datacontenttype":"application/json","data":{"n":1}}`)
+	// No header is the data, or its type: the name would be there twice.
+	in := input(`{"n":1}`, "ce-specversion", "1.0", "ce-id", "7", "ce-source", "s", "ce-type", "t", "Content-Type", "application/json")
+	in.Each = func(do func(name, value string)) {
+		for _, name := range []string{"Ce-Data", "Ce-Data_base64", "Ce-Datacontenttype", "Ce-Other"} {
+			do(name, "x")
+		}
+	}
+	r, err = ingest.CloudEvents(in)
+	if text := described(t, r, err); len(text) != 1 || !strings.HasSuffix(text[0], `"type":"t","other":"x","datacontenttype":"application/json","data":{"n":1}}`) {
+		t.Error(text)
+	}
 }
 
 func TestSplunk(t *testing.T) {
