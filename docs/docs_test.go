@@ -172,10 +172,25 @@ func runPage(t *testing.T, shell, script string) string {
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	endGroup(cmd.Process)
+	if err != nil {
 		t.Fatalf("%v\n%s\n--- the commands:\n%s", err, out.String(), script)
 	}
 	return out.String()
+}
+
+// endGroup kills what a page's commands left, and waits until it has ended: it writes to the folder
+// that is removed next.
+func endGroup(leader *os.Process) {
+	if leader == nil {
+		return // it was never started
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err := syscall.Kill(-leader.Pid, syscall.SIGKILL); err != nil {
+			return // nobody is left
+		}
+	}
 }
 
 func mustAbs(t *testing.T, path string) string {
