@@ -72,7 +72,7 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 		again.AddChecks(audit.None(NotReceived, AcknowledgedNotReceived(r)))
 	}
 	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
-	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters))
+	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r))
 }
 
 // replay holds what is stored against the ledger.
@@ -203,6 +203,21 @@ func byTrace(r *record.Raw, c audit.Counters) error {
 	} {
 		if of.told != of.sampled {
 			return fmt.Errorf("audit: %s is %d in the audit, and %d at the end of the trace", of.name, of.told, of.sampled)
+		}
+	}
+	return nil
+}
+
+// readyByTrace holds the moments of a fault, which are the lab's own, to the samples of the trace:
+// none was refused after the aggregator was ready again.
+func readyByTrace(r *record.Raw) error {
+	f := r.Run.Fault
+	if f == nil || f.ReadyNS == 0 {
+		return nil
+	}
+	for _, s := range r.Trace {
+		if !s.Ready && s.TNS > f.ReadyNS {
+			return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(s.TNS)/1e9)
 		}
 	}
 	return nil

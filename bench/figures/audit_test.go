@@ -2,6 +2,7 @@ package figures_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"sekali/bench/figures"
@@ -58,5 +59,15 @@ func TestMoreStrange(t *testing.T) {
 	failed := again.FailedChecks()
 	if !slices.ContainsFunc(failed, func(c audit.Check) bool { return c.Name == "unique_processed" }) {
 		t.Errorf("the counter is that without them, and no check failed: %v", failed)
+	}
+}
+
+// TestPlanBeyondTheLedger: a plan of more requests than the ledger has rows is an error, and takes
+// no memory for them.
+func TestPlanBeyondTheLedger(t *testing.T) {
+	dir := resulttest.Folder(t, resulttest.Steady)
+	resulttest.RewriteRun(t, dir, func(r *record.Run) { r.Phases[len(r.Phases)-1].Planned = 1 << 50 })
+	if _, err := record.ReadRaw(dir); err == nil || !strings.Contains(err.Error(), "requests planned") {
+		t.Error(err)
 	}
 }

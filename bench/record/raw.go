@@ -92,10 +92,17 @@ func readAll[T any](path string, read func(io.Reader) iter.Seq2[T, error]) ([]T,
 	return all, nil
 }
 
+// maxUnwritten bounds the requests of a phase that were planned and have no row in the ledger, as
+// where a run was interrupted: run.json may come from anywhere, and each takes memory.
+const maxUnwritten = 1 << 20
+
 // fold brings the attempts of each request together, and holds them to the plan.
 func (r *Raw) fold() error {
 	var planned uint64
 	for _, p := range r.Run.Phases {
+		if p.Planned > uint64(len(r.Attempts))+maxUnwritten {
+			return fmt.Errorf("ledger: phase %s has %d requests planned, and all phases %d rows", p.Name, p.Planned, len(r.Attempts))
+		}
 		planned += p.Planned
 	}
 	r.Requests = make([]Request, planned)

@@ -152,6 +152,9 @@ var forgeries = []struct {
 		})
 		f.run("burst-1", func(*record.Run) {})
 	}, "at the end of the trace"},
+	{"ready sooner after a kill", func(f forger) {
+		f.run("kill-journal-1", func(r *record.Run) { r.Fault.ReadyNS = r.Fault.RestartedNS + 1 })
+	}, "fault: ready again after"},
 	{"a claim of the scenario", func(f forger) {
 		f.run("burst-1", func(r *record.Run) { expectation(r, "lost").Expected = "any" })
 	}, "burst-1/run.json: expectations"},
