@@ -94,7 +94,8 @@ func Backup(ctx context.Context, data, to string) (string, error) {
 	return to, store.Backup(ctx, data, to)
 }
 
-const backupName = "sekali-20060102T150405Z.db"
+// backupName has milliseconds: a small store is copied in a few.
+const backupName = "sekali-20060102T150405.000Z.db"
 
 // MendTime takes back times of receipt that lie in the future, in a data folder that no aggregator
 // runs on, and writes to w how many. What waits in the journal carries its own: there must be none,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,24 @@ func (a *aggregator) publishBeside(t *testing.T, request int, do func()) (next i
 			return request
 		case <-time.After(pause):
 		}
+	}
+}
+
+// TestBackupsOfOneSecond: copies into a folder have names of their own, however soon one comes
+// after the other, and their names have the order of their times.
+func TestBackupsOfOneSecond(t *testing.T) {
+	data, to := dataFolder(t), t.TempDir()
+	start(t, data)
+	var made []string
+	for range 3 {
+		code, out := tool(t, "backup", "-data", data, "-to", to)
+		if code != 0 {
+			t.Fatalf("exit %d: %s", code, out)
+		}
+		made = append(made, strings.TrimSpace(out))
+	}
+	if found, err := filepath.Glob(filepath.Join(to, "sekali-*.db")); err != nil || !slices.Equal(found, made) {
+		t.Errorf("made %v, and %v is there: %v", made, found, err)
 	}
 }
 

@@ -346,7 +346,7 @@ func (p *Pipeline) Counters() Counters {
 }
 
 // Ready says why an event could not be taken now at the level, however small it is; nil if it
-// could.
+// could. Of the disk it says so once a request of usual size would not fit.
 func (p *Pipeline) Ready(level Level) error {
 	if p.cfg.Node != nil {
 		if err := p.cfg.Node.Ready(level == Replicated || level == Store); err != nil {

@@ -71,7 +71,10 @@ func (o Origins) Explain(err error) error {
 	return fmt.Errorf("%w (set in %s)", err, strings.Join(places, ", "))
 }
 
-const parseError = "parse error" // all that package flag says of a value that is of another kind
+const (
+	parseError = "parse error"                    // all that package flag says of a value that is of another kind
+	undefined  = "flag provided but not defined:" // and of a flag that there is not
+)
 
 var unparsed = regexp.MustCompile(`-([a-z][a-z-]*): ` + parseError + `$`)
 
@@ -105,7 +108,7 @@ func Variable(name string) string {
 func Parse(flags *flag.FlagSet, args []string, lookup Lookup) (Origins, error) {
 	origins, err := ParseBefore(flags, args, lookup)
 	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("unknown argument %q", flags.Arg(0))
+		err = fmt.Errorf("unknown argument %q: -h lists what there is", flags.Arg(0))
 	}
 	return origins, err
 }
@@ -115,6 +118,9 @@ func ParseBefore(flags *flag.FlagSet, args []string, lookup Lookup) (Origins, er
 	if err := flags.Parse(args); err != nil {
 		if m := unparsed.FindStringSubmatch(err.Error()); m != nil {
 			err = want(flags.Lookup(m[1]), err)
+		}
+		if strings.HasPrefix(err.Error(), undefined) {
+			err = fmt.Errorf("%w: -h lists the flags", err)
 		}
 		return nil, err
 	}

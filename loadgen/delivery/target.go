@@ -13,10 +13,7 @@ var AckLevels = []string{"", "memory", "journal", "replicated", "store"}
 // Target is where requests go, from the aggregator's URL.
 func Target(aggregator, ackLevel string) (*url.URL, error) {
 	target, err := url.Parse(aggregator)
-	if err != nil {
-		return nil, err
-	}
-	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
+	if err != nil || target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
 		return nil, fmt.Errorf("%q is not a URL of the form http://host:port", aggregator)
 	}
 	if !slices.Contains(AckLevels, ackLevel) {

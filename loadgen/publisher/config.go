@@ -133,9 +133,17 @@ func (c Config) clock() clock { return clock{zone: c.zone(), now: time.Now} }
 
 // check names the first setting that cannot be.
 func (c Config) check() error {
-	_, err := delivery.Target(c.URL, c.Ack)
+	_, badURL := delivery.Target(c.URL, "")
+	_, badAck := delivery.Target(c.URL, c.Ack)
+	badTopic := stream.CheckTopic(c.Topic)
+	var err error
 	switch {
-	case err != nil:
+	case badURL != nil:
+		err = fmt.Errorf("-url=%w", badURL)
+	case badAck != nil:
+		err = fmt.Errorf("-ack: %w", badAck)
+	case badTopic != nil:
+		err = fmt.Errorf("-topic: %w", badTopic)
 	case c.PerRequest < 1 || c.PerRequest > maxPerBatch:
 		err = fmt.Errorf("-per-request=%d, want 1 to %d", c.PerRequest, maxPerBatch)
 	case !(c.Rate >= 0 && c.Rate <= maxRate): // NaN too
@@ -158,10 +166,10 @@ func (c Config) check() error {
 		err = fmt.Errorf("-timeout=%v, want more than 0", c.Timeout)
 	case c.Retry.MaxAttempts < 1:
 		err = fmt.Errorf("-max-attempts=%d, want at least 1", c.Retry.MaxAttempts)
+	case c.Retry.MaxElapsed < 0:
+		err = fmt.Errorf("-max-elapsed=%v is negative", c.Retry.MaxElapsed)
 	default:
-		if err = c.Retry.Validate(); err == nil {
-			err = stream.CheckTopic(c.Topic)
-		}
+		err = c.Retry.Validate()
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)

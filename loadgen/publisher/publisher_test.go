@@ -129,7 +129,7 @@ func TestWhatIsNotAcknowledgedIsTold(t *testing.T) {
 		"too large": {problem(413, "too_large"), Report{Acknowledged: 90, Refused: 10, Requests: 10}, "event 10 to 19 refused: 413 too_large: because", "not everything"},
 		"malformed": {problem(400, "malformed"), Report{Acknowledged: 90, Refused: 10, Requests: 10}, "400 malformed", "not everything"},
 		// Of all that would follow.
-		"unauthorized": {problem(401, "unauthorized"), Report{Acknowledged: 10, Refused: 10, Requests: 2}, "401 unauthorized", "401"},
+		"unauthorized": {problem(401, "unauthorized"), Report{Acknowledged: 10, Refused: 10, Requests: 2}, "401 unauthorized: because (no -token-file is given)", "401 unauthorized: because (no -token-file is given)"},
 		"a bug":        {problem(500, "internal"), Report{Acknowledged: 10, Unknown: 10, Requests: 2}, "event 10 to 19 unknown: 500 internal", "500"},
 		"nonsense":     {func(w http.ResponseWriter) { io.WriteString(w, "<html>") }, Report{Acknowledged: 10, Unknown: 10, Requests: 2}, "bad_answer", "bad_answer"},
 	} {

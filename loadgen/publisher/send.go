@@ -113,6 +113,9 @@ func (s *sender) done(b client.Batch) error {
 	if canceled && s.failed != last.Attempt { // it was aborted, and retry was not asked
 		last.Cause = ledger.CauseCanceled
 	}
+	if last.Status == http.StatusUnauthorized {
+		b.Last.Detail += map[bool]string{true: " (no -token-file is given)", false: " (the token is of -token-file)"}[s.config.TokenFile == ""]
+	}
 	outcome := s.outcome.Then(last.Outcome())
 	s.outcome, s.failed = ledger.Refused, 0
 	s.mu.Lock()

@@ -41,13 +41,17 @@ func (a *Server) Collect(to chan<- prometheus.Metric) {
 	a.rejected.Collect(to)
 }
 
-// codeKey is under which a request keeps the code of the error that it was answered with.
-type codeKey struct{}
+// A request keeps the code of the error that it was answered with, and the detail.
+type (
+	codeKey   struct{}
+	detailKey struct{}
+)
 
 // observe counts an answer.
 func (a *Server) observe(ctx *fasthttp.RequestCtx, begun time.Time) {
 	if code, ok := ctx.UserValue(codeKey{}).(string); ok {
 		a.metrics.refused.WithLabelValues(code).Inc()
+		a.logWait(ctx, code)
 	}
 	if ctx.Response.StatusCode() == fasthttp.StatusAccepted && string(ctx.Path()) == publishPath {
 		a.metrics.accepted.Observe(time.Since(begun).Seconds())

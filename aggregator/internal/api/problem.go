@@ -28,6 +28,7 @@ func problem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(status)
 	ctx.SetUserValue(codeKey{}, code)
+	ctx.SetUserValue(detailKey{}, detail)
 	if status == fasthttp.StatusServiceUnavailable {
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(retryAfterSeconds))
 	}

@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -33,7 +35,7 @@ func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error)
 		_, twice := values[name]
 		switch {
 		case !known:
-			err = fmt.Errorf("unknown query parameter %.80q", name)
+			err = fmt.Errorf("unknown query parameter %.80q: there is %s", name, cmp.Or(strings.Join(names, ", "), "none here"))
 		case twice:
 			err = fmt.Errorf("query parameter %s is given twice", name)
 		}

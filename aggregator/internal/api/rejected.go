@@ -16,16 +16,11 @@ import (
 // maxLetters is how many of a request's refused events become dead letters.
 const maxLetters = 100
 
-// rejectedEvery is how often at most something that was refused is logged: a sender that is wrong
-// is wrong all the time.
-const rejectedEvery = 10 * time.Second
-
 // rejections are what was refused since the start, for it is wrong and would be for ever.
 type rejections struct {
 	mu     sync.Mutex
 	byCode map[event.Code]int64 // events
-	logged time.Time            // when the last line of the log was written
-	silent int64                // events and bodies that were refused since then, without a line
+	lines  sampled              // of events and bodies
 }
 
 var rejectionsDesc = prometheus.NewDesc("sekali_event_rejections_total", "Events that were not valid, by code, since the start.", []string{"reason"}, nil)
@@ -51,19 +46,6 @@ func (r *rejections) counts() map[event.Code]int64 {
 	return counts
 }
 
-// sample counts n more that were refused, and says how many a line of the log now stands for; 0: no
-// line is due.
-func (r *rejections) sample(n int64, now time.Time) int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.silent += n
-	if now.Sub(r.logged) < rejectedEvery {
-		return 0
-	}
-	n, r.silent, r.logged = r.silent, 0, now
-	return n
-}
-
 // countRejections counts what is wrong with a request's events, once it is certain that the request
 // will not be sent again for another reason, and logs a sample.
 func (a *Server) countRejections(ctx *fasthttp.RequestCtx, r *event.Request) {
@@ -82,7 +64,7 @@ func (a *Server) countRejections(ctx *fasthttp.RequestCtx, r *event.Request) {
 // logRejected logs that n events, or a body, were refused, by sample: the code, and nothing of what
 // was sent, as a detail may have.
 func (a *Server) logRejected(ctx *fasthttp.RequestCtx, n int64, code string) {
-	if n = a.rejected.sample(n, time.Now()); n > 0 {
+	if n = a.rejected.lines.take(n, time.Now()); n > 0 {
 		a.log.Warn("events or bodies were refused; this is the latest", "refused", n, "path", string(ctx.Path()), "code", code,
 			"from", ctx.RemoteAddr().String(), "user_agent", string(ctx.UserAgent()))
 	}

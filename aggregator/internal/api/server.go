@@ -78,6 +78,7 @@ type Server struct {
 	tokens   atomic.Pointer[[]*credential]
 	tokenMu  sync.Mutex // held while tokens are replaced
 	rejected rejections
+	waits    sampled                // publishers that are to come again
 	lastHost atomic.Pointer[string] // that checkHost let in last
 	loopback bool                   // the listener is for this machine; set before the first request
 
