@@ -4,7 +4,7 @@ SHELL := /bin/sh
 
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)"
-GO_TOOL  := go tool -modfile=tools/go.mod
+GO_TOOL  := go tool -modfile=$(CURDIR)/tools/go.mod
 
 # The race detector needs cgo, and so a C compiler, which a machine with Go and make may lack.
 RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
@@ -48,7 +48,7 @@ cluster: build log ## three log servers and three aggregators on this machine, u
 	@bin/bench cluster $(if $(DATA),-dir $(DATA)) $(if $(PORT),-port $(PORT))
 
 log-test: ## three servers of the log: killed, stopped, replaced, and the control
-	cd sekali-log && go test -count=1 $(if $(CI),-short) -timeout 10m ./...
+	cd sekali-log && $(TESTS) --packages=./... -- -count=1 $(if $(CI),-short) -timeout 10m
 
 # For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's. Scripts
 # call bin/bench run, whose exit code is the verdict.
@@ -102,7 +102,7 @@ lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
 	go mod tidy -diff
 	@for module in $(BESIDE); do \
 		echo "$$module: go vet, staticcheck"; \
-		(cd $$module && go vet ./... && go tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; \
+		(cd $$module && go vet ./... && $(GO_TOOL) staticcheck ./...) || exit 1; \
 	done
 
 # Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
@@ -170,4 +170,5 @@ compose-test: ## docker-compose.yml for real: needs a Docker engine
 	SEKALI_COMPOSE_TEST=1 go test -count=1 -v -timeout 30m ./compose
 
 senders-test: ## other programs' senders, answers lost and the aggregator killed: results/senders/senders.json [SKIP=TestDocker]
-	cd integration/senders && SEKALI_SENDERS_RECORD=$(CURDIR)/results/senders/senders.json go test -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)') ./...
+	cd integration/senders && $(if $(filter 0,$(RERUN)),SEKALI_SENDERS_RECORD=$(CURDIR)/results/senders/senders.json) \
+		$(TESTS) --packages=./... -- -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)')

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"sekali/aggregator/crash"
+	"sekali/bench/system/ports"
 	"sekali/bench/system/process"
 	"sekali/internal/programs"
 )
@@ -75,20 +75,6 @@ type testCluster struct {
 	nodes   []*aggregator
 }
 
-// freeAddresses are of the loopback, each another one, and were free a moment ago.
-func freeAddresses(t *testing.T, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close() // once all are known
-		addresses = append(addresses, ln.Addr().String())
-	}
-	return addresses
-}
-
 // logBinary is sekali-log, which is a module of its own.
 var logBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(filepath.Dir(binary), "sekali-log")
@@ -121,8 +107,12 @@ func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
 	clusters <- struct{}{}
 	t.Cleanup(func() { <-clusters })
 	c := &testCluster{program: program, flags: flags, locks: make([]sync.RWMutex, 3)}
-	addresses := freeAddresses(t, 6)
-	urls, routes := addresses[:3], addresses[3:]
+	held, err := ports.Hold(6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(held.Release)
+	urls, routes := held.Addresses[:3], held.Addresses[3:]
 	for i := range 3 {
 		name := fmt.Sprint("log-", i+1)
 		args := []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}

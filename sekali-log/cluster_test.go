@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"sekali/bench/system/ports"
 )
 
 // The test binary is the program, too, when the environment says so.
@@ -55,9 +56,9 @@ type member struct {
 func newCluster(t *testing.T, extra ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, extra: extra}
-	ports := freePorts(t, 6)
+	addresses := hold(t, 6)
 	for i := range 3 {
-		m := &member{name: fmt.Sprintf("log-%d", i+1), dir: filepath.Join(t.TempDir(), "log"), listen: ports[2*i], route: ports[2*i+1]}
+		m := &member{name: fmt.Sprintf("log-%d", i+1), dir: filepath.Join(t.TempDir(), "log"), listen: addresses[2*i], route: addresses[2*i+1]}
 		c.servers, c.routes = append(c.servers, m), append(c.routes, m.route)
 	}
 	return c
@@ -74,18 +75,15 @@ func (c *cluster) startAll() *cluster {
 	return c
 }
 
-// freePorts are addresses on which nobody listens now. Restarts need them, so 0 will not do.
-func freePorts(t *testing.T, n int) (addresses []string) {
+// hold keeps addresses for servers until the test ends: each server has its own in every life.
+func hold(t *testing.T, n int) []string {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+	held, err := ports.Hold(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return addresses
+	t.Cleanup(held.Release)
+	return held.Addresses
 }
 
 func (c *cluster) start(m *member, more ...string) {
@@ -287,7 +285,16 @@ func (c *cluster) by(name string) *member {
 // leader is the server that leads the stream.
 func (c *cluster) leader(stream jetstream.Stream) *member {
 	c.t.Helper()
+	return c.by(c.filled(stream, 0).Cluster.Leader)
+}
+
+// filled waits until the stream has so many events, and somebody who says so.
+func (c *cluster) filled(stream jetstream.Stream, events uint64) *jetstream.StreamInfo {
+	c.t.Helper()
 	var info *jetstream.StreamInfo
-	c.within(20*time.Second, "a leader", func() bool { info = c.info(stream); return info != nil })
-	return c.by(info.Cluster.Leader)
+	c.within(40*time.Second, fmt.Sprintf("a leader with %d events", events), func() bool {
+		info = c.info(stream)
+		return info != nil && info.State.Msgs >= events
+	})
+	return info
 }

@@ -153,7 +153,7 @@ func TestLeaderKilled(t *testing.T) {
 	nc, js, stream := c.ready()
 	stop := sending(t, js)
 	time.Sleep(time.Second)
-	before := c.info(stream).State.Msgs
+	before := c.filled(stream, 0).State.Msgs
 	victim := c.leader(stream)
 	killed := time.Now()
 	victim.end(syscall.SIGKILL)

@@ -82,7 +82,7 @@ func TestPartition(t *testing.T) {
 	nc, js, stream := c.startAll().ready()
 	stop := sending(t, js)
 	time.Sleep(time.Second)
-	before := c.info(stream).State.Msgs
+	before := c.filled(stream, 0).State.Msgs
 	isolated := c.leader(stream)
 	cut := time.Now()
 	network.plug(slices.Index(c.servers, isolated), false)

@@ -82,7 +82,8 @@ func TestSecured(t *testing.T) {
 	}
 	// A server without the certificate is no part of the cluster: the other two would have to have it.
 	c.extra = []string{"-token-file", token}
-	stranger := &member{name: "log-4", dir: t.TempDir(), listen: freePorts(t, 1)[0], route: freePorts(t, 1)[0]}
+	addresses := hold(t, 2)
+	stranger := &member{name: "log-4", dir: t.TempDir(), listen: addresses[0], route: addresses[1]}
 	cfg := config{name: stranger.name, dir: stranger.dir} // a folder that is not new asks nobody
 	if _, err := cfg.newIdentity(nil); err != nil {
 		t.Fatal(err)

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"sekali/bench/system/ports"
 )
 
 const (
@@ -27,7 +28,12 @@ func TestAlertmanager(t *testing.T) {
 		t.Skipf("skipped: there is no %s, which Debian's Alertmanager reads", template)
 	}
 	tr := newPageTrial(t)
-	dir, address := t.TempDir(), freeAddress(t)
+	held, err := ports.Hold(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	dir, address := t.TempDir(), held.Addresses[0]
 	config := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(config, []byte(tr.configuration("alertmanager")), 0o600); err != nil {
 		t.Fatal(err)
@@ -91,17 +97,6 @@ func TestPromtool(t *testing.T) {
 		t.Fatalf("%v: %s", err, text.String())
 	}
 	check(text.String(), "metrics")
-}
-
-// freeAddress is one on the loopback at which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // waitAnswer waits until a server answers 200.

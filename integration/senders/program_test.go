@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,8 +15,8 @@ import (
 )
 
 const (
-	// stopTimeout bounds how long a sender may take to save its queue.
-	stopTimeout = 20 * time.Second
+	// stopTimeout bounds how long a sender may take to save its queue, on a busy machine.
+	stopTimeout = 60 * time.Second
 	// linePeriod is the pause between two lines that a sender is given.
 	linePeriod = time.Millisecond
 	// page is where the configurations stand.
@@ -94,16 +95,24 @@ func (p *program) start(args ...string) {
 	if p.stdout != nil {
 		p.command.Stdout = p.stdout
 	}
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its workers end with it
-	if err := p.command.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	command, exited := p.command, make(chan struct{})
+	// Its workers end with it, and it ends when this process does, however that is. SIGTERM lets it
+	// end its workers.
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	command, exited, started := p.command, make(chan struct{}), make(chan error, 1)
 	p.exited = exited
 	go func() {
-		_ = command.Wait() // how it ended is not asked: what it has sent is
+		runtime.LockOSThread() // the kernel sends Pdeathsig when the thread ends that started the child
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		started <- err
+		if err == nil {
+			_ = command.Wait() // how it ended is not asked: what it has sent is
+		}
 		close(exited)
 	}()
+	if err := <-started; err != nil {
+		p.t.Fatal(err)
+	}
 	p.t.Cleanup(func() {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // it may have ended
 		<-exited

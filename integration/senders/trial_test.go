@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	readyTimeout = 30 * time.Second
+	readyTimeout = 60 * time.Second
 	// storedTimeout bounds the wait for the last event: a sender's own pauses are in it.
-	storedTimeout = 60 * time.Second
+	storedTimeout = 120 * time.Second
 	pollPeriod    = 20 * time.Millisecond
 	// down is how long the aggregator stays away after a kill.
 	down = 300 * time.Millisecond
@@ -55,7 +55,7 @@ type trial struct {
 
 	mu     sync.RWMutex
 	p      *process.Process
-	addr   string // the same in every life
+	addr   string // another one in every life, which only the proxy has to know
 	kills  int
 	answer atomic.Int64 // answers of 2xx
 	lost   atomic.Int64 // of them, those that the sender did not get
@@ -91,7 +91,7 @@ func newPageTrial(t *testing.T) *trial {
 
 func (tr *trial) start() {
 	tr.t.Helper()
-	p, err := process.Start(context.Background(), process.Config{Binary: binary, Args: tr.flags, Data: tr.data, Listen: tr.addr, Log: os.Stderr})
+	p, err := process.Start(context.Background(), process.Config{Binary: binary, Args: tr.flags, Data: tr.data, Log: os.Stderr})
 	if err != nil {
 		tr.t.Fatal(err)
 	}

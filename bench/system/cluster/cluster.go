@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"sekali/bench/system/ports"
 	"sekali/bench/system/process"
 )
 
@@ -45,12 +46,12 @@ type Config struct {
 	Log func(name string) io.Writer
 }
 
-// ports are how many a machine takes: the aggregator's, and two of its log server.
-const ports = 3
+// perMachine is how many ports a machine takes: the aggregator's, and two of its log server.
+const perMachine = 3
 
 // Ports are how many are taken from Config.Port on: first the aggregators', then those of the log
 // servers for aggregators, then those for each other.
-func (c *Config) Ports() int { return ports * c.Nodes }
+func (c *Config) Ports() int { return perMachine * c.Nodes }
 
 // Machine is a log server and an aggregator.
 type Machine struct {
@@ -103,7 +104,7 @@ func StartLogs(ctx context.Context, config Config) (*Cluster, error) {
 // plan chooses names and addresses. A log server has to know those of the others beforehand.
 func plan(ctx context.Context, config Config) (*Cluster, error) {
 	c := &Cluster{config: config, ctx: ctx}
-	clients, routes, err := config.addresses()
+	clients, routes, err := config.addresses(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -138,8 +139,9 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 	return c, nil
 }
 
-// addresses are those of the log servers, for aggregators and for each other.
-func (c *Config) addresses() (clients, routes []string, err error) {
+// addresses are those of the log servers, for aggregators and for each other. Chosen ones are held
+// until ctx ends, for the servers are killed and started again.
+func (c *Config) addresses(ctx context.Context) (clients, routes []string, err error) {
 	if c.Network == nil && c.Port != 0 {
 		if err := c.checkPorts(); err != nil {
 			return nil, nil, err
@@ -150,11 +152,12 @@ func (c *Config) addresses() (clients, routes []string, err error) {
 		return clients, routes, nil
 	}
 	if c.Network == nil {
-		ports, err := freeAddresses(2 * c.Nodes)
+		held, err := ports.Hold(2 * c.Nodes)
 		if err != nil {
 			return nil, nil, err
 		}
-		return ports[:c.Nodes], ports[c.Nodes:], nil
+		context.AfterFunc(ctx, held.Release)
+		return held.Addresses[:c.Nodes], held.Addresses[c.Nodes:], nil
 	}
 	for i := range c.Nodes {
 		clients, routes = append(clients, c.Network.host(i)+":4222"), append(routes, c.Network.host(i)+":6222")
@@ -178,19 +181,6 @@ func (c *Config) checkPorts() error {
 		l.Close()
 	}
 	return nil
-}
-
-// freeAddresses are of the loopback, and nobody listens on them now.
-func freeAddresses(n int) (addresses []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }
 
 // each does a thing with every machine at once.
