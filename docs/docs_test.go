@@ -18,8 +18,9 @@ import (
 	"sekali/internal/programs"
 )
 
-// pageTime bounds what one page's commands may take.
-const pageTime = 4 * time.Minute
+// pageTime bounds what one page's commands may take. The tutorial takes one minute on an idle
+// machine, and took over four where other work kept the cores busy.
+const pageTime = 8 * time.Minute
 
 // block is the commands of one fence: ```sh is run, ```sh norun is only checked to exist.
 type block struct {
