@@ -322,6 +322,9 @@ func TestClusterLogIsWatched(t *testing.T) {
 	}
 	c := startCluster(t)
 	c.nodes[0].mustPublish(t, []byte(`{"topic":"t","event_id":"1","timestamp":"2026-11-23T06:41:10Z"}`), "store")
+	if text, err := c.nodes[2].get("/events?min_position=1-1", "application/json"); err != nil || !strings.Contains(string(text), `"event_id":"1"`) {
+		t.Fatalf("before anything is changed a node serves %s, %v", text, err)
+	}
 	js := c.jetstream(t)
 	s, err := js.Stream(t.Context(), "SEKALI_1")
 	if err != nil {
