@@ -13,6 +13,9 @@ const YardsticksFile = "yardsticks.json"
 // Sekali is the id of the system that every yardstick is compared with.
 const Sekali = "sekali"
 
+// AppendAlone is the ID of a loop that appends the same rows to SQLite: no server, no dedup.
+const AppendAlone = "sqlite-append"
+
 // Yardsticks are other systems and Sekali, measured in turn with the same events.
 type Yardsticks struct {
 	Format           int           `json:"format"`

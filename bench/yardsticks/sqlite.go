@@ -35,7 +35,7 @@ const receivedAt = "2026-01-01T00:00:00.000000000Z"
 
 func sqliteAppendYardstick() yardstick {
 	return yardstick{
-		Yardstick: record.Yardstick{ID: "sqlite-append", Name: "SQLite, append alone", Durable: "SIGKILL, power loss", Dedup: "none: repeats are stored",
+		Yardstick: record.Yardstick{ID: record.AppendAlone, Name: "SQLite, append alone", Durable: "SIGKILL, power loss", Dedup: "none: repeats are stored",
 			Includes: inProcess, Settings: sqliteSettings()},
 		connections: 1, appendOnly: true, version: sqliteVersion,
 		make: func() system { return &sqliteStore{} },

@@ -156,7 +156,7 @@ func (c *Config) end(ctx context.Context, dir string, index record.Index, closin
 		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
 	} else {
 		err = errors.Join(err, c.linkLatest(dir))
-		fmt.Fprintf(stdout, "%d results in %s, in %s\n", len(index.Results), dir, index.FinishedAt.Sub(index.StartedAt).Round(time.Second))
+		fmt.Fprintf(stdout, "results: %d, in %s, after %s\n", len(index.Results), dir, index.FinishedAt.Sub(index.StartedAt).Round(time.Second))
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)

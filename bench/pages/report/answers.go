@@ -205,8 +205,8 @@ func processedMS(s record.Summary) *float64 {
 	return &ms
 }
 
-// Runs links the group's result folders, under their own names; more than two that follow each
-// other by the folder they are in.
+// Runs links the group's result folders: the first under its own name, further ones by a number;
+// more than two that follow each other by the folder they are in.
 func (g *group) Runs() string {
 	var links []string
 	for from := 0; from < len(g.Repeats); {
@@ -218,7 +218,11 @@ func (g *group) Runs() string {
 			links = append(links, fmt.Sprintf("[%s to %d](%s/)", path.Base(first.Path), g.Repeats[to-1].Run.Scenario.Repeat, path.Dir(first.Path)))
 		} else {
 			to = from + 1
-			links = append(links, fmt.Sprintf("[%s](%s/)", path.Base(first.Path), first.Path))
+			name := path.Base(first.Path)
+			if from > 0 {
+				name = fmt.Sprint(from + 1)
+			}
+			links = append(links, fmt.Sprintf("[%s](%s/)", name, first.Path))
 		}
 		from = to
 	}

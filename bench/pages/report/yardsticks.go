@@ -199,10 +199,12 @@ func (s *set) besideOthers() []answer {
 		return nil
 	}
 	var parts []string
-	known := false
+	known, bound := false, ""
 	for _, s := range y.Systems {
 		switch {
 		case s.Skipped != "":
+		case s.ID == record.AppendAlone: // no server and no dedup: about what the disk and SQLite allow
+			bound = fmt.Sprintf("; %.2g × a bare loop that appends to SQLite", s.SekaliRatio.Median)
 		case strings.HasPrefix(s.ID, record.Sekali+"-"): // itself, at something else besides
 		case s.ID == record.Sekali:
 			known = true
@@ -216,7 +218,7 @@ func (s *set) besideOthers() []answer {
 	// Machines differ more than programs: the sitting has a date, which may be another than that of
 	// the runs above.
 	return []answer{{fmt.Sprintf("**Other systems** with the same events on the same machine, %s", y.StartedAt.Format("2 January 2006")),
-		"Sekali's events/s: " + strings.Join(parts, "; "), "[page](results/pages/beside.md)"}}
+		"Sekali's events/s: " + strings.Join(parts, "; ") + bound, "[page](results/pages/beside.md)"}}
 }
 
 // onPageAlone are the systems that results/pages/beside.md has and REPORT.md has not: variants of
