@@ -51,7 +51,7 @@ func TestBadFlags(t *testing.T) {
 		{"a body beyond its bound", nil, []string{"-max-body-bytes", "25165825"}, "25165824"},
 		{"bytes with a unit", nil, []string{"-max-body-bytes", "16MiB"}, "max-body-bytes"},
 		{"a flag without its value", nil, []string{"-log-level"}, "log-level"},
-		{"a retention without a unit", nil, []string{"-retention", "30"}, "retention"},
+		{"a retention without a unit", nil, []string{"-retention", "30"}, "such as 24h or 30d"},
 		{"a retention in the future", nil, []string{"-retention", "-1h"}, "retention"},
 		{"a retention of events in rows", nil, []string{"-retention", "1h", "-layout", "rows"}, "retention"},
 		{"unknown layout", nil, []string{"-layout", "columns"}, "columns"},

@@ -215,21 +215,23 @@ type Topic struct {
 	Events int64  `json:"events"`
 }
 
-// Topics returns up to limit topics by name.
-func (s *Store) Topics(ctx context.Context, limit int) ([]Topic, error) {
+// Topics returns up to limit topics by name, of those that are permitted; nil: all are.
+func (s *Store) Topics(ctx context.Context, limit int, permitted func(name string) bool) ([]Topic, error) {
 	topics := []Topic{}
 	err := s.read(func(db *Pool) error {
-		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name LIMIT ?", limit)
+		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name")
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
+		for len(topics) < limit && rows.Next() {
 			var t Topic
 			if err := rows.Scan(&t.Name, &t.Events); err != nil {
 				return err
 			}
-			topics = append(topics, t)
+			if permitted == nil || permitted(t.Name) {
+				topics = append(topics, t)
+			}
 		}
 		return rows.Err()
 	})

@@ -165,7 +165,7 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 			t.Fatalf("%s: %d rows, want %d, %v", sql, len(seen), len(model), err)
 		}
 	}
-	topics, err := s.Topics(context.Background(), 10)
+	topics, err := s.Topics(context.Background(), 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +175,13 @@ func applyAgainstAMap(t rapid.TB, design Design, newest int, steps []step) (merg
 	}
 	if sum != int64(len(model)) {
 		t.Fatalf("%d by topic, want %d", sum, len(model))
+	}
+	if len(topics) > 0 { // whoever may see one alone finds it behind any number of others
+		last := topics[len(topics)-1]
+		only, err := s.Topics(context.Background(), 1, func(name string) bool { return name == last.Name })
+		if err != nil || len(only) != 1 || only[0] != last {
+			t.Fatalf("%v, %v, want %v", only, err, last)
+		}
 	}
 	return merged
 }

@@ -197,8 +197,11 @@ func (d *days) Set(text string) error {
 		return nil
 	}
 	t, err := time.ParseDuration(text)
+	if err != nil {
+		return errors.New("want a time with a unit, such as 24h or 30d")
+	}
 	*d = days(t)
-	return err
+	return nil
 }
 
 // unknown are the variables that look like a flag's and are none's.

@@ -113,11 +113,11 @@ func (a *Server) mayPublish(ctx *fasthttp.RequestCtx, r *event.Request) bool {
 	return true
 }
 
-// readable are, of the topics, those that a request may read.
-func readable(ctx *fasthttp.RequestCtx, topics []store.Topic) []store.Topic {
+// readable says which topics a request may read; nil: all.
+func readable(ctx *fasthttp.RequestCtx) func(topic string) bool {
 	c := letIn(ctx)
 	if c == nil || c.permitsAll() {
-		return topics
+		return nil
 	}
-	return slices.DeleteFunc(topics, func(t store.Topic) bool { return !c.permits(t.Name) })
+	return c.permits
 }

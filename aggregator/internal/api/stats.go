@@ -74,7 +74,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	}
 	read, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
-	topics, err := a.store.Topics(read, maxTopics)
+	topics, err := a.store.Topics(read, maxTopics, readable(ctx))
 	if err != nil {
 		a.unreadable(ctx, err)
 		return
@@ -82,7 +82,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
-		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: readable(ctx, topics),
+		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,

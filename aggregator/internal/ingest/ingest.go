@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode"
@@ -56,7 +57,8 @@ type Malformed struct{ Reason string }
 func (m *Malformed) Error() string { return m.Reason }
 
 func malformed(format string, values ...any) error {
-	return &Malformed{fmt.Sprintf(format, values...)}
+	// Which library reads JSON is nothing to a sender.
+	return &Malformed{strings.ReplaceAll(fmt.Sprintf(format, values...), "jsontext: ", "")}
 }
 
 // IsMalformed reports an error that the same body would meet for ever.
