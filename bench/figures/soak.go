@@ -16,7 +16,7 @@ func Soak(r record.Soak) (found record.SoakSummary, err error) {
 	found = record.SoakSummary{Date: r.Date, Machine: r.Machine, Commit: r.Commit, Seconds: r.Seconds, RequestsPerS: r.RequestsPerS,
 		EventsPerRequest: r.EventsPerRequest, Readers: r.Readers, SlowClients: r.SlowClients, PagesRead: r.PagesRead,
 		KillsS: r.KillsS, RecoveryMS: r.RecoveryMS, WindowS: r.WindowS,
-		Windows: []record.WindowSummary{}, Broken: r.Broken}
+		Columns: soakColumns(r.Metrics), Windows: []record.WindowSummary{}, Broken: r.Broken}
 	report, answered, err := auditSoak(r)
 	if err != nil {
 		return found, fmt.Errorf("soak: %w", err)
@@ -34,7 +34,7 @@ func Soak(r record.Soak) (found record.SoakSummary, err error) {
 			return found, fmt.Errorf("soak: window %d has %d values, want %d", i, len(w.Values), len(r.Metrics))
 		}
 		if w.Responses.Count() > 0 { // else the load had ended
-			found.Windows = append(found.Windows, soakWindow(r.Metrics, w))
+			found.Windows = append(found.Windows, soakWindow(found.Columns, r.Metrics, w))
 		}
 	}
 	return found, nil
@@ -66,10 +66,20 @@ func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) 
 	return report, answered, err
 }
 
-// soakWindow is a window in the columns of the table.
-func soakWindow(metrics []string, w record.SoakWindow) record.WindowSummary {
-	window := record.WindowSummary{S: w.S, Stored: w.Stored}
+// soakColumns are the columns of a soak that watched these metrics.
+func soakColumns(metrics []string) (columns []string) {
 	for _, column := range record.SoakColumns {
+		if column == record.SoakP50 || column == record.SoakP99 || slices.Contains(metrics, column) {
+			columns = append(columns, column)
+		}
+	}
+	return columns
+}
+
+// soakWindow is a window in the columns of the table.
+func soakWindow(columns, metrics []string, w record.SoakWindow) record.WindowSummary {
+	window := record.WindowSummary{S: w.S, Stored: w.Stored}
+	for _, column := range columns {
 		var v float64
 		switch column {
 		case record.SoakP50:
@@ -77,9 +87,7 @@ func soakWindow(metrics []string, w record.SoakWindow) record.WindowSummary {
 		case record.SoakP99:
 			v, _ = w.Responses.QuantileMS(0.99)
 		default:
-			if at := slices.Index(metrics, column); at >= 0 {
-				v = w.Values[at]
-			}
+			v = w.Values[slices.Index(metrics, column)]
 		}
 		window.Values = append(window.Values, round(v))
 	}

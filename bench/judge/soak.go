@@ -26,6 +26,8 @@ const (
 	// soakWAL is the most that the WAL may ever have, in MB: 256 MB, at which it is copied, and one
 	// transaction. Its file keeps the length that it once had.
 	soakWAL = 300.0
+	// soakReads pages read again in a second are a few milliseconds of a disk.
+	soakReads = 20.0
 	// soakLag is how late the generator may send, in ms: beyond it the load was not what the file
 	// says.
 	soakLag = maxLagMS
@@ -88,7 +90,7 @@ func Drifts(s record.SoakSummary) []Drift {
 		if len(first) == 0 || len(last) == 0 {
 			return
 		}
-		for i, column := range record.SoakColumns {
+		for i, column := range s.Columns {
 			drifts = append(drifts, compareStretches(column, stretch, i, first, last))
 		}
 	}
@@ -141,6 +143,8 @@ func compareStretches(column, stretch string, i int, first, last []record.Window
 		d.Most = d.First*(1+soakLevel) + soakFew
 	case record.SoakWAL:
 		d.Most = soakWAL
+	case record.SoakRefaults:
+		d.Most = d.First*(1+soakLatency) + soakReads
 	case record.SoakBacklog:
 		d.Most = d.First*(1+soakBacklog) + soakWaits
 	default:
@@ -157,7 +161,7 @@ func SoakInvalid(s record.SoakSummary) string {
 		return fmt.Sprintf("the generator was late: 99th percentile of planned to sent is %.4g ms, the bound is %d ms", s.LagMSP99, int(soakLag))
 	case s.Unanswered > 0:
 		return fmt.Sprintf("%d requests were never acknowledged", s.Unanswered)
-	case len(Drifts(s)) != 2*len(record.SoakColumns):
+	case len(Drifts(s)) != 2*len(s.Columns):
 		return "there are too few windows to compare"
 	}
 	return slowerMachine(Drifts(s))

@@ -17,13 +17,17 @@ const (
 	// The machine itself, beside the aggregator: medians of a window.
 	SoakSync = "control: bare fdatasync, ms"
 	SoakWork = "control: fixed work, ms of CPU"
+	// SoakRefaults: with memory free, only the machine's owner drops pages of files that are in use.
+	SoakRefaults = "control: pages read again, a second"
 )
 
 var (
-	// SoakColumns are the columns of a soak's windows.
-	SoakColumns = []string{SoakResident, SoakHeap, SoakDescriptors, SoakGoroutines, SoakWAL, SoakBacklog, SoakP50, SoakP99, SoakSync, SoakWork}
+	// SoakColumns are the columns that a soak's windows may have, in their order. The soaks before 29
+	// November 2026 have no controls.
+	SoakColumns = []string{SoakResident, SoakHeap, SoakDescriptors, SoakGoroutines, SoakWAL, SoakBacklog, SoakP50, SoakP99,
+		SoakSync, SoakWork, SoakRefaults}
 	// SoakControls are those that say nothing of the aggregator.
-	SoakControls = []string{SoakSync, SoakWork}
+	SoakControls = []string{SoakSync, SoakWork, SoakRefaults}
 )
 
 // SoakSummary is a long run at half of what the aggregator can do: SIGKILL six times in its first
@@ -51,6 +55,7 @@ type SoakSummary struct {
 	Unexpected   uint64  `json:"unexpected"`
 
 	WindowS float64         `json:"window_s"`
+	Columns []string        `json:"columns"` // of SoakColumns
 	Windows []WindowSummary `json:"windows"`
 
 	Broken []string `json:"broken,omitempty"` // what else was promised and not kept: counters against the ledger
@@ -61,7 +66,7 @@ type SoakSummary struct {
 type WindowSummary struct {
 	S      float64   `json:"s"` // its end, since the load began
 	Stored uint64    `json:"stored"`
-	Values []float64 `json:"values"` // by SoakColumns: as they were at the end, response times of the requests due in it
+	Values []float64 `json:"values"` // by Columns: as they were at the end, response times of the requests due in it
 }
 
 // ReadSoakSummary reads the file that `make soak` wrote.
@@ -70,8 +75,8 @@ func ReadSoakSummary(path string) (s SoakSummary, err error) {
 		return s, err
 	}
 	for _, w := range s.Windows {
-		if len(w.Values) != len(SoakColumns) {
-			return s, fmt.Errorf("soak: %s: a window has %d values, want %d", path, len(w.Values), len(SoakColumns))
+		if len(w.Values) != len(s.Columns) {
+			return s, fmt.Errorf("soak: %s: a window has %d values, want %d", path, len(w.Values), len(s.Columns))
 		}
 	}
 	return s, nil

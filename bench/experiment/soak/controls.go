@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +31,8 @@ type controls struct {
 	mu    sync.Mutex
 	syncs []float64 // ms
 	works []float64 // ms of CPU
+	taken time.Time // when take was called last, or run
+	reads int64     // refaults by then
 }
 
 // run measures until ctx ends, in a file of its own in dir.
@@ -40,6 +44,9 @@ func (c *controls) run(ctx context.Context, dir string) error {
 	}
 	defer os.Remove(path)
 	defer file.Close()
+	c.mu.Lock()
+	c.taken, c.reads = time.Now(), refaults()
+	c.mu.Unlock()
 	runtime.LockOSThread() // whose CPU time is measured
 	defer runtime.UnlockOSThread()
 	block, worked := make([]byte, syncedBytes), make([]byte, workedBytes)
@@ -67,17 +74,37 @@ func (c *controls) run(ctx context.Context, dir string) error {
 	}
 }
 
-// take returns the medians since the last call, 0 where nothing was measured.
-func (c *controls) take() (sync, work float64) {
+// take returns what there was since the last call: the medians, 0 where nothing was measured, and
+// the pages read again in a second.
+func (c *controls) take() (sync, work, perSecond float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sync, _ = stats.Median(c.syncs)
-	work, _ = stats.Median(c.works)
-	if len(c.syncs) == 0 {
-		sync, work = 0, 0
+	if len(c.syncs) > 0 {
+		sync, _ = stats.Median(c.syncs)
+		work, _ = stats.Median(c.works)
 	}
-	c.syncs, c.works = c.syncs[:0], c.works[:0]
-	return sync, work
+	now, reads := time.Now(), refaults()
+	if passed := now.Sub(c.taken).Seconds(); passed > 0 {
+		perSecond = float64(reads-c.reads) / passed
+	}
+	c.syncs, c.works, c.taken, c.reads = c.syncs[:0], c.works[:0], now, reads
+	return sync, work, perSecond
+}
+
+// refaults counts the pages of files that the kernel had dropped from memory, and then had to read
+// again, since the machine's start; 0 where it does not say. Source: /proc/vmstat.
+func refaults() int64 {
+	text, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if number, ok := strings.CutPrefix(line, "workingset_refault_file "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 // threadTime is the CPU time of the calling thread: what others use of the core is not in it.

@@ -39,7 +39,7 @@ func metricNames() (names []string) {
 	for _, m := range measured {
 		names = append(names, m.column)
 	}
-	return append(names, record.SoakSync, record.SoakWork)
+	return append(names, record.SoakSync, record.SoakWork, record.SoakRefaults)
 }
 
 // watch asks the process for its metrics at the end of every window.
@@ -79,8 +79,8 @@ func (s *soaking) measure(ctx context.Context, client *http.Client, admin string
 		}
 		w.Values = append(w.Values, (v-metrics[m.less])/m.unit)
 	}
-	sync, work := s.controls.take()
-	w.Values = append(w.Values, sync, work)
+	sync, work, refaults := s.controls.take()
+	w.Values = append(w.Values, sync, work, refaults)
 	return w, nil
 }
 

@@ -125,13 +125,13 @@ func Soak() record.Soak {
 		EventsPerRequest: EventsPerRequest, Planned: requests, Readers: 3, SlowClients: 16, PagesRead: 120, KillsS: []float64{15, 30},
 		RecoveryMS: []float64{40, 60}, Ledger: digester.Digest(), Stored: Stored(made, 0, originals), Lag: lag.Times(), WindowS: 1,
 		Counters: audit.Counters{Received: requests * EventsPerRequest, UniqueProcessed: originals, DuplicateDropped: requests*EventsPerRequest - originals}}
-	s.Metrics = []string{"resident memory, MB", "live heap, MB", "descriptors beside connections", "goroutines beside connections", "WAL, MB", "waiting in the journal, MB", record.SoakSync, record.SoakWork}
+	s.Metrics = []string{"resident memory, MB", "live heap, MB", "descriptors beside connections", "goroutines beside connections", "WAL, MB", "waiting in the journal, MB", record.SoakSync, record.SoakWork, record.SoakRefaults}
 	for at := 1.; at <= 60; at++ {
 		responses := record.Clock{}
 		for i := range 20 {
 			responses.Add(time.Duration(2+i/18) * time.Millisecond)
 		}
-		s.Windows = append(s.Windows, record.SoakWindow{S: at, Stored: uint64(at * 320), Values: []float64{50, 30, 20, 30 + at, 12, 1, 0.8, 0.3}, Responses: responses.Times()})
+		s.Windows = append(s.Windows, record.SoakWindow{S: at, Stored: uint64(at * 320), Values: []float64{50, 30, 20, 30 + at, 12, 1, 0.8, 0.3, 2}, Responses: responses.Times()})
 	}
 	return s
 }

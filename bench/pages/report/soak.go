@@ -39,7 +39,7 @@ func readSoak(reference string) (*soak, error) {
 		return nil, err
 	}
 	svg, err := soakPicture(s)
-	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak, and the controls", svg: svg}}, err
+	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak", svg: svg}}, err
 }
 
 // verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has
@@ -77,7 +77,7 @@ func soakPicture(s record.SoakSummary) ([]byte, error) {
 	}
 	line := func(column string) chart.Line {
 		l := chart.Line{Name: column, X: seconds}
-		i := slices.Index(record.SoakColumns, column)
+		i := slices.Index(s.Columns, column)
 		for _, w := range s.Windows {
 			l.Y = append(l.Y, w.Values[i])
 		}
@@ -94,13 +94,16 @@ func soakPicture(s record.SoakSummary) ([]byte, error) {
 	for i, at := range s.KillsS {
 		spans = append(spans, chart.Span{From: at, To: at + s.RecoveryMS[i]/1000, Fault: true})
 	}
-	return chart.Timeline([]chart.Panel{
+	panels := []chart.Panel{
 		panel("MB", record.SoakResident, record.SoakHeap, record.SoakWAL, record.SoakBacklog),
 		panel("open", record.SoakDescriptors, record.SoakGoroutines),
 		panel("p50, ms", record.SoakP50),
 		panel("p99, ms", record.SoakP99),
-		panel("controls, ms", record.SoakSync, record.SoakWork),
-	}, spans)
+	}
+	if slices.Contains(s.Columns, record.SoakSync) {
+		panels = append(panels, panel("controls, ms", record.SoakSync, record.SoakWork), panel("read again, pages/s", record.SoakRefaults))
+	}
+	return chart.Timeline(panels, spans)
 }
 
 // Table is one row a column and stretch.
@@ -137,3 +140,6 @@ func (s *soak) answer() string {
 
 // Invalid says why the soak shows nothing; "" if it does.
 func (s *soak) Invalid() string { return judge.SoakInvalid(s.SoakSummary) }
+
+// Controlled reports that the machine was measured beside the aggregator.
+func (s *soak) Controlled() bool { return slices.Contains(s.Columns, record.SoakSync) }
