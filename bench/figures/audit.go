@@ -208,17 +208,17 @@ func byTrace(r *record.Raw, c audit.Counters) error {
 	return nil
 }
 
-// readyByTrace holds the moments of a fault, which are the lab's own, to the samples of the trace:
-// none was refused after the aggregator was ready again.
+// readyByTrace holds the moments of a fault, which are the lab's own, to the trace: the first
+// sample after the aggregator was ready again was answered. That it was ready is not asked, since a
+// full queue may come at once.
 func readyByTrace(r *record.Raw) error {
 	f := r.Run.Fault
 	if f == nil || f.ReadyNS == 0 {
 		return nil
 	}
-	for _, s := range r.Trace {
-		if !s.Ready && s.TNS > f.ReadyNS {
-			return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(s.TNS)/1e9)
-		}
+	at := slices.IndexFunc(r.Trace, func(s record.Sample) bool { return s.TNS > f.ReadyNS })
+	if at >= 0 && !r.Trace[at].Answered() {
+		return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(r.Trace[at].TNS)/1e9)
 	}
 	return nil
 }

@@ -152,6 +152,10 @@ var forgeries = []struct {
 		})
 		f.run("burst-1", func(*record.Run) {})
 	}, "at the end of the trace"},
+	{"control: a queue that is full behind a kill", func(f forger) {
+		resulttest.Rewrite(f.t, f.folder("kill-journal-1"), func(s *record.Sample) { s.Ready = false })
+		f.run("kill-journal-1", func(*record.Run) {})
+	}, ""},
 	{"ready sooner after a kill", func(f forger) {
 		f.run("kill-journal-1", func(r *record.Run) { r.Fault.ReadyNS = r.Fault.RestartedNS + 1 })
 	}, "fault: ready again after"},

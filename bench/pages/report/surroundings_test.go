@@ -27,7 +27,7 @@ func TestNetworkAndPageCache(t *testing.T) {
 			r.Surroundings = &record.Surroundings{CoreCount: 2, PageCacheBytes: &cached}
 		},
 		"course-report-batched-1": func(r *record.Run) {
-			r.Surroundings = &record.Surroundings{CoreCount: 2, PageCacheUnknown: "mincore: function not implemented"}
+			r.Surroundings = &record.Surroundings{CoreCount: 2, PageCacheUnknown: "mincore: operation not permitted"}
 		},
 	} {
 		resulttest.RewriteRun(t, result(name), change)
