@@ -2,6 +2,7 @@ package figures_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,5 +182,21 @@ func TestSoak(t *testing.T) {
 	}
 	if p99 := found.Windows[0].Values[7]; p99 < 3 || p99 > 3*1.01 {
 		t.Errorf("of 20 response times two are 3 ms: p99 is %v", p99)
+	}
+}
+
+// TestSoakWithoutAColumn: a record that lacks what it was to watch has no figures; one of before
+// the controls has its own.
+func TestSoakWithoutAColumn(t *testing.T) {
+	for i, metric := range recordtest.Soak().Metrics {
+		left := recordtest.Soak()
+		left.Metrics = slices.Delete(left.Metrics, i, i+1)
+		for at := range left.Windows {
+			left.Windows[at].Values = slices.Delete(left.Windows[at].Values, i, i+1)
+		}
+		found, err := figures.Soak(left)
+		if control := slices.Contains(record.SoakControls, metric); control != (err == nil) || control && len(found.Columns) != len(record.SoakColumns)-1 {
+			t.Errorf("without %s: %v, %v", metric, found.Columns, err)
+		}
 	}
 }

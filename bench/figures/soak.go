@@ -16,7 +16,10 @@ func Soak(r record.Soak) (found record.SoakSummary, err error) {
 	found = record.SoakSummary{Date: r.Date, Machine: r.Machine, Commit: r.Commit, Seconds: r.Seconds, RequestsPerS: r.RequestsPerS,
 		EventsPerRequest: r.EventsPerRequest, Readers: r.Readers, SlowClients: r.SlowClients, PagesRead: r.PagesRead,
 		KillsS: r.KillsS, RecoveryMS: r.RecoveryMS, WindowS: r.WindowS,
-		Columns: soakColumns(r.Metrics), Windows: []record.WindowSummary{}, Broken: r.Broken}
+		Windows: []record.WindowSummary{}, Broken: r.Broken}
+	if found.Columns, err = soakColumns(r.Metrics); err != nil {
+		return found, err
+	}
 	report, answered, err := auditSoak(r)
 	if err != nil {
 		return found, fmt.Errorf("soak: %w", err)
@@ -66,14 +69,18 @@ func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) 
 	return report, answered, err
 }
 
-// soakColumns are the columns of a soak that watched these metrics.
-func soakColumns(metrics []string) (columns []string) {
+// soakColumns are the columns of a soak that watched these metrics: all, but for controls that it
+// may lack.
+func soakColumns(metrics []string) (columns []string, err error) {
 	for _, column := range record.SoakColumns {
-		if column == record.SoakP50 || column == record.SoakP99 || slices.Contains(metrics, column) {
+		switch {
+		case column == record.SoakP50, column == record.SoakP99, slices.Contains(metrics, column):
 			columns = append(columns, column)
+		case !slices.Contains(record.SoakControls, column):
+			return nil, fmt.Errorf("soak: the record lacks %s", column)
 		}
 	}
-	return columns
+	return columns, nil
 }
 
 // soakWindow is a window in the columns of the table.
