@@ -114,7 +114,11 @@ func (s *sender) done(b client.Batch) error {
 		last.Cause = ledger.CauseCanceled
 	}
 	if last.Status == http.StatusUnauthorized {
-		b.Last.Detail += map[bool]string{true: " (no -token-file is given)", false: " (the token is of -token-file)"}[s.config.TokenFile == ""]
+		whose := " (the token is of -token-file)"
+		if s.config.TokenFile == "" {
+			whose = " (no -token-file is given)"
+		}
+		b.Last.Detail += whose
 	}
 	outcome := s.outcome.Then(last.Outcome())
 	s.outcome, s.failed = ledger.Refused, 0
