@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/system/ports"
 	"sekali/internal/programs"
 )
 
@@ -80,16 +80,6 @@ func runTests(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // prelude stands in for make: `make build` has happened, and a busy machine's INVALID run (3) is no
 // failure of a document.
 const prelude = `set -em
@@ -151,7 +141,7 @@ func TestCommandsOfThePages(t *testing.T) {
 	}
 }
 
-// runPage runs the commands on free ports and returns what they print.
+// runPage runs the commands on ports of their own and returns what they print.
 func runPage(t *testing.T, shell, script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -161,7 +151,12 @@ func runPage(t *testing.T, shell, script string) string {
 	if err := os.Symlink(mustAbs(t, "../scenarios"), filepath.Join(dir, "scenarios")); err != nil {
 		t.Fatal(err)
 	}
-	api, admin := freeAddress(t), freeAddress(t)
+	held, err := ports.Hold(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	api, admin := held.Addresses[0], held.Addresses[1]
 	script = strings.NewReplacer("127.0.0.1:8080", api, "localhost:8080", api, "127.0.0.1:8081", admin).Replace(script)
 	ctx, cancel := context.WithTimeout(t.Context(), pageTime)
 	defer cancel()
@@ -173,7 +168,7 @@ func runPage(t *testing.T, shell, script string) string {
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
+	err = cmd.Run()
 	endGroup(cmd.Process)
 	if err != nil {
 		t.Fatalf("%v\n%s\n--- the commands:\n%s", err, out.String(), script)
