@@ -20,7 +20,7 @@ func TestCluster(t *testing.T) {
 	s := newStack(t, docker, buildImage(t, docker))
 	var ports []int
 	for i := range 3 {
-		ports = append(ports, freePort(t))
+		ports = append(ports, holdPort(t))
 		s.environ = append(s.environ, fmt.Sprintf("SEKALI_NODE_%d_PORT=%d", i+1, ports[i]))
 	}
 	s.mustCompose(t, buildTimeout, "--profile", "cluster", "build")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sekali/bench/system/ports"
 )
 
 // engine is the docker command; compose is `docker compose` or docker-compose.
@@ -76,7 +78,7 @@ type stack struct {
 
 // newStack names a project that nobody else uses; everything of it is removed at the end.
 func newStack(t *testing.T, docker engine, image string) *stack {
-	s := &stack{engine: docker, project: fmt.Sprintf("sekali-test-%d", os.Getpid()), port: freePort(t), metricsPort: freePort(t)}
+	s := &stack{engine: docker, project: fmt.Sprintf("sekali-test-%d", os.Getpid()), port: holdPort(t), metricsPort: holdPort(t)}
 	s.environ = append(os.Environ(), "SEKALI_GO_IMAGE="+image, fmt.Sprintf("SEKALI_PORT=%d", s.port),
 		fmt.Sprintf("SEKALI_METRICS_PORT=%d", s.metricsPort), "SEKALI_VERSION=compose-test")
 	t.Cleanup(func() {
@@ -98,15 +100,19 @@ func newStack(t *testing.T, docker engine, image string) *stack {
 	return s
 }
 
-// freePort is a port that was free a moment ago: the engine cannot be asked for one that survives a
-// restart.
-func freePort(t *testing.T) int {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// holdPort is a port that is ours until the test ends: the engine cannot be asked for one that
+// survives a restart.
+func holdPort(t *testing.T) int {
+	held, err := ports.Hold(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	t.Cleanup(held.Release)
+	address, err := net.ResolveTCPAddr("tcp", held.Addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address.Port
 }
 
 func (s *stack) composeCommand(args ...string) *exec.Cmd {

@@ -145,9 +145,10 @@ func TestSegmentsAreReleased(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, Position{})
 	defer j.Close()
-	var frames []Frame
+	j.most = 4 << 20
+	frames, body := []Frame{appendFrame(t, j, noise(t, MaxFrameBytes/2))}, noise(t, 1<<20)
 	for j.tail.Segment < 3 {
-		frames = append(frames, appendFrame(t, j, noise(t, MaxFrameBytes/2)))
+		frames = append(frames, appendFrame(t, j, body))
 	}
 	last := frames[len(frames)-1]
 	if err := j.Release(last.Start); err != nil {
@@ -161,7 +162,7 @@ func TestSegmentsAreReleased(t *testing.T) {
 	}
 	// Those given up are written over …
 	for j.tail.Segment < 5 {
-		last = appendFrame(t, j, noise(t, MaxFrameBytes/2))
+		last = appendFrame(t, j, body)
 	}
 	if left, _ := j.list(); fmt.Sprint(left) != "[3 4 5]" {
 		t.Fatalf("segments %v are left, want 3 to 5", left)

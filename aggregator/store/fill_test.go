@@ -21,7 +21,7 @@ func TestBlocksFillTheirPages(t *testing.T) {
 		defer s.Close()
 		apply := NewApplier(s)
 		for batch := range 4 {
-			rows := make([]Row, 4_000_000/(payload+100))
+			rows := make([]Row, min(4_000_000/(payload+100), 10_000))
 			for i := range rows {
 				n := batch*len(rows) + i
 				id := random.Uint64()

@@ -95,7 +95,7 @@ func (j *jetStream) start(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := heldPort()
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ type stats struct {
 }
 
 func (a *aggregator) start(ctx context.Context, dir string) error {
-	port, err := freePort()
+	port, err := heldPort()
 	if err != nil {
 		return err
 	}

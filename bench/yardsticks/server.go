@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"sekali/bench/system/ports"
 )
 
 const (
@@ -199,13 +201,12 @@ func proportionalSetSize(pid int) (int64, error) {
 	return 0, fmt.Errorf("/proc/%d/smaps_rollup has no Pss", pid)
 }
 
-// freePort is a port of the loopback that nobody listens on at the moment.
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// heldPort is a port of the loopback for one server. It is held until we end, and we start few.
+func heldPort() (string, error) {
+	held, err := ports.Hold(1)
 	if err != nil {
 		return "", err
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	_, port, err := net.SplitHostPort(held.Addresses[0])
 	return port, err
 }

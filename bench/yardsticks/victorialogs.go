@@ -42,7 +42,7 @@ type victoriaLogs struct {
 }
 
 func (v *victoriaLogs) start(ctx context.Context, dir string) error {
-	port, err := freePort()
+	port, err := heldPort()
 	if err != nil {
 		return err
 	}

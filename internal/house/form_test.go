@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -93,6 +94,34 @@ func TestDocumentWidth(t *testing.T) {
 				t.Errorf("%s:%d: a line of %d columns", strings.TrimPrefix(page, "../../"), i+1, columns)
 			}
 		}
+	}
+}
+
+// TestAloneStartNothing: the packages that `make test` leaves out of the half with the race
+// detector start no goroutine, and nor do their tests.
+func TestAloneStartNothing(t *testing.T) {
+	text, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := regexp.MustCompile(`(?m)^ALONE := (.*)$`).FindSubmatch(text)
+	if alone == nil {
+		t.Fatal("the Makefile names none")
+	}
+	folder := regexp.MustCompile("^(" + string(alone[1]) + ")$")
+	starts := regexp.MustCompile(`(?m)^\s*go |\.(Go|Parallel|RunParallel|AfterFunc)\(|http\.Serve|httptest\.New.*Server\(`)
+	files := 0
+	sources(t, func(name string, text []byte) {
+		if !folder.MatchString(filepath.ToSlash(filepath.Dir(name))) {
+			return
+		}
+		files++
+		if at := starts.FindIndex(text); at != nil {
+			t.Errorf("%s:%d starts a goroutine: take its package out of ALONE in the Makefile", name, 1+strings.Count(string(text[:at[1]]), "\n"))
+		}
+	})
+	if files < 10 {
+		t.Errorf("only %d files are of %s", files, alone[1])
 	}
 }
 

@@ -42,7 +42,7 @@ func imageKinds() []Kind {
 		{Name: "image: power cut, folders' syncs ignored", Injects: "the same of a disk that does nothing when a folder is synced",
 			Promise: control, Short: 10, Long: 50, inject: images(oneLife, crashimage.Rules{NoFolderSync: true})},
 		{Name: "image: killed before a sync, then power cut", Injects: "a kill leaves what only memory has; the next start builds on it, and then the power is cut",
-			Promise: nothingLost, Short: 40, Long: 500, inject: images(killedBeforeASync, crashimage.Rules{})},
+			Promise: nothingLost, Short: 20, Long: 500, inject: images(killedBeforeASync, crashimage.Rules{})},
 		{Name: "image: failed syncs, then power cut", Injects: "some syncs fail, and what they did not write counts as clean; the aggregator goes on, also after a kill, and then the power is cut",
 			Promise: nothingLost, Short: 20, Long: 500, inject: imagesOfFailedSyncs},
 	}

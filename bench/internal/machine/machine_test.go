@@ -58,7 +58,7 @@ func TestAddProgram(t *testing.T) {
 	if e := of("main.go"); e.Dirty || e.Race {
 		t.Errorf("no program: %+v", e)
 	}
-	if run("go", "build", "-race", "-buildvcs=false", "-o", "race", ".") != nil {
+	if run("env", "CGO_ENABLED=1", "go", "build", "-race", "-buildvcs=false", "-o", "race", ".") != nil {
 		t.Skip("skipped: the race detector needs a C compiler")
 	}
 	if e := of("race"); e.Dirty || !e.Race {
