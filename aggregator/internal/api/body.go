@@ -158,9 +158,9 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 	if ctx.Request.Header.ContentLength() == -2 {
 		announced = 0
 	}
-	a.conns.receive(ctx.Conn())
+	receiveBody(ctx.Conn())
 	b, err := readBody(bodyStream(ctx), announced, a.cfg.MaxBodyBytes, &a.bodies)
-	a.conns.serve(ctx.Conn())
+	serve(ctx.Conn())
 	if err == nil && announced > len(b.data) {
 		b.release()
 		err = io.ErrUnexpectedEOF

@@ -94,7 +94,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
-		conns: connections{open: map[net.Conn]*connection{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
+		conns: connections{open: map[*connection]struct{}{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
 	if p != nil { // as in a test
@@ -112,7 +112,7 @@ func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 	if address, ok := ln.Addr().(*net.TCPAddr); ok {
 		a.loopback = address.IP.IsLoopback()
 	}
-	ln = patientListener{ln, a.log}
+	ln = deadlineListener{patientListener{ln, a.log}}
 	if len(certificates) > 0 {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
@@ -155,7 +155,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if r.method == fasthttp.MethodGet {
-		a.conns.serve(ctx.Conn())
+		serve(ctx.Conn())
 	}
 	if a.node != nil && !a.atPosition(ctx, r.right) {
 		return
