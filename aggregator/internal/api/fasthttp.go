@@ -39,6 +39,7 @@ func (a *Server) newHTTP() *fasthttp.Server {
 		NoDefaultServerHeader:         true,
 		NoDefaultContentType:          true,
 		DisablePreParseMultipartForm:  true,
+		LazyRequestTime:               true, // nobody asks for it
 		DisableHeaderNamesNormalizing: false,
 		Logger:                        slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
