@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"sekali/aggregator/event"
@@ -73,6 +74,7 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 	defer idle.Stop()
 	for {
 		p.gather(ctx)
+		runtime.Gosched() // what can run may have company for this group
 		g, closed := p.takeGroup()
 		switch {
 		case g != nil:

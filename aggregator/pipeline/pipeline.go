@@ -247,7 +247,10 @@ func (p *Pipeline) enqueue(i *item) {
 	}
 	p.counters.QueueBytes += i.memoryBytes()
 	p.counters.BacklogBytes += i.frame.Unpacked
-	wake(p.queueReady)
+	// A writer that gathers need not look at each: it does when its time is over.
+	if len(p.queue.waiting()) == 1 || i.waiter != nil || i.entry != nil || p.gathered() {
+		wake(p.queueReady)
+	}
 }
 
 // countUnread is the acceptance in a cluster: the events are in the journal, and come to the queue

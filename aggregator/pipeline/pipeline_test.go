@@ -234,10 +234,10 @@ func stored(t rapid.TB, dir string) map[int]int {
 	return events
 }
 
-// TestJournaledEventsGather: requests that come one after the other share transactions where nobody
+// TestEventsGather: requests that come one after the other share transactions where nobody
 // waits for the commit, and have one each where somebody does. How many they share depends on the
 // time it took, so the bound does too.
-func TestJournaledEventsGather(t *testing.T) {
+func TestEventsGather(t *testing.T) {
 	const requests = 200
 	r := newRig(t, Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 1 << 20, BatchEvents: 1000})
 	defer r.remove()
@@ -248,18 +248,66 @@ func TestJournaledEventsGather(t *testing.T) {
 			if _, err := r.p.Publish(level, request(t, string(level), 0, i)); err != nil {
 				t.Fatal(err)
 			}
+			if level == Memory { // which is answered before a commit could end
+				time.Sleep(commitEvery / 20)
+			}
 		}
 		return r.drain().Commits - before
 	}
-	began := time.Now()
-	n := commits(Journal)
-	if most := int64(time.Since(began)/commitEvery) + 2; n > most {
-		t.Errorf("%d commits of %d journaled requests, want %d at most", n, requests, most)
+	for _, level := range []Level{Journal, Memory} {
+		began := time.Now()
+		n := commits(level)
+		if most := int64(time.Since(began)/commitEvery) + 2; n > most {
+			t.Errorf("%d commits of %d requests at %s, want %d at most", n, requests, level, most)
+		}
 	}
 	if n := commits(Store); n != requests {
 		t.Errorf("%d commits of %d requests that wait for theirs", n, requests)
 	}
 	r.stop()
+}
+
+// TestGatheringEnds: how long a transaction gathers depends on how much waits, and on whether
+// somebody waits for it; and only what ends the gathering, or begins it, wakes the writer.
+func TestGatheringEnds(t *testing.T) {
+	r := newRig(t, Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 1 << 20, BatchEvents: 1000})
+	defer r.remove()
+	for name, steps := range map[string][]struct {
+		events int
+		waiter *waiter
+		gather time.Duration
+		woken  bool
+	}{
+		"busy":   {{1, nil, commitEvery, true}, {busyEvents - 2, nil, commitEvery, false}, {1, nil, busyEvery, false}, {gatherEvents - busyEvents, nil, 0, true}},
+		"waiter": {{1, nil, commitEvery, true}, {1, &waiter{done: make(chan struct{})}, 0, true}},
+	} {
+		r.open()
+		w, ids := newWriter(r.p), 0
+		for i, step := range steps {
+			all := make([]int, step.events)
+			for k := range all {
+				all[k], ids = ids, ids+1
+			}
+			if err := r.p.put(Memory, request(t, "t", 0, all...), step.waiter); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			w.committing = began.Add(time.Hour) // so that what has passed never counts as all of it
+			pause := w.pause()
+			if least := max(step.gather+time.Hour-time.Since(began), 0); step.gather == 0 && pause != 0 || step.gather > 0 && (pause < least || pause > step.gather+time.Hour) {
+				t.Errorf("%s, step %d: a pause of %v, want %v", name, i, pause-time.Hour, step.gather)
+			}
+			if woken := len(r.p.queueReady) > 0; woken != step.woken {
+				t.Errorf("%s, step %d: the writer is woken: %v", name, i, woken)
+			}
+			for len(r.p.queueReady) > 0 {
+				<-r.p.queueReady
+			}
+		}
+		if err := errors.Join(r.s.Close(), r.j.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestBacklogIsReplayed journals without a writer, cuts a frame in the middle of its

@@ -48,12 +48,16 @@ type queue struct {
 	items        []*item // items[head:] wait
 	head         int
 	memoryEvents int // events of the items in memory
+	waiters      int // items that a publisher waits for
 }
 
 func (q *queue) push(i *item) {
 	q.items = append(q.items, i)
 	if i.inMemory() {
 		q.memoryEvents += i.events
+	}
+	if i.waiter != nil {
+		q.waiters++
 	}
 }
 
@@ -67,6 +71,9 @@ func (q *queue) pop() *item {
 	q.head++
 	if i.inMemory() {
 		q.memoryEvents -= i.events
+	}
+	if i.waiter != nil {
+		q.waiters--
 	}
 	if q.head > len(q.items)/2 {
 		n := copy(q.items, q.items[q.head:])

@@ -287,4 +287,9 @@ func (w *writer) releasable() bool { return w.cfg.Node != nil && w.cfg.Node.Rele
 
 // hurried reports that somebody waits for the commit of what is in memory: not what a cluster's log
 // keeps, unless its publisher does.
-func (w *writer) hurried() bool { return w.cfg.Node == nil || w.replication.hurried.Load() > 0 }
+func (w *writer) hurried() bool {
+	if w.cfg.Node == nil {
+		return w.queue.waiters > 0
+	}
+	return w.queue.memoryEvents > 0 && w.replication.hurried.Load() > 0
+}

@@ -10,11 +10,14 @@ import (
 	"sekali/aggregator/store"
 )
 
-// A transaction costs its pages and its sync however little is in it. So one of journaled events
+// A transaction costs its pages and its sync however little is in it. So one that nobody waits for
 // begins commitEvery after the one before, or once gatherEvents wait; the first after a pause
-// begins at once.
+// begins at once. Where busyEvents wait by then, more come soon, and it waits for them up to
+// busyEvery.
 const (
 	commitEvery  = 5 * time.Millisecond
+	busyEvery    = 20 * time.Millisecond
+	busyEvents   = 64
 	gatherEvents = 500
 )
 
@@ -147,15 +150,24 @@ func (p *Pipeline) drained() bool {
 	return p.closed && p.committerDone && len(p.queue.waiting()) == 0 && len(p.refused) == 0 && p.replication.idle()
 }
 
-// pause is how long the next batch may gather yet, while all that waits is safe in the journal and
-// nobody waits for its commit.
+// ripe is how many events wait for the writer. mu is held.
+func (p *Pipeline) ripe() int64 { return p.counters.QueueDepth - int64(p.unread) }
+
+// gathered reports that as much waits as one transaction is worth. mu is held.
+func (p *Pipeline) gathered() bool { return p.ripe() >= int64(min(gatherEvents, p.cfg.BatchEvents)) }
+
+// pause is how long the next batch may gather yet, while nobody waits for its commit.
 func (w *writer) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue.waiting()) == 0 || w.closed || w.queue.memoryEvents > 0 && w.hurried() || w.counters.QueueDepth-int64(w.unread) >= int64(min(gatherEvents, w.cfg.BatchEvents)) {
+	if len(w.queue.waiting()) == 0 || w.closed || w.hurried() || w.gathered() {
 		return 0
 	}
-	return commitEvery - time.Since(w.committing)
+	gather := commitEvery
+	if w.ripe() >= busyEvents {
+		gather = busyEvery
+	}
+	return gather - time.Since(w.committing)
 }
 
 // commit applies the batch in one transaction, and tells those

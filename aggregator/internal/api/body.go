@@ -39,6 +39,7 @@ var bodyBuffers sync.Pool // of *[]byte, bodyFirst to bodyKept
 type body struct {
 	data   []byte
 	counts *budget
+	kept   *[]byte // of bodyBuffers, or nil
 }
 
 // readBody reads r to its end, of which announced (-1: unknown) bytes are expected: errBusy beyond
@@ -81,21 +82,21 @@ func readBody(r io.Reader, announced, limit int, counts *budget) (*body, error) 
 
 // grow moves the bytes into a larger buffer and reports whether the budget had room for it.
 func (b *body) grow(size int) bool {
-	var next []byte
+	next := body{counts: b.counts}
 	if size <= bodyKept {
 		if kept, ok := bodyBuffers.Get().(*[]byte); ok && cap(*kept) >= size {
-			next = *kept
+			next.data, next.kept = (*kept)[:0], kept
 		}
 	}
-	if cap(next) == 0 {
-		next = make([]byte, 0, max(size, bodyFirst))
+	if cap(next.data) == 0 {
+		next.data = make([]byte, 0, max(size, bodyFirst))
 	}
-	if !b.counts.take(cap(next)) {
+	if !b.counts.take(cap(next.data)) {
 		return false
 	}
-	old := *b
-	b.data = append(next[:0], b.data...)
-	old.release()
+	next.data = append(next.data, b.data...)
+	b.release()
+	*b = next
 	return true
 }
 
@@ -103,10 +104,13 @@ func (b *body) grow(size int) bool {
 func (b *body) release() {
 	b.counts.put(cap(b.data))
 	if n := cap(b.data); n > 0 && n <= bodyKept {
-		kept := b.data[:0]
-		bodyBuffers.Put(&kept)
+		if b.kept == nil {
+			b.kept = new([]byte)
+		}
+		*b.kept = b.data[:0]
+		bodyBuffers.Put(b.kept)
 	}
-	b.data = nil
+	b.data, b.kept = nil, nil
 }
 
 // decompressing bounds how many bodies are decompressed at a time, each of which holds up to
@@ -158,9 +162,9 @@ func (a *Server) receive(ctx *fasthttp.RequestCtx) (*body, bool) {
 	if ctx.Request.Header.ContentLength() == -2 {
 		announced = 0
 	}
-	a.conns.receive(ctx.Conn())
+	receiveBody(ctx.Conn())
 	b, err := readBody(bodyStream(ctx), announced, a.cfg.MaxBodyBytes, &a.bodies)
-	a.conns.serve(ctx.Conn())
+	serve(ctx.Conn())
 	if err == nil && announced > len(b.data) {
 		b.release()
 		err = io.ErrUnexpectedEOF

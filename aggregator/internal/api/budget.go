@@ -48,8 +48,11 @@ func (h *held) resize(n int) bool {
 	return true
 }
 
-// release gives all of it back; what was handed over is another's.
+// release gives all of it back; what was handed over is another's, and nil holds nothing.
 func (h *held) release() {
+	if h == nil {
+		return
+	}
 	h.of.put(h.n)
 	h.n = 0
 }

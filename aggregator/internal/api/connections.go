@@ -29,31 +29,33 @@ const (
 )
 
 // phase is what a connection is at.
-type phase int
+type phase = int32
 
 const (
 	idle      phase = iota // nothing of a request has come
 	receiving              // a part of a request has come
+	bodied                 // and it holds a part of the bodies' budget
 	serving                // the request is complete
 )
 
-// connection is one client's. fasthttp reads and writes it in one goroutine; connections.mu guards
-// phase, since and body.
+// connection is one client's. fasthttp reads and writes it in one goroutine, which alone changes
+// what it is at; others look at it.
 type connection struct {
 	net.Conn
-	phase phase
-	since time.Time // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
-	body  bool      // it holds a part of the bodies' budget
+	of *connections
 
-	writing     atomic.Pointer[time.Time] // when the write under way began; nil: there is none
-	requestLine requestLine               // its goroutine's alone
+	// Times are since processStart.
+	phase   atomic.Int32
+	since   atomic.Int64 // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
+	writing atomic.Int64 // when the write under way began; 0: there is none
+
+	requestLine requestLine // its goroutine's alone
 }
 
 // Write notes since when the server waits for the client to read.
 func (c *connection) Write(b []byte) (int, error) {
-	now := time.Now()
-	c.writing.Store(&now)
-	defer c.writing.Store(nil)
+	c.writing.Store(int64(sinceStart()))
+	defer c.writing.Store(0)
 	return c.Conn.Write(b)
 }
 
@@ -65,24 +67,23 @@ func (c *connection) Read(b []byte) (int, error) {
 }
 
 // waiting is since when the client keeps the server waiting, for a request, for the rest of one, or
-// until it reads; false: it does not. connections.mu is held.
-func (c *connection) waiting() (time.Time, bool) {
-	if c.phase != serving {
-		return c.since, true
+// until it reads; false: it does not.
+func (c *connection) waiting() (time.Duration, bool) {
+	if c.phase.Load() != serving { // before since, which is stored first
+		return time.Duration(c.since.Load()), true
 	}
-	if began := c.writing.Load(); began != nil {
-		return *began, true
-	}
-	return time.Time{}, false
+	began := c.writing.Load()
+	return time.Duration(began), began != 0
 }
 
 // connections knows what every connection is at: those that wait longest make room for others, and
 // those that wait for a request need not hold up a stop.
 type connections struct {
-	mu     sync.Mutex
-	open   map[net.Conn]*connection
+	closed atomic.Bool
 	most   int // that may be open
-	closed bool
+
+	mu   sync.Mutex
+	open map[*connection]struct{}
 }
 
 // mostConnections leaves as many connections to others, however many streams there may be.
@@ -98,8 +99,9 @@ func (s *connections) add(accepted net.Conn) *connection {
 	if len(s.open) >= s.most && !s.evict(func(*connection) bool { return true }) {
 		return nil
 	}
-	c := &connection{Conn: accepted, since: time.Now()}
-	s.open[c] = c
+	c := &connection{Conn: accepted, of: s}
+	c.since.Store(int64(sinceStart()))
+	s.open[c] = struct{}{}
 	return c
 }
 
@@ -107,16 +109,16 @@ func (s *connections) add(accepted net.Conn) *connection {
 func (s *connections) evictBody() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evict(func(c *connection) bool { return c.body })
+	s.evict(func(c *connection) bool { return c.phase.Load() == bodied })
 }
 
 // evict closes the connection that keeps the server waiting longest, if it has for evictAfter. The
 // caller holds mu.
 func (s *connections) evict(candidate func(*connection) bool) bool {
-	var oldest net.Conn
-	since := time.Now().Add(-evictAfter)
-	for c, is := range s.open {
-		if began, waits := is.waiting(); waits && candidate(is) && began.Before(since) {
+	var oldest *connection
+	since := sinceStart() - evictAfter
+	for c := range s.open {
+		if began, waits := c.waiting(); waits && candidate(c) && began < since {
 			oldest, since = c, began
 		}
 	}
@@ -136,48 +138,50 @@ func (a *Server) Connections() int {
 }
 
 // track is the server's ConnState hook.
-func (s *connections) track(c net.Conn, state fasthttp.ConnState) {
-	if own, ok := c.(*connection); ok {
-		own.requestLine.track(state)
+func track(c net.Conn, state fasthttp.ConnState) {
+	own, ok := c.(*connection)
+	if !ok { // as in a test
+		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	is := s.open[c]
-	if is == nil {
-		return // evicted
-	}
+	own.requestLine.track(state)
 	switch state {
 	case fasthttp.StateActive:
-		is.phase, is.since, is.body = receiving, time.Now(), false
+		own.wait(receiving)
 	case fasthttp.StateIdle:
-		if s.closed {
-			go c.Close()
+		own.wait(idle)
+		if own.of.closed.Load() { // after the phase, as close looks at them the other way round
+			go own.Close()
 		}
-		is.phase, is.since = idle, time.Now()
 	case fasthttp.StateClosed, fasthttp.StateHijacked:
-		delete(s.open, c)
+		own.of.mu.Lock()
+		delete(own.of.open, own)
+		own.of.mu.Unlock()
 	}
 }
 
-// receive says that c's body is about to be read, serve that its request is complete.
-func (s *connections) receive(c net.Conn) { s.set(c, receiving, true) }
-func (s *connections) serve(c net.Conn)   { s.set(c, serving, false) }
+// wait says that the server waits from now on.
+func (c *connection) wait(p phase) {
+	c.since.Store(int64(sinceStart()))
+	c.phase.Store(p)
+}
 
-func (s *connections) set(c net.Conn, p phase, body bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if is := s.open[c]; is != nil {
-		is.phase, is.body = p, body
+// receiveBody says that c's body is about to be read, serve that its request is complete.
+func receiveBody(c net.Conn) { setPhase(c, bodied) }
+func serve(c net.Conn)       { setPhase(c, serving) }
+
+func setPhase(c net.Conn, p phase) {
+	if own, ok := c.(*connection); ok {
+		own.phase.Store(p)
 	}
 }
 
 // close closes those that are idle, and from now on every one that becomes so.
 func (s *connections) close() {
+	s.closed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	for c, is := range s.open {
-		if is.phase == idle {
+	for c := range s.open {
+		if c.phase.Load() == idle {
 			go c.Close()
 		}
 	}
@@ -195,9 +199,6 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if tcp, ok := underTLS(c).(*net.TCPConn); ok {
-			_ = tcp.SetWriteBuffer(sendBuffer) // fails only with the connection
-		}
 		if taken := l.connections.add(c); taken != nil {
 			return taken, nil
 		}
@@ -207,13 +208,6 @@ func (l listener) Accept() (net.Conn, error) {
 		}
 		c.Close()
 	}
-}
-
-func underTLS(c net.Conn) net.Conn {
-	if secure, ok := c.(*tls.Conn); ok {
-		return secure.NetConn()
-	}
-	return c
 }
 
 // refusal answers a connection beyond the bound, whatever it asks.

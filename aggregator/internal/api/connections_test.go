@@ -12,30 +12,32 @@ import (
 // not the one that has kept the server waiting longest: it goes after a body that has been on its
 // way for longer, and before evictAfter not at all.
 func TestEvictedIsWhoKeepsWaiting(t *testing.T) {
-	s := connections{open: map[net.Conn]*connection{}, most: maxConnections}
-	client := func() net.Conn {
+	s := connections{open: map[*connection]struct{}{}, most: maxConnections}
+	client := func() *connection {
 		here, there := net.Pipe()
 		t.Cleanup(func() { there.Close() })
 		return s.add(here)
 	}
 	idled, slow := client(), client()
-	s.track(idled, fasthttp.StateActive)
-	s.track(idled, fasthttp.StateIdle)
-	s.open[idled].since = time.Now().Add(-time.Minute)
-	s.track(slow, fasthttp.StateActive)
-	s.receive(slow)
-	s.open[slow].since = time.Now().Add(-2 * evictAfter)
-	s.track(idled, fasthttp.StateActive)
-	s.receive(idled)
+	waits := func(c *connection, since time.Duration) { c.since.Store(int64(sinceStart() - since)) }
+	open := func(c *connection) bool { _, is := s.open[c]; return is }
+	track(idled, fasthttp.StateActive)
+	track(idled, fasthttp.StateIdle)
+	waits(idled, time.Minute)
+	track(slow, fasthttp.StateActive)
+	receiveBody(slow)
+	waits(slow, 2*evictAfter)
+	track(idled, fasthttp.StateActive)
+	receiveBody(idled)
 	s.evictBody()
-	if s.open[idled] == nil || s.open[slow] != nil {
+	if !open(idled) || open(slow) {
 		t.Fatal("the body that had just begun was cut off, and not the slow one")
 	}
-	if s.evictBody(); s.open[idled] == nil {
+	if s.evictBody(); !open(idled) {
 		t.Fatal("a body that had just begun was cut off")
 	}
-	s.open[idled].since = time.Now().Add(-2 * evictAfter)
-	if s.evictBody(); s.open[idled] != nil {
+	waits(idled, 2*evictAfter)
+	if s.evictBody(); open(idled) {
 		t.Fatal("a slow body was not cut off")
 	}
 }

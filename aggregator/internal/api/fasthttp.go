@@ -35,10 +35,11 @@ func (a *Server) newHTTP() *fasthttp.Server {
 		IdleTimeout:                   idleTimeout,
 		MaxRequestBodySize:            a.cfg.MaxBodyBytes,
 		CloseOnShutdown:               true,
-		ConnState:                     a.conns.track,
+		ConnState:                     track,
 		NoDefaultServerHeader:         true,
 		NoDefaultContentType:          true,
 		DisablePreParseMultipartForm:  true,
+		LazyRequestTime:               true, // nobody asks for it
 		DisableHeaderNamesNormalizing: false,
 		Logger:                        slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
@@ -251,7 +252,7 @@ func (a *Server) cutOff(conn net.Conn) {
 func (a *Server) recovered(ctx *fasthttp.RequestCtx) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a handler", "path", string(ctx.Path()), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-		a.conns.serve(ctx.Conn())
+		serve(ctx.Conn())
 		problem(ctx, fasthttp.StatusInternalServerError, "internal", "this is a bug; the log has its trace")
 		ctx.SetConnectionClose()
 	}

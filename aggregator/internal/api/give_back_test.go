@@ -59,8 +59,8 @@ func TestPanicGivesBack(t *testing.T) {
 		t.Errorf("%d bytes of bodies and %d of pages are still counted", a.bodies.taken, a.pages.taken)
 	}
 	a.conns.mu.Lock()
-	for _, c := range a.conns.open {
-		if c.body {
+	for c := range a.conns.open {
+		if c.phase.Load() == bodied {
 			t.Error("a connection still counts as one with a body")
 		}
 	}

@@ -65,7 +65,7 @@ func (a *Server) take(ctx *fasthttp.RequestCtx, in intake) {
 }
 
 // answerRoom takes room for the answer before the events are taken, or answers that there is none:
-// without it none of them is. The caller releases it.
+// without it none of them is. The caller releases it; nil: a small answer takes none.
 func (a *Server) answerRoom(ctx *fasthttp.RequestCtx, in intake, r *event.Request) (*held, bool) {
 	n := 0
 	if in.room != nil {
@@ -75,6 +75,9 @@ func (a *Server) answerRoom(ctx *fasthttp.RequestCtx, in intake, r *event.Reques
 		problem(ctx, fasthttp.StatusRequestEntityTooLarge, "too_large",
 			fmt.Sprintf("the answer would take %d bytes, %d is the most: send less at once", n, answerBytesMost))
 		return nil, false
+	}
+	if n == 0 {
+		return nil, true
 	}
 	room, ok := a.pages.hold(n)
 	if !ok {

@@ -116,7 +116,8 @@ func (a *Server) published(ctx *fasthttp.RequestCtx, level pipeline.Level, wantR
 	if p.plain() {
 		ctx.SetStatusCode(status)
 		ctx.SetContentType(jsonType)
-		ctx.Response.SetBodyRaw(p.append(nil))
+		var room [128]byte
+		ctx.SetBody(p.append(room[:0]))
 		return
 	}
 	a.answer(ctx, status, p, room)
@@ -130,17 +131,14 @@ func (p *published) plain() bool {
 
 // append appends a plain answer as encoding/json has it, without its reflection.
 func (p *published) append(to []byte) []byte {
-	number := func(name string, n int) {
-		to = strconv.AppendInt(append(append(append(to, `,"`...), name...), `":`...), int64(n), 10)
-	}
 	to = append(append(append(to, `{"ack":"`...), p.Ack...), '"')
-	number("accepted", p.Accepted)
-	number("rejected", p.Rejected)
+	to = strconv.AppendInt(append(to, `,"accepted":`...), int64(p.Accepted), 10)
+	to = strconv.AppendInt(append(to, `,"rejected":`...), int64(p.Rejected), 10)
 	if p.Stored != nil {
-		number("stored", *p.Stored)
+		to = strconv.AppendInt(append(to, `,"stored":`...), int64(*p.Stored), 10)
 	}
 	if p.Duplicates != nil {
-		number("duplicates", *p.Duplicates)
+		to = strconv.AppendInt(append(to, `,"duplicates":`...), int64(*p.Duplicates), 10)
 	}
 	return append(to, `,"errors":[]}`...)
 }

@@ -21,9 +21,13 @@ const accessToken = "access_token"
 
 // query reads the named parameters; any other, or one given twice, is refused.
 func query(ctx *fasthttp.RequestCtx, names ...string) (map[string]string, error) {
+	text := ctx.URI().QueryString()
+	if len(text) == 0 {
+		return nil, nil
+	}
 	values := map[string]string{}
 	var err error
-	if text := ctx.URI().QueryString(); bytes.IndexByte(text, '%') >= 0 {
+	if bytes.IndexByte(text, '%') >= 0 {
 		_, err = url.QueryUnescape(string(text)) // fasthttp takes %zz for what it says
 	}
 	for key, value := range ctx.QueryArgs().All() {

@@ -94,7 +94,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
-		conns: connections{open: map[net.Conn]*connection{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
+		conns: connections{open: map[*connection]struct{}{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
 	if p != nil { // as in a test
@@ -112,7 +112,7 @@ func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
 	if address, ok := ln.Addr().(*net.TCPAddr); ok {
 		a.loopback = address.IP.IsLoopback()
 	}
-	ln = patientListener{ln, a.log}
+	ln = deadlineListener{patientListener{ln, a.log}}
 	if len(certificates) > 0 {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
@@ -155,7 +155,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if r.method == fasthttp.MethodGet {
-		a.conns.serve(ctx.Conn())
+		serve(ctx.Conn())
 	}
 	if a.node != nil && !a.atPosition(ctx, r.right) {
 		return
@@ -187,20 +187,23 @@ func whereTo(path string) string {
 // refused answers a request whatever its path, because of its form or of where it comes from, and
 // reports whether it did.
 func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
-	host := string(ctx.Request.Header.Host())
-	foreignHost, foreignOrigin := "", ""
+	h := &ctx.Request.Header
+	foreignHost, foreignOrigin, malformed := "", "", ""
 	if a.open && !a.shares(ctx) {
-		h := &ctx.Request.Header
-		origin := string(h.Peek(fasthttp.HeaderOrigin))
-		if foreignOrigin = CheckOrigin(origin, host); origin == "" && !ctx.IsPost() { // a browser posts with an Origin
+		if origin := h.Peek(fasthttp.HeaderOrigin); len(origin) > 0 {
+			foreignOrigin = CheckOrigin(string(origin), string(h.Host()))
+		} else if !ctx.IsPost() { // a browser posts with an Origin
 			foreignOrigin = CheckFetch(string(h.Peek("Sec-Fetch-Site")), string(h.Peek("Sec-Fetch-Dest")))
 		}
 		if a.loopback {
-			foreignHost = a.checkHost(host)
+			foreignHost = a.checkHost(h.Host())
 		}
 	}
-	switch malformed := framing(&ctx.Request.Header); {
-	case !knownVersion(&ctx.Request.Header):
+	if ctx.Request.MayContinue() { // headers has looked at every request, and sees to it if it found something
+		malformed = framing(h)
+	}
+	switch {
+	case !knownVersion(h):
 		problem(ctx, fasthttp.StatusHTTPVersionNotSupported, "malformed", "HTTP/1.1 and HTTP/1.0 are spoken here")
 	case malformed != "":
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request: "+malformed)
@@ -216,14 +219,14 @@ func (a *Server) refused(ctx *fasthttp.RequestCtx) bool {
 }
 
 // checkHost is CheckHost, which most clients pass with the same name each time.
-func (a *Server) checkHost(host string) string {
-	if last := a.lastHost.Load(); last != nil && *last == host {
+func (a *Server) checkHost(host []byte) string {
+	if last := a.lastHost.Load(); last != nil && *last == string(host) {
 		return ""
 	}
-	why := CheckHost(host)
+	name := string(host)
+	why := CheckHost(name)
 	if why == "" {
-		passed := host
-		a.lastHost.Store(&passed)
+		a.lastHost.Store(&name)
 	}
 	return why
 }

@@ -41,13 +41,13 @@ func (a *Server) upload(ctx *fasthttp.RequestCtx) {
 	defer a.bodies.put(ingest.UploadHeld)
 	u := ingest.NewUpload(a.input(ctx, nil), bodyStream(ctx))
 	for {
-		a.conns.receive(ctx.Conn())
+		receiveBody(ctx.Conn())
 		err := ctx.Conn().SetReadDeadline(time.Now().Add(a.bodyTimeout)) // of the piece
 		var r *event.Request
 		if err == nil {
 			r, err = u.Piece()
 		}
-		a.conns.serve(ctx.Conn())
+		serve(ctx.Conn())
 		if a.ended(ctx) || r != nil && !a.mayPublish(ctx, r) {
 			ctx.SetConnectionClose()
 			return
