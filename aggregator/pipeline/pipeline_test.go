@@ -267,49 +267,6 @@ func TestEventsGather(t *testing.T) {
 	r.stop()
 }
 
-// TestGatheringEnds: how long a transaction gathers depends on how much waits, and on whether
-// somebody waits for it; and only what ends the gathering, or begins it, wakes the writer.
-func TestGatheringEnds(t *testing.T) {
-	r := newRig(t, Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 1 << 20, BatchEvents: 1000})
-	defer r.remove()
-	for name, steps := range map[string][]struct {
-		events int
-		waiter *waiter
-		gather time.Duration
-		woken  bool
-	}{
-		"busy":   {{1, nil, commitEvery, true}, {busyEvents - 2, nil, commitEvery, false}, {1, nil, busyEvery, false}, {gatherEvents - busyEvents, nil, 0, true}},
-		"waiter": {{1, nil, commitEvery, true}, {1, &waiter{done: make(chan struct{})}, 0, true}},
-	} {
-		r.open()
-		w, ids := newWriter(r.p), 0
-		for i, step := range steps {
-			all := make([]int, step.events)
-			for k := range all {
-				all[k], ids = ids, ids+1
-			}
-			if err := r.p.put(Memory, request(t, "t", 0, all...), step.waiter); err != nil {
-				t.Fatal(err)
-			}
-			began := time.Now()
-			w.committing = began.Add(time.Hour) // so that what has passed never counts as all of it
-			pause := w.pause()
-			if least := max(step.gather+time.Hour-time.Since(began), 0); step.gather == 0 && pause != 0 || step.gather > 0 && (pause < least || pause > step.gather+time.Hour) {
-				t.Errorf("%s, step %d: a pause of %v, want %v", name, i, pause-time.Hour, step.gather)
-			}
-			if woken := len(r.p.queueReady) > 0; woken != step.woken {
-				t.Errorf("%s, step %d: the writer is woken: %v", name, i, woken)
-			}
-			for len(r.p.queueReady) > 0 {
-				<-r.p.queueReady
-			}
-		}
-		if err := errors.Join(r.s.Close(), r.j.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestBacklogIsReplayed journals without a writer, cuts a frame in the middle of its
 // application, and starts again.
 func TestBacklogIsReplayed(t *testing.T) {

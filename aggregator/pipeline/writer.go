@@ -10,14 +10,11 @@ import (
 	"sekali/aggregator/store"
 )
 
-// A transaction costs its pages and its sync however little is in it. So one that nobody waits for
-// begins commitEvery after the one before, or once gatherEvents wait; the first after a pause
-// begins at once. Where busyEvents wait by then, more come soon, and it waits for them up to
-// busyEvery.
+// A transaction costs its pages and its sync however little is in it. So one that nobody
+// waits for begins commitEvery after the one before, or once gatherEvents wait; the first after a
+// pause begins at once.
 const (
 	commitEvery  = 5 * time.Millisecond
-	busyEvery    = 20 * time.Millisecond
-	busyEvents   = 64
 	gatherEvents = 500
 )
 
@@ -150,11 +147,10 @@ func (p *Pipeline) drained() bool {
 	return p.closed && p.committerDone && len(p.queue.waiting()) == 0 && len(p.refused) == 0 && p.replication.idle()
 }
 
-// ripe is how many events wait for the writer. mu is held.
-func (p *Pipeline) ripe() int64 { return p.counters.QueueDepth - int64(p.unread) }
-
 // gathered reports that as much waits as one transaction is worth. mu is held.
-func (p *Pipeline) gathered() bool { return p.ripe() >= int64(min(gatherEvents, p.cfg.BatchEvents)) }
+func (p *Pipeline) gathered() bool {
+	return p.counters.QueueDepth-int64(p.unread) >= int64(min(gatherEvents, p.cfg.BatchEvents))
+}
 
 // pause is how long the next batch may gather yet, while nobody waits for its commit.
 func (w *writer) pause() time.Duration {
@@ -163,11 +159,7 @@ func (w *writer) pause() time.Duration {
 	if len(w.queue.waiting()) == 0 || w.closed || w.hurried() || w.gathered() {
 		return 0
 	}
-	gather := commitEvery
-	if w.ripe() >= busyEvents {
-		gather = busyEvery
-	}
-	return gather - time.Since(w.committing)
+	return commitEvery - time.Since(w.committing)
 }
 
 // commit applies the batch in one transaction, and tells those
