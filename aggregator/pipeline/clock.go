@@ -18,8 +18,6 @@ const (
 	// clockTrusted is how long a jump must last until events are stamped with the new time: it may be
 	// a mistake of a moment.
 	clockTrusted = 10 * time.Minute
-	// clockAsked is how long the runtime's clock stands for the machine's, which takes a system call.
-	clockAsked = time.Second
 	// expiryRests is how long nothing expires after a jump, or after a start that came longGap after
 	// the last commit: what has expired does not come back.
 	expiryRests = time.Hour
@@ -30,14 +28,12 @@ const (
 // as if there were none.
 type clock struct {
 	wall   func() time.Time
-	passed func() time.Duration               // since the machine was started, sleep included
-	awake  func(wall time.Time) time.Duration // of wall's time, that passes while the machine does not sleep
+	passed func() time.Duration // since the machine was started, sleep included
 	log    *slog.Logger
 
 	mu      sync.Mutex // guards all below
 	at      time.Time  // the wall's latest time that was trusted …
 	atSince time.Duration
-	atAwake time.Duration
 	jump    time.Duration // by which the wall is off since; 0: it is not
 	jumped  time.Duration // when it was first
 	rests   time.Duration // nothing expires before
@@ -45,14 +41,13 @@ type clock struct {
 }
 
 func newClock(lastReceived string, log *slog.Logger) *clock {
-	return startClock(&clock{wall: time.Now, passed: sinceBoot, awake: sinceStart, log: log}, lastReceived)
+	return startClock(&clock{wall: time.Now, passed: sinceBoot, log: log}, lastReceived)
 }
 
 // startClock trusts the wall, for there is nothing else. The last commit says how long ago that
 // was.
 func startClock(c *clock, lastReceived string) *clock {
 	c.at, c.atSince = c.wall(), c.passed()
-	c.atAwake = c.awake(c.at)
 	last, err := time.Parse(ReceivedLayout, lastReceived)
 	if gap := c.at.Sub(last); err == nil && gap > longGap {
 		c.rest(c.atSince, fmt.Sprintf("the last commit was %v ago", gap.Round(time.Second)))()
@@ -71,22 +66,11 @@ func sinceBoot() time.Duration {
 
 var processStart = time.Now()
 
-func sinceStart(wall time.Time) time.Duration { return wall.Sub(processStart) }
-
 // now returns the time for events that come in. It has no monotonic reading.
 func (c *clock) now() time.Time {
-	wall := c.wall()
-	awake := c.awake(wall)
+	wall, passed := c.wall(), c.passed()
 	c.mu.Lock()
-	since := awake - c.atAwake
-	calm := c.jump == 0 && since < clockAsked && (wall.Round(0).Sub(c.at.Round(0))-since).Abs() <= clockJump
-	c.mu.Unlock()
-	if calm {
-		return wall.Round(0)
-	}
-	passed := c.passed()
-	c.mu.Lock()
-	now, note := c.judge(wall, passed, awake)
+	now, note := c.judge(wall, passed)
 	c.mu.Unlock()
 	if note != nil { // once a jump: publishers wait for mu
 		note()
@@ -95,7 +79,7 @@ func (c *clock) now() time.Time {
 }
 
 // judge says what the time is, and what there is to log of it. mu is held.
-func (c *clock) judge(wall time.Time, passed, awake time.Duration) (now time.Time, note func()) {
+func (c *clock) judge(wall time.Time, passed time.Duration) (now time.Time, note func()) {
 	expected := c.at.Round(0).Add(passed - c.atSince)
 	off := wall.Round(0).Sub(expected)
 	switch jump := c.jump; {
@@ -115,7 +99,7 @@ func (c *clock) judge(wall time.Time, passed, awake time.Duration) (now time.Tim
 		}
 		c.jump = 0
 	}
-	c.at, c.atSince, c.atAwake = wall, passed, awake
+	c.at, c.atSince = wall, passed
 	return wall.Round(0), note
 }
 

@@ -10,11 +10,11 @@ import (
 // expiry rests after each, and after a start long after the last commit.
 func TestClock(t *testing.T) {
 	began := time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC)
-	wall, passed, awake, asked := began, time.Hour, time.Duration(0), 0
-	wait := func(d time.Duration) { wall, passed, awake = wall.Add(d), passed+d, awake+d }
+	wall, passed := began, time.Hour
+	wait := func(d time.Duration) { wall, passed = wall.Add(d), passed+d }
 	start := func(last string) *clock {
-		return startClock(&clock{wall: func() time.Time { return wall }, passed: func() time.Duration { asked++; return passed },
-			awake: func(time.Time) time.Duration { return awake }, log: slog.New(slog.DiscardHandler)}, last)
+		return startClock(&clock{wall: func() time.Time { return wall }, passed: func() time.Duration { return passed },
+			log: slog.New(slog.DiscardHandler)}, last)
 	}
 	want := func(c *clock, at time.Time, rests bool) {
 		t.Helper()
@@ -65,20 +65,6 @@ func TestClock(t *testing.T) {
 		want(c, wall, false)
 	}
 	want(start(""), wall, false)
-
-	c = start(began.Format(ReceivedLayout)) // the machine sleeps: no jump
-	wall, passed = wall.Add(8*time.Hour), passed+8*time.Hour
-	want(c, wall, false)
-	asked = 0
-	for range 100 {
-		wait(clockAsked / 100)
-		if got := c.now(); !got.Equal(wall) {
-			t.Errorf("it is %v, want %v", got, wall)
-		}
-	}
-	if asked != 1 {
-		t.Errorf("the machine's clock was asked %d times in %v", asked, clockAsked)
-	}
 }
 
 // TestExpiryRests: after a jump of the clock nothing expires; without one it does.
