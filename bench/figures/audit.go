@@ -23,6 +23,9 @@ var notAlways = []string{audit.OutOfTime, audit.ToldTooShort}
 // later are the checks that records have since what is stored is kept.
 var later = []string{"conflicts", "duplicates_by_answers"}
 
+// unlisted are the checks that older records do not list, and have to keep all the same.
+var unlisted = []string{audit.RejectedByLedger, audit.RejectedInLife}
+
 // Sent is what the sender of a run knew.
 func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (audit.Sent, error) {
 	made, err := stream.New(run.Stream)
@@ -34,13 +37,22 @@ func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (aud
 		planned += p.Planned
 	}
 	sent := audit.Sent{Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned, Attempts: attempts,
-		Promised: promised(run), Answers: run.Aggregator.Ack == "store"}
+		Promised: promised(run), Answers: run.Aggregator.Ack == "store", Life: life(run)}
 	// At these levels a cluster acknowledges before its log has put it in order: what another node
 	// took later may come first.
 	if early := run.Aggregator.Ack == "memory" || run.Aggregator.Ack == "journal"; run.Cluster == nil || !early {
 		sent.StartedAt = run.StartedAt
 	}
 	return sent, nil
+}
+
+// life says what the counters of rejected events are of.
+func life(run record.Run) *audit.Life {
+	of := &audit.Life{Shared: run.Cluster != nil}
+	if f := run.Fault; f != nil && f.ExitedNS > 0 {
+		of.BeganNS, of.Killed = f.RestartedNS, f.Kind == "sigkill"
+	}
+	return of
 }
 
 // promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
@@ -152,6 +164,9 @@ func checks(recorded, computed []audit.Check, kept bool) []audit.Check {
 		again = append(again, c)
 	}
 	for _, c := range computed {
+		if c.Held && slices.Contains(unlisted, c.Name) {
+			continue
+		}
 		if (kept || !slices.Contains(later, c.Name)) && !slices.ContainsFunc(recorded, func(other audit.Check) bool { return other.Name == c.Name }) {
 			again = append(again, c)
 		}

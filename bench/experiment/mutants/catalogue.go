@@ -2,6 +2,7 @@ package mutants
 
 import (
 	"bytes"
+	"hash/fnv"
 	"net/http"
 	"slices"
 	"strconv"
@@ -70,6 +71,15 @@ func number(name string, more int64) func(*liar, *http.Response, *event) {
 	}
 }
 
+// oneMore adds one to a counter of /stats, once something was received.
+func oneMore(name string) func(*liar, *http.Response, *event) {
+	return func(l *liar, r *http.Response, e *event) {
+		if string(e.values["received"]) != "0" {
+			number(name, 1)(l, r, e)
+		}
+	}
+}
+
 var catalogue = []mutant{
 	{name: Honest, lie: "none: the control"},
 	{name: "honest-restart", lie: "none: the control, stopped and started", load: "restart"},
@@ -104,11 +114,20 @@ var catalogue = []mutant{
 			e.values["topics"] = appendList(nil, topics[1:])
 		}
 	}},
-	{name: "conflicts", lie: "/stats counts one conflict too many", stats: func(l *liar, r *http.Response, e *event) {
-		if string(e.values["received"]) != "0" {
-			number("conflicts", 1)(l, r, e)
-		}
+	{name: "conflicts", lie: "/stats counts one conflict too many", stats: oneMore("conflicts")},
+	{name: "rejects", lie: "one event in 100 is made invalid on its way, and rejected", publish: each(spoil)},
+	{name: "rejects-restart", lie: "the same, stopped and started", load: "restart", publish: each(spoil)},
+	{name: "rejects-kill", lie: "the same, killed at ack=memory", load: "kill", publish: each(spoil)},
+	{name: "rejected", lie: "/stats counts one rejected event too many", stats: oneMore("rejected")},
+	{name: "rejected-by-code", lie: "the same, by its code", load: "restart", stats: func(_ *liar, _ *http.Response, e *event) {
+		e.values["rejected_by_code"] = jsontext.Value(`{"missing_field":1}`)
 	}},
+	{name: "rejected-forgotten", lie: "what was rejected is not in /stats after a restart", load: "restart", publish: each(spoil),
+		stats: func(l *liar, _ *http.Response, e *event) {
+			if l.life > 1 {
+				e.values["rejected"] = jsontext.Value("0")
+			}
+		}},
 
 	{name: "destroyed", lie: "the bytes of all events are zero after SIGTERM", ended: destroy},
 	everywhere(mutant{name: "seq-shifted", lie: "every seq is higher by 1000 after a restart", load: "restart"}, func(l *liar, e *event) bool {
@@ -189,6 +208,15 @@ var catalogue = []mutant{
 	{name: "no-sync", lie: "nothing is synced to the disk", environ: []string{"SEKALI_NOSYNC=1"},
 		uncaught: "only a power loss shows it: bench faults cuts the power"},
 	{name: "no-sync-traced", lie: "the same, and strace looks on", load: "client", traced: true, environ: []string{"SEKALI_NOSYNC=1"}},
+}
+
+// spoil takes the topic out of an event in 100: of all that have its id.
+func spoil(e *event) {
+	h := fnv.New32a()
+	h.Write(e.values["event_id"])
+	if h.Sum32()%100 == 0 {
+		e.setText("topic", "")
+	}
 }
 
 func allCommitted(_ *liar, _ *http.Response, e *event) {
