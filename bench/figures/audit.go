@@ -15,10 +15,10 @@ import (
 // atTheTime are the checks of an audit that need the aggregator itself: of them a record has only
 // what they came to.
 var atTheTime = []string{"processed_not_numbered", "committed_fell", "committed_not_readable", "page_events_wrong", "topic_page_events_wrong",
-	"stream_events_wrong", "changed_on_disk", audit.OutOfTime, audit.ToldTooShort}
+	"stream_events_wrong", "changed_on_disk", audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
 
-// notAlways are those of them that a long run has not, or one that was interrupted.
-var notAlways = []string{audit.OutOfTime, audit.ToldTooShort}
+// notAlways are those of them that a long, an interrupted or an older run has not.
+var notAlways = []string{audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
 
 // later are the checks that records have since what is stored is kept.
 var later = []string{"conflicts", "duplicates_by_answers"}

@@ -2,8 +2,10 @@ package mutants
 
 import (
 	"bytes"
+	"database/sql"
 	"hash/fnv"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,8 +28,11 @@ type mutant struct {
 	stats       func(*liar, *http.Response, *event)
 	export      func(*liar, *event) (keep bool) // of NDJSON
 	page        func(*liar, *event) (keep bool) // of JSON pages
-	topicOnly   bool                            // only of pages of a topic
 	stream      func(*liar, *event) (keep bool)
+	asked       string                                             // pages and the stream lie only where a query has this; "": always
+	ask         func(*liar, *http.Request, url.Values)             // changes what is asked of /events and the stream
+	backup      func(db *sql.DB) error                             // changes a copy of the database
+	backupBytes func([]byte) []byte                                // and what is sent of it
 	ended       func(data string, life int) (told bool, err error) // once the aggregator has ended
 
 	uncaught string // why the lab cannot see it; "": it does
@@ -50,6 +55,16 @@ func find(name string) (mutant, bool) {
 		return mutant{}, false
 	}
 	return catalogue[at], true
+}
+
+// without leaves something out of what is asked.
+func without(name string) func(*liar, *http.Request, url.Values) {
+	return func(l *liar, _ *http.Request, query url.Values) {
+		if query.Has(name) {
+			l.tell()
+			query.Del(name)
+		}
+	}
 }
 
 // everywhere makes a mutant lie in all three ways of reading.
@@ -171,8 +186,29 @@ var catalogue = []mutant{
 	})},
 
 	{name: "page-gap", lie: "JSON pages leave an event out", page: gap},
-	{name: "topic-gap", lie: "pages of a topic leave an event out", page: gap, topicOnly: true},
+	{name: "topic-gap", lie: "pages of a topic leave an event out", page: gap, asked: "topic"},
+	{name: "interval-gap", lie: "pages of an interval leave an event out", page: gap, asked: "since"},
+	{name: "until-ignored", lie: "pages of an interval know no end", ask: without("until")},
+	{name: "since-ignored", lie: "pages of an interval know no beginning", ask: without("since")},
 	{name: "stream-gap", lie: "the stream leaves an event out", stream: gap},
+	{name: "topic-stream-gap", lie: "the stream of a topic leaves an event out", stream: gap, asked: "topic"},
+	{name: "topic-stream-all", lie: "the stream of a topic is of all", ask: func(l *liar, r *http.Request, query url.Values) {
+		if strings.HasSuffix(r.URL.Path, "/stream") {
+			without("topic")(l, r, query)
+		}
+	}},
+	{name: "backup-gap", lie: "the backup lacks the newest block of events", backup: func(db *sql.DB) error {
+		_, err := db.Exec("DELETE FROM blocks WHERE first_seq = (SELECT max(first_seq) FROM blocks)")
+		return err
+	}},
+	{name: "backup-changed", lie: "an event of the backup has another payload", load: "kill", backup: func(db *sql.DB) error {
+		_, err := db.Exec("UPDATE events SET payload = '{}' WHERE seq = (SELECT min(seq) FROM events)")
+		return err
+	}},
+	{name: "backup-damaged", lie: "a page of the backup is zero", backupBytes: func(copied []byte) []byte {
+		clear(copied[len(copied)/2&^4095:][:4096])
+		return copied
+	}},
 	{name: "export-gap", lie: "the export leaves an event out", export: gap},
 
 	{name: "duplicates", lie: "answers count one duplicate too many", load: "store", acknowledge: func(l *liar, r *http.Response, e *event) {

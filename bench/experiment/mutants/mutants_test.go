@@ -112,7 +112,7 @@ func TestWithoutARun(t *testing.T) {
 }
 
 // short are the mutants of the test, separated by "|".
-const short = "honest|honest-mixed|honest-slow|drained|destroyed|page-gap|refuses|rejects-kill|rejected-forgotten"
+const short = "honest|honest-mixed|honest-slow|drained|destroyed|page-gap|refuses|rejects-kill|rejected-forgotten|until-ignored|backup-gap"
 
 // TestDocument holds the page to the catalogue: its form, and no figure.
 func TestDocument(t *testing.T) {

@@ -55,6 +55,11 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	report.AddChecks(reading...)
+	copied, err := s.checkBackup(ctx, reference, final.UniqueProcessed)
+	if err != nil {
+		return err
+	}
+	report.AddChecks(copied...)
 	if err := s.replicas.audit(ctx, &report, s.base.LastSeq, final.UniqueProcessed); err != nil {
 		return err
 	}
