@@ -84,7 +84,7 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 		again.AddChecks(audit.None(NotReceived, AcknowledgedNotReceived(r)))
 	}
 	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
-	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r))
+	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r), phasesByLedger(r))
 }
 
 // replay holds what is stored against the ledger.
@@ -234,6 +234,20 @@ func readyByTrace(r *record.Raw) error {
 	at := slices.IndexFunc(r.Trace, func(s record.Sample) bool { return s.TNS > f.ReadyNS })
 	if at >= 0 && !r.Trace[at].Answered() {
 		return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(r.Trace[at].TNS)/1e9)
+	}
+	return nil
+}
+
+// phasesByLedger holds the ends of the phases to the last answers in the ledger.
+func phasesByLedger(r *record.Raw) error {
+	ends := make([]int64, len(r.Run.Phases))
+	for _, a := range r.Attempts {
+		ends[a.Phase] = max(ends[a.Phase], a.DoneNS)
+	}
+	for i, p := range r.Run.Phases {
+		if p.EndNS != ends[i] {
+			return fmt.Errorf("phase %s ended after %.9f s, and by the ledger after %.9f s", p.Name, float64(p.EndNS)/1e9, float64(ends[i])/1e9)
+		}
 	}
 	return nil
 }

@@ -167,6 +167,9 @@ var forgeries = []struct {
 	{"ready sooner after a kill", func(f forger) {
 		f.run("kill-journal-1", func(r *record.Run) { r.Fault.ReadyNS = r.Fault.RestartedNS + 1 })
 	}, "fault: ready again after"},
+	{"the end of a phase", func(f forger) {
+		f.run("burst-1", func(r *record.Run) { r.Phases[0].EndNS-- })
+	}, "and by the ledger after"},
 	{"a claim of the scenario", func(f forger) {
 		f.run("burst-1", func(r *record.Run) { expectation(r, "lost").Expected = "any" })
 	}, "burst-1/run.json: expectations"},
