@@ -15,13 +15,16 @@ import (
 // atTheTime are the checks of an audit that need the aggregator itself: of them a record has only
 // what they came to.
 var atTheTime = []string{"processed_not_numbered", "committed_fell", "committed_not_readable", "page_events_wrong", "topic_page_events_wrong",
-	"stream_events_wrong", "changed_on_disk", audit.OutOfTime, audit.ToldTooShort}
+	"stream_events_wrong", "changed_on_disk", audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
 
-// notAlways are those of them that a long run has not, or one that was interrupted.
-var notAlways = []string{audit.OutOfTime, audit.ToldTooShort}
+// notAlways are those of them that a long, an interrupted or an older run has not.
+var notAlways = []string{audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
 
 // later are the checks that records have since what is stored is kept.
 var later = []string{"conflicts", "duplicates_by_answers"}
+
+// unlisted are the checks that older records do not list, and have to keep all the same.
+var unlisted = []string{audit.RejectedByLedger, audit.RejectedInLife}
 
 // Sent is what the sender of a run knew.
 func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (audit.Sent, error) {
@@ -34,13 +37,22 @@ func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (aud
 		planned += p.Planned
 	}
 	sent := audit.Sent{Stream: made, EventsPerRequest: uint64(run.Load.EventsPerRequest), Requests: planned, Attempts: attempts,
-		Promised: promised(run), Answers: run.Aggregator.Ack == "store"}
+		Promised: promised(run), Answers: run.Aggregator.Ack == "store", Life: life(run)}
 	// At these levels a cluster acknowledges before its log has put it in order: what another node
 	// took later may come first.
 	if early := run.Aggregator.Ack == "memory" || run.Aggregator.Ack == "journal"; run.Cluster == nil || !early {
 		sent.StartedAt = run.StartedAt
 	}
 	return sent, nil
+}
+
+// life says what the counters of rejected events are of.
+func life(run record.Run) *audit.Life {
+	of := &audit.Life{Shared: run.Cluster != nil}
+	if f := run.Fault; f != nil && f.ExitedNS > 0 {
+		of.BeganNS, of.Killed = f.RestartedNS, f.Kind == "sigkill"
+	}
+	return of
 }
 
 // promised says which acknowledgements had to survive: all, but those of ack=memory that a SIGKILL
@@ -72,7 +84,7 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 		again.AddChecks(audit.None(NotReceived, AcknowledgedNotReceived(r)))
 	}
 	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
-	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r))
+	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r), phasesByLedger(r))
 }
 
 // replay holds what is stored against the ledger.
@@ -152,6 +164,9 @@ func checks(recorded, computed []audit.Check, kept bool) []audit.Check {
 		again = append(again, c)
 	}
 	for _, c := range computed {
+		if c.Held && slices.Contains(unlisted, c.Name) {
+			continue
+		}
 		if (kept || !slices.Contains(later, c.Name)) && !slices.ContainsFunc(recorded, func(other audit.Check) bool { return other.Name == c.Name }) {
 			again = append(again, c)
 		}
@@ -219,6 +234,20 @@ func readyByTrace(r *record.Raw) error {
 	at := slices.IndexFunc(r.Trace, func(s record.Sample) bool { return s.TNS > f.ReadyNS })
 	if at >= 0 && !r.Trace[at].Answered() {
 		return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(r.Trace[at].TNS)/1e9)
+	}
+	return nil
+}
+
+// phasesByLedger holds the ends of the phases to the last answers in the ledger.
+func phasesByLedger(r *record.Raw) error {
+	ends := make([]int64, len(r.Run.Phases))
+	for _, a := range r.Attempts {
+		ends[a.Phase] = max(ends[a.Phase], a.DoneNS)
+	}
+	for i, p := range r.Run.Phases {
+		if p.EndNS != ends[i] {
+			return fmt.Errorf("phase %s ended after %.9f s, and by the ledger after %.9f s", p.Name, float64(p.EndNS)/1e9, float64(ends[i])/1e9)
+		}
 	}
 	return nil
 }

@@ -2,7 +2,10 @@ package mutants
 
 import (
 	"bytes"
+	"database/sql"
+	"hash/fnv"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,8 +28,11 @@ type mutant struct {
 	stats       func(*liar, *http.Response, *event)
 	export      func(*liar, *event) (keep bool) // of NDJSON
 	page        func(*liar, *event) (keep bool) // of JSON pages
-	topicOnly   bool                            // only of pages of a topic
 	stream      func(*liar, *event) (keep bool)
+	asked       string                                             // pages and the stream lie only where a query has this; "": always
+	ask         func(*liar, *http.Request, url.Values)             // changes what is asked of /events and the stream
+	backup      func(db *sql.DB) error                             // changes a copy of the database
+	backupBytes func([]byte) []byte                                // and what is sent of it
 	ended       func(data string, life int) (told bool, err error) // once the aggregator has ended
 
 	uncaught string // why the lab cannot see it; "": it does
@@ -51,6 +57,16 @@ func find(name string) (mutant, bool) {
 	return catalogue[at], true
 }
 
+// without leaves something out of what is asked.
+func without(name string) func(*liar, *http.Request, url.Values) {
+	return func(l *liar, _ *http.Request, query url.Values) {
+		if query.Has(name) {
+			l.tell()
+			query.Del(name)
+		}
+	}
+}
+
 // everywhere makes a mutant lie in all three ways of reading.
 func everywhere(m mutant, change func(*liar, *event) bool) mutant {
 	m.export, m.page, m.stream = change, change, change
@@ -66,6 +82,15 @@ func number(name string, more int64) func(*liar, *http.Response, *event) {
 		n, err := strconv.ParseInt(string(e.values[name]), 10, 64)
 		if err == nil {
 			e.values[name] = strconv.AppendInt(nil, max(0, n+more), 10)
+		}
+	}
+}
+
+// oneMore adds one to a counter of /stats, once something was received.
+func oneMore(name string) func(*liar, *http.Response, *event) {
+	return func(l *liar, r *http.Response, e *event) {
+		if string(e.values["received"]) != "0" {
+			number(name, 1)(l, r, e)
 		}
 	}
 }
@@ -104,11 +129,20 @@ var catalogue = []mutant{
 			e.values["topics"] = appendList(nil, topics[1:])
 		}
 	}},
-	{name: "conflicts", lie: "/stats counts one conflict too many", stats: func(l *liar, r *http.Response, e *event) {
-		if string(e.values["received"]) != "0" {
-			number("conflicts", 1)(l, r, e)
-		}
+	{name: "conflicts", lie: "/stats counts one conflict too many", stats: oneMore("conflicts")},
+	{name: "rejects", lie: "one event in 100 is made invalid on its way, and rejected", publish: each(spoil)},
+	{name: "rejects-restart", lie: "the same, stopped and started", load: "restart", publish: each(spoil)},
+	{name: "rejects-kill", lie: "the same, killed at ack=memory", load: "kill", publish: each(spoil)},
+	{name: "rejected", lie: "/stats counts one rejected event too many", stats: oneMore("rejected")},
+	{name: "rejected-by-code", lie: "the same, by its code", load: "restart", stats: func(_ *liar, _ *http.Response, e *event) {
+		e.values["rejected_by_code"] = jsontext.Value(`{"missing_field":1}`)
 	}},
+	{name: "rejected-forgotten", lie: "what was rejected is not in /stats after a restart", load: "restart", publish: each(spoil),
+		stats: func(l *liar, _ *http.Response, e *event) {
+			if l.life > 1 {
+				e.values["rejected"] = jsontext.Value("0")
+			}
+		}},
 
 	{name: "destroyed", lie: "the bytes of all events are zero after SIGTERM", ended: destroy},
 	everywhere(mutant{name: "seq-shifted", lie: "every seq is higher by 1000 after a restart", load: "restart"}, func(l *liar, e *event) bool {
@@ -152,8 +186,29 @@ var catalogue = []mutant{
 	})},
 
 	{name: "page-gap", lie: "JSON pages leave an event out", page: gap},
-	{name: "topic-gap", lie: "pages of a topic leave an event out", page: gap, topicOnly: true},
+	{name: "topic-gap", lie: "pages of a topic leave an event out", page: gap, asked: "topic"},
+	{name: "interval-gap", lie: "pages of an interval leave an event out", page: gap, asked: "since"},
+	{name: "until-ignored", lie: "pages of an interval know no end", ask: without("until")},
+	{name: "since-ignored", lie: "pages of an interval know no beginning", ask: without("since")},
 	{name: "stream-gap", lie: "the stream leaves an event out", stream: gap},
+	{name: "topic-stream-gap", lie: "the stream of a topic leaves an event out", stream: gap, asked: "topic"},
+	{name: "topic-stream-all", lie: "the stream of a topic is of all", ask: func(l *liar, r *http.Request, query url.Values) {
+		if strings.HasSuffix(r.URL.Path, "/stream") {
+			without("topic")(l, r, query)
+		}
+	}},
+	{name: "backup-gap", lie: "the backup lacks the newest block of events", backup: func(db *sql.DB) error {
+		_, err := db.Exec("DELETE FROM blocks WHERE first_seq = (SELECT max(first_seq) FROM blocks)")
+		return err
+	}},
+	{name: "backup-changed", lie: "an event of the backup has another payload", load: "kill", backup: func(db *sql.DB) error {
+		_, err := db.Exec("UPDATE events SET payload = '{}' WHERE seq = (SELECT min(seq) FROM events)")
+		return err
+	}},
+	{name: "backup-damaged", lie: "a page of the backup is zero", backupBytes: func(copied []byte) []byte {
+		clear(copied[len(copied)/2&^4095:][:4096])
+		return copied
+	}},
 	{name: "export-gap", lie: "the export leaves an event out", export: gap},
 
 	{name: "duplicates", lie: "answers count one duplicate too many", load: "store", acknowledge: func(l *liar, r *http.Response, e *event) {
@@ -189,6 +244,15 @@ var catalogue = []mutant{
 	{name: "no-sync", lie: "nothing is synced to the disk", environ: []string{"SEKALI_NOSYNC=1"},
 		uncaught: "only a power loss shows it: bench faults cuts the power"},
 	{name: "no-sync-traced", lie: "the same, and strace looks on", load: "client", traced: true, environ: []string{"SEKALI_NOSYNC=1"}},
+}
+
+// spoil takes the topic out of an event in 100: of all that have its id.
+func spoil(e *event) {
+	h := fnv.New32a()
+	h.Write(e.values["event_id"])
+	if h.Sum32()%100 == 0 {
+		e.setText("topic", "")
+	}
 }
 
 func allCommitted(_ *liar, _ *http.Response, e *event) {

@@ -79,3 +79,24 @@ func open(data string) (*sql.DB, error) {
 	}
 	return db, nil
 }
+
+// changed is a database with a change.
+func changed(database []byte, change func(*sql.DB) error) (lie []byte, err error) {
+	dir, err := os.MkdirTemp("", "sekali-mutant-")
+	if err != nil {
+		return nil, fmt.Errorf("mutants: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "events.db")
+	if err := os.WriteFile(path, database, 0o600); err != nil {
+		return nil, fmt.Errorf("mutants: %w", err)
+	}
+	db, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(change(db), db.Close()); err != nil {
+		return nil, fmt.Errorf("mutants: %w", err)
+	}
+	return os.ReadFile(path)
+}

@@ -2,6 +2,8 @@ package mutants
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -82,17 +84,25 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		}
 	}
+	if l.ask != nil && strings.HasPrefix(r.URL.Path, "/events") {
+		query := r.URL.Query()
+		l.ask(l, r, query)
+		r.URL.RawQuery = query.Encode()
+	}
 	l.honest.ServeHTTP(w, r)
 }
 
 // answer changes what the aggregator has answered.
 func (l *liar) answer(r *http.Response) error {
+	lies := l.asked == "" || r.Request.URL.Query().Has(l.asked)
 	switch path := r.Request.URL.Path; {
 	case r.Request.Method == http.MethodPost && l.acknowledge != nil && r.StatusCode < 300:
 		return l.rewrite(r, l.acknowledge)
 	case path == "/stats" && l.stats != nil:
 		return l.rewrite(r, l.stats)
-	case path == "/events/stream" && l.stream != nil:
+	case path == "/backup" && (l.backup != nil || l.backupBytes != nil):
+		return l.rewriteBackup(r)
+	case path == "/events/stream" && l.stream != nil && lies:
 		r.Body = eachLine(r.Body, "data: ", func(e *event) bool { return l.change(e, l.stream) })
 	case path == "/events" && strings.Contains(r.Header.Get("Content-Type"), "ndjson"):
 		if l.export == nil {
@@ -101,7 +111,7 @@ func (l *liar) answer(r *http.Response) error {
 		r.Header.Del("Content-Length")
 		r.ContentLength = -1
 		r.Body = eachLine(r.Body, "", func(e *event) bool { return l.change(e, l.export) })
-	case path == "/events" && l.page != nil && (!l.topicOnly || r.Request.URL.Query().Get("topic") != ""):
+	case path == "/events" && l.page != nil && lies:
 		return l.rewritePage(r)
 	}
 	return nil
@@ -147,6 +157,32 @@ func (l *liar) rewritePage(r *http.Response) error {
 			page.values["events"] = lie
 		}
 	})
+}
+
+// rewriteBackup changes a copy of the database, and its checksum with it.
+func (l *liar) rewriteBackup(r *http.Response) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	r.Body.Close()
+	if err != nil || r.StatusCode != http.StatusOK {
+		l.give(r, body)
+		return err
+	}
+	honest := sha256.Sum256(body)
+	if l.backup != nil {
+		if body, err = changed(body, l.backup); err != nil {
+			return err
+		}
+	}
+	if l.backupBytes != nil {
+		body = l.backupBytes(body)
+	}
+	sum := sha256.Sum256(body)
+	if sum != honest {
+		l.tell()
+	}
+	r.Header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
+	l.give(r, body)
+	return nil
 }
 
 // one says, for one in n of what it is asked for, that it is the one.

@@ -56,6 +56,9 @@ func TestLiesAreCaught(t *testing.T) {
 		if !row.Held() {
 			t.Errorf("%s (%s): %s", row.Name, row.Lie, row.Outcome())
 		}
+		if said, control := map[string]string{"rejects-kill": "rejected: expected 0"}[row.Name]; control && !strings.HasPrefix(row.Caught, said) {
+			t.Errorf("%s: its counters are right, and the lab says %q", row.Name, row.Caught)
+		}
 		if strings.Contains(row.Caught, dir) {
 			t.Errorf("%s: the page would have a path of this machine: %s", row.Name, row.Caught)
 		}
@@ -109,7 +112,7 @@ func TestWithoutARun(t *testing.T) {
 }
 
 // short are the mutants of the test, separated by "|".
-const short = "honest|honest-mixed|honest-slow|drained|destroyed|page-gap|refuses"
+const short = "honest|honest-mixed|honest-slow|drained|destroyed|page-gap|refuses|rejects-kill|rejected-forgotten|until-ignored|backup-gap"
 
 // TestDocument holds the page to the catalogue: its form, and no figure.
 func TestDocument(t *testing.T) {

@@ -26,21 +26,7 @@ func (s *session) audit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	counters := &audit.Counters{
-		Received:         final.Received - s.base.Received,
-		UniqueProcessed:  final.UniqueProcessed - s.base.UniqueProcessed,
-		DuplicateDropped: final.DuplicateDropped - s.base.DuplicateDropped,
-		Failed:           final.Failed - s.base.Failed,
-		Rejected:         final.Rejected - s.base.Rejected,
-		QueueDepth:       final.QueueDepth,
-		Conflicts:        final.Conflicts - s.base.Conflicts,
-	}
-	if len(s.base.Topics) == 0 && final.Topics != nil { // what an earlier run has left is not of the ledger
-		counters.Topics = map[string]uint64{}
-		for _, t := range final.Topics {
-			counters.Topics[t.Name] = t.Events
-		}
-	}
+	counters := s.counters(final)
 	reference := audit.NewReference(s.base.LastSeq)
 	outside := s.outside()
 	reference.Sightings(outside.Sightings)
@@ -69,6 +55,11 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	report.AddChecks(reading...)
+	copied, err := s.checkBackup(ctx, reference, final.UniqueProcessed)
+	if err != nil {
+		return err
+	}
+	report.AddChecks(copied...)
 	if err := s.replicas.audit(ctx, &report, s.base.LastSeq, final.UniqueProcessed); err != nil {
 		return err
 	}
@@ -89,6 +80,31 @@ func (s *session) audit(ctx context.Context) error {
 	}
 	s.run.Audit = &report
 	return writeAudit(s.dir, report)
+}
+
+// counters are those of the load, by what /stats says after it.
+func (s *session) counters(final stats) *audit.Counters {
+	counters := &audit.Counters{
+		Received:         final.Received - s.base.Received,
+		UniqueProcessed:  final.UniqueProcessed - s.base.UniqueProcessed,
+		DuplicateDropped: final.DuplicateDropped - s.base.DuplicateDropped,
+		Failed:           final.Failed - s.base.Failed,
+		Rejected:         final.Rejected - s.base.Rejected,
+		QueueDepth:       final.QueueDepth,
+		Conflicts:        final.Conflicts - s.base.Conflicts,
+	}
+	base := s.base
+	if !s.aggregator.external() {
+		base = stats{} // a process of ours had rejected nothing, and this may be another one
+	}
+	counters.RejectedInLife = final.rejectedSince(base)
+	if len(s.base.Topics) == 0 && final.Topics != nil { // what an earlier run has left is not of the ledger
+		counters.Topics = map[string]uint64{}
+		for _, t := range final.Topics {
+			counters.Topics[t.Name] = t.Events
+		}
+	}
+	return counters
 }
 
 // endLast stops the process gracefully.

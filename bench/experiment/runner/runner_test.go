@@ -70,6 +70,10 @@ func serve(behaviour string) error {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return err
 	}
+	// What it has is in the log; a database would be one to copy, which it cannot.
+	if err := os.Remove(filepath.Join(data, databaseFile)); err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	log := filepath.Join(data, "requests.log")
 	_, err := os.Stat(log)
 	forgets := behaviour == "forgets" && err != nil

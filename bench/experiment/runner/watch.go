@@ -2,7 +2,10 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -84,7 +87,7 @@ func (w *watch) look(ctx context.Context, now stats) {
 	defer cancel()
 	a := w.aggregator
 	seen := audit.Sighting{From: max(w.base.LastSeq, now.LastSeq-watchWindow), To: now.LastSeq, Asked: time.Now()}
-	events, next, err := audit.Reader{Client: a.client, URL: a.url, Token: a.token}.Page(bounded, "", seen.From, watchLimit)
+	events, next, err := audit.Reader{Client: a.client, URL: a.url, Token: a.token}.Page(bounded, nil, seen.From, watchLimit)
 	seen.Answered = time.Now()
 	if ctx.Err() != nil {
 		return
@@ -132,7 +135,8 @@ func (w *watch) checks(reference *audit.Reference) []audit.Check {
 func (s *session) checkReading(ctx context.Context, reference *audit.Reference) ([]audit.Check, error) {
 	from := audit.Reader{Client: s.aggregator.client, URL: s.aggregator.url, Token: s.aggregator.token}
 	var checks []audit.Check
-	for _, read := range []func(context.Context, audit.Reader) (audit.Check, error){reference.CheckPages, reference.CheckTopics, reference.CheckStream} {
+	for _, read := range []func(context.Context, audit.Reader) (audit.Check, error){reference.CheckPages, reference.CheckTopics,
+		reference.CheckIntervals, reference.CheckStream, reference.CheckTopicStreams} {
 		check, err := read(ctx, from)
 		if err != nil {
 			return nil, err
@@ -140,6 +144,27 @@ func (s *session) checkReading(ctx context.Context, reference *audit.Reference) 
 		checks = append(checks, check)
 	}
 	return checks, nil
+}
+
+// maxBackup bounds the database of which a copy is asked for and read.
+const maxBackup = 64 << 20
+
+// checkBackup holds a copy of the database to the export. There is none of a server that others
+// use, nor where the disk has no room for it.
+func (s *session) checkBackup(ctx context.Context, reference *audit.Reference, stored uint64) ([]audit.Check, error) {
+	if s.aggregator.external() {
+		return nil, nil
+	}
+	info, err := os.Stat(filepath.Join(s.aggregator.config.Data, databaseFile))
+	if err != nil || info.Size() > maxBackup {
+		return nil, nil
+	}
+	from := audit.Reader{Client: s.aggregator.client, URL: s.aggregator.url, Token: s.aggregator.token}
+	check, err := reference.CheckBackup(ctx, from, stored)
+	if errors.Is(err, audit.ErrNoRoom) {
+		return nil, nil
+	}
+	return []audit.Check{check}, err
 }
 
 // checkDisk starts the aggregator again on what it left on the disk and holds that to the first

@@ -21,6 +21,7 @@ type model struct {
 	requests uint64
 	attempts []ledger.Attempt
 	promised func(ledger.Attempt) bool
+	life     *Life
 
 	order    []uint64 // originals in the order of storing
 	seen     map[uint64]bool
@@ -73,7 +74,7 @@ func (m *model) events() []Event {
 }
 
 func (m *model) audit(t interface{ Fatal(...any) }, events iter.Seq[*Event]) Report {
-	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised,
+	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised, Life: m.life,
 		Attempts: func() iter.Seq2[ledger.Attempt, error] {
 			return func(yield func(ledger.Attempt, error) bool) {
 				for _, a := range m.attempts {

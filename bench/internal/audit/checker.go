@@ -32,6 +32,8 @@ type Sent struct {
 	StartedAt time.Time
 	// Answers says that acknowledgements tell how many duplicates they had (ack=store).
 	Answers bool
+	// Life says what the counters of rejected events are of; nil: they are not checked.
+	Life *Life
 	// Outside is what was read while the load lasted; nil: nothing was.
 	Outside *Outside
 }
@@ -279,6 +281,11 @@ func (c *Checker) Finish(counters *Counters) (Report, error) {
 				c.answered, c.answered+bounds.UnknownEvents))
 		}
 		c.report.Checks = append(c.report.Checks, c.checkTopics(counters.Topics)...)
+		rejected, err := c.checkRejected(*counters)
+		if err != nil {
+			return c.report, err
+		}
+		c.report.Checks = append(c.report.Checks, rejected...)
 	}
 	if c.timing != nil {
 		c.report.Checks = append(c.report.Checks, c.timing.checks()...)

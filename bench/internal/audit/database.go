@@ -33,19 +33,9 @@ const (
 // must have nobody to race with.
 func InspectDatabase(ctx context.Context, data string) (Database, error) {
 	var found Database
-	path, err := filepath.Abs(filepath.Join(data, "events.db"))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
+	db, err := openDatabase(data)
 	if err != nil {
-		return found, fmt.Errorf("audit: database: %w", err)
-	}
-	// A plain path would drop the parameters. A WAL that a killed process left is read too, which
-	// mode=ro cannot.
-	name := (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=query_only(1)"}).String()
-	db, err := sql.Open("sqlite", name)
-	if err != nil {
-		return found, fmt.Errorf("audit: database: %w", err)
+		return found, err
 	}
 	err = db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found.Integrity)
 	var packed int
@@ -65,4 +55,25 @@ func InspectDatabase(ctx context.Context, data string) (Database, error) {
 		return found, fmt.Errorf("audit: database: %w", err)
 	}
 	return found, nil
+}
+
+const databaseFile = "events.db"
+
+// openDatabase opens <data>/events.db, to be read.
+func openDatabase(data string) (*sql.DB, error) {
+	path, err := filepath.Abs(filepath.Join(data, databaseFile))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("audit: database: %w", err)
+	}
+	// A plain path would drop the parameters. A WAL that a killed process left is read too, which
+	// mode=ro cannot.
+	name := (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=query_only(1)"}).String()
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, fmt.Errorf("audit: database: %w", err)
+	}
+	return db, nil
 }

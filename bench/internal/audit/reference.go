@@ -9,8 +9,11 @@ import (
 	"hash/maphash"
 	"io"
 	"iter"
+	"maps"
+	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -24,10 +27,19 @@ const (
 	pageLimit = 500
 	// maxReadTopics is how many topics are read by themselves.
 	maxReadTopics = 3
+	// maxIntervals is how many intervals of time are read of each kind.
+	maxIntervals = 5
 	// streamTimeout bounds the reading of a stream, which does not end by itself.
 	streamTimeout = 20 * time.Second
 	maxPageBytes  = 64 << 20
 	maxStreamed   = 5000
+)
+
+// The checks of reading that older records do not have.
+const (
+	IntervalPages = "interval_page_events_wrong"
+	TopicStreams  = "topic_stream_events_wrong"
+	BackupEvents  = "backup_events_wrong"
 )
 
 // seed is one for all hashes of this process, which are compared with each other only.
@@ -36,10 +48,11 @@ var seed = maphash.MakeSeed()
 // Reference is what an export gave, as hashes: other ways of reading, and a later export, have to
 // give the same.
 type Reference struct {
-	after int64 // the export began behind this seq
-	held  []held
-	count uint64
-	sum   uint64
+	after  int64 // the export began behind this seq
+	held   []held
+	topics []string // the first ones
+	count  uint64
+	sum    uint64
 
 	sightings  []Sighting // by their ends
 	sightingAt int        // the first that does not end before the last event
@@ -47,9 +60,10 @@ type Reference struct {
 }
 
 type held struct {
-	seq   int64
-	hash  uint64
-	topic uint64
+	seq      int64
+	hash     uint64
+	topic    uint64
+	received int64 // nanoseconds of the epoch
 }
 
 // NewReference is of an export that begins behind a seq.
@@ -62,7 +76,11 @@ func (r *Reference) Add(e *Event) {
 	r.sum = r.sum*0x9e3779b97f4a7c15 + hash
 	r.sight(e.Seq, hash)
 	if len(r.held) < maxHeld {
-		r.held = append(r.held, held{e.Seq, hash, maphash.Bytes(seed, e.Topic)})
+		received, _ := time.Parse(time.RFC3339Nano, string(e.ReceivedAt)) // the checker has complained
+		r.held = append(r.held, held{e.Seq, hash, maphash.Bytes(seed, e.Topic), received.UnixNano()})
+		if len(r.topics) < maxReadTopics && !slices.Contains(r.topics, string(e.Topic)) {
+			r.topics = append(r.topics, string(e.Topic))
+		}
 	}
 }
 
@@ -110,7 +128,20 @@ type Reader struct {
 	URL, Token string
 }
 
+// get asks for what has to be answered.
 func (r Reader) get(ctx context.Context, path string, query url.Values) (*http.Response, error) {
+	answer, err := r.ask(ctx, path, query)
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode != http.StatusOK {
+		answer.Body.Close()
+		return nil, fmt.Errorf("audit: GET %s: %s", path, answer.Status)
+	}
+	return answer, nil
+}
+
+func (r Reader) ask(ctx context.Context, path string, query url.Values) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
@@ -122,19 +153,13 @@ func (r Reader) get(ctx context.Context, path string, query url.Values) (*http.R
 	if err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	if answer.StatusCode != http.StatusOK {
-		answer.Body.Close()
-		return nil, fmt.Errorf("audit: GET %s: %s", path, answer.Status)
-	}
 	return answer, nil
 }
 
-// Page reads one JSON page; topic "" is of all.
-func (r Reader) Page(ctx context.Context, topic string, after int64, limit int) (events []Event, next *int64, err error) {
+// Page reads one JSON page; chosen is by what else than after and limit, and may be nil.
+func (r Reader) Page(ctx context.Context, chosen url.Values, after int64, limit int) (events []Event, next *int64, err error) {
 	query := url.Values{"after": {strconv.FormatInt(after, 10)}, "limit": {strconv.Itoa(limit)}}
-	if topic != "" {
-		query.Set("topic", topic)
-	}
+	maps.Copy(query, chosen)
 	answer, err := r.get(ctx, "/events", query)
 	if err != nil {
 		return nil, nil, err
@@ -189,7 +214,7 @@ func (r *Reference) CheckPages(ctx context.Context, from Reader) (Check, error) 
 		if at > 0 {
 			after = r.held[at-1].seq
 		}
-		events, next, err := from.Page(ctx, "", after, pageLimit)
+		events, next, err := from.Page(ctx, nil, after, pageLimit)
 		if err != nil {
 			return Check{}, err
 		}
@@ -202,27 +227,23 @@ func (r *Reference) CheckPages(ctx context.Context, from Reader) (Check, error) 
 	return None("page_events_wrong", wrong), nil
 }
 
+// ofTopic are the events that are held of a topic.
+func (r *Reference) ofTopic(topic string) (want []held) {
+	hash := maphash.String(seed, topic)
+	for _, h := range r.held {
+		if h.topic == hash {
+			want = append(want, h)
+		}
+	}
+	return want
+}
+
 // CheckTopics reads the first page of the topics that the first events have.
 func (r *Reference) CheckTopics(ctx context.Context, from Reader) (Check, error) {
-	first, _, err := from.Page(ctx, "", r.after, pageLimit)
-	if err != nil {
-		return Check{}, err
-	}
-	read := map[string]bool{}
 	var wrong uint64
-	for _, e := range first {
-		topic := string(e.Topic)
-		if read[topic] || len(read) == maxReadTopics {
-			continue
-		}
-		read[topic] = true
-		var want []held
-		for _, h := range r.held {
-			if h.topic == maphash.Bytes(seed, e.Topic) {
-				want = append(want, h)
-			}
-		}
-		events, next, err := from.Page(ctx, topic, r.after, pageLimit)
+	for _, topic := range r.topics {
+		want := r.ofTopic(topic)
+		events, next, err := from.Page(ctx, url.Values{"topic": {topic}}, r.after, pageLimit)
 		if err != nil {
 			return Check{}, err
 		}
@@ -234,37 +255,101 @@ func (r *Reference) CheckTopics(ctx context.Context, from Reader) (Check, error)
 	return None("topic_page_events_wrong", wrong), nil
 }
 
+// CheckIntervals reads the first page of intervals of received_at, some open at an end, spread over
+// what is held.
+func (r *Reference) CheckIntervals(ctx context.Context, from Reader) (Check, error) {
+	var wrong uint64
+	step := max(1, len(r.held)/(maxIntervals+1))
+	for n := 1; n <= maxIntervals && n*step < len(r.held); n++ {
+		since, until := r.held[(n-1)*step].received, r.held[n*step].received
+		for _, interval := range [][2]int64{{since, until}, {since, math.MaxInt64}, {math.MinInt64, until}} {
+			w, err := r.interval(ctx, from, interval[0], interval[1])
+			if err != nil {
+				return Check{}, err
+			}
+			wrong += w
+		}
+	}
+	return None(IntervalPages, wrong), nil
+}
+
+// interval counts what is wrong with the page of one interval; the ends of int64 are open ones.
+func (r *Reference) interval(ctx context.Context, from Reader, since, until int64) (wrong uint64, err error) {
+	chosen := url.Values{}
+	if since > math.MinInt64 {
+		chosen.Set("since", nanoseconds(since))
+	}
+	if until < math.MaxInt64 {
+		chosen.Set("until", nanoseconds(until))
+	}
+	var want []held
+	for _, h := range r.held {
+		if since <= h.received && h.received < until {
+			want = append(want, h)
+		}
+	}
+	events, next, err := from.Page(ctx, chosen, r.after, pageLimit)
+	if err != nil {
+		return 0, err
+	}
+	wrong = differ(events, want)
+	if next == nil && len(events) < len(want) {
+		wrong += uint64(len(want) - len(events))
+	}
+	return wrong, nil
+}
+
+func nanoseconds(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
 // CheckStream reads the stream from the export's beginning, up to a bound.
 func (r *Reference) CheckStream(ctx context.Context, from Reader) (Check, error) {
+	wrong, err := r.streamed(ctx, from, nil, r.held)
+	return None("stream_events_wrong", wrong), err
+}
+
+// CheckTopicStreams does the same with the streams of topics that the first events have.
+func (r *Reference) CheckTopicStreams(ctx context.Context, from Reader) (Check, error) {
+	var wrong uint64
+	for _, topic := range r.topics {
+		w, err := r.streamed(ctx, from, url.Values{"topic": {topic}}, r.ofTopic(topic))
+		if err != nil {
+			return Check{}, err
+		}
+		wrong += w
+	}
+	return None(TopicStreams, wrong), nil
+}
+
+// streamed counts what is wrong with a stream: 1 behind an event that is not the next, or how many
+// did not come.
+func (r *Reference) streamed(ctx context.Context, from Reader, chosen url.Values, want []held) (wrong uint64, err error) {
+	want = want[:min(len(want), maxStreamed)]
+	if len(want) == 0 {
+		return 0, nil
+	}
 	bounded, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	answer, err := from.get(bounded, "/events/stream", url.Values{"after": {strconv.FormatInt(r.after, 10)}})
+	query := url.Values{"after": {strconv.FormatInt(r.after, 10)}}
+	maps.Copy(query, chosen)
+	answer, err := from.get(bounded, "/events/stream", query)
 	if err != nil {
-		return Check{}, err
+		return 0, err
 	}
 	defer answer.Body.Close()
-	var wrong uint64
-	n, all := 0, min(len(r.held), maxStreamed)
-	if all == 0 {
-		return None("stream_events_wrong", 0), nil
-	}
+	n := 0
 	for event, err := range readStream(answer.Body) {
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) || bounded.Err() != nil {
 				break // what is missing is counted
 			}
-			return Check{}, err
+			return 0, err
 		}
-		if n >= all || hashOf(event) != r.held[n].hash {
-			wrong++
+		if hashOf(event) != want[n].hash {
+			return 1, nil // a gap is seen by the number that follows it; the rest would all be wrong
 		}
-		// A gap is seen by the number that follows it; the rest would all be wrong.
-		if n++; wrong > 0 || n == all {
+		if n++; n == len(want) {
 			break
 		}
 	}
-	if n < all && wrong == 0 {
-		wrong = uint64(all - n)
-	}
-	return None("stream_events_wrong", wrong), nil
+	return uint64(len(want) - n), nil
 }

@@ -65,6 +65,9 @@ type Counters struct {
 	QueueDepth       uint64 `json:"queue_depth"`
 	Conflicts        uint64 `json:"conflicts,omitempty"`
 
+	// RejectedInLife is the sum of rejected_by_code, which begins anew with the process.
+	RejectedInLife *uint64 `json:"rejected_in_life,omitempty"`
+
 	Topics map[string]uint64 `json:"-"` // events by topic; nil: not checked
 }
 

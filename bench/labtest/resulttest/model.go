@@ -192,6 +192,9 @@ func (s *simulation) answer() {
 			}
 		}
 	}
+	for i := range s.phases {
+		s.phases[i].EndNS = 0
+	}
 	for i := range s.attempts {
 		a := &s.attempts[i]
 		if s.m.Ack == "store" && a.Status != 0 {

@@ -118,6 +118,14 @@ var forgeries = []struct {
 	{"unexpected", func(f forger) { f.audit("burst-1", func(a *audit.Report) { a.Unexpected++ }) }, "burst-1/audit.json"},
 	{"a bound", func(f forger) { f.audit("kill-journal-1", func(a *audit.Report) { a.Bounds.DuplicatesMax += 1000 }) }, "kill-journal-1/audit.json"},
 	{"a counter", func(f forger) { f.audit("burst-1", func(a *audit.Report) { a.Counters.Rejected++ }) }, "rejected is 1 in the audit"},
+	{"a counter, and the end of the trace", func(f forger) {
+		resulttest.Rewrite(f.t, f.folder("burst-1"), func(s *record.Sample) {
+			if s.TNS > 0 {
+				s.Rejected++
+			}
+		})
+		f.audit("burst-1", func(a *audit.Report) { a.Counters.Rejected++ })
+	}, "burst-1/audit.json"},
 	{"a check that had failed is said to have held", func(f forger) {
 		f.audit("burst-1", func(a *audit.Report) {
 			*check(a, "page_events_wrong") = audit.Check{Name: "page_events_wrong", Held: true, Got: 3}
@@ -159,6 +167,9 @@ var forgeries = []struct {
 	{"ready sooner after a kill", func(f forger) {
 		f.run("kill-journal-1", func(r *record.Run) { r.Fault.ReadyNS = r.Fault.RestartedNS + 1 })
 	}, "fault: ready again after"},
+	{"the end of a phase", func(f forger) {
+		f.run("burst-1", func(r *record.Run) { r.Phases[0].EndNS-- })
+	}, "and by the ledger after"},
 	{"a claim of the scenario", func(f forger) {
 		f.run("burst-1", func(r *record.Run) { expectation(r, "lost").Expected = "any" })
 	}, "burst-1/run.json: expectations"},

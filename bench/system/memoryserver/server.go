@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -212,6 +213,15 @@ func (s *Server) topics() string {
 	return "[" + strings.Join(list, ",") + "]"
 }
 
+// chosen says that a query asks for the event.
+func (e stored) chosen(query url.Values) bool {
+	since, _ := time.Parse(time.RFC3339Nano, query.Get("since"))
+	until, _ := time.Parse(time.RFC3339Nano, query.Get("until"))
+	received, _ := time.Parse(time.RFC3339Nano, e.ReceivedAt)
+	return (!query.Has("topic") || e.Topic == query.Get("topic")) && !received.Before(since) &&
+		(!query.Has("until") || received.Before(until))
+}
+
 // page answers with JSON.
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
@@ -225,7 +235,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		Next   *uint64  `json:"next_after"`
 	}{Events: []stored{}}
 	for _, e := range s.events {
-		if e.Seq <= after || query.Has("topic") && e.Topic != query.Get("topic") {
+		if e.Seq <= after || !e.chosen(query) {
 			continue
 		}
 		if len(page.Events) == limit {
@@ -242,7 +252,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	after, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
 	for _, e := range s.events {
-		if e.Seq > after {
+		if e.Seq > after && e.chosen(r.URL.Query()) {
 			text, _ := json.Marshal(e) // of strings and numbers
 			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", e.Seq, text)
 		}
