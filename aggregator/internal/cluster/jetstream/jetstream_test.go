@@ -136,6 +136,28 @@ func TestServersOfALogWithoutLeader(t *testing.T) {
 	}
 }
 
+// TestWhoDoesNotLeadIsNotAsked: a server that was started a moment ago, or takes the log for one
+// without a leader, answers for it although another leads: it may be behind. Only a leader says
+// since when it is one.
+func TestWhoDoesNotLeadIsNotAsked(t *testing.T) {
+	three, one := goodStream(), goodStream()
+	one.Replicas = 1
+	since := time.Now()
+	for name, c := range map[string]struct {
+		info jetstream.StreamInfo
+		want bool
+	}{
+		"the leader": {jetstream.StreamInfo{Config: three, Cluster: &jetstream.ClusterInfo{Leader: "1", LeaderSince: &since}}, false},
+		"another":    {jetstream.StreamInfo{Config: three, Cluster: &jetstream.ClusterInfo{Leader: "1"}}, true},
+		"one copy":   {jetstream.StreamInfo{Config: one, Cluster: &jetstream.ClusterInfo{Leader: "1"}}, false},
+		"one server": {jetstream.StreamInfo{Config: one}, false},
+	} {
+		if leaderless(&c.info) != c.want {
+			t.Errorf("%s: not the leader's answer %v, want %v", name, !c.want, c.want)
+		}
+	}
+}
+
 // TestAway: a server is away that the leader calls so, or has not heard for long, or never.
 func TestAway(t *testing.T) {
 	for _, c := range []struct {
