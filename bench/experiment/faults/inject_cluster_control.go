@@ -29,12 +29,13 @@ func (s *sitting) eachControl(befall func(c *clusterTrial) error) error {
 		if err != nil {
 			return err
 		}
-		err = c.loaded(func() error { return befall(c) })
-		c.Kill()
-		if err != nil {
+		if err = c.loaded(func() error { return befall(c) }); err == nil {
+			c.Kill()
+			c.end()
+		}
+		if err = c.ended(err); err != nil {
 			return err
 		}
-		c.end()
 	}
 	return nil
 }
@@ -182,7 +183,7 @@ func machineLost(copies int) func(s *sitting) error {
 		for range s.times() {
 			c, err := s.newCluster(cluster.Config{Replicas: copies}, survivors...)
 			if err == nil {
-				err = c.loseMachine(copies)
+				err = c.ended(c.loseMachine(copies))
 			}
 			if err != nil {
 				return err
