@@ -95,8 +95,13 @@ func TestLazyServerIsRefused(t *testing.T) {
 		t.Errorf("all are proven, and one is busy: %v", err)
 	}
 	say("2", `{"server":{"name":"2"},"data":{}}`)
+	if err := l.proven(); err != nil {
+		t.Errorf("one has turned its log off, as with a full disk, and stores nothing: %v", err)
+	}
+	l.peers = append(l.peers, cluster.Peer{Name: "4"})
+	say("4", `{"server":{"name":"4"},"data":{}}`)
 	if l.proven() == nil {
-		t.Error("a server without JetStream is proven")
+		t.Error("a server that has never had a log is proven")
 	}
 }
 
