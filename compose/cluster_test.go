@@ -17,7 +17,10 @@ const clusterTimeout = time.Minute
 // what is published goes on; all nodes give the same.
 func TestCluster(t *testing.T) {
 	docker := findEngine(t)
-	s := newStack(t, docker, buildImage(t, docker))
+	services := []string{"cluster-init", "log-1", "log-2", "log-3", "node-1", "node-2", "node-3"}
+	built := prebuild(t, services...)
+	s := newStack(t, docker, goImage)
+	s.environ = append(s.environ, "COMPOSE_FILE=docker-compose.yml:"+built)
 	var ports []int
 	for i := range 3 {
 		ports = append(ports, holdPort(t))
@@ -25,7 +28,7 @@ func TestCluster(t *testing.T) {
 	}
 	s.mustCompose(t, buildTimeout, "--profile", "cluster", "build")
 	s.mustCompose(t, publishTimeout, "--profile", "cluster", "up", "--detach")
-	if got := s.made(t); got != "cluster-init log-1 log-2 log-3 node-1 node-2 node-3" {
+	if got := s.made(t); got != strings.Join(services, " ") {
 		t.Errorf("--profile cluster up starts %s", got)
 	}
 	publish := func(port int, id string) {

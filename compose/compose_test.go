@@ -31,7 +31,7 @@ const (
 func TestCompose(t *testing.T) {
 	docker := findEngine(t)
 	s := newStack(t, docker, buildImage(t, docker))
-	s.mustCompose(t, buildTimeout, "build", "aggregator", "publisher", "bench")
+	s.mustCompose(t, buildTimeout, "build", "aggregator", "publisher", "bench", "log-1")
 	s.mustCompose(t, publishTimeout, "up", "--detach", "aggregator")
 	s.waitHealthy(t)
 	s.checkHardening(t)

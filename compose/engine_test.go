@@ -89,8 +89,11 @@ func newStack(t *testing.T, docker engine, image string) *stack {
 		if out, err := s.tryCompose(2*time.Minute, "--profile", "single", "--profile", "bench", "--profile", "cluster", "down", "--volumes", "--rmi", "local", "--remove-orphans"); err != nil {
 			t.Errorf("down: %v\n%s", err, out)
 		}
-		// What the engine's old builder leaves of the build stage; BuildKit leaves nothing.
-		s.must(t, time.Minute, "image", "prune", "--force", "--filter", "label=sekali.stage=build")
+		// What the engine's old builder leaves of stages that nobody asked for; BuildKit leaves nothing.
+		const title = "org.opencontainers.image.title="
+		for _, label := range []string{"sekali.stage=build", title + "sekali log", title + "sekali bench", title + "sekali loadgen"} {
+			s.must(t, time.Minute, "image", "prune", "--force", "--filter", "label="+label)
+		}
 		for _, kind := range []string{"volume", "network"} {
 			if left := s.must(t, time.Minute, kind, "ls", "--quiet", "--filter", "name="+s.project); left != "" {
 				t.Errorf("down left the %s %s", kind, left)

@@ -19,6 +19,7 @@ func (n *Node) look(ctx context.Context) error {
 	defer n.mu.Unlock()
 	n.status.headErr = err
 	if err != nil {
+		n.status.short = short{}
 		n.status.head.Leader = "" // who leads now is not known
 		if len(head.Peers) > 0 {  // what the leader said of them is of before
 			n.status.head.Peers = head.Peers
@@ -29,7 +30,7 @@ func (n *Node) look(ctx context.Context) error {
 		n.status.headErr = err
 		return err
 	}
-	n.status.shortSince = time.Time{}
+	n.status.short = short{}
 	if !n.status.asked {
 		n.status.target = head.Last
 	}
@@ -51,23 +52,30 @@ func (n *Node) check(head *Head, applied uint64, now time.Time) error {
 	case !head.Created.Equal(id.Created):
 		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
 	case head.Last < applied:
-		return n.short(head, applied, now)
+		return n.tooShort(head, applied, now)
 	case head.First > n.status.read+1:
 		return halt("the log begins at %d, and it was read only up to %d: this replica has to be made from another one's", head.First, n.status.read)
 	}
 	return nil
 }
 
-// shortFor is how long a log may end before what was applied of it: longer than two elections.
-const shortFor = 20 * time.Second
+// shortFor is how long one leader has to say that the log ends before what was applied of it. One
+// that is cut off says so for up to 20 s; see lostQuorumInterval of nats-server's raft.go.
+const shortFor = 30 * time.Second
 
-// short judges a log that ends before what was applied. A leader that was elected a moment ago may
-// have to apply yet what is committed; only one that goes on to say so has lost it. mu is held.
-func (n *Node) short(head *Head, applied uint64, now time.Time) error {
-	if n.status.shortSince.IsZero() {
-		n.status.shortSince = now
+// short is a log that ends before what was applied of it.
+type short struct {
+	leader string // who says so …
+	since  time.Time
+}
+
+// tooShort judges such a log. A leader may be cut off from the others, which have gone on; only one
+// that goes on to say so has lost something. mu is held.
+func (n *Node) tooShort(head *Head, applied uint64, now time.Time) error {
+	if n.status.short.since.IsZero() || n.status.short.leader != head.Leader {
+		n.status.short = short{head.Leader, now}
 	}
-	if now.Sub(n.status.shortSince) < cmp.Or(n.cfg.ShortFor, shortFor) {
+	if now.Sub(n.status.short.since) < cmp.Or(n.cfg.ShortFor, shortFor) {
 		return fmt.Errorf("%w: its leader %s is at %d, and %d was applied", ErrUnreachable, head.Leader, head.Last, applied)
 	}
 	return halt("the log ends at %d, and %d was applied: it has lost what it had", head.Last, applied)

@@ -29,7 +29,7 @@ type Config struct {
 	Logger    *slog.Logger
 
 	DoubtAfter time.Duration // 0: as the sender has it
-	ShortFor   time.Duration // 0: as short has it
+	ShortFor   time.Duration // 0: as tooShort has it
 	Known      uint16        // 0: applyVersion
 }
 
@@ -55,8 +55,8 @@ type status struct {
 	headErr error  // why the log could not be asked; nil: it was
 	asked   bool   // it was asked once with success …
 	target  uint64 // … and ended there: where it was when this process began
-	// Since when it ends before what was applied of it; zero: it does not.
-	shortSince time.Time
+	// That it ends before what was applied of it; zero: it does not.
+	short      short
 	unproven   error // why the log does not show that it syncs
 	named      bool  // the node's name is this process's: it has told the others where it is
 	untold     error // why the registry did not take this node's latest word; nil: it did, or the name is waited for

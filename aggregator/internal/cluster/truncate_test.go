@@ -233,11 +233,53 @@ func TestWhatIsAppliedMeanwhileIsNoLoss(t *testing.T) {
 		defer n.mu.Unlock()
 		n.status.read, n.status.applied.Position = 105, 105
 	}}
-	if err := n.look(t.Context()); err != nil || !n.status.shortSince.IsZero() {
+	if err := n.look(t.Context()); err != nil || !n.status.short.since.IsZero() {
 		t.Errorf("105 messages were applied while it said that it has 100: %v", err)
 	}
 	if err := n.look(t.Context()); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("105 messages were applied before it said that it has 100: %v", err)
+	}
+}
+
+// answering is a log that answers as a test has it.
+type answering struct {
+	Log
+	head Head
+	err  error
+}
+
+func (l *answering) Head(context.Context) (Head, error) { return l.head, l.err }
+
+// TestOneLeaderHasToSayIt: only one leader that goes on to say that the log is short has lost
+// something. What two say one after the other, or one before and after a time in which nobody was
+// heard, does not add up.
+func TestOneLeaderHasToSayIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		between answering
+		halts   bool
+	}{
+		"it goes on":       {answering{head: Head{First: 1, Last: 163, Leader: "1"}}, true},
+		"another leads":    {answering{head: Head{First: 1, Last: 163, Leader: "2"}}, false},
+		"nobody was heard": {answering{err: ErrUnreachable}, false},
+	} {
+		n := &Node{Replica: &Replica{}, status: status{read: 224, applied: Checkpoint{Position: 224}, moved: make(chan struct{})}}
+		n.cfg.ShortFor = 50 * time.Millisecond
+		log := &answering{head: Head{First: 1, Last: 163, Leader: "1"}}
+		n.cfg.Log = log
+		if err := n.look(t.Context()); !errors.Is(err, ErrUnreachable) {
+			t.Fatalf("%s: at first: %v", name, err)
+		}
+		time.Sleep(n.cfg.ShortFor)
+		first := *log
+		*log = c.between
+		err := n.look(t.Context())
+		if !errors.Is(err, ErrHalted) {
+			*log = first
+			err = n.look(t.Context())
+		}
+		if errors.Is(err, ErrHalted) != c.halts {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

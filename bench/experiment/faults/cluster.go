@@ -287,6 +287,19 @@ func (c *clusterTrial) auditedAndStopped() error {
 	return nil
 }
 
+// ended is the end of a trial, with why it came to none: the cluster has not healed, or an
+// operator's command has failed. That is a promise that was not kept, and the kind has a row that
+// says so. Only if the sitting is to end it has none.
+func (c *clusterTrial) ended(why error) error {
+	if why == nil || c.s.ctx.Err() != nil {
+		return why
+	}
+	c.Kill()
+	c.broken("%v", why)
+	c.end()
+	return nil
+}
+
 // eventDigest is a sum over events, each with all that it has.
 type eventDigest struct {
 	events uint64

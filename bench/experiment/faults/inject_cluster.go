@@ -98,7 +98,7 @@ func (s *sitting) eachCluster(levels []string, inject, after func(c *clusterTria
 		if err == nil {
 			err = c.auditedAndStopped()
 		}
-		if err != nil {
+		if err = c.ended(err); err != nil {
 			return err
 		}
 	}
@@ -128,8 +128,8 @@ func (c *clusterTrial) repeated(inject func(c *clusterTrial, leader, round int) 
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.auditedAndStopped()
 	}
-	return c.auditedAndStopped()
+	return c.ended(err)
 }

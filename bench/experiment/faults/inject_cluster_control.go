@@ -29,12 +29,13 @@ func (s *sitting) eachControl(befall func(c *clusterTrial) error) error {
 		if err != nil {
 			return err
 		}
-		err = c.loaded(func() error { return befall(c) })
-		c.Kill()
-		if err != nil {
+		if err = c.loaded(func() error { return befall(c) }); err == nil {
+			c.Kill()
+			c.end()
+		}
+		if err = c.ended(err); err != nil {
 			return err
 		}
-		c.end()
 	}
 	return nil
 }
@@ -182,7 +183,7 @@ func machineLost(copies int) func(s *sitting) error {
 		for range s.times() {
 			c, err := s.newCluster(cluster.Config{Replicas: copies}, survivors...)
 			if err == nil {
-				err = c.loseMachine(copies)
+				err = c.ended(c.loseMachine(copies))
 			}
 			if err != nil {
 				return err
@@ -351,24 +352,22 @@ func purged(s *sitting) error {
 		if err != nil {
 			return err
 		}
+		before, err := c.statsOf(odd)
+		if err != nil {
+			return err
+		}
 		if err := powercut.Freeze(c.node(odd).PID()); err != nil {
 			return err
 		}
-		s.sleep(2 * time.Second)
+		through, err := c.passed(before.Cluster.Position + onTheWay)
+		if err != nil {
+			return err
+		}
 		stream, err := js.Stream(s.ctx, logStream)
 		if err != nil {
 			return err
 		}
-		others, err := c.statsOf(0)
-		if err != nil {
-			return err
-		}
-		through := others.Cluster.Position
-		third, err := c.statsOf(2)
-		if err != nil {
-			return err
-		}
-		if err := stream.Purge(s.ctx, jetstream.WithPurgeSequence(min(through, third.Cluster.Position))); err != nil {
+		if err := stream.Purge(s.ctx, jetstream.WithPurgeSequence(through)); err != nil {
 			return err
 		}
 		c.injected()
@@ -382,6 +381,29 @@ func purged(s *sitting) error {
 		}
 		return c.healthy()
 	}, nil)
+}
+
+// onTheWay is more than what a node that is stopped has been sent and has yet to read: 256 messages
+// that it has asked for, and what waits for its store.
+const onTheWay = 600
+
+// passed waits until the other two nodes have applied the log up to a position, and returns how far
+// both are.
+func (c *clusterTrial) passed(position uint64) (through uint64, err error) {
+	for end := time.Now().Add(healWait); time.Now().Before(end) && c.s.sleep(100*time.Millisecond); {
+		first, err := c.statsOf(0)
+		if err != nil {
+			return 0, err
+		}
+		third, err := c.statsOf(2)
+		if err != nil {
+			return 0, err
+		}
+		if through = min(first.Cluster.Position, third.Cluster.Position); through >= position {
+			return through, nil
+		}
+	}
+	return 0, fmt.Errorf("the others have not come to %d within %v: they are at %d", position, healWait, through)
 }
 
 // logWiped takes the folder of one log server under load, which comes back as a new one.

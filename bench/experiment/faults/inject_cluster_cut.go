@@ -43,6 +43,24 @@ func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *
 func unplug(n *cluster.Network, machine int) error { return n.Plug(machine, false) }
 func plugIn(n *cluster.Network, machine int) error { return n.Plug(machine, true) }
 
+// A wire that flaps is down and up for so long, and so often: about cutFor in all.
+const (
+	flapEvery = 2 * time.Second
+	flaps     = 6
+)
+
+func flap(n *cluster.Network, machine int) error {
+	for range flaps {
+		for _, plugged := range []bool{false, true} {
+			if err := n.Plug(machine, plugged); err != nil {
+				return err
+			}
+			time.Sleep(flapEvery)
+		}
+	}
+	return nil
+}
+
 // clusterPowerCut cuts the power of machines: log server, aggregator and both their folders.
 func clusterPowerCut(all bool) func(s *sitting) error {
 	return func(s *sitting) error {

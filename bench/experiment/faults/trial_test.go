@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -9,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/figures"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/bench/system/cluster"
 	"sekali/bench/system/process"
 	"sekali/loadgen/delivery"
@@ -46,6 +50,34 @@ func TestRefused(t *testing.T) {
 		if (len(c.record.Caught) == 1) != found || (len(c.record.Broken) == 0) != found {
 			t.Errorf("%s: caught %q, broken %q", why, c.record.Caught, c.record.Broken)
 		}
+	}
+}
+
+// TestWhatDoesNotHealIsARow: a cluster that does not heal has broken a promise, and its kind has a
+// row. Only where the sitting is to end it has none.
+func TestWhatDoesNotHealIsARow(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	s := &sitting{ctx: ctx, record: record.Fault{Name: "a", Promise: nothingLost}}
+	newTrial := func() *clusterTrial {
+		of, err := s.newTrial(t.TempDir(), survivors...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &clusterTrial{trial: of, Cluster: &cluster.Cluster{}}
+	}
+	if err := newTrial().ended(nil); err != nil || len(s.record.Trials) > 0 {
+		t.Errorf("of one that has ended itself: %v, %v", err, s.record.Trials)
+	}
+	if err := newTrial().ended(errors.New("not healed")); err != nil {
+		t.Error(err)
+	}
+	row, err := figures.Fault(s.record)
+	if err != nil || judge.FaultHeld(row) || len(row.Broken) != 1 || row.Broken[0] != "not healed" {
+		t.Errorf("the row is %+v, %v", row, err)
+	}
+	end()
+	if err := newTrial().ended(ctx.Err()); !errors.Is(err, context.Canceled) || len(s.record.Trials) != 1 {
+		t.Errorf("interrupted: %v, %d trials", err, len(s.record.Trials))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +23,7 @@ import (
 const (
 	// clusterAnswerTimeout bounds one attempt at a cluster, whose nodes wait for a quorum for 10 s.
 	clusterAnswerTimeout = 15 * time.Second
-	// levelTimeout bounds the time until all replicas have come to one position.
+	// levelTimeout bounds the time in which no replica comes further, while they are apart.
 	levelTimeout = 2 * time.Minute
 	// settled is how far apart two looks are that have to find them there.
 	settled = 500 * time.Millisecond
@@ -325,20 +326,28 @@ func (r *replicas) level(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, levelTimeout)
-	defer cancel()
-	var last place
+	return awaitLevel(ctx, levelTimeout, settled, r.places)
+}
+
+// awaitLevel looks until the places are level, twice in a row, or have not moved for so long. What
+// is there before a load may take minutes to be applied.
+func awaitLevel(ctx context.Context, most, every time.Duration, look func(context.Context) (places []place, level bool)) error {
+	var last []place
+	was, moved := false, time.Now()
 	for {
-		places, level := r.places(bounded)
-		if level && places[0] == last {
+		places, level := look(ctx)
+		same := slices.Equal(places, last)
+		switch {
+		case same && level && was:
 			return nil
+		case !same:
+			moved = time.Now()
+		case time.Since(moved) > most:
+			return fmt.Errorf("the replicas have not come to one place, nor moved for %v: %+v", most, places)
 		}
-		last = place{}
-		if level {
-			last = places[0]
-		}
-		if !sleep(bounded, settled) {
-			return fmt.Errorf("the replicas have not come to one place in %v: %+v", levelTimeout, places)
+		last, was = places, level
+		if !sleep(ctx, every) {
+			return fmt.Errorf("the replicas have not come to one place: %w: %+v", ctx.Err(), places)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -197,6 +198,39 @@ func TestCluster(t *testing.T) {
 				t.Errorf("what is missing is not named:\n%s", o.output)
 			}
 		})
+	}
+}
+
+// TestAwaitLevel: replicas that go on are waited for as long as that takes; those that stand still
+// apart are not, and one look is not enough to call them level.
+func TestAwaitLevel(t *testing.T) {
+	const most, every = 100 * time.Millisecond, 5 * time.Millisecond
+	for name, c := range map[string]struct {
+		look  func(n int) ([]place, bool)
+		fails bool
+		looks int // at least
+	}{
+		"level at once": {func(int) ([]place, bool) { return []place{{Position: 7}, {Position: 7}}, true }, false, 2},
+		"they go on for long": {func(n int) ([]place, bool) {
+			n = min(n, 60)
+			return []place{{Position: 60}, {Position: uint64(n)}}, n == 60
+		}, false, 61},
+		"one stands still":            {func(int) ([]place, bool) { return []place{{Position: 60}, {Position: 59}}, false }, true, 2},
+		"level, but something queued": {func(int) ([]place, bool) { return []place{{Position: 60}, {Position: 60}}, false }, true, 2},
+	} {
+		n := 0
+		err := awaitLevel(t.Context(), most, every, func(context.Context) ([]place, bool) {
+			n++
+			return c.look(n)
+		})
+		if (err != nil) != c.fails || n < c.looks {
+			t.Errorf("%s: %v after %d looks", name, err, n)
+		}
+	}
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	if err := awaitLevel(ctx, most, every, func(context.Context) ([]place, bool) { return []place{{}}, false }); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }
 

@@ -48,10 +48,19 @@ func (d *Disk) attach() error { return run("mount", "-o", "loop", d.image, d.Mou
 // Close unmounts it.
 func (d *Disk) Close() error { return run("umount", d.Mount) }
 
-// Again mounts it as a machine would that has its power back.
+// Again mounts it as a machine would that has its power back. It is a copy: a mount namespace that
+// somebody else made meanwhile holds the file system that was cut, and the kernel would give that
+// back for the same file.
 func (d *Disk) Again() error {
 	if err := d.Close(); err != nil {
 		return err
+	}
+	copied := d.image + ".again"
+	if err := run("cp", "--sparse=always", d.image, copied); err != nil {
+		return err
+	}
+	if err := os.Rename(copied, d.image); err != nil {
+		return fmt.Errorf("powercut: %w", err)
 	}
 	return d.attach()
 }

@@ -39,6 +39,37 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestHeldByAnother: a namespace of somebody else's, made while the disk was mounted, holds what
+// was cut. The power is back all the same.
+func TestHeldByAnother(t *testing.T) {
+	d, err := NewDisk(t.TempDir())
+	if err != nil {
+		t.Skip("skipped: ", err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	other := exec.Command("unshare", "--mount", "sh", "-c", "echo; exec sleep 60")
+	said, err := other.StdoutPipe()
+	if err == nil {
+		err = other.Start()
+	}
+	if err != nil {
+		t.Skip("skipped: ", err)
+	}
+	defer func() {
+		other.Process.Kill()
+		other.Wait()
+	}()
+	if n, err := said.Read(make([]byte, 1)); n != 1 {
+		t.Skip("skipped: no namespace here: ", err)
+	}
+	if err := errors.Join(d.Cut(), d.Again()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.Mount, "a"), nil, 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFreeze: a process that ran has no thread left that does.
 func TestFreeze(t *testing.T) {
 	busy := exec.Command("sh", "-c", "while :; do :; done")

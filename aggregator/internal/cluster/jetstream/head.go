@@ -56,9 +56,11 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 
 var errLeaderless = errors.New("it has no leader")
 
-// leaderless reports that a stream of several servers has no leader.
+// leaderless reports that of several servers one has answered that does not lead, whomever it
+// names: who was started a moment ago does so, and who takes the log for one without a leader. It
+// may be behind what a reader has. Only a leader says since when it is one.
 func leaderless(info *jetstream.StreamInfo) bool {
-	return info.Cluster != nil && info.Cluster.Leader == ""
+	return info.Cluster != nil && info.Config.Replicas > 1 && info.Cluster.LeaderSince == nil
 }
 
 // headless is what is known of a log that cannot be asked: which of its servers answer at all.

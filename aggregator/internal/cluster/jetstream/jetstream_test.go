@@ -95,8 +95,13 @@ func TestLazyServerIsRefused(t *testing.T) {
 		t.Errorf("all are proven, and one is busy: %v", err)
 	}
 	say("2", `{"server":{"name":"2"},"data":{}}`)
+	if err := l.proven(); err != nil {
+		t.Errorf("one has turned its log off, as with a full disk, and stores nothing: %v", err)
+	}
+	l.peers = append(l.peers, cluster.Peer{Name: "4"})
+	say("4", `{"server":{"name":"4"},"data":{}}`)
 	if l.proven() == nil {
-		t.Error("a server without JetStream is proven")
+		t.Error("a server that has never had a log is proven")
 	}
 }
 
@@ -133,6 +138,28 @@ func TestServersOfALogWithoutLeader(t *testing.T) {
 	}
 	if err := l.proven(); err != nil {
 		t.Errorf("who answers syncs: %v", err)
+	}
+}
+
+// TestWhoDoesNotLeadIsNotAsked: a server that was started a moment ago, or takes the log for one
+// without a leader, answers for it although another leads: it may be behind. Only a leader says
+// since when it is one.
+func TestWhoDoesNotLeadIsNotAsked(t *testing.T) {
+	three, one := goodStream(), goodStream()
+	one.Replicas = 1
+	since := time.Now()
+	for name, c := range map[string]struct {
+		info jetstream.StreamInfo
+		want bool
+	}{
+		"the leader": {jetstream.StreamInfo{Config: three, Cluster: &jetstream.ClusterInfo{Leader: "1", LeaderSince: &since}}, false},
+		"another":    {jetstream.StreamInfo{Config: three, Cluster: &jetstream.ClusterInfo{Leader: "1"}}, true},
+		"one copy":   {jetstream.StreamInfo{Config: one, Cluster: &jetstream.ClusterInfo{Leader: "1"}}, false},
+		"one server": {jetstream.StreamInfo{Config: one}, false},
+	} {
+		if leaderless(&c.info) != c.want {
+			t.Errorf("%s: not the leader's answer %v, want %v", name, !c.want, c.want)
+		}
 	}
 }
 

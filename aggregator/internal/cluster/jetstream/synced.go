@@ -102,16 +102,21 @@ func (l *Log) ask(ctx context.Context, recent time.Duration, all bool) error {
 	return nil
 }
 
-// note takes what a server says of itself. One that says nothing of syncing does not sync.
+// note takes what a server says of itself. One that says nothing of syncing does not sync. One that
+// has no log stores nothing, and has said nothing: so answers who turns it off at a full disk, and
+// ends.
 func (l *Log) note(answer []byte, now time.Time) {
 	var v varz
 	if json.Unmarshal(answer, &v) != nil || v.Server.Name == "" || v.Error != nil {
 		return
 	}
 	config := v.Data.JetStream.Config
+	if config == nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.proofs[v.Server.Name] = proof{config != nil && config.SyncAlways, now}
+	l.proofs[v.Server.Name] = proof{config.SyncAlways, now}
 }
 
 // allAnswered reports that every server that is there, or all, have answered since they were asked.
