@@ -53,6 +53,7 @@ func TestExpiredEventsStayDuplicates(t *testing.T) {
 					topic, id := fmt.Sprint("t", rapid.IntRange(0, 2).Draw(t, "topic")), fmt.Sprint(rapid.IntRange(0, 500).Draw(t, "id"))
 					rows = append(rows, Row{Event: event.Event{Topic: topic, ID: id, Timestamp: "2026-11-23T06:41:10Z", Source: "s", Payload: `{"n":1}`}, ReceivedAt: at(clock)})
 				}
+				packTopics(s, rapid.Bool().Draw(t, "topics packed"))
 				out, err := apply.Apply(state, Batch{Rows: rows})
 				if err != nil {
 					t.Fatal(err)
@@ -179,6 +180,7 @@ func TestExpireThroughAnyPlace(t *testing.T) {
 				batch.Expire = rapid.Int64Range(1, events+20).Draw(t, "through")
 				through = max(through, min(batch.Expire, int64(from)))
 			}
+			packTopics(s, rapid.Bool().Draw(t, "topics packed"))
 			out, err := apply.Apply(state, batch)
 			if err != nil {
 				t.Fatal(err)
