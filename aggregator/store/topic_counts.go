@@ -22,7 +22,7 @@ const (
 	// pieceBytes is the length of a piece, about.
 	pieceBytes = 32 << 10
 	// runsAtOnce is how many runs of about the same size become one.
-	runsAtOnce = 4
+	runsAtOnce = 8
 )
 
 // countsPiece gathers topics, or gives them back one by one.

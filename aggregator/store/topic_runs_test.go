@@ -13,6 +13,7 @@ import (
 
 	"sekali/aggregator/event"
 	"sekali/internal/memorydir"
+	"sekali/internal/sqlite"
 )
 
 // packTopics has a store write the topics of any batch as those of a large one, or as it would.
@@ -284,6 +285,43 @@ func TestRunsAreChecked(t *testing.T) {
 		_, faults, err := Check(t.Context(), dir)
 		if all := strings.Join(faults, "\n"); err != nil || !strings.Contains(all, c.fault) || (c.fault == "") != (all == "") {
 			t.Errorf("%s: %q, %v; want %q", c.statement, faults, err, c.fault)
+		}
+	}
+}
+
+// BenchmarkRareTopic looks for a topic of which there is nothing, beside 500 batches of 40 000
+// events that have a topic each: 20 million.
+func BenchmarkRareTopic(b *testing.B) {
+	const batches, events, ofBlock = 500, 40_000, 200
+	s, _, err := Open(b.TempDir(), Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	var run topicRun
+	defer run.texts.Free()
+	if err := s.Change(func(c *sqlite.Conn) error {
+		for batch := range batches {
+			var found []topicIn
+			var names []string
+			for i := range events {
+				found = append(found, topicIn{int32(i), int64(batch*events + i/ofBlock*ofBlock + 1)})
+				names = append(names, fmt.Sprint("topic-", (batch*events+i)*7919%1_000_000))
+			}
+			if err := run.write(c, found, names); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.TruncateWAL(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := s.layout.page(b.Context(), s.Pool, Page{Topic: "none"}, func(int64, Row) bool { return true }); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
