@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	_ "embed"
@@ -32,6 +33,9 @@ type blocksLayout struct {
 	blocks []int64   // of found, in the order of the topics
 	starts []int     // by topic: where its blocks begin among blocks
 	names  sqlite.Arena
+	run    topicRun
+
+	runFrom int // 0: runFrom, tests take less
 }
 
 // topicIn is a topic and the first seq of a block that has it.
@@ -50,15 +54,17 @@ func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq i
 	err = l.insertTogether(c, b, isNew, firstSeq)
 	if isRefusal(c, err) { // one of the events is why, and nobody knows which
 		first := []int64{firstSeq}
-		if err := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq >= ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq >= ?", first...)); err != nil {
-			return nil, err
+		for _, table := range []string{"blocks", "topic_blocks", "topic_runs", "topic_buckets"} {
+			if err := c.Run("DELETE FROM "+table+" WHERE first_seq >= ?", first...); err != nil {
+				return nil, err
+			}
 		}
 		return l.insertApart(c, b, isNew, firstSeq)
 	}
 	return nil, err
 }
 
-// insertTogether writes all blocks, and then topic_blocks in the order of the topics.
+// insertTogether writes all blocks, and then which of them have which topics.
 func (l *blocksLayout) insertTogether(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) error {
 	l.begin(b)
 	defer l.await()
@@ -258,8 +264,17 @@ func writeTopic(c *sqlite.Conn, name sqlite.Text, blocks ...int64) error {
 	return nil
 }
 
-// writeTopics writes what was found to topic_blocks, topic by topic.
+// writeTopics writes what was found, as a run or to topic_blocks, topic by topic.
 func (l *blocksLayout) writeTopics(c *sqlite.Conn, topics *topicSet) error {
+	if len(l.found) >= cmp.Or(l.runFrom, runFrom) {
+		var triggers int64
+		if err := c.Row(ofTopicBlocks, &triggers); err != nil {
+			return err
+		}
+		if triggers == 0 {
+			return l.run.write(c, l.found, topics.names)
+		}
+	}
 	l.sortFound(len(topics.names))
 	if err := l.names.Reset(c, topics.bytes()); err != nil {
 		return err
@@ -296,28 +311,31 @@ func (l *blocksLayout) sortFound(topics int) {
 // The first block of a page is the one that begins last before it, since the page may begin inside,
 // or the first that has not expired.
 const (
-	firstOfPage       = "(SELECT max(coalesce(max(first_seq), 0), (SELECT expired_seq + 1 FROM state)) FROM blocks WHERE first_seq <= ?1)"
-	selectBlocks      = "SELECT " + blockColumns + " FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"
-	selectTopicBlocks = `SELECT b.first_seq, b.directory, b.directory_bytes, b.data, b.packed, b.checksum
-		FROM topic_blocks t CROSS JOIN blocks b ON b.first_seq = t.first_seq
-		WHERE t.topic = ?2 AND t.first_seq >= ` + firstOfPage + " ORDER BY t.first_seq"
+	firstOfPage  = "(SELECT max(coalesce(max(first_seq), 0), (SELECT expired_seq + 1 FROM state)) FROM blocks WHERE first_seq <= ?1)"
+	selectBlocks = "SELECT " + blockColumns + ", 0 FROM blocks WHERE first_seq >= " + firstOfPage + " ORDER BY first_seq"
 )
 
 func (*blocksLayout) page(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool)) error {
-	query, args := selectBlocks, []any{page.After}
 	if page.Topic != "" {
-		query, args = selectTopicBlocks, append(args, page.Topic)
+		return pageOfTopic(ctx, db, page, each)
 	}
-	rows, err := db.QueryContext(ctx, query, args...)
+	_, _, err := pageOfBlocks(ctx, db, page, each, selectBlocks, page.After)
+	return err
+}
+
+// pageOfBlocks calls each for the events of a page in the blocks that a query has, and returns
+// whether there may be more. It ends before a block that has expired.
+func pageOfBlocks(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool), query string, arg any) (more, expired bool, err error) {
+	rows, err := db.QueryContext(ctx, query, arg)
 	if err != nil {
-		return err
+		return false, false, err
 	}
 	defer rows.Close()
 	var directory, data sql.RawBytes
-	for more := true; more && rows.Next(); {
+	for more = true; more && rows.Next(); {
 		var b storedBlock
-		if err := rows.Scan(&b.first, &directory, &b.directoryBytes, &data, &b.packed, &b.checksum); err != nil {
-			return err
+		if err := rows.Scan(&b.first, &directory, &b.directoryBytes, &data, &b.packed, &b.checksum, &expired); err != nil || expired {
+			return true, expired, err
 		}
 		b.directory, b.data = view(directory), view(data)
 		err := eachEvent(b, func(seq int64, r Row) bool {
@@ -330,10 +348,10 @@ func (*blocksLayout) page(ctx context.Context, db querier, page Page, each func(
 			return more
 		})
 		if err != nil {
-			return fmt.Errorf("block %d: %w", b.first, err)
+			return false, false, fmt.Errorf("block %d: %w", b.first, err)
 		}
 	}
-	return rows.Err()
+	return more, false, rows.Err()
 }
 
 // nearest is the beginning of a block.

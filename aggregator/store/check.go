@@ -144,8 +144,12 @@ func checkCounts(ctx context.Context, db *sql.DB, dir string, events layout, sta
 	if err = errors.Join(err, c.Close()); err != nil {
 		return nil, err
 	}
-	var ofTopics int64
-	if err := db.QueryRowContext(ctx, "SELECT coalesce(sum(events), 0) FROM topics").Scan(&ofTopics); err != nil {
+	ofTopics := int64(0)
+	err = eachTopicCount(ctx, db, func(_ string, events int64) bool { ofTopics += events; return true })
+	if errors.Is(err, ErrDamaged) {
+		faults, err = append(faults, err.Error()), nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, count := range []struct {

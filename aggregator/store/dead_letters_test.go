@@ -38,6 +38,7 @@ func (g trigger) name() string { return fmt.Sprint(g.when, " ", g.table, " ", g.
 // set makes the trigger.
 func (g trigger) set(t *testing.T, s *Store) {
 	t.Helper()
+	packTopics(s, true) // but not where a trigger waits for the rows
 	action := "RAISE(" + g.raise + ", 'no bad events')"
 	if g.raise == "IGNORE" {
 		action = "RAISE(IGNORE)"

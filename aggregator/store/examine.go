@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"sekali/internal/sqlite"
@@ -33,7 +34,9 @@ type blocksExamination struct {
 	damaged []string // at most a few of them
 
 	lastBefore                           int64 // of the block before
-	known                                int64 // rows of topic_blocks that have a reason
+	known                                int64 // rows of topic_blocks, and entries of runs, that have a reason
+	rows                                 int64 // all of them
+	runs                                 []runRead
 	misnumbered, overlapping, unknown, n int64
 }
 
@@ -43,15 +46,20 @@ const damagedShown = 10
 func (*blocksLayout) examine(c *sqlite.Conn) (census, []string, error) {
 	x := blocksExamination{conn: c}
 	defer x.texts.Free()
-	var rows int64
-	err := c.Rows("SELECT expired_seq, (SELECT count(*) FROM topic_blocks) FROM state", func(s *sqlite.Statement) error {
-		x.expired, rows = s.ColumnInt(0), s.ColumnInt(1)
-		return nil
-	})
+	err := c.Row("SELECT expired_seq, (SELECT count(*) FROM topic_blocks) FROM state", &x.expired, &x.rows)
+	if err == nil {
+		err = c.Rows("SELECT first_seq, last_seq FROM topic_runs ORDER BY first_seq", func(s *sqlite.Statement) error {
+			x.runs = append(x.runs, runRead{first: s.ColumnInt(0), last: s.ColumnInt(1)})
+			return nil
+		})
+	}
 	if err == nil {
 		err = c.Rows("SELECT "+blockColumns+", last_seq, events FROM blocks ORDER BY first_seq", func(s *sqlite.Statement) error {
 			return x.block(readBlock(s), s.ColumnInt(6), s.ColumnInt(7))
 		})
+	}
+	if err == nil {
+		err = x.runsBefore(math.MaxInt64)
 	}
 	if err != nil {
 		return x.found, nil, err
@@ -59,7 +67,7 @@ func (*blocksLayout) examine(c *sqlite.Conn) (census, []string, error) {
 	faults := x.damaged
 	beyond := int64(0)
 	if x.n == 0 { // else nobody knows what the damaged blocks' topics are
-		beyond = rows - x.known
+		beyond = x.rows - x.known
 	}
 	for _, fault := range []struct {
 		n    int64
@@ -109,8 +117,71 @@ func (x *blocksExamination) block(b storedBlock, lastSeq, events int64) error {
 	return x.topics(b.first, topics)
 }
 
-// topics looks for a block's topics in topic_blocks.
+// runRead is a run, and how often its blocks have topics of a hash, once it has been read.
+type runRead struct {
+	first, last int64
+	entries     map[hashIn]int
+}
+
+type hashIn struct {
+	hash  uint32
+	block int64
+}
+
+// runsBefore reads those of the runs, up to a block, that have not been, and forgets those that end
+// before it.
+func (x *blocksExamination) runsBefore(block int64) error {
+	for len(x.runs) > 0 && x.runs[0].first <= block {
+		r := &x.runs[0]
+		if r.entries == nil {
+			if err := x.readRun(r); err != nil {
+				return err
+			}
+		}
+		if r.last >= block {
+			return nil
+		}
+		x.runs = x.runs[1:]
+	}
+	return nil
+}
+
+func (x *blocksExamination) readRun(r *runRead) error {
+	r.entries = map[hashIn]int{}
+	for bucket := range uint32(topicBuckets) {
+		err := x.conn.Rows("SELECT entries FROM topic_buckets WHERE bucket = ? AND first_seq = ?", func(s *sqlite.Statement) error {
+			return eachEntry(bucket, r.first, bytesOf(s.ColumnText(0)), func(hash uint32, block int64) {
+				if block > x.expired {
+					r.entries[hashIn{hash, block}]++
+					x.rows++
+				}
+			})
+		}, int64(bucket), r.first)
+		if errors.Is(err, ErrDamaged) {
+			x.damaged = append(x.damaged, fmt.Sprintf("topics of the blocks from %d on: %v", r.first, err))
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// topics looks for a block's topics in its run, and in topic_blocks.
 func (x *blocksExamination) topics(first int64, topics map[string]bool) error {
+	if err := x.runsBefore(first); err != nil {
+		return err
+	}
+	if len(x.runs) > 0 {
+		for topic := range topics {
+			if in := (hashIn{topicHash(topic), first}); x.runs[0].entries[in] > 0 {
+				x.runs[0].entries[in]--
+				x.known++
+				delete(topics, topic)
+			}
+		}
+	}
 	size := 0
 	for topic := range topics {
 		size += len(topic)

@@ -55,6 +55,7 @@ func TestExpiredEventsStayDuplicates(t *testing.T) {
 					topic, id := fmt.Sprint("t", random.IntN(3)), fmt.Sprint(random.IntN(501))
 					rows = append(rows, Row{Event: event.Event{Topic: topic, ID: id, Timestamp: "2026-11-23T06:41:10Z", Source: "s", Payload: `{"n":1}`}, ReceivedAt: at(clock)})
 				}
+				packTopics(s, rapid.Bool().Draw(t, "topics packed"))
 				out, err := apply.Apply(state, Batch{Rows: rows})
 				if err != nil {
 					t.Fatal(err)
@@ -182,6 +183,7 @@ func TestExpireThroughAnyPlace(t *testing.T) {
 				batch.Expire = rapid.Int64Range(1, events+20).Draw(t, "through")
 				through = max(through, min(batch.Expire, int64(from)))
 			}
+			packTopics(s, rapid.Bool().Draw(t, "topics packed"))
 			out, err := apply.Apply(state, batch)
 			if err != nil {
 				t.Fatal(err)

@@ -65,5 +65,5 @@ func layoutSchema(l Layout) string {
 	if l == LayoutRows {
 		return rowsSchema
 	}
-	return blocksSchema
+	return blocksSchema + topicRunsSchema
 }

@@ -17,7 +17,7 @@ CREATE TABLE blocks (
   directory_bytes INTEGER NOT NULL DEFAULT 0 -- of the directory, with which unpacked data begins
 ) STRICT;
 
--- Which blocks that have not expired have events of a topic.
+-- Which blocks that have not expired have events of a topic, but for those of runs.
 CREATE TABLE topic_blocks (
   topic     TEXT    NOT NULL,
   first_seq INTEGER NOT NULL,

@@ -69,6 +69,7 @@ func pagesAgainstAList(t *rapid.T, layout Layout) {
 				Timestamp: "2026-11-23T06:41:10Z", Source: []string{"", "a", "ü"}[random.IntN(3)], Payload: payload,
 			}, ReceivedAt: time.Unix(int64(batch), int64(i/20)).UTC().Format("2006-01-02T15:04:05.000000000Z")})
 		}
+		packTopics(s, rapid.Bool().Draw(t, "topics packed"))
 		out, err := apply.Apply(state, Batch{Rows: rows})
 		if err != nil {
 			t.Fatal(err)

@@ -34,9 +34,13 @@ func migrate(c *sqlite.Conn, version int64) error {
 				ALTER TABLE state ADD COLUMN expired_seq INTEGER NOT NULL DEFAULT 0;
 				ALTER TABLE state ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;`
 		}
-		if d.Layout == LayoutBlocks { // not packed; those that are there stay so
+		if d.Layout == LayoutBlocks && version < 4 { // not packed; those that are there stay so
 			sql += `ALTER TABLE blocks ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
 				ALTER TABLE blocks ADD COLUMN directory_bytes INTEGER NOT NULL DEFAULT 0;`
+		}
+		sql += topicCountsSchema
+		if d.Layout == LayoutBlocks { // what topic_blocks has stays there
+			sql += topicRunsSchema
 		}
 		err = c.Exec(sql + views(d) + userVersion)
 		crash.Here(crash.StoreMigrating)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -219,21 +220,12 @@ type Topic struct {
 func (s *Store) Topics(ctx context.Context, limit int, permitted func(name string) bool) ([]Topic, error) {
 	topics := []Topic{}
 	err := s.read(func(db *Pool) error {
-		rows, err := db.QueryContext(ctx, "SELECT name, events FROM topics ORDER BY name")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for len(topics) < limit && rows.Next() {
-			var t Topic
-			if err := rows.Scan(&t.Name, &t.Events); err != nil {
-				return err
+		return eachTopicCount(ctx, db, func(name string, events int64) (more bool) {
+			if permitted == nil || permitted(name) {
+				topics = append(topics, Topic{strings.Clone(name), events})
 			}
-			if permitted == nil || permitted(t.Name) {
-				topics = append(topics, t)
-			}
-		}
-		return rows.Err()
+			return len(topics) < limit
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: topics: %w", err)

@@ -12,14 +12,15 @@ import (
 
 // schemaVersion is kept in PRAGMA user_version. It changes with the schema: a test holds the two
 // together. Up to version 3 the schema also changed under its number, from commit to commit, of
-// which the last is the one that is taken forward. Version 4 packs blocks.
-const schemaVersion = 4
+// which the last is the one that is taken forward. Version 4 packs blocks, version 5 the topics of
+// large batches.
+const schemaVersion = 5
 
 var errBetween = errors.New("it was made by a commit between two versions of the schema, whose program alone can read it")
 
 // schemaOf is what makes the schema in an empty database.
 func schemaOf(d Design) string {
-	return schema + deadLettersSchema + layoutSchema(d.Layout) + waySchema(d.Dedup) + views(d)
+	return schema + topicCountsSchema + deadLettersSchema + layoutSchema(d.Layout) + waySchema(d.Dedup) + views(d)
 }
 
 // checkColumns refuses a database whose tables are not those of its version.

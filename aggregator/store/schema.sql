@@ -5,7 +5,8 @@
 
 -- events, what is stored, is a table or a view: layout_rows.sql, layout_blocks.sql.
 
--- Stored events by topic, for /stats; expired ones are taken off.
+-- Stored events by topic, for /stats, but for those that topic_counts has; expired ones are taken
+-- off, so that a number may be less than 0.
 CREATE TABLE topics (
   name   TEXT    PRIMARY KEY,
   events INTEGER NOT NULL

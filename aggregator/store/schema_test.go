@@ -15,6 +15,7 @@ import (
 var schemaSums = map[int]string{
 	3: "9899c3f51cb823bae6b79add1c65f549e2e786d39740b526c8295b1942bee81a",
 	4: "1b8de657a37c0543e24b417dd3563e5773d955df21d38d643bf576d6705f0df4",
+	5: "26b32f2c58a9886a7139faf2fc87c6da4fa0f050c4d42986fa110ca7051f8c18",
 }
 
 var comment = regexp.MustCompile(`--[^\n]*`)

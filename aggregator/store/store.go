@@ -46,6 +46,7 @@ type Store struct {
 	path         string
 	asked        Design // "" is any; of a new database, the default
 	memtableKeys int    // of the runs; 0 is their default, tests take less
+	countsFrom   int    // 0: countsFrom, tests take less
 	layout       layout
 	Pool         *Pool
 	Info         Info

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (t *topicSet) bytes() (n int) {
 
 const upsertTopic = "INSERT INTO topics (name, events) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
-// countTopics adds the rows that are stored to the table topics.
+// countTopics adds the rows that are stored to the table topics, or, of many topics, as a run.
 func (a *Applier) countTopics(c *sqlite.Conn) error {
 	t := &a.bound.topics
 	t.counts = slices.Grow(t.counts[:0], len(t.names))[:len(t.names)]
@@ -72,6 +73,9 @@ func (a *Applier) countTopics(c *sqlite.Conn) error {
 		if stored {
 			t.counts[t.of[i]]++
 		}
+	}
+	if len(t.order) >= cmp.Or(a.store.countsFrom, countsFrom) {
+		return a.countInRun(c)
 	}
 	if err := a.texts.Reset(c, t.bytes()); err != nil {
 		return err
