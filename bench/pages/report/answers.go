@@ -164,7 +164,7 @@ func (s *set) deduplicated() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{"**Duplicates** dropped, of those that were sent", exact(g.count(dropped)) + " of " + duplicatesSent(g), g.Runs()}}
+	return []answer{{"**Duplicates** dropped, of those that were sent", droppedOfSent(g), g.Runs()}}
 }
 
 // published is the batch for which the course report published figures.
@@ -179,14 +179,15 @@ func (s *set) published() []answer {
 
 func dropped(r repeat) uint64 { return r.Summary.DuplicateEvents }
 
-// duplicatesSent is what the ledger says: a range where some requests got no answer, or no promise.
-func duplicatesSent(g *group) string {
+// droppedOfSent sets the duplicates dropped beside those that the ledger says were sent: a range
+// where some requests got no answer, or no promise.
+func droppedOfSent(g *group) string {
 	low := g.count(func(r repeat) uint64 { return r.Run.Audit.Bounds.DuplicatesMin })
 	high := g.count(func(r repeat) uint64 { return r.Run.Audit.Bounds.DuplicatesMax })
 	if low == high {
-		return exact(low)
+		return exact(g.count(dropped)) + " of " + exact(low)
 	}
-	return exact(low) + " to " + exact(high)
+	return fmt.Sprintf("%s (sent: %s to %s)", exact(g.count(dropped)), exact(low), exact(high))
 }
 
 // courseReport is the scenario whose figures stand beside published ones.

@@ -512,3 +512,22 @@ func TestMeasured(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// TestDroppedOfSent: where requests had no answer the number sent is a range, which must not read
+// as if the dropped ones were of its least.
+func TestDroppedOfSent(t *testing.T) {
+	of := func(dropped, least, most uint64) repeat {
+		r := repeat{Run: record.Run{Audit: &audit.Report{}}}
+		r.Summary.DuplicateEvents = dropped
+		r.Run.Audit.Bounds.DuplicatesMin, r.Run.Audit.Bounds.DuplicatesMax = least, most
+		return r
+	}
+	for want, repeats := range map[string][]repeat{
+		"60 000 of 60 000":                  {of(30000, 30000, 30000), of(30000, 30000, 30000)},
+		"194 421 (sent: 21 873 to 295 160)": {of(94421, 11873, 145160), of(100000, 10000, 150000)},
+	} {
+		if got := droppedOfSent(&group{Repeats: repeats}); got != want {
+			t.Errorf("%q, expected %q", got, want)
+		}
+	}
+}

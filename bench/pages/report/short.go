@@ -46,8 +46,7 @@ var shortRows = []row{
 			g.middle(func(s record.Summary) *float64 { return &s.DrainS })
 	}},
 	{"duplicates dropped, of those sent / share of all events (deduplication rate)", func(g *group) string {
-		return fmt.Sprintf("%s of %s / %s", exact(g.count(dropped)), duplicatesSent(g),
-			g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate }))
+		return droppedOfSent(g) + " / " + g.middle(func(s record.Summary) *float64 { return s.DeduplicationRate })
 	}},
 	medianRow("from the fault until ready again, s", func(s record.Summary) *float64 { return s.UnavailableS }),
 	costRow,

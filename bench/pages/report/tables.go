@@ -150,7 +150,7 @@ var faultRows = []row{
 
 var deduplicationRows = []row{
 	figureRow("deduplication rate", func(s record.Summary) *float64 { return s.DeduplicationRate }),
-	{"duplicates dropped, of those sent", func(g *group) string { return exact(g.count(dropped)) + " of " + duplicatesSent(g) }},
+	{"duplicates dropped, of those sent", droppedOfSent},
 	figureRow("deduplication rate of the generator's stream", func(s record.Summary) *float64 { return s.DeduplicationRateExpected }),
 }
 
