@@ -157,6 +157,21 @@ func faultTable(f *record.Faults) string {
 	return b.String()
 }
 
+// duplicatedNote says of the controls that stored an event twice that they are to: what they inject
+// is in the catalogue. It is "" if none did.
+func duplicatedNote(f *record.Faults, catalogue []faulting.Kind) string {
+	var b strings.Builder
+	for _, fault := range f.Faults {
+		at := slices.IndexFunc(catalogue, func(k faulting.Kind) bool { return k.Name == fault.Fault })
+		if fault.Promise != record.SomethingLost || fault.Duplicated == 0 || at < 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "Stored twice %s: by the control \"%s\", on purpose: %s.\nNothing is promised there; the audit has to see it.\n",
+			exact(uint64(fault.Duplicated)), cell(fault.Fault), catalogue[at].Injects)
+	}
+	return b.String()
+}
+
 // faultVerdict is whether the promise was kept, and what was not.
 func faultVerdict(fault record.FaultSummary) string {
 	if judge.FaultHeld(fault) {

@@ -175,6 +175,7 @@ type view struct {
 	Flame        picture
 	Faults       *record.Faults // nil: none
 	FaultTable   string
+	FaultNote    string // why controls stored events twice
 	KindsTried   string
 	OfCluster    *clusterFaults // nil: none
 	Soak         *soak          // nil: none
@@ -213,6 +214,7 @@ func (s *set) markdown() ([]file, []picture, error) {
 		v.AckTable, v.AckRuns, v.AckKilled = s.ackTable(levels), runsOf(levels.Cases), s.find("kill") != nil
 	}
 	if s.faults != nil {
+		v.FaultNote = duplicatedNote(s.faults, faulting.Catalogue())
 		v.Faults, v.FaultTable, v.FaultsShort, v.KindsTried = s.faults, faultTable(s.faults), faultsShort(s.faults), kindsTried(s.faults, faulting.Catalogue())
 	}
 	v.OfCluster = clusterFaultsOf(s.cluster)

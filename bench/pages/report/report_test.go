@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	faulting "sekali/bench/experiment/faults"
 	"sekali/bench/figures"
 	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
@@ -529,5 +530,19 @@ func TestDroppedOfSent(t *testing.T) {
 		if got := droppedOfSent(&group{Repeats: repeats}); got != want {
 			t.Errorf("%q, expected %q", got, want)
 		}
+	}
+}
+
+// TestDuplicatedNote: what a control stored twice is explained where it is shown, and nothing else.
+func TestDuplicatedNote(t *testing.T) {
+	unchecked := record.FaultSummary{Fault: "events changed where no checksum is", Promise: record.SomethingLost, Duplicated: 1}
+	broken := record.FaultSummary{Fault: "SIGSTOP", Promise: record.NothingLost, Duplicated: 7}
+	other := record.FaultSummary{Fault: "SIGKILL at ack=memory", Promise: record.SomethingLost}
+	note := duplicatedNote(&record.Faults{Faults: []record.FaultSummary{unchecked, broken, other}}, faulting.Catalogue())
+	if strings.Count(note, "Stored twice") != 1 || !strings.Contains(note, `Stored twice 1: by the control "events changed`) || !strings.Contains(note, "one stored twice") {
+		t.Errorf("%q", note)
+	}
+	if note := duplicatedNote(&record.Faults{Faults: []record.FaultSummary{broken, other}}, faulting.Catalogue()); note != "" {
+		t.Errorf("%q", note)
 	}
 }
