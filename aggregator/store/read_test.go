@@ -160,7 +160,7 @@ func TestSQLByTopicReadsOnlyItsBlocks(t *testing.T) {
 		s := manyBlocks(t, layout, 20)
 		query := strings.ReplaceAll(strings.TrimRight(queries[i][1], ";\n"), "'orders'", "'rare'")
 		plan := column(t, s, 4, "EXPLAIN QUERY PLAN "+query)
-		if bad := regexp.MustCompile(`SCAN (blocks|t|e|events)\b|TEMP B-TREE`).FindString(plan); bad != "" {
+		if bad := regexp.MustCompile(`SCAN (blocks|topic_blocks|e|events)\b|TEMP B-TREE`).FindString(plan); bad != "" {
 			t.Errorf("%s: %q in the plan:\n%s", layout, bad, plan)
 		}
 		all := "SCAN events"
