@@ -29,13 +29,13 @@ func TestATimeIsFoundByHalves(t *testing.T) {
 	}{{7, 1, 21}, {7, 7, 18}, {100, 100, 14}} {
 		for _, since := range []int64{0, 1, 6, 7, 8, 14, 99, 100, 101, 499_999, numbers - 1, numbers, numbers + 1} {
 			looks := 0
-			got, err := beginning(at(since), numbers, func(seq int64) (int64, int64, string, error) {
+			got, err := beginning(at(since), numbers, func(seq int64) (mark, error) {
 				looks++
 				if seq < c.gap {
-					return 0, 0, "", sql.ErrNoRows
+					return mark{}, sql.ErrNoRows
 				}
 				found := seq - seq%c.gap
-				return found, max(seq, found+c.same-1), at(found), nil
+				return mark{found, max(seq, found+c.same-1), at(found)}, nil
 			})
 			want := (since - 1) / c.gap * c.gap // the last that is found before
 			want = max(0, min(want, numbers/c.gap*c.gap))
@@ -255,4 +255,46 @@ func processorTime(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestMarksChangeNoAnswer: a search that remembers looks ends where one without does, while events
+// come and expire.
+func TestMarksChangeNoAnswer(t *testing.T) {
+	s := manyBlocks(t, LayoutBlocks, 60)
+	state, err := s.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := NewApplier(s)
+	second := 60
+	for round := range 12 {
+		for range 50 {
+			since := time.Unix(int64(rand.IntN(second+1)), int64(rand.IntN(blockEvents))).UTC().Format("2006-01-02T15:04:05.000000000Z")
+			got, err := s.Skip(t.Context(), Page{Since: since})
+			want, failed := s.skip(t.Context(), Page{Since: since}, func(seq int64) (mark, error) { return s.look(t.Context(), seq) })
+			if err != nil || failed != nil {
+				t.Fatal(err, failed)
+			}
+			// What has expired may be looked at yet: a page begins behind it all the same.
+			if max(got.After, state.ExpiredSeq) != max(want.After, state.ExpiredSeq) {
+				t.Fatalf("round %d, since %s: %d, without marks %d, and %d have expired", round, since, got.After, want.After, state.ExpiredSeq)
+			}
+		}
+		rows := []Row{}
+		for i := range rand.IntN(2 * blockEvents) {
+			e := event.Event{Topic: "often", ID: fmt.Sprint("more", round, ",", i), Timestamp: "2026-11-23T06:41:10Z", Payload: "1"}
+			rows = append(rows, Row{Event: e, ReceivedAt: time.Unix(int64(second), int64(i)).UTC().Format("2006-01-02T15:04:05.000000000Z")})
+		}
+		second++
+		out, err := a.Apply(state, Batch{Rows: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state, _, err = a.Expire(out.State, time.Unix(int64(4*round), 0).UTC().Format("2006-01-02T15:04:05.000000000Z"), 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.marks.of) == 0 || state.ExpiredSeq == 0 {
+		t.Errorf("%d marks, %d have expired", len(s.marks.of), state.ExpiredSeq)
+	}
 }

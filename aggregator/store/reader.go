@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 
@@ -110,9 +112,14 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 	start := len(dst)
 	dst = append(dst, payload...)
 	if format != JSON {
-		for i, c := range dst[start:] {
-			if c == '\n' || c == '\r' {
-				dst[start+i] = ' '
+		for _, broken := range []byte("\r\n") {
+			for rest := dst[start:]; ; {
+				i := bytes.IndexByte(rest, broken)
+				if i < 0 {
+					break
+				}
+				rest[i] = ' '
+				rest = rest[i+1:]
 			}
 		}
 	}
@@ -122,6 +129,23 @@ func appendPayload(dst []byte, payload string, format Format) []byte {
 // Skip moves After to where the events of Since begin, or, where neighbours are read together,
 // shortly before.
 func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
+	looks := 0
+	return s.skip(ctx, page, func(seq int64) (mark, error) {
+		if looks++; looks > deepLooks {
+			return s.look(ctx, seq)
+		}
+		if found, ok := s.marks.get(seq); ok {
+			return found, nil
+		}
+		found, err := s.look(ctx, seq)
+		if err == nil {
+			s.marks.put(seq, found)
+		}
+		return found, err
+	})
+}
+
+func (s *Store) skip(ctx context.Context, page Page, look func(seq int64) (mark, error)) (Page, error) {
 	if page.Since == "" {
 		return page, nil
 	}
@@ -129,13 +153,7 @@ func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
 	if err != nil {
 		return page, err
 	}
-	begin, err := beginning(page.Since, last, func(seq int64) (stored, last int64, at string, err error) {
-		err = s.read(func(db *Pool) error {
-			stored, last, at, err = s.layout.nearest(ctx, db, seq)
-			return err
-		})
-		return stored, last, at, err
-	})
+	begin, err := beginning(page.Since, last, look)
 	if err != nil {
 		return page, fmt.Errorf("store: skip: %w", err)
 	}
@@ -143,10 +161,20 @@ func (s *Store) Skip(ctx context.Context, page Page) (Page, error) {
 	return page, nil
 }
 
+// look asks for the mark of a number; sql.ErrNoRows: nothing is stored there, or before.
+func (s *Store) look(ctx context.Context, seq int64) (found mark, err error) {
+	err = s.read(func(db *Pool) error {
+		found.stored, found.last, found.at, err = s.layout.nearest(ctx, db, seq)
+		return err
+	})
+	return found, err
+}
+
 // LastBefore returns the seq of the last event that was received before a time, in received_at's
 // form, and has not expired; 0: there is none. LayoutBlocks only.
 func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, err error) {
-	page, err := s.Skip(ctx, Page{Since: receivedAt})
+	// Without marks, which do not say what has expired.
+	page, err := s.skip(ctx, Page{Since: receivedAt}, func(seq int64) (mark, error) { return s.look(ctx, seq) })
 	if err != nil || page.After == 0 {
 		return 0, err
 	}
@@ -164,25 +192,25 @@ func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, 
 	return last, nil
 }
 
-// beginning returns the highest number, last at most, that look returns and whose time is before
-// receivedAt; 0 if there is none. received_at never falls as seq rises, so that each look halves
-// what is left: 21 looks among a million numbers, or 14 where a hundred are found together. look
-// returns a number, seq at most, up to where it would return the same, and its time, or
-// sql.ErrNoRows.
-func beginning(receivedAt string, last int64, look func(seq int64) (stored, same int64, at string, err error)) (int64, error) {
+// beginning returns the highest stored number, last at most, that look returns and whose time is
+// before receivedAt; 0 if there is none. received_at never falls as seq rises, so that each look
+// about halves what is left: 21 looks among a million numbers, or 14 where a hundred are found
+// together. It looks at round numbers, of which many searches share the first.
+func beginning(receivedAt string, last int64, look func(seq int64) (mark, error)) (int64, error) {
 	low, found := int64(0), int64(0)
 	for low < last {
-		middle := low + (last-low+1)/2
-		seq, same, at, err := look(middle)
+		bit := bits.Len64(uint64(low^last)) - 1
+		middle := last >> bit << bit // the roundest above low
+		m, err := look(middle)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			low = middle
-		case err == nil && at < receivedAt:
-			low, found = same, seq
+		case err == nil && m.at < receivedAt:
+			low, found = max(middle, m.last), m.stored
 		case err != nil:
 			return 0, err
 		default:
-			last = seq - 1
+			last = m.stored - 1
 		}
 	}
 	return found, nil

@@ -57,6 +57,7 @@ type Store struct {
 	keeper *sqlite.Conn // see keep
 	shut   bool         // the writer holds reading
 
+	marks            marks
 	memory           atomic.Int64                       // what dedup takes
 	checkpointFailed atomic.Bool                        // the next must begin at the WAL's beginning
 	reading          sync.RWMutex                       // held by those who use Pool

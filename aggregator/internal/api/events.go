@@ -18,9 +18,9 @@ import (
 const (
 	defaultLimit = 100
 	maxLimit     = 10_000
-	// pageEvents is what an export reads in one query: short, so that no reader holds
-	// the WAL back for long.
-	pageEvents = 1000
+	// pageEvents is what an export reads in one query, if it is not pageBytes: few, so that no reader
+	// holds the WAL back for long, and many, so that few blocks are read for two pages.
+	pageEvents = 4000
 	// pageBytes ends a page with the event that takes it there: the largest is one event longer.
 	pageBytes = 1 << 20
 	// pagesBytes bounds the pages, and other large answers, that are on their way to clients: 64 pages
@@ -31,7 +31,7 @@ const (
 	answerBytesMost = pagesBytes / 2
 	// pageKept is the largest buffer that is kept for the next page.
 	pageKept = 2 * pageBytes
-	// writtenBytes is what an export or a stream hands to fasthttp at a time.
+	// writtenBytes is what a stream gathers for one chunk; a larger page is a chunk of its own.
 	writtenBytes = 16 << 10
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
@@ -165,7 +165,10 @@ func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	}
 	defer p.release()
 	e.page.After = p.last
-	if e.extend() != nil || p.writeTo(w) != nil {
+	if e.extend() != nil {
+		return false, nil
+	}
+	if _, err := w.Write(p.data); err != nil {
 		return false, nil
 	}
 	if e.left > 0 {

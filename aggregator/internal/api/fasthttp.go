@@ -215,15 +215,15 @@ func (a *Server) extend(conn net.Conn) func() error {
 // HTTP/1.0.
 func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w *bufio.Writer)) {
 	conn := ctx.Conn()
-	run := func(w *bufio.Writer) {
-		defer release()
+	body := &streamedBody{release: release, write: func(w *bufio.Writer) {
 		defer a.cutOff(conn)
 		write(w)
-	}
+	}}
 	if ctx.Request.Header.IsHTTP11() {
-		ctx.SetBodyStreamWriter(run)
+		ctx.SetBodyStream(body, -1)
 		return
 	}
+	defer body.Close()
 	defer conn.Close()
 	w := bufio.NewWriterSize(conn, writtenBytes)
 	fmt.Fprintf(w, "%s 200 OK\r\nConnection: close\r\n", ctx.Request.Header.Protocol())
@@ -234,12 +234,43 @@ func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w
 	}
 	_, _ = w.WriteString("\r\n") // the writer keeps its error
 	_ = a.extend(conn)()         // fails only with the connection
-	run(w)
+	body.write(w)
 	_ = w.Flush()
 }
 
-// cutOff ends a streamed answer that panicked: its writer runs in a goroutine of fasthttp's, where
-// handle's recover does not reach.
+// streamedBody is written piece by piece as it is made, by the goroutine of its connection: a pipe
+// to it, which is fasthttp's own way, copies all of it and cuts it into pieces of 4 KB. fasthttp
+// closes it when it is written, or is not to be.
+type streamedBody struct {
+	write   func(w *bufio.Writer)
+	release func() // nil: it was called
+}
+
+// SupportsBodyWriteTo says that WriteTo takes the place of Read.
+func (*streamedBody) SupportsBodyWriteTo() bool { return true }
+
+func (*streamedBody) Read([]byte) (int, error) {
+	return 0, errors.New("a streamed answer is written, not read")
+}
+
+// WriteTo writes all of it.
+func (b *streamedBody) WriteTo(to io.Writer) (int64, error) {
+	w := bufio.NewWriterSize(to, writtenBytes)
+	b.write(w)
+	return 0, w.Flush()
+}
+
+// Close releases what the answer held.
+func (b *streamedBody) Close() error {
+	if b.release != nil {
+		b.release()
+		b.release = nil
+	}
+	return nil
+}
+
+// cutOff ends a streamed answer that panicked: its writer runs behind the handler, where handle's
+// recover does not reach.
 func (a *Server) cutOff(conn net.Conn) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))

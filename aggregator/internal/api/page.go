@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -70,17 +69,6 @@ func (a *Server) counted(of store.Page, data []byte, last int64, n int) (*page, 
 		return nil, errBusy
 	}
 	return &page{data, last, n, of.Full(n, len(data)), &a.pages}, nil
-}
-
-// writeTo writes the page in pieces: fasthttp copies what it is given on its way to the connection,
-// and what waits there for a slow reader is in nobody's count.
-func (p *page) writeTo(w io.Writer) error {
-	for piece := range slices.Chunk(p.data, writtenBytes) {
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // release gives the page's bytes back; it is empty after that.

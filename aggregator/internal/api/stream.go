@@ -159,7 +159,7 @@ func (f *follower) send() (sent, more bool, err error) {
 	if p.events == 0 {
 		return false, p.full, nil
 	}
-	if err := p.writeTo(f.w); err != nil {
+	if _, err := f.w.Write(p.data); err != nil {
 		return false, false, err
 	}
 	return true, p.full, f.flush()
