@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -83,18 +82,22 @@ func (c *Collector) Add(e *audit.Event) {
 		c.rest.OutOfOrder++
 	}
 	c.lastSeq = max(c.lastSeq, e.Seq)
-	received, err := time.Parse(time.RFC3339Nano, string(e.ReceivedAt))
-	if err != nil || !bytes.HasSuffix(e.ReceivedAt, []byte("Z")) || received.Before(c.lastTime) {
+	if received, ok := e.Received(); !ok || received.Before(c.lastTime) {
 		c.rest.OutOfOrder++
 	} else {
 		c.lastTime = received
 	}
-	original, variant, known := c.exact(e)
-	if !known {
+	if c.stream == nil {
 		c.strange(e)
 		return
 	}
-	if variant {
+	match := e.Match(c.stream)
+	original := match.Original
+	if !match.Exact || original > 1<<40 {
+		c.strange(e)
+		return
+	}
+	if match.Variant {
 		c.rest.Variants = append(c.rest.Variants, original)
 	}
 	n := int64(original)
@@ -119,22 +122,6 @@ func (c *Collector) Tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audit.
 			}
 		}
 	}
-}
-
-// exact is the original that an event is byte for byte, but for the payload of a variant.
-func (c *Collector) exact(e *audit.Event) (original uint64, variant, known bool) {
-	if c.stream == nil {
-		return 0, false, false
-	}
-	original, known = c.stream.OriginalOf(e.Topic, e.EventID, e.Payload)
-	if !known || original > 1<<40 {
-		return 0, false, false
-	}
-	want := c.stream.Event(original)
-	if variant = c.stream.Config().Shape != "" && string(e.Payload) == c.stream.VariantPayload(original); variant {
-		want.Payload = string(e.Payload)
-	}
-	return original, variant, asSent(want, e)
 }
 
 func (c *Collector) strange(e *audit.Event) {
@@ -237,11 +224,6 @@ func ReadStored(dir string) (*Stored, error) {
 		return nil, nil
 	}
 	return s, err
-}
-
-func asSent(want stream.Event, e *audit.Event) bool {
-	return string(e.Topic) == want.Topic && string(e.EventID) == want.EventID && string(e.Timestamp) == want.Timestamp &&
-		string(e.Source) == want.Source && string(e.Payload) == want.Payload
 }
 
 // appendContent appends what an event says; none of its parts has a line break.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"sekali/loadgen/stream"
 )
 
 const (
@@ -22,6 +25,8 @@ const (
 	reconnectWait = 200 * time.Millisecond
 	// readBuffer is sized for a few hundred events a read.
 	readBuffer = 256 << 10
+	// maxLineBytes is more than any event has.
+	maxLineBytes = 64 << 20
 	// maxProblemBytes is how much of a refusal's body is quoted.
 	maxProblemBytes = 512
 )
@@ -36,6 +41,11 @@ type Event struct {
 	Source     []byte
 	Payload    []byte // the JSON text
 	ReceivedAt []byte
+
+	// Worked out once, by the first who asks.
+	received received
+	of       *stream.Stream // nil: match is not known
+	match    Match
 }
 
 // Export streams every event with a seq above after from the aggregator at url, in the order it
@@ -114,25 +124,65 @@ func exportOnce(ctx context.Context, client *http.Client, url, token string, aft
 // *brokenError.
 func Read(r io.Reader) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
-		decoder := jsontext.NewDecoder(bufio.NewReaderSize(r, readBuffer))
+		lines := lines{r: bufio.NewReaderSize(r, readBuffer)}
+		decoder := jsontext.NewDecoder(bytes.NewReader(nil))
 		var event Event
 		for {
-			switch err := event.read(decoder); {
-			case err == io.EOF:
-				return
-			case err != nil:
-				yield(nil, err)
+			line, end := lines.next()
+			if end != nil && end != io.EOF {
+				yield(nil, &brokenError{end})
 				return
 			}
-			if !yield(&event, nil) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				err := event.read(line, decoder)
+				if err != nil && end == io.EOF && errors.Is(err, io.ErrUnexpectedEOF) {
+					err = &brokenError{err}
+				}
+				if !yield(&event, err) || err != nil {
+					return
+				}
+			}
+			if end != nil {
 				return
 			}
 		}
 	}
 }
 
-// read takes one event from the decoder, which holds every name to be given once.
-func (e *Event) read(d *jsontext.Decoder) error {
+// lines reads line by line.
+type lines struct {
+	r    *bufio.Reader
+	long []byte
+}
+
+// next returns the next line, valid until the line after it is asked for; io.EOF comes with the
+// last.
+func (l *lines) next() ([]byte, error) {
+	line, err := l.r.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return line, err
+	}
+	l.long = append(l.long[:0], line...)
+	for err == bufio.ErrBufferFull && len(l.long) <= maxLineBytes {
+		line, err = l.r.ReadSlice('\n')
+		l.long = append(l.long, line...)
+	}
+	return l.long, err
+}
+
+// read takes the event of a line. The decoder holds every name to be given once.
+func (e *Event) read(line []byte, d *jsontext.Decoder) error {
+	*e = Event{}
+	if e.readPlain(line) {
+		return nil
+	}
+	return e.decode(line, d)
+}
+
+// decode reads any line.
+func (e *Event) decode(line []byte, d *jsontext.Decoder) error {
+	*e = Event{Seq: -1}
+	d.Reset(bytes.NewReader(line))
 	if d.PeekKind() != '{' {
 		if _, err := d.ReadToken(); err != nil {
 			return readError(err)
@@ -141,10 +191,6 @@ func (e *Event) read(d *jsontext.Decoder) error {
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return readError(err)
-	}
-	e.Seq = -1
-	for _, field := range []*[]byte{&e.Topic, &e.EventID, &e.Timestamp, &e.Source, &e.Payload, &e.ReceivedAt} {
-		*field = (*field)[:0]
 	}
 	for d.PeekKind() != '}' {
 		name, err := d.ReadValue()
@@ -158,8 +204,11 @@ func (e *Event) read(d *jsontext.Decoder) error {
 	if _, err := d.ReadToken(); err != nil {
 		return readError(err)
 	}
-	if len(e.Payload) == 0 { // NDJSON leaves none out, where a page says null
-		e.Payload = append(e.Payload, "null"...)
+	if _, err := d.ReadToken(); err != io.EOF {
+		return errors.New("audit: /events gave a line with more than an event")
+	}
+	if len(e.Payload) == 0 {
+		e.Payload = null
 	}
 	if e.Seq < 0 {
 		return errors.New("audit: /events gave an event without a seq")
@@ -204,14 +253,9 @@ func (e *Event) readField(d *jsontext.Decoder, text *[]byte, name string) error 
 	return nil
 }
 
-// readError tells a broken connection from malformed JSON.
 func readError(err error) error {
-	var syntax *jsontext.SyntacticError
-	switch {
-	case err == io.EOF:
-		return err
-	case errors.As(err, &syntax) && !errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("audit: /events: %w", err)
+	if err == io.EOF { // in the middle of an object
+		err = io.ErrUnexpectedEOF
 	}
-	return &brokenError{err}
+	return fmt.Errorf("audit: /events: %w", err)
 }

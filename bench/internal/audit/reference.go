@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func (r *Reference) Add(e *Event) {
 	r.sum = r.sum*0x9e3779b97f4a7c15 + hash
 	r.sight(e.Seq, hash)
 	if len(r.held) < maxHeld {
-		received, _ := time.Parse(time.RFC3339Nano, string(e.ReceivedAt)) // the checker has complained
+		received, _ := e.Received() // the checker has complained
 		r.held = append(r.held, held{e.Seq, hash, maphash.Bytes(seed, e.Topic), received.UnixNano()})
 		if len(r.topics) < maxReadTopics && !slices.Contains(r.topics, string(e.Topic)) {
 			r.topics = append(r.topics, string(e.Topic))
@@ -101,7 +102,9 @@ func (r *Reference) Tee(events iter.Seq2[*Event, error]) iter.Seq2[*Event, error
 func hashOf(e *Event) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	h.WriteString(strconv.FormatInt(e.Seq, 10))
+	var seq [8]byte
+	binary.LittleEndian.PutUint64(seq[:], uint64(e.Seq))
+	h.Write(seq[:])
 	for _, field := range [][]byte{e.Topic, e.EventID, e.Timestamp, e.Source, oneLine(e.Payload), e.ReceivedAt} {
 		h.WriteByte(0xff) // no byte of UTF-8
 		h.Write(field)
