@@ -125,7 +125,7 @@ func exportOnce(ctx context.Context, client *http.Client, url, token string, aft
 func Read(r io.Reader) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		lines := lines{r: bufio.NewReaderSize(r, readBuffer)}
-		decoder := jsontext.NewDecoder(bytes.NewReader(nil))
+		decoder := newDecoder()
 		var event Event
 		for {
 			line, end := lines.next()
@@ -148,6 +148,9 @@ func Read(r io.Reader) iter.Seq2[*Event, error] {
 		}
 	}
 }
+
+// newDecoder is for Event.read.
+func newDecoder() *jsontext.Decoder { return jsontext.NewDecoder(bytes.NewReader(nil)) }
 
 // lines reads line by line.
 type lines struct {

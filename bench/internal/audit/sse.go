@@ -11,13 +11,14 @@ import (
 func readStream(body io.Reader) iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		lines := bufio.NewReaderSize(body, readBuffer)
+		decoder := newDecoder()
+		var event Event
 		for {
 			line, err := lines.ReadBytes('\n')
 			if text, found := bytes.CutPrefix(line, []byte("data:")); found && err == nil {
-				for event, err := range Read(bytes.NewReader(text)) {
-					if !yield(event, err) || err != nil {
-						return
-					}
+				err := event.read(bytes.TrimSpace(text), decoder)
+				if !yield(&event, err) || err != nil {
+					return
 				}
 			}
 			if err == io.EOF {
