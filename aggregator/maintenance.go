@@ -36,7 +36,7 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 		tell(w, faults)
 		return err
 	}
-	fmt.Fprintf(w, "store: %d events, %d duplicates dropped (%d of them conflicts), %d dead letters, %d refused, last seq %d, %d commits\n",
+	fmt.Fprintf(w, "store: %d events, %d duplicates dropped (%d of them conflicts), %d failed, %d rejected, last seq %d, %d commits\n",
 		state.UniqueProcessed, state.DuplicateDropped, state.Conflicts, state.Failed, state.Rejected, state.LastSeq, state.Commits)
 	if faults, err = checkReplica(data, w, faults); err != nil {
 		return err

@@ -180,6 +180,47 @@ func TestLoki(t *testing.T) {
 	}
 }
 
+// TestLokiKeepsOddValues: a time that cannot be read, or a part that is missing, costs neither the
+// entry nor its neighbours.
+func TestLokiKeepsOddValues(t *testing.T) {
+	r, err := ingest.Loki(input(`{"streams":[{"stream":{"job":"j"},"values":[["soon","a"],["later","a"],["1764295200000000001","b"],["1764295200000000002"],[]]}]}`))
+	got := described(t, r, err)
+	ids := map[string]bool{}
+	for _, line := range got {
+		ids[idOf(line)] = true
+	}
+	now := received.UTC().Format(time.RFC3339Nano)
+	if len(got) != 5 || len(ids) != 5 || !strings.Contains(got[0], now) || !strings.Contains(got[2], "2025-11-28T02:00:00.000000001Z") || !strings.Contains(got[4], now) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestOTLPJSONKeepsOddValues: protobuf's own JSON, with names of severities and ids in base64, is
+// the same event as OTLP's. What cannot be read costs neither the record nor its neighbours.
+func TestOTLPJSONKeepsOddValues(t *testing.T) {
+	mapped := func(record string) []string {
+		r, err := ingest.OTLPJSON(input(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + record + `]}]}]}`))
+		return described(t, r, err)
+	}
+	for own, otlp := range map[string]string{
+		`{"severityNumber":"SEVERITY_NUMBER_INFO"}`:        `{"severityNumber":9}`,
+		`{"severityNumber":"SEVERITY_NUMBER_TRACE"}`:       `{"severityNumber":1}`,
+		`{"severityNumber":"SEVERITY_NUMBER_FATAL4"}`:      `{"severityNumber":24}`,
+		`{"severityNumber":"SEVERITY_NUMBER_UNSPECIFIED"}`: `{}`,
+		`{"severityNumber":"SEVERITY_NUMBER_"}`:            `{}`,
+		`{"traceId":"MDEyMzQ1Njc4OWFiY2RlZg=="}`:           `{"traceId":"30313233343536373839616263646566"}`,
+		`{"spanId":"MDEyMzQ1Njc="}`:                        `{"spanId":"3031323334353637"}`,
+		`{"spanId":"no id"}`:                               `{"spanId":"6e6f206964"}`,
+		`{"timeUnixNano":"soon","flags":-1}`:               `{}`,
+		`{"body":{"intValue":"many"}}`:                     `{"body":{"stringValue":"many"}}`,
+		`{"body":{"intValue":[1]}}`:                        `{"body":{"stringValue":"[1]"}}`,
+		`{"body":{"doubleValue":"half"}}`:                  `{"body":{"stringValue":"half"}}`,
+		`{"body":{"bytesValue":"*"}}`:                      `{"body":{"stringValue":"*"}}`,
+	} {
+		want(t, mapped(own), mapped(otlp)...)
+	}
+}
+
 // otlpRecord is a request with one record in protobuf, by hand.
 func otlpRecord(service, text string, at uint64, attribute ...string) string {
 	return otlpRequest(service, otlpLog(text, at, attribute...))

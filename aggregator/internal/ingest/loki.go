@@ -43,27 +43,40 @@ func Loki(in *Input) (*event.Request, error) {
 	for _, s := range push.Streams {
 		stream := newLokiStream(s.Stream)
 		for _, v := range s.Values {
-			if len(v) < 2 {
-				return nil, malformed("a value has %d parts, want a time and a line", len(v))
-			}
-			ns, err := strconv.ParseInt(text(v[0]), 10, 64)
-			if err != nil {
-				return nil, malformed("a time is %.40s, want nanoseconds", v[0])
-			}
-			var metadata map[string]string
-			if len(v) > 2 {
-				_ = json.Unmarshal(v[2], &metadata) // it identifies nothing
-			}
-			line := []byte(text(v[1]))
-			if len(line) == 0 && string(v[1]) != `""` {
-				line = v[1] // no string: kept as it is
-			}
-			if err := b.lokiEntry(in, stream, time.Unix(0, ns), line, metadata); err != nil {
+			at, line, metadata := lokiValue(v)
+			if err := b.lokiEntry(in, stream, at, line, metadata); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return b.done(), nil
+}
+
+// lokiValue reads time, line and structured metadata, of which the last may be missing, and what
+// comes from a sender's mistake the others too.
+func lokiValue(v []json.RawMessage) (at lokiTime, line []byte, metadata map[string]string) {
+	part := func(i int) json.RawMessage {
+		if i < len(v) {
+			return v[i]
+		}
+		return nil
+	}
+	ns, err := strconv.ParseInt(text(part(0)), 10, 64)
+	if at.Time = time.Unix(0, ns); err != nil {
+		at.unread = append([]byte{}, part(0)...)
+	}
+	if line = []byte(text(part(1))); len(line) == 0 && string(part(1)) != `""` {
+		line = part(1) // no string: kept as it is
+	}
+	_ = json.Unmarshal(part(2), &metadata) // it identifies nothing
+	return at, line, metadata
+}
+
+// lokiTime is an entry's time. One that cannot be read identifies the entry as it was sent, and the
+// entry has the time of receipt.
+type lokiTime struct {
+	time.Time
+	unread []byte // nil: it was read
 }
 
 // LokiProtoBytes is what the body of such a push takes when it is decompressed; -1: it cannot be.
@@ -118,7 +131,7 @@ func (b *builder) lokiProtoStream(in *Input, message []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := b.lokiEntry(in, stream, at, line, metadata); err != nil {
+		if err := b.lokiEntry(in, stream, lokiTime{Time: at}, line, metadata); err != nil {
 			return err
 		}
 	}
@@ -188,7 +201,7 @@ func sortedObject(members map[string]string) []byte {
 	return append(o.dst, '}')
 }
 
-func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, metadata map[string]string) error {
+func (b *builder) lokiEntry(in *Input, s lokiStream, at lokiTime, line []byte, metadata map[string]string) error {
 	b.begin()
 	dst := append(append(b.payload[:0], `{"labels":`...), s.labels...)
 	dst = event.AppendQuoted(append(dst, `,"line":`...), line)
@@ -197,9 +210,14 @@ func (b *builder) lokiEntry(in *Input, s lokiStream, at time.Time, line []byte, 
 	}
 	b.payload = append(dst, '}')
 	b.fields.Topic, b.fields.Source, b.fields.Payload = s.topic, s.source, b.payload
-	b.setTime(at)
-	var seconds, nanoseconds [20]byte
-	sum := hash(s.labels, appendInt(seconds[:0], at.Unix()), appendInt(nanoseconds[:0], int64(at.Nanosecond())), line)
+	var sum digest
+	if at.unread != nil {
+		sum = hash(s.labels, nil, at.unread, line)
+	} else {
+		b.setTime(at.Time)
+		var seconds, nanoseconds [20]byte
+		sum = hash(s.labels, appendInt(seconds[:0], at.Unix()), appendInt(nanoseconds[:0], int64(at.Nanosecond())), line)
+	}
 	from := len(b.scratch)
 	b.scratch = hex.AppendEncode(b.scratch, sum[:])
 	b.fields.ID = b.scratch[from:]

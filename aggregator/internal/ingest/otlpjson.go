@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -36,7 +38,7 @@ func jsonWire(body []byte) ([]byte, error) {
 	if err := json.Unmarshal(body, &request); err != nil {
 		return nil, malformed("not an ExportLogsServiceRequest: %v", err)
 	}
-	return request.wire()
+	return request.wire(), nil
 }
 
 // The messages of OTLP in their JSON form. Numbers of 64 bits may be strings; ids are hexadecimal.
@@ -101,67 +103,74 @@ func nonempty(dst []byte, number protowire.Number, content []byte) []byte {
 	return message(dst, number, content)
 }
 
-func (l *jsonLogs) wire() (wire []byte, err error) {
+func (l *jsonLogs) wire() (wire []byte) {
 	for _, r := range l.ResourceLogs {
-		resource, err := keyValues(nil, 1, r.Resource.Attributes)
-		if err != nil {
-			return nil, err
-		}
-		resourceLogs := message(nil, 1, resource)
+		resourceLogs := message(nil, 1, keyValues(nil, 1, r.Resource.Attributes))
 		for _, s := range r.ScopeLogs {
 			scope := nonempty(nonempty(nil, 1, []byte(s.Scope.Name)), 2, []byte(s.Scope.Version))
-			if scope, err = keyValues(scope, 3, s.Scope.Attributes); err != nil {
-				return nil, err
-			}
-			scopeLogs := message(nil, 1, scope)
+			scopeLogs := message(nil, 1, keyValues(scope, 3, s.Scope.Attributes))
 			for i := range s.LogRecords {
-				record, err := s.LogRecords[i].wire()
-				if err != nil {
-					return nil, err
-				}
-				scopeLogs = message(scopeLogs, 2, record)
+				scopeLogs = message(scopeLogs, 2, s.LogRecords[i].wire())
 			}
 			resourceLogs = message(resourceLogs, 2, scopeLogs)
 		}
 		wire = message(wire, 1, resourceLogs)
 	}
-	return wire, nil
+	return wire
 }
 
-func (r *jsonLogRecord) wire() ([]byte, error) {
-	w := wireRecord{severityText: []byte(r.SeverityText), eventName: []byte(r.EventName)}
-	for _, f := range []struct {
-		to    *uint64
-		value json.RawMessage
-	}{
-		{&w.time, r.TimeUnixNano}, {&w.severity, r.SeverityNumber}, {&w.dropped, r.DroppedAttributes}, {&w.flags, r.Flags}, {&w.observed, r.ObservedTimeUnixNano},
-	} {
-		number := text(f.value)
-		if number == "" {
-			continue
-		}
-		var err error
-		if *f.to, err = strconv.ParseUint(number, 10, 64); err != nil {
-			return nil, malformed("%.40q is not a whole number", f.value)
-		}
+func (r *jsonLogRecord) wire() []byte {
+	w := wireRecord{
+		time: unsigned(r.TimeUnixNano), observed: unsigned(r.ObservedTimeUnixNano), severity: severity(r.SeverityNumber),
+		dropped: unsigned(r.DroppedAttributes), flags: unsigned(r.Flags),
+		severityText: []byte(r.SeverityText), eventName: []byte(r.EventName),
+		attributes: keyValues(nil, 6, r.Attributes), traceID: traceBytes(r.TraceID), spanID: traceBytes(r.SpanID),
 	}
-	var err error
 	if r.Body != nil {
-		w.hasBody = true
-		if w.body, err = r.Body.wire(); err != nil {
-			return nil, err
-		}
+		w.hasBody, w.body = true, r.Body.wire()
 	}
-	if w.attributes, err = keyValues(nil, 6, r.Attributes); err != nil {
-		return nil, err
+	return w.append(nil)
+}
+
+// unsigned is a whole number; 0: it is none, or cannot be read.
+func unsigned(value json.RawMessage) uint64 {
+	n, err := strconv.ParseUint(text(value), 10, 64)
+	if err != nil {
+		return 0
 	}
-	if w.traceID, err = hex.DecodeString(r.TraceID); err != nil {
-		return nil, malformed("%.40q is not hexadecimal", r.TraceID)
+	return n
+}
+
+// Severities are numbered from 1, four of each kind: TRACE, TRACE2, TRACE3, TRACE4, DEBUG, …
+var severityKinds = []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+
+// severity is a number, or the name by which protobuf's own JSON has it.
+func severity(value json.RawMessage) uint64 {
+	name, named := strings.CutPrefix(text(value), "SEVERITY_NUMBER_")
+	if !named {
+		return unsigned(value)
 	}
-	if w.spanID, err = hex.DecodeString(r.SpanID); err != nil {
-		return nil, malformed("%.40q is not hexadecimal", r.SpanID)
+	kind, nth := strings.TrimRight(name, "234"), uint64(1)
+	if digits := name[len(kind):]; digits != "" {
+		nth = uint64(digits[0] - '0')
 	}
-	return w.append(nil), nil
+	at := slices.Index(severityKinds, kind)
+	if at < 0 {
+		return 0
+	}
+	return 4*uint64(at) + nth
+}
+
+// traceBytes are those of an id: in hexadecimal, in base64 as protobuf's own JSON has it, or else
+// its text.
+func traceBytes(id string) []byte {
+	if decoded, err := hex.DecodeString(id); err == nil {
+		return decoded
+	}
+	if decoded, err := base64.StdEncoding.DecodeString(id); err == nil {
+		return decoded
+	}
+	return []byte(id)
 }
 
 // wireRecord is a record in JSON whose parts are read. An id is a hash of the record on the wire,
@@ -200,58 +209,58 @@ func (r *wireRecord) append(wire []byte) []byte {
 	return nonempty(nonempty(wire, 9, r.traceID), 10, r.spanID)
 }
 
-func keyValues(wire []byte, number protowire.Number, all []jsonKeyValue) ([]byte, error) {
+func keyValues(wire []byte, number protowire.Number, all []jsonKeyValue) []byte {
 	for _, kv := range all {
 		one := nonempty(nil, 1, []byte(kv.Key))
 		if kv.Value != nil {
-			value, err := kv.Value.wire()
-			if err != nil {
-				return nil, err
-			}
-			one = message(one, 2, value)
+			one = message(one, 2, kv.Value.wire())
 		}
 		wire = message(wire, number, one)
 	}
-	return wire, nil
+	return wire
 }
 
-func (v *jsonAnyValue) wire() ([]byte, error) {
+// wire is the value as a message. What is not what its name says is a string.
+func (v *jsonAnyValue) wire() []byte {
 	switch {
 	case v.StringValue != nil:
-		return message(nil, anyString, []byte(*v.StringValue)), nil
+		return message(nil, anyString, []byte(*v.StringValue))
 	case v.BoolValue != nil:
-		return protowire.AppendVarint(protowire.AppendTag(nil, anyBool, protowire.VarintType), protowire.EncodeBool(*v.BoolValue)), nil
+		return protowire.AppendVarint(protowire.AppendTag(nil, anyBool, protowire.VarintType), protowire.EncodeBool(*v.BoolValue))
 	case v.IntValue != nil:
 		n, err := strconv.ParseInt(text(v.IntValue), 10, 64)
 		if err != nil {
-			return nil, malformed("%.40q is not an integer of 64 bits", v.IntValue)
+			return message(nil, anyString, textOrJSON(v.IntValue))
 		}
-		return protowire.AppendVarint(protowire.AppendTag(nil, anyInt, protowire.VarintType), uint64(n)), nil
+		return protowire.AppendVarint(protowire.AppendTag(nil, anyInt, protowire.VarintType), uint64(n))
 	case v.DoubleValue != nil:
 		f, err := strconv.ParseFloat(text(v.DoubleValue), 64) // knows NaN and Infinity
 		if err != nil {
-			return nil, malformed("%.40q is not a number", v.DoubleValue)
+			return message(nil, anyString, textOrJSON(v.DoubleValue))
 		}
-		return protowire.AppendFixed64(protowire.AppendTag(nil, anyDouble, protowire.Fixed64Type), math.Float64bits(f)), nil
+		return protowire.AppendFixed64(protowire.AppendTag(nil, anyDouble, protowire.Fixed64Type), math.Float64bits(f))
 	case v.ArrayValue != nil:
 		var array []byte
 		for i := range v.ArrayValue.Values {
-			one, err := v.ArrayValue.Values[i].wire()
-			if err != nil {
-				return nil, err
-			}
-			array = message(array, 1, one)
+			array = message(array, 1, v.ArrayValue.Values[i].wire())
 		}
-		return message(nil, anyArray, array), nil
+		return message(nil, anyArray, array)
 	case v.KvlistValue != nil:
-		list, err := keyValues(nil, 1, v.KvlistValue.Values)
-		return message(nil, anyList, list), err
+		return message(nil, anyList, keyValues(nil, 1, v.KvlistValue.Values))
 	case v.BytesValue != nil:
 		decoded, err := base64.StdEncoding.DecodeString(*v.BytesValue)
 		if err != nil {
-			return nil, malformed("bytesValue is not base64: %v", err)
+			return message(nil, anyString, []byte(*v.BytesValue))
 		}
-		return message(nil, anyBytes, decoded), nil
+		return message(nil, anyBytes, decoded)
 	}
-	return nil, nil
+	return nil
+}
+
+// textOrJSON is the text of a value, or the JSON of one that has none.
+func textOrJSON(value json.RawMessage) []byte {
+	if t := text(value); t != "" {
+		return []byte(t)
+	}
+	return value
 }

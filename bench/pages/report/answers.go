@@ -19,7 +19,7 @@ type answer struct {
 func (s *set) answers() []answer {
 	var rows []answer
 	for _, add := range []func() []answer{
-		s.kept, s.faulted, s.clusterFaulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.published, s.besideOthers,
+		s.kept, s.faulted, s.clusterFaulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.besideOthers,
 	} {
 		rows = append(rows, add()...)
 	}
@@ -63,22 +63,24 @@ func (s *set) kept() []answer {
 		if !slices.ContainsFunc(kept, func(g *group) bool { return lost(g) > 0 }) {
 			all = keptAll(kept)
 		}
-		rows = append(rows, answer{"**Kept.** Lost by SIGKILL, of the acknowledged events", all, "[kill](results/pages/kill.md)"})
+		rows = append(rows, answer{"**Kept.** Acknowledged events that a SIGKILL lost", all, "[kill](results/pages/kill.md)"})
 	}
 	if control != nil {
-		rows = append(rows, answer{"**Control.** The same at `memory`, which promises nothing at a kill: it must lose, or the audit is blind", losses(control), runsOf(control)})
+		rows = append(rows, answer{"**Control.** The same where a loss is allowed. None would mean that the audit is blind", losses(control), runsOf(control)})
 	}
 	return rows
 }
 
 // keptAll is one figure for cases of which none lost anything.
 func keptAll(groups []*group) string {
-	total, names := uint64(0), make([]string, len(groups))
-	for i, g := range groups {
+	total, levels := uint64(0), []string(nil)
+	for _, g := range groups {
 		total += acknowledged(g)
-		names[i] = "`" + g.caseName() + "`"
+		if level := "`" + g.first().Run.Aggregator.Ack + "`"; !slices.Contains(levels, level) {
+			levels = append(levels, level)
+		}
 	}
-	return fmt.Sprintf("**0 of %s**: the cases %s", exact(total), strings.Join(names, ", "))
+	return fmt.Sprintf("**0 of %s** at %s", exact(total), strings.Join(levels, " and "))
 }
 
 // caseName is the ack level, and the case where it says more.
@@ -106,14 +108,14 @@ func (s *set) clusterFaulted() []answer {
 	if s.cluster == nil {
 		return nil
 	}
-	return []answer{{"**A cluster of three.** The same to its log servers, aggregators, disks and network", clusterAnswer(s.cluster), "[table](results/pages/cluster-faults.md)"}}
+	return []answer{{"**A cluster of three.** The same to its log servers, aggregators, disks and network", faultAnswer(s.cluster), "[table](results/pages/cluster-faults.md)"}}
 }
 
 func (s *set) soaked() []answer {
 	if s.soak == nil {
 		return nil
 	}
-	return []answer{{"**Soak.** Half an hour at half of what requests of 5 events can reach, with kills, readers and slow clients", s.soak.answer(), "[page](results/pages/soak.md)"}}
+	return []answer{{"**Soak.** A long load, with kills, readers and slow clients", s.soak.answer(), "[page](results/pages/soak.md)"}}
 }
 
 // acknowledgedIn is the response time of the level that is the default, with its rate.
@@ -122,8 +124,8 @@ func (s *set) acknowledgedIn() []answer {
 	if g == nil {
 		return nil
 	}
-	return []answer{{fmt.Sprintf("**Latency** at `ack=journal`, %s events/s in requests of %d: time until a request is answered", chart.Number(offered(g)), g.first().Run.Load.EventsPerRequest),
-		fmt.Sprintf("p50 %s ms, **p99 %s ms**", g.show(responseP50), g.show(responseP99)), g.Runs()}}
+	return []answer{{fmt.Sprintf("**Latency** at `ack=journal`, %s events/s in requests of %d: time until the answer", chart.Number(offered(g)), g.first().Run.Load.EventsPerRequest),
+		fmt.Sprintf("**p99 %s ms**, p50 %s ms", g.show(responseP99), g.show(responseP50)), g.Runs()}}
 }
 
 func responseP50(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }
@@ -151,9 +153,9 @@ func (s *set) sustained() []answer {
 		return nil
 	}
 	g := saturated.Cases[0]
-	return []answer{{fmt.Sprintf("**Throughput** at `ack=%s`, until the last event was committed", g.first().Run.Aggregator.Ack),
-		fmt.Sprintf("%s events/s processed, of which %s stored and the rest dropped as duplicates; generator and aggregator share %d cores", g.show(processedPerS),
-			g.show(func(s record.Summary) *float64 { return s.ThroughputStoredPerS }), g.first().Run.Environment.Cores), g.Runs()}}
+	return []answer{{fmt.Sprintf("**Throughput** at `ack=%s`, until the last event is committed", g.first().Run.Aggregator.Ack),
+		fmt.Sprintf("%s events/s; without the duplicates %s", g.show(processedPerS),
+			g.show(func(s record.Summary) *float64 { return s.ThroughputStoredPerS })), g.Runs()}}
 }
 
 func processedPerS(s record.Summary) *float64 { return s.ThroughputProcessedPerS }
@@ -165,16 +167,6 @@ func (s *set) deduplicated() []answer {
 		return nil
 	}
 	return []answer{{"**Duplicates** dropped, of those that were sent", droppedOfSent(g), g.Runs()}}
-}
-
-// published is the batch for which the course report published figures.
-func (s *set) published() []answer {
-	g := s.find(courseReport).find("batched")
-	if g == nil {
-		return nil
-	}
-	return []answer{{"**A batch of 1000 events**, for which a course report of students, on another machine, states " + publishedProcessed,
-		"stored in " + g.show(processedMS) + " ms", g.Runs()}}
 }
 
 func dropped(r repeat) uint64 { return r.Summary.DuplicateEvents }

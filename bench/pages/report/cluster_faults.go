@@ -8,7 +8,6 @@ import (
 	"github.com/montanaflynn/stats"
 
 	faulting "sekali/bench/experiment/faults"
-	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -84,25 +83,4 @@ func clusterFaultTable(f *record.Faults) string {
 		fmt.Fprintf(&b, " %s | %s |\n", fault.Promise, held)
 	}
 	return b.String()
-}
-
-// clusterAnswer is the faults of a cluster in one sentence.
-func clusterAnswer(f *record.Faults) string {
-	var kinds, times, acknowledged, lost, duplicated, controls, found int
-	for _, fault := range f.Faults {
-		switch {
-		case fault.Skipped != "":
-		case fault.Promise == record.SomethingLost || fault.Promise == record.MustBeCaught:
-			controls++
-			if judge.FaultHeld(fault) {
-				found++
-			}
-		case fault.Promise == record.NothingLost:
-			kinds++
-			times, acknowledged = times+fault.Times, acknowledged+fault.Acknowledged
-			lost, duplicated = lost+fault.Lost, duplicated+fault.Duplicated
-		}
-	}
-	return fmt.Sprintf("%d kinds, %s times: lost %s of %s, stored %s twice; %d of %d controls lost something or were caught, as they must",
-		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), found, controls)
 }

@@ -185,33 +185,25 @@ func faultVerdict(fault record.FaultSummary) string {
 }
 
 // faultAnswer is the faults in one sentence. What damages the files themselves promises less, and
-// is counted apart.
+// is in the tables alone.
 func faultAnswer(f *record.Faults) string {
-	var kinds, times, acknowledged, lost, duplicated, controls, seen, damages, held int
+	var kinds, times, acknowledged, lost, duplicated, controls, failed int
 	for _, fault := range f.Faults {
 		switch {
 		case fault.Skipped != "":
-		case fault.Promise == record.SomethingLost:
+		case fault.Promise == record.SomethingLost || fault.Promise == record.MustBeCaught:
 			controls++
-			if fault.Lost > 0 {
-				seen++
-			}
-		case fault.Promise == record.PrefixOrRefuse:
-			damages++
 			if judge.FaultHeld(fault) {
-				held++
+				failed++
 			}
 		case fault.Promise == record.NothingLost:
 			kinds++
-			times += fault.Times
-			acknowledged += fault.Acknowledged
-			lost += fault.Lost
-			duplicated += fault.Duplicated
+			times, acknowledged = times+fault.Times, acknowledged+fault.Acknowledged
+			lost, duplicated = lost+fault.Lost, duplicated+fault.Duplicated
 		}
 	}
-	return fmt.Sprintf("%d kinds, tried %s times: lost %s of %s acknowledged events, stored %s twice; %d of %d controls lost something, as they must; "+
-		"%d of %d kinds of damaged files kept what lies before the damage, or were refused",
-		kinds, exact(uint64(times)), exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), seen, controls, held, damages)
+	return fmt.Sprintf("%s of %s lost, %s stored twice, in %d kinds tried %s times; %d of %d controls failed, as they must",
+		exact(uint64(lost)), exact(uint64(acknowledged)), exact(uint64(duplicated)), kinds, exact(uint64(times)), failed, controls)
 }
 
 // faultsShort is one row a promise.

@@ -375,7 +375,7 @@ func TestAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	answers := s.answersTable()
-	for _, fact := range []string{"Kept", "Control", "Faults", "damaged files", "Soak", "course report", "Duplicates", "p99", "Throughput", "Other systems"} {
+	for _, fact := range []string{"Kept", "Control", "Faults", "A cluster of three", "Soak", "Duplicates", "p99", "Throughput", "Other systems"} {
 		if !strings.Contains(answers, fact) {
 			t.Errorf("%q is not said", fact)
 		}

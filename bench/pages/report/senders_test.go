@@ -24,7 +24,7 @@ func TestSendersAreShown(t *testing.T) {
 	}
 	want := map[string][]string{
 		pagesDir + "/senders.md": {`| Keeper \| plugin | 1 | bulk | 3 000 | 3 000 | 700 | 0 | 7 | 2 | 1 |`, "| Dropper | 2 | JSON | 2 000 | 1 400 | 260 | 600 |"},
-		reportFile:               {"(results/pages/senders.md)", `| Keeper \| plugin | 3 000 | 3 000 | 700 | 0 |`, "| Dropper | 2 000 | 1 400 | 260 | 600 |", "itself: Dropper."},
+		reportFile:               {"(results/pages/senders.md)", `| Keeper \| plugin | 3 000 | 3 000 | 700 | 0 |`, "| Dropper | 2 000 | 1 400 | 260 | 600 |", "themselves: Dropper."},
 	}
 	for _, f := range files {
 		for _, text := range want[f.name] {

@@ -173,10 +173,10 @@ func (s *set) whyRuns() string {
 	if !known || !both || byTable == 0 {
 		return ""
 	}
-	return fmt.Sprintf("`%s` is the simple design, for comparison (`-dedup table -layout rows`): a row for\n"+
-		"each event, duplicates found by `INSERT OR IGNORE`. The default keeps keys in sorted files and\n"+
-		"events in blocks. In `throughput` it processes **%.1f ×** as many events/s, and its cost stays\n"+
-		"flat as the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, byRuns/byTable)
+	return fmt.Sprintf("The case `%s` is the simple design, for comparison: a row for each event, and\n"+
+		"duplicates found by `INSERT OR IGNORE`. The default keeps keys in sorted files and events in\n"+
+		"blocks. In `throughput` the default processes **%.1f ×** as many events/s. Its cost stays flat as\n"+
+		"the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)).\n", tableCase, byRuns/byTable)
 }
 
 // levelsTable is one row an ack level: what it promises, how long it takes, and what a SIGKILL

@@ -127,15 +127,15 @@ func (s *soak) Table() string {
 // answer is the soak in one sentence.
 func (s *soak) answer() string {
 	grown := len(judge.SoakGrew(s.SoakSummary))
-	trend := "nothing that was watched grew beyond its bound"
+	trend := "nothing grew beyond its bound"
 	switch why := judge.SoakInvalid(s.SoakSummary); {
 	case why != "":
 		trend = "INVALID, since " + why
 	case grown > 0:
-		trend = fmt.Sprintf("%d of %d comparisons show growth", grown, len(judge.Drifts(s.SoakSummary)))
+		trend = fmt.Sprintf("growth in %d of %d comparisons", grown, len(judge.Drifts(s.SoakSummary)))
 	}
-	return fmt.Sprintf("%.0f min at %s events/s with %d SIGKILLs: lost %s of %s; %s",
-		s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), exact(s.Lost), exact(s.Acknowledged), trend)
+	return fmt.Sprintf("%s of %s lost, in %.0f min at %s events/s with %d SIGKILLs; %s",
+		exact(s.Lost), exact(s.Acknowledged), s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), trend)
 }
 
 // Invalid says why the soak shows nothing; "" if it does.
