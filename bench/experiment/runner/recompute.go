@@ -66,15 +66,49 @@ func asPlanned(r *record.Raw, one scenario.Case) error {
 		return err
 	}
 	for i, part := range recordedPlan(run) {
-		// A server that was running already has its own flags, and the stream a seed of the moment.
-		if part != planned[i] && !(run.Aggregator.External && (i == planStream || i == planFlags)) {
+		if run.Aggregator.External { // it has its own flags, and the stream a seed of the moment
+			switch i {
+			case planStream:
+				continue
+			case planFlags:
+				planned[i] = flagsText([]string{})
+			}
+		}
+		if part != planned[i] {
 			return fmt.Errorf("its %s; by the text of its scenario, the %s", part, planned[i])
 		}
 	}
 	if p, s := one.Point, run.Scenario.Sweep; (p == nil) != (s == nil) || p != nil && *s != (record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}) {
 		return errors.New("it is at another point of the sweep than its case")
 	}
+	if err := asBroken(run.Fault, one.Settings.Fault); err != nil {
+		return err
+	}
 	return onTime(r, attackPhases(one.Settings.Load.Phases, run.Stream.Seed))
+}
+
+// asBroken holds the moments of a fault to the plan: it did not come sooner, and what was broken
+// stayed so for as long as it was to.
+func asBroken(f *record.FaultTimes, planned scenario.Fault) error {
+	if f == nil {
+		return nil
+	}
+	from, lasts, until := f.ExitedNS, planned.RestartAfter, f.RestartedNS
+	if planned.Lasts() {
+		from, lasts = f.AtNS, planned.For
+	}
+	if f.Join != nil {
+		until = f.Join.BeganNS
+	}
+	switch {
+	case f.AtNS < int64(planned.At):
+		return fmt.Errorf("its fault came after %s; by its scenario after %s", time.Duration(f.AtNS), time.Duration(planned.At))
+	case (f.ExitedNS > 0) == planned.Lasts():
+		return fmt.Errorf("a process ended after %s; by its scenario the fault is %s", time.Duration(f.ExitedNS), planned.Kind)
+	case until-from < int64(lasts):
+		return fmt.Errorf("its fault lasted for %s; by its scenario for %s", time.Duration(until-from), time.Duration(lasts))
+	}
+	return nil
 }
 
 // onTime holds the number of requests, and in an open loop the moment at which each was due, to the

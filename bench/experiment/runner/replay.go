@@ -72,6 +72,7 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	if s.Fault.Kind != scenario.NoFault {
 		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind, Role: s.Fault.Role}
 	}
+	run.Environment.TmpfsIsAllowed = s.Fault.Kind == scenario.DiskFull
 	if s.Cluster.Nodes > 0 {
 		run.Cluster = clusterOf(s.Cluster)
 	}
@@ -100,7 +101,7 @@ func recordedPlan(run record.Run) []string {
 		fmt.Sprintf("stream is %+v", run.Stream),
 		fmt.Sprintf("load is %+v", run.Load),
 		fmt.Sprintf("ack level is %s", run.Aggregator.Ack),
-		fmt.Sprintf("flags are %q", run.Aggregator.Flags),
+		flagsText(run.Aggregator.Flags),
 	}
 	phases := "phases are"
 	for _, p := range run.Phases {
@@ -127,8 +128,11 @@ func recordedPlan(run record.Run) []string {
 		fault += " of the " + run.Fault.Role
 	}
 	return append(parts, clusterText(cluster), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
+		fmt.Sprintf("tmpfs is allowed: %t", run.Environment.TmpfsIsAllowed),
 		"network is "+run.Environment.Network.String(), "yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
 }
+
+func flagsText(flags []string) string { return fmt.Sprintf("flags are %q", flags) }
 
 // clusterText is a cluster as a part of the plan. What a record does not say is the default.
 func clusterText(c record.Cluster) string {
