@@ -12,8 +12,8 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// atTheTime are the checks of an audit that need the aggregator itself and find nothing where all is
-// well: of them a record has only what they found.
+// atTheTime are the checks of an audit that need the aggregator itself, and find nothing where all
+// is well: of them a record has only what they found.
 var atTheTime = []string{"processed_not_numbered", "committed_fell", "committed_not_readable", "page_events_wrong", "topic_page_events_wrong",
 	"stream_events_wrong", "changed_on_disk"}
 
@@ -53,7 +53,7 @@ func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (aud
 
 // life says what the counters of rejected events are of.
 func life(run record.Run) *audit.Life {
-	of := &audit.Life{Shared: run.Cluster != nil}
+	of := &audit.Life{AtMost: run.Cluster != nil}
 	if f := run.Fault; f != nil && f.ExitedNS > 0 {
 		of.BeganNS, of.Killed = f.RestartedNS, f.Kind == "sigkill"
 	}
