@@ -15,10 +15,11 @@ import (
 // and what became of it, by the audit and the summary in r.Run. The error is for a run that is not
 // the one that the text asks for: another load, other flags, requests that were due at other times.
 func Recompute(r *record.Raw) ([]record.Expectation, error) {
-	one, err := caseOf(r.Run)
+	s, err := scenarioOf(r.Run)
 	if err != nil {
 		return nil, err
 	}
+	one := s.Cases[0]
 	if r.Run.Audit == nil {
 		return nil, errors.New("not audited")
 	}
@@ -42,20 +43,21 @@ func asThen(run record.Run, now []record.Expectation) []record.Expectation {
 	return slices.DeleteFunc(now, func(e record.Expectation) bool { return e.Name == "failures" })
 }
 
-// caseOf is the case of a run, by the text of its scenario.
-func caseOf(run record.Run) (scenario.Case, error) {
-	s, err := scenario.Parse("the text of the scenario", []byte(run.Scenario.Text))
+// scenarioOf is the scenario of a run, by its text, with the case of the run alone.
+func scenarioOf(run record.Run) (*scenario.Scenario, error) {
+	s, err := scenario.Parse("scenario", []byte(run.Scenario.Text))
 	if err != nil {
-		return scenario.Case{}, err
+		return nil, err
 	}
 	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
 	if at < 0 || s.Name != run.Scenario.Name {
-		return scenario.Case{}, fmt.Errorf("its scenario %q has no case %q", s.Name, run.Scenario.Label())
+		return nil, fmt.Errorf("its scenario %q has no case %q", s.Name, run.Scenario.Label())
 	}
 	if s.Question != run.Scenario.Question {
-		return scenario.Case{}, fmt.Errorf("its scenario asks %q, not %q", s.Question, run.Scenario.Question)
+		return nil, fmt.Errorf("its scenario asks %q, not %q", s.Question, run.Scenario.Question)
 	}
-	return s.Cases[at], nil
+	s.Cases = s.Cases[at : at+1]
+	return s, nil
 }
 
 // asPlanned holds a run to what its scenario says of it.

@@ -35,15 +35,11 @@ func (c *Config) Replay(path string) (record.Run, error) {
 	if c.external() {
 		return refuse("-aggregator must be a program, to be started with the flags of the run")
 	}
-	s, err := scenario.Parse(path+": scenario", []byte(run.Scenario.Text))
+	s, err := scenarioOf(run)
 	if err != nil {
 		return refuse("%v", err)
 	}
-	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
-	if at < 0 || s.Name != run.Scenario.Name {
-		return refuse("its scenario %q has no case %q", s.Name, run.Scenario.Label())
-	}
-	s.Path, s.Cases = run.Scenario.Path, s.Cases[at:at+1]
+	s.Path = run.Scenario.Path
 	c.Scenarios, c.Profile = []*scenario.Scenario{s}, slices.Contains(run.Aggregator.Flags, profileFlag)
 	planned, err := plan(s.Cases[0].Settings, c.Profile)
 	if err != nil {
