@@ -435,8 +435,8 @@ readers:
 load:
   events_per_request: 50
   phases:
-    - {name: warm-up, rate: 10/s, duration: 1s}
-    - {name: measured, rate: 20/s, duration: 1s, measured: true}
+    - {name: warm-up, rate: 5/s, duration: 1s}
+    - {name: measured, rate: 10/s, duration: 1s, measured: true}
 sweep: {parameter: aggregator.batch_events, values: [100, 1000]}
 `
 	closedText = `name: closed
@@ -458,8 +458,8 @@ cluster: {nodes: 3, replicas: 3, sync: always, before: 1000}
 load:
   events_per_request: 50
   phases:
-    - {name: warm-up, rate: 10/s, duration: 1s}
-    - {name: measured, rate: 20/s, duration: 1s, measured: true}
+    - {name: warm-up, rate: 5/s, duration: 1s}
+    - {name: measured, rate: 10/s, duration: 1s, measured: true}
 fault: {kind: join, at: 1s}
 `
 )
@@ -468,7 +468,7 @@ fault: {kind: join, at: 1s}
 // have.
 func writeLeafRuns(t *testing.T, dir string) (names []string) {
 	t.Helper()
-	model := resulttest.Model{Ack: "journal", Rate: 20, WarmUp: 10, Measured: time.Second, EventsPerS: 8000, Seed: 1, Repeat: 1}
+	model := resulttest.Model{Ack: "journal", Rate: 10, WarmUp: 5, Measured: time.Second, EventsPerS: 8000, Seed: 1, Repeat: 1}
 	of := func(scenario string, change func(*resulttest.Model)) resulttest.Model {
 		m := model
 		m.Scenario = scenario
@@ -479,7 +479,7 @@ func writeLeafRuns(t *testing.T, dir string) (names []string) {
 		{of("open", func(*resulttest.Model) {}), dressOpen},
 		{of("closed", func(m *resulttest.Model) { m.Rate, m.WarmUp = 200, 100 }), dressClosed},
 		{of("kill", func(m *resulttest.Model) {
-			m.Kill, m.Down = 1500*time.Millisecond, 250*time.Millisecond
+			m.Rate, m.WarmUp, m.Kill, m.Down = 20, 10, 1500*time.Millisecond, 250*time.Millisecond
 		}), func(*testing.T, string, *record.Run) {}},
 		{of("join", func(*resulttest.Model) {}), dressJoin},
 	}
