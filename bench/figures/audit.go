@@ -12,13 +12,18 @@ import (
 	"sekali/loadgen/stream"
 )
 
-// atTheTime are the checks of an audit that need the aggregator itself: of them a record has only
-// what they came to.
+// atTheTime are the checks of an audit that need the aggregator itself, and find nothing where all
+// is well: of them a record has only what they found.
 var atTheTime = []string{"processed_not_numbered", "committed_fell", "committed_not_readable", "page_events_wrong", "topic_page_events_wrong",
-	"stream_events_wrong", "changed_on_disk", audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
+	"stream_events_wrong", "changed_on_disk"}
 
-// notAlways are those of them that a long, an interrupted or an older run has not.
-var notAlways = []string{audit.OutOfTime, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents}
+// notAlways are others of them, which a long, an interrupted or an older run has not, or only that
+// of a cluster.
+var notAlways = []string{audit.OutOfTime, audit.TopicsMiscounted, audit.ToldTooShort, audit.IntervalPages, audit.TopicStreams, audit.BackupEvents,
+	audit.ReplicaEventsMissing, audit.ReplicaEventsDiffer, audit.ReplicaDatabaseBroken}
+
+// notComputed are the checks that cannot be computed of a record without times or surroundings.
+var notComputed = []string{audit.OutOfRealTimeOrder, NotReceived}
 
 // later are the checks that records have since what is stored is kept.
 var later = []string{"conflicts", "duplicates_by_answers"}
@@ -48,7 +53,7 @@ func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (aud
 
 // life says what the counters of rejected events are of.
 func life(run record.Run) *audit.Life {
-	of := &audit.Life{Shared: run.Cluster != nil}
+	of := &audit.Life{AtMost: run.Cluster != nil}
 	if f := run.Fault; f != nil && f.ExitedNS > 0 {
 		of.BeganNS, of.Killed = f.RestartedNS, f.Kind == "sigkill"
 	}
@@ -83,21 +88,13 @@ func Audit(r *record.Raw, recorded audit.Report) (audit.Report, error) {
 	if r.Run.Surroundings != nil { // records of before have no such check
 		again.AddChecks(audit.None(NotReceived, AcknowledgedNotReceived(r)))
 	}
-	again.Checks = checks(recorded.Checks, again.Checks, r.Stored != nil)
-	return again, errors.Join(missing(r, again), byTrace(r, *recorded.Counters), readyByTrace(r), phasesByLedger(r))
+	again.Checks, err = checks(r, recorded, again.Checks)
+	return again, errors.Join(err, missing(r, again), byTrace(r, *recorded.Counters), moments(r))
 }
 
 // replay holds what is stored against the ledger.
 func replay(r *record.Raw, recorded audit.Report) (again audit.Report, err error) {
-	sent, err := Sent(r.Run, func() iter.Seq2[ledger.Attempt, error] {
-		return func(yield func(ledger.Attempt, error) bool) {
-			for _, a := range r.Attempts {
-				if !yield(a, nil) {
-					return
-				}
-			}
-		}
-	})
+	sent, err := Sent(r.Run, func() iter.Seq2[ledger.Attempt, error] { return attempts(r) })
 	if err != nil {
 		return again, err
 	}
@@ -118,6 +115,17 @@ func replay(r *record.Raw, recorded audit.Report) (again audit.Report, err error
 	again, err = checker.Finish(&counters)
 	again.OutOfOrder = r.Stored.OutOfOrder
 	return again, err
+}
+
+// attempts are those of the ledger, as an audit reads them.
+func attempts(r *record.Raw) iter.Seq2[ledger.Attempt, error] {
+	return func(yield func(ledger.Attempt, error) bool) {
+		for _, a := range r.Attempts {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
 }
 
 // storedBefore is how many events the database had when the load began.
@@ -147,19 +155,24 @@ func byNumber(recorded, again audit.Report, unanswered uint64) audit.Report {
 	return again
 }
 
-// checks are the recorded ones with the numbers that were computed, or, where they cannot be, with
-// what follows from their own.
-func checks(recorded, computed []audit.Check, kept bool) []audit.Check {
-	var again []audit.Check
-	for _, c := range recorded {
-		at := slices.IndexFunc(computed, func(other audit.Check) bool { return other.Name == c.Name })
-		switch {
-		case slices.Contains(atTheTime, c.Name):
+// checks are the recorded ones with the numbers that were computed, or, where only the run could
+// count, with what follows from their own.
+func checks(r *record.Raw, recorded audit.Report, computed []audit.Check) (again []audit.Check, err error) {
+	named := func(all []audit.Check, name string) int {
+		return slices.IndexFunc(all, func(c audit.Check) bool { return c.Name == name })
+	}
+	for _, c := range recorded.Checks {
+		switch at := named(computed, c.Name); {
+		case slices.Contains(atTheTime, c.Name), slices.Contains(notAlways, c.Name):
 			c = audit.None(c.Name, c.Got)
 		case at >= 0:
 			c = computed[at]
+		case slices.Contains(notComputed, c.Name):
+			c = audit.None(c.Name, c.Got)
 		default:
-			c.Held = c.Min <= c.Got && c.Got <= c.Max
+			if c, err = told(r, recorded, c); err != nil {
+				return nil, err
+			}
 		}
 		again = append(again, c)
 	}
@@ -167,11 +180,30 @@ func checks(recorded, computed []audit.Check, kept bool) []audit.Check {
 		if c.Held && slices.Contains(unlisted, c.Name) {
 			continue
 		}
-		if (kept || !slices.Contains(later, c.Name)) && !slices.ContainsFunc(recorded, func(other audit.Check) bool { return other.Name == c.Name }) {
+		if (r.Stored != nil || !slices.Contains(later, c.Name)) && named(recorded.Checks, c.Name) < 0 {
 			again = append(again, c)
 		}
 	}
-	return again
+	return again, nil
+}
+
+// told is the check of what the aggregator, another node or strace had counted at the end. The
+// error is for a count that is not that of the trace, or of a check that nobody makes.
+func told(r *record.Raw, recorded audit.Report, c audit.Check) (audit.Check, error) {
+	switch c.Name {
+	case audit.SyncsByLedger, audit.CommitsByLedger:
+		field := func(s record.Sample) uint64 { return s.Commits }
+		if c.Name == audit.SyncsByLedger {
+			field = func(s record.Sample) uint64 { return s.JournalSyncs }
+		}
+		apart, err := audit.Apart(attempts(r))
+		return audit.AtLeast(c.Name, c.Got, apart), errors.Join(err, countedInTrace(r, c.Name, c.Got, field))
+	case audit.SyncsByKernel:
+		return audit.AtMost(c.Name, c.Got, c.Max), nil
+	case audit.ReplicaDatabaseEvents:
+		return audit.Equal(c.Name, c.Got, storedBefore(r.Run)+recorded.Counters.UniqueProcessed), nil
+	}
+	return c, fmt.Errorf("audit: nobody makes a check %s", c.Name)
 }
 
 // missing names what a record of today must have.
@@ -185,13 +217,13 @@ func missing(r *record.Raw, a audit.Report) error {
 	if r.Run.Sitting != nil && r.Stored == nil {
 		return errors.New("audit: what is stored was not kept")
 	}
-	for _, name := range audit.OfReplicas {
+	for _, name := range []string{audit.ReplicaEventsMissing, audit.ReplicaEventsDiffer} {
 		if r.Run.Cluster != nil && !slices.ContainsFunc(a.Checks, func(c audit.Check) bool { return c.Name == name }) {
 			return fmt.Errorf("audit: the check %s is missing", name)
 		}
 	}
 	for _, name := range atTheTime {
-		if r.Stored != nil && !slices.Contains(notAlways, name) && !slices.ContainsFunc(a.Checks, func(c audit.Check) bool { return c.Name == name }) {
+		if r.Stored != nil && !slices.ContainsFunc(a.Checks, func(c audit.Check) bool { return c.Name == name }) {
 			return fmt.Errorf("audit: the check %s is missing", name)
 		}
 	}
@@ -201,53 +233,22 @@ func missing(r *record.Raw, a audit.Report) error {
 // byTrace holds the counters of the audit to the last sample of the trace, which was taken after
 // the drain.
 func byTrace(r *record.Raw, c audit.Counters) error {
+	return errors.Join(
+		countedInTrace(r, "received", c.Received, func(s record.Sample) uint64 { return s.Received }),
+		countedInTrace(r, "unique_processed", c.UniqueProcessed, func(s record.Sample) uint64 { return s.UniqueProcessed }),
+		countedInTrace(r, "duplicate_dropped", c.DuplicateDropped, func(s record.Sample) uint64 { return s.DuplicateDropped }),
+		countedInTrace(r, "failed", c.Failed, func(s record.Sample) uint64 { return s.Failed }),
+		countedInTrace(r, "rejected", c.Rejected, func(s record.Sample) uint64 { return s.Rejected }))
+}
+
+// countedInTrace holds a count to what the trace has of it.
+func countedInTrace(r *record.Raw, name string, got uint64, field func(record.Sample) uint64) error {
 	answered := r.Answered()
 	if len(answered) == 0 {
 		return nil
 	}
-	first, last := answered[0], answered[len(answered)-1]
-	for _, of := range []struct {
-		name          string
-		told, sampled uint64
-	}{
-		{"received", c.Received, grown(first.Received, last.Received)},
-		{"unique_processed", c.UniqueProcessed, grown(first.UniqueProcessed, last.UniqueProcessed)},
-		{"duplicate_dropped", c.DuplicateDropped, grown(first.DuplicateDropped, last.DuplicateDropped)},
-		{"failed", c.Failed, grown(first.Failed, last.Failed)},
-		{"rejected", c.Rejected, grown(first.Rejected, last.Rejected)},
-	} {
-		if of.told != of.sampled {
-			return fmt.Errorf("audit: %s is %d in the audit, and %d at the end of the trace", of.name, of.told, of.sampled)
-		}
-	}
-	return nil
-}
-
-// readyByTrace holds the moments of a fault, which are the lab's own, to the trace: the first
-// sample after the aggregator was ready again was answered. That it was ready is not asked, since a
-// full queue may come at once.
-func readyByTrace(r *record.Raw) error {
-	f := r.Run.Fault
-	if f == nil || f.ReadyNS == 0 {
-		return nil
-	}
-	at := slices.IndexFunc(r.Trace, func(s record.Sample) bool { return s.TNS > f.ReadyNS })
-	if at >= 0 && !r.Trace[at].Answered() {
-		return fmt.Errorf("fault: ready again after %.3f s, and by the trace not yet after %.3f s", float64(f.ReadyNS)/1e9, float64(r.Trace[at].TNS)/1e9)
-	}
-	return nil
-}
-
-// phasesByLedger holds the ends of the phases to the last answers in the ledger.
-func phasesByLedger(r *record.Raw) error {
-	ends := make([]int64, len(r.Run.Phases))
-	for _, a := range r.Attempts {
-		ends[a.Phase] = max(ends[a.Phase], a.DoneNS)
-	}
-	for i, p := range r.Run.Phases {
-		if p.EndNS != ends[i] {
-			return fmt.Errorf("phase %s ended after %.9f s, and by the ledger after %.9f s", p.Name, float64(p.EndNS)/1e9, float64(ends[i])/1e9)
-		}
+	if sampled := grown(field(answered[0]), field(answered[len(answered)-1])); got != sampled {
+		return fmt.Errorf("audit: %s is %d in the audit, and %d at the end of the trace", name, got, sampled)
 	}
 	return nil
 }

@@ -167,20 +167,13 @@ func (t *tally) level(name string) int {
 }
 
 func (t *tally) look(trial record.Trial, made *stream.Stream, look record.Look) error {
-	checker, err := audit.NewChecker(audit.Sent{Stream: made, EventsPerRequest: trial.EventsPerRequest,
-		Requests: trial.Ledger.Requests(), Attempts: trial.Ledger.Attempts})
-	if err != nil {
-		return err
-	}
-	given := uint64(0)
-	if look.Stored != nil {
+	given, stored := uint64(0), look.Stored
+	if stored != nil {
 		var rest record.Stored
-		given, rest = t.given(trial.Given, *look.Stored)
-		if err := rest.Replay(made, checker); err != nil {
-			return err
-		}
+		given, rest = t.given(trial.Given, *stored)
+		stored = &rest
 	}
-	report, err := checker.Finish(look.Counters)
+	report, checker, err := digested{made, trial.EventsPerRequest, trial.Ledger.Requests(), trial.Ledger}.audit(stored, look.Counters)
 	if err != nil {
 		return err
 	}

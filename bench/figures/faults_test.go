@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/judge"
 	"sekali/bench/labtest/recordtest"
 	"sekali/bench/record"
@@ -147,6 +148,42 @@ func TestFaultHoldsCountersAndBeginnings(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// All that faults and a soak send is valid: what is counted as rejected, or answered as such, is
+// seen in the record of either.
+func TestRejectedInRecords(t *testing.T) {
+	one := uint64(1)
+	for name, c := range map[string]struct {
+		counters func(*audit.Counters)
+		answers  func(*ledger.Digest)
+		broken   string
+	}{
+		"control":              {func(*audit.Counters) {}, func(*ledger.Digest) {}, ""},
+		"counted":              {func(c *audit.Counters) { c.Rejected = 1 }, func(*ledger.Digest) {}, "rejected_by_ledger is 1, must be 0"},
+		"counted by one life":  {func(c *audit.Counters) { c.RejectedInLife = &one }, func(*ledger.Digest) {}, "rejected_in_life is 1, must be 0"},
+		"told, as is counted":  {func(c *audit.Counters) { c.Rejected = 1 }, reject, "valid_events_rejected is"},
+		"told and not counted": {func(*audit.Counters) {}, reject, "valid_events_rejected is"},
+	} {
+		trial, left := recordtest.Trial(10, 0), recordtest.Soak()
+		c.counters(trial.Looks[0].Counters)
+		c.counters(&left.Counters)
+		c.answers(&trial.Ledger)
+		c.answers(&left.Ledger)
+		found, err := figures.Soak(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fault := row(t, record.Fault{Name: name, Promise: record.NothingLost, Trials: []record.Trial{trial}})
+		for _, broken := range [][]string{fault.Broken, found.Broken} {
+			if text := strings.Join(broken, "; "); !strings.Contains(text, c.broken) || (text == "") != (c.broken == "") {
+				t.Errorf("%s: %q is not said: %q", name, c.broken, text)
+			}
+		}
+	}
+}
+
+// reject has each answer of the first kind reject an event.
+func reject(d *ledger.Digest) { d.Kinds[0].Accepted, d.Kinds[0].Rejected = d.Kinds[0].Accepted-1, 1 }
 
 // A record that contradicts itself gives no figures.
 func TestFaultRecordThatContradictsItself(t *testing.T) {

@@ -49,10 +49,6 @@ func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) 
 	if err != nil {
 		return report, 0, err
 	}
-	checker, err := audit.NewChecker(audit.Sent{Stream: made, EventsPerRequest: uint64(r.EventsPerRequest), Requests: r.Planned, Attempts: r.Ledger.Attempts})
-	if err != nil {
-		return report, 0, err
-	}
 	last := uint64(math.MaxUint64)
 	for a, err := range r.Ledger.Attempts() {
 		if err != nil {
@@ -62,10 +58,7 @@ func auditSoak(r record.Soak) (report audit.Report, answered uint64, err error) 
 			answered, last = answered+1, a.Request
 		}
 	}
-	if err := r.Stored.Replay(made, checker); err != nil {
-		return report, 0, err
-	}
-	report, err = checker.Finish(&r.Counters)
+	report, _, err = digested{made, uint64(r.EventsPerRequest), r.Planned, r.Ledger}.audit(&r.Stored, &r.Counters)
 	return report, answered, err
 }
 

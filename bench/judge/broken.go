@@ -1,6 +1,9 @@
 package judge
 
-import "sekali/bench/record"
+import (
+	"sekali/bench/internal/audit"
+	"sekali/bench/record"
+)
 
 // Broken are the expectations that a run broke, as far as the aggregator can be held to them. In a
 // VALID run that is each; in an INVALID one only what the audit found: that something was refused,
@@ -23,4 +26,18 @@ func foundByAudit(run record.Run, name string) bool {
 		return true
 	}
 	return run.Audit != nil && !Clean(run.Audit)
+}
+
+// Clean says that an audit found nothing to complain about. A run that was not audited is not
+// clean.
+func Clean(a *audit.Report) bool {
+	if a == nil || a.Lost+a.Duplicated+a.Unexpected+a.OutOfOrder > 0 {
+		return false
+	}
+	for _, c := range a.Checks {
+		if !c.Held {
+			return false
+		}
+	}
+	return true
 }

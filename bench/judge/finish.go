@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"sekali/bench/figures"
-	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 )
 
@@ -39,18 +38,4 @@ func Finish(dir string) (record.Run, error) {
 		return run, fmt.Errorf("judge: %w", err)
 	}
 	return run, nil
-}
-
-// Clean says that an audit found nothing to complain about. A run that was not audited is not
-// clean.
-func Clean(a *audit.Report) bool {
-	if a == nil || a.Lost+a.Duplicated+a.Unexpected+a.OutOfOrder > 0 {
-		return false
-	}
-	for _, c := range a.Checks {
-		if !c.Held {
-			return false
-		}
-	}
-	return true
 }

@@ -2,6 +2,9 @@ package record
 
 import "time"
 
+// IDLayout is how a run's folder is named by when it began, in UTC.
+const IDLayout = "20060102-150405"
+
 // Index is index.json: the results of one run, in the order in which they ran.
 type Index struct {
 	Format      int         `json:"format"`

@@ -126,7 +126,7 @@ func run(ctx context.Context, c config, stdout io.Writer) error {
 	if report, err = figures.Yardsticks(report); err != nil {
 		return err
 	}
-	out := filepath.Join(c.out, report.StartedAt.Format("20060102-150405"))
+	out := filepath.Join(c.out, report.StartedAt.Format(record.IDLayout))
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}

@@ -95,12 +95,12 @@ func (p *publisher) publish(ctx, reading context.Context, src source) error {
 	err = p.feed(s, read(reading, src, p.config.Count))
 	unsent, failure := s.close()
 	switch {
-	case failure != nil:
+	case failure != nil && !errors.Is(failure, errStopped):
 		return failure
-	case ctx.Err() != nil && (unsent > 0 || !errors.Is(err, io.EOF)):
+	case ctx.Err() != nil && (failure != nil || unsent > 0 || !errors.Is(err, io.EOF)):
 		err = ctx.Err()
 	}
-	return p.ended(err)
+	return p.ended(err, unsent)
 }
 
 // feed gives the events of items to the sender. The error is io.EOF once all are given, that of the
@@ -136,19 +136,32 @@ func (p *publisher) feed(s *sender, items <-chan item) error {
 	}
 }
 
-// ended is the error of a run whose batches ended with err.
-func (p *publisher) ended(err error) error {
+// ended is the error of a run whose batches ended with err, and of which so many events were read
+// and not sent.
+func (p *publisher) ended(err error, unsent int) error {
 	stopped := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	endless := p.config.Follow || p.config.Count == unbounded && p.config.Input == "" // complete where it is stopped
+	complete := p.account.complete()
 	switch {
-	case stopped && !p.config.Follow && (p.config.Count != unbounded || p.config.Input != ""):
-		return fmt.Errorf("stopped: %w", errIncomplete)
 	case !stopped && !errors.Is(err, io.EOF):
 		return fmt.Errorf("input: %w", err)
-	}
-	if !p.account.complete() { // a stream without an end is complete where it was stopped
+	case stopped && !(endless && complete):
+		return fmt.Errorf("stopped: %w: %s. %s", errIncomplete, p.account.soFar(unsent), p.goOn())
+	case !complete:
 		return errIncomplete
 	}
 	return nil
+}
+
+// goOn says how to send what a run that was stopped has not.
+func (p *publisher) goOn() string {
+	switch c := p.config; {
+	case c.State != "":
+		return "Run it again with the same flags: by -state it goes on behind what is acknowledged"
+	case c.Input == "-" && c.Run == "" && p.account.Undated > 0:
+		return "Run it again with the same input: what is stored already is dropped as a duplicate, but not lines without a time, unless -run names the input"
+	}
+	return "Run it again with the same flags and input: what is stored already is dropped as a duplicate"
 }
 
 // pace waits until the event after sent others is due at the rate; false if ctx

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -277,6 +279,65 @@ func TestStopped(t *testing.T) {
 			report, complaints, err := publish(t, ctx, config)
 			if (err == nil) != c.complete || report.Acknowledged != 30 || report.Unknown != 0 || complaints != "" {
 				t.Errorf("%+v, %q, %v", report, complaints, err)
+			}
+		})
+	}
+}
+
+// Stopped while a request is sent again and again, it says what became of the events, and how to go
+// on; the run after it does.
+func TestStoppedWhileItRetries(t *testing.T) {
+	lines := strings.Repeat("started\n", 100)
+	for name, c := range map[string]struct {
+		change func(*testing.T, *Config)
+		fail   func(http.ResponseWriter)
+		holds  []string
+	}{
+		"a stream": {func(*testing.T, *Config) {}, problem(503, "queue_full"),
+			[]string{"with the same flags and input"}},
+		"a stream without an end": {func(_ *testing.T, c *Config) { c.Count = unbounded }, problem(502, ""),
+			[]string{"with the same flags and input"}},
+		"a file, with -state": {func(t *testing.T, c *Config) {
+			c.Lines, c.Topic, c.Count, c.Input, c.State = true, "t", unbounded, writeFile(t, "log", lines), filepath.Join(t.TempDir(), "state")
+		}, problem(503, "queue_full"), []string{"by -state it goes on"}},
+		"lines without a time, of a pipe": {func(_ *testing.T, c *Config) {
+			c.Lines, c.Topic, c.Count, c.Input, c.Stdin = true, "t", unbounded, "-", strings.NewReader(lines)
+		}, problem(503, "queue_full"), []string{"but not lines without a time, unless -run"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each takes the whole grace
+			a := newAggregator(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+				if n == 6 {
+					cancel()
+				}
+				if n > 3 {
+					c.fail(w)
+				}
+				return n > 3
+			}
+			config := testConfig(a.URL)
+			config.Retry.MaxAttempts, config.Retry.MaxElapsed, config.Retry.MaxDelay = 1<<30, time.Hour, 50*time.Millisecond
+			c.change(t, &config)
+			report, _, err := publish(t, ctx, config)
+			// The end may come in the middle of an attempt, which then has no answer.
+			if !errors.Is(err, errIncomplete) || report.Acknowledged != 30 || report.Refused+report.Unknown != 10 {
+				t.Fatalf("%+v, %v", report, err)
+			}
+			told := fmt.Sprintf("30 events were, %d were sent and refused, %d were sent and had no answer, ", report.Refused, report.Unknown)
+			for _, want := range append(c.holds, told, "stopped: ", " were read and not sent. Run it again") {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not said: %v", want, err)
+				}
+			}
+			if config.Count == unbounded && config.Input == "" || config.Input == "-" {
+				return
+			}
+			a.before = nil
+			if report, _, err = publish(t, t.Context(), config); err != nil || len(a.stored) != 100 {
+				t.Errorf("again: %+v, %v, %d stored", report, err, len(a.stored))
 			}
 		})
 	}

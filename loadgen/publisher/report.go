@@ -33,6 +33,12 @@ func (r *Report) complete() bool {
 	return r.Rejected+r.Refused+r.Unknown+r.Skipped == 0
 }
 
+// soFar says what became of the events of a run that was stopped.
+func (r *Report) soFar(unsent int) string {
+	return fmt.Sprintf("%d events were, %d were sent and refused, %d were sent and had no answer, %d were read and not sent",
+		r.Acknowledged, r.Refused+r.Rejected, r.Unknown, unsent)
+}
+
 // account keeps the report, and complains about single events; safe for concurrent use.
 type account struct {
 	mu sync.Mutex

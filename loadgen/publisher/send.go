@@ -22,7 +22,8 @@ const (
 	linger = 200 * time.Millisecond
 )
 
-// errStopped ends the client behind a request that was under way when it was to stop.
+// errStopped ends the client behind a request that was under way when it was to stop, and is the
+// failure of one that was not acknowledged by then.
 var errStopped = errors.New("stopped")
 
 // sender gives events to the package client, and books what it tells of them: the places of what
@@ -127,7 +128,10 @@ func (s *sender) done(b client.Batch) error {
 	s.places = s.places[b.Events:]
 	s.mu.Unlock()
 	s.account.delivered(places, b.Last, last, outcome)
-	err := final(last, b.Last.Detail, outcome, canceled || b.Err != nil && delivery.Retryable(last))
+	err := final(last, b.Last.Detail, outcome, b.Err != nil && delivery.Retryable(last))
+	if canceled && outcome != ledger.Acknowledged {
+		err = errStopped
+	}
 	if err == nil && s.saver != nil {
 		err = s.saver.took(places)
 	}

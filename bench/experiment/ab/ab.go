@@ -13,6 +13,7 @@ import (
 
 	"sekali/bench/experiment/runner"
 	"sekali/bench/pages/compare"
+	"sekali/bench/record"
 )
 
 // growth is how many pairs a look has for one of the look before: the cost of a look too few is
@@ -36,7 +37,7 @@ type Config struct {
 
 // Folder names a sitting's folder by its start.
 func Folder(out string, now time.Time) string {
-	return filepath.Join(out, "runs", "ab-"+now.UTC().Format("20060102-150405"))
+	return filepath.Join(out, "runs", "ab-"+now.UTC().Format(record.IDLayout))
 }
 
 // Sit compares two aggregators and returns the verdict on B. It writes ab.json whatever the verdict

@@ -140,12 +140,13 @@ func (a *aggregator) publish(body []byte, ack string) (int, []byte, error) {
 }
 
 // stats returns the counters.
-func (a *aggregator) stats() (c audit.Counters, err error) {
+func (a *aggregator) stats() (audit.Counters, error) {
+	var told audit.Told
 	body, err := a.get("/stats", "application/json")
 	if err == nil {
-		err = json.Unmarshal(body, &c)
+		err = json.Unmarshal(body, &told)
 	}
-	return c, err
+	return told.Whole(), err
 }
 
 // drained waits until nothing is queued and returns the counters.

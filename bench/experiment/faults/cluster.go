@@ -168,7 +168,7 @@ func (c *clusterTrial) node(i int) *aggregator {
 
 // clusterStats is what is read of /stats.
 type clusterStats struct {
-	audit.Counters
+	audit.Told
 	LastSeq int64 `json:"last_seq"`
 	Cluster struct {
 		Epoch     uint64   `json:"epoch"`
@@ -264,8 +264,8 @@ func (c *clusterTrial) audited() error {
 			c.broken("%v: %s", check, strings.Join(findings, "; "))
 		}
 	}
-	stored := all.Stored(false)
-	look := record.Look{End: record.Shown, Stored: &stored, Counters: &places[0].Counters}
+	stored, counters := all.Stored(false), places[0].Whole()
+	look := record.Look{End: record.Shown, Stored: &stored, Counters: &counters}
 	for i, p := range places {
 		look.Replicas = append(look.Replicas, record.Replica{Name: c.Machines[i].NodeName, Epoch: p.Cluster.Epoch, Position: p.Cluster.Position,
 			Hash: p.Cluster.Hash, LastSeq: p.LastSeq, Events: digests[i].events, SHA256: digests[i].sum()})

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 	"sekali/bench/system/process"
 )
@@ -45,26 +46,26 @@ type aggregator struct {
 
 // stats is what the lab reads of GET /stats.
 type stats struct {
-	Received         uint64            `json:"received"`
-	UniqueProcessed  uint64            `json:"unique_processed"`
-	DuplicateDropped uint64            `json:"duplicate_dropped"`
-	Failed           uint64            `json:"failed"` // dead letters; a server without them does not say it
-	Rejected         uint64            `json:"rejected"`
-	RejectedByCode   map[string]uint64 `json:"rejected_by_code"` // since the process began; nil: it does not say
-	QueueDepth       uint64            `json:"queue_depth"`
-	QueueBytes       int64             `json:"queue_bytes"`
-	BacklogBytes     int64             `json:"backlog_bytes"`
-	Commits          uint64            `json:"commits"`
-	JournalSyncs     uint64            `json:"journal_syncs"`
-	JournalBytes     int64             `json:"journal_bytes"`
-	AllocatedBytes   int64             `json:"allocated_bytes"`
-	LastSeq          int64             `json:"last_seq"`
-	Ready            bool              `json:"ready"`
-	Version          string            `json:"version"`
-	Store            record.Store      `json:"store"`
-	Histograms       record.Snapshot   `json:"histograms"`
-	Conflicts        uint64            `json:"conflicts"`
-	Topics           []topic           `json:"topics"`
+	Received         uint64          `json:"received"`
+	UniqueProcessed  uint64          `json:"unique_processed"`
+	DuplicateDropped uint64          `json:"duplicate_dropped"`
+	Failed           uint64          `json:"failed"` // dead letters; a server without them does not say it
+	Rejected         uint64          `json:"rejected"`
+	RejectedByCode   audit.ByCode    `json:"rejected_by_code"`
+	QueueDepth       uint64          `json:"queue_depth"`
+	QueueBytes       int64           `json:"queue_bytes"`
+	BacklogBytes     int64           `json:"backlog_bytes"`
+	Commits          uint64          `json:"commits"`
+	JournalSyncs     uint64          `json:"journal_syncs"`
+	JournalBytes     int64           `json:"journal_bytes"`
+	AllocatedBytes   int64           `json:"allocated_bytes"`
+	LastSeq          int64           `json:"last_seq"`
+	Ready            bool            `json:"ready"`
+	Version          string          `json:"version"`
+	Store            record.Store    `json:"store"`
+	Histograms       record.Snapshot `json:"histograms"`
+	Conflicts        uint64          `json:"conflicts"`
+	Topics           []topic         `json:"topics"`
 	Cluster          struct {
 		LogLeader string  `json:"log_leader"`
 		Position  uint64  `json:"position"`
@@ -78,18 +79,6 @@ type stats struct {
 type topic struct {
 	Name   string `json:"name"`
 	Events uint64 `json:"events"`
-}
-
-// rejectedSince is what one process has rejected since an earlier answer of its own; nil: not told.
-func (s stats) rejectedSince(base stats) *uint64 {
-	if s.RejectedByCode == nil {
-		return nil
-	}
-	var n uint64
-	for code, events := range s.RejectedByCode {
-		n += events - base.RejectedByCode[code]
-	}
-	return &n
 }
 
 func (s stats) processed() uint64 { return s.UniqueProcessed + s.DuplicateDropped + s.Failed }

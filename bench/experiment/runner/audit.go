@@ -93,11 +93,11 @@ func (s *session) counters(final stats) *audit.Counters {
 		QueueDepth:       final.QueueDepth,
 		Conflicts:        final.Conflicts - s.base.Conflicts,
 	}
-	base := s.base
-	if !s.aggregator.external() {
-		base = stats{} // a process of ours had rejected nothing, and this may be another one
+	var before audit.ByCode // a process of ours had rejected nothing, and this may be another one
+	if s.aggregator.external() {
+		before = s.base.RejectedByCode
 	}
-	counters.RejectedInLife = final.rejectedSince(base)
+	counters.RejectedInLife = final.RejectedByCode.Since(before)
 	if len(s.base.Topics) == 0 && final.Topics != nil { // what an earlier run has left is not of the ledger
 		counters.Topics = map[string]uint64{}
 		for _, t := range final.Topics {

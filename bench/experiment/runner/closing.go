@@ -162,7 +162,7 @@ func (d done) cells() []string {
 		}
 	}
 	return []string{d.job.label(), string(d.conclusion), rate(s.ThroughputProcessedPerS),
-		milliseconds(s.ResponseTimeMS.P50), milliseconds(s.ResponseTimeMS.P99), lost}
+		figureText(s.ResponseTimeMS.P50), figureText(s.ResponseTimeMS.P99), lost}
 }
 
 // rate writes a throughput.

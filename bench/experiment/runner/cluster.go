@@ -411,7 +411,7 @@ func (r *replicas) endOthers(ctx context.Context, unique uint64) (checks []audit
 		if database.Integrity != "ok" {
 			broken = 1
 		}
-		checks = append(checks, audit.Equal("replica_database_events", database.Events, unique), audit.None("replica_database_broken", broken))
+		checks = append(checks, audit.Equal(audit.ReplicaDatabaseEvents, database.Events, unique), audit.None(audit.ReplicaDatabaseBroken, broken))
 	}
 	return checks, nil
 }

@@ -74,7 +74,7 @@ func printFigures(w io.Writer, run record.Run) {
 	}
 	if s.RateToBare != nil {
 		fmt.Fprintf(w, "  bare server         %.0f requests/s, %s, %s µs of CPU a request; the rate is %s of it, the p99 %s ×\n",
-			*s.BareRequestsPerS, percentiles(s.BareServiceTimeMS), milliseconds(s.BareCPUUSPerRequest), percent(s.RateToBare), milliseconds(s.ServiceTimeP99ToBare))
+			*s.BareRequestsPerS, percentiles(s.BareServiceTimeMS), figureText(s.BareCPUUSPerRequest), percent(s.RateToBare), figureText(s.ServiceTimeP99ToBare))
 	}
 	if a := run.Audit; a != nil && a.Waits != nil && a.Waits.Bounded > 0 {
 		waits := a.Waits
@@ -123,13 +123,11 @@ func auditWord(run record.Run) string {
 }
 
 func percentiles(p record.Percentiles) string {
-	return fmt.Sprintf("p50 %s, p99 %s, max %s ms", milliseconds(p.P50), milliseconds(p.P99), milliseconds(p.Max))
+	return fmt.Sprintf("p50 %s, p99 %s, max %s ms", figureText(p.P50), figureText(p.P99), figureText(p.Max))
 }
 
 // withheld stands for a figure that was not measured, or has too few samples behind it.
 const withheld = "–"
-
-func milliseconds(v *float64) string { return figureText(v) }
 
 // figureText is a figure in three digits.
 func figureText(v *float64) string {

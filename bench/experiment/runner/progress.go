@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sekali/loadgen/attack"
 )
 
 const (
@@ -93,4 +95,21 @@ func (s state) line() string {
 		line += fmt.Sprintf(", %s left", s.left.Round(time.Second))
 	}
 	return line
+}
+
+// status shows a step that has no rate.
+func (s *session) status(phase string, fraction float64) {
+	s.show(state{phase: phase, fraction: fraction})
+}
+
+// showAttack shows how far the load has come: by time where that is planned, by requests elsewhere.
+func (s *session) showAttack(now attack.Progress, rate float64) {
+	shown := state{phase: now.Phase, ratePerS: rate, queueDepth: s.sampler.last().stats.QueueDepth}
+	if planned := s.job.settings.Load.Duration(); planned > 0 {
+		gone := time.Since(now.StartedAt)
+		shown.fraction = gone.Seconds() / planned.Seconds()
+	} else if now.Planned > 0 {
+		shown.fraction = float64(now.Answered) / float64(now.Planned)
+	}
+	s.show(shown)
 }

@@ -15,10 +15,11 @@ import (
 // and what became of it, by the audit and the summary in r.Run. The error is for a run that is not
 // the one that the text asks for: another load, other flags, requests that were due at other times.
 func Recompute(r *record.Raw) ([]record.Expectation, error) {
-	one, err := caseOf(r.Run)
+	s, err := scenarioOf(r.Run)
 	if err != nil {
 		return nil, err
 	}
+	one := s.Cases[0]
 	if r.Run.Audit == nil {
 		return nil, errors.New("not audited")
 	}
@@ -42,20 +43,21 @@ func asThen(run record.Run, now []record.Expectation) []record.Expectation {
 	return slices.DeleteFunc(now, func(e record.Expectation) bool { return e.Name == "failures" })
 }
 
-// caseOf is the case of a run, by the text of its scenario.
-func caseOf(run record.Run) (scenario.Case, error) {
-	s, err := scenario.Parse("the text of the scenario", []byte(run.Scenario.Text))
+// scenarioOf is the scenario of a run, by its text, with the case of the run alone.
+func scenarioOf(run record.Run) (*scenario.Scenario, error) {
+	s, err := scenario.Parse("scenario", []byte(run.Scenario.Text))
 	if err != nil {
-		return scenario.Case{}, err
+		return nil, err
 	}
 	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
 	if at < 0 || s.Name != run.Scenario.Name {
-		return scenario.Case{}, fmt.Errorf("its scenario %q has no case %q", s.Name, run.Scenario.Label())
+		return nil, fmt.Errorf("its scenario %q has no case %q", s.Name, run.Scenario.Label())
 	}
 	if s.Question != run.Scenario.Question {
-		return scenario.Case{}, fmt.Errorf("its scenario asks %q, not %q", s.Question, run.Scenario.Question)
+		return nil, fmt.Errorf("its scenario asks %q, not %q", s.Question, run.Scenario.Question)
 	}
-	return s.Cases[at], nil
+	s.Cases = s.Cases[at : at+1]
+	return s, nil
 }
 
 // asPlanned holds a run to what its scenario says of it.
@@ -66,15 +68,49 @@ func asPlanned(r *record.Raw, one scenario.Case) error {
 		return err
 	}
 	for i, part := range recordedPlan(run) {
-		// A server that was running already has its own flags, and the stream a seed of the moment.
-		if part != planned[i] && !(run.Aggregator.External && (i == planStream || i == planFlags)) {
+		if run.Aggregator.External { // it has its own flags, and the stream a seed of the moment
+			switch i {
+			case planStream:
+				continue
+			case planFlags:
+				planned[i] = flagsText([]string{})
+			}
+		}
+		if part != planned[i] {
 			return fmt.Errorf("its %s; by the text of its scenario, the %s", part, planned[i])
 		}
 	}
 	if p, s := one.Point, run.Scenario.Sweep; (p == nil) != (s == nil) || p != nil && *s != (record.Sweep{Parameter: p.Parameter, Value: p.Value, Curve: p.Curve}) {
 		return errors.New("it is at another point of the sweep than its case")
 	}
+	if err := asBroken(run.Fault, one.Settings.Fault); err != nil {
+		return err
+	}
 	return onTime(r, attackPhases(one.Settings.Load.Phases, run.Stream.Seed))
+}
+
+// asBroken holds the moments of a fault to the plan: it did not come sooner, and what was broken
+// stayed so for as long as it was to.
+func asBroken(f *record.FaultTimes, planned scenario.Fault) error {
+	if f == nil {
+		return nil
+	}
+	from, lasts, until := f.ExitedNS, planned.RestartAfter, f.RestartedNS
+	if planned.Lasts() {
+		from, lasts = f.AtNS, planned.For
+	}
+	if f.Join != nil {
+		until = f.Join.BeganNS
+	}
+	switch {
+	case f.AtNS < int64(planned.At):
+		return fmt.Errorf("its fault came after %s; by its scenario after %s", time.Duration(f.AtNS), time.Duration(planned.At))
+	case (f.ExitedNS > 0) == planned.Lasts():
+		return fmt.Errorf("a process ended after %s; by its scenario the fault is %s", time.Duration(f.ExitedNS), planned.Kind)
+	case until-from < int64(lasts):
+		return fmt.Errorf("its fault lasted for %s; by its scenario for %s", time.Duration(until-from), time.Duration(lasts))
+	}
+	return nil
 }
 
 // onTime holds the number of requests, and in an open loop the moment at which each was due, to the

@@ -35,15 +35,11 @@ func (c *Config) Replay(path string) (record.Run, error) {
 	if c.external() {
 		return refuse("-aggregator must be a program, to be started with the flags of the run")
 	}
-	s, err := scenario.Parse(path+": scenario", []byte(run.Scenario.Text))
+	s, err := scenarioOf(run)
 	if err != nil {
 		return refuse("%v", err)
 	}
-	at := slices.IndexFunc(s.Cases, func(one scenario.Case) bool { return one.Name == run.Scenario.Case })
-	if at < 0 || s.Name != run.Scenario.Name {
-		return refuse("its scenario %q has no case %q", s.Name, run.Scenario.Label())
-	}
-	s.Path, s.Cases = run.Scenario.Path, s.Cases[at:at+1]
+	s.Path = run.Scenario.Path
 	c.Scenarios, c.Profile = []*scenario.Scenario{s}, slices.Contains(run.Aggregator.Flags, profileFlag)
 	planned, err := plan(s.Cases[0].Settings, c.Profile)
 	if err != nil {
@@ -72,6 +68,7 @@ func plan(s scenario.Settings, profiled bool) ([]string, error) {
 	if s.Fault.Kind != scenario.NoFault {
 		run.Fault = &record.FaultTimes{Kind: s.Fault.Kind, Role: s.Fault.Role}
 	}
+	run.Environment.TmpfsIsAllowed = s.Fault.Kind == scenario.DiskFull
 	if s.Cluster.Nodes > 0 {
 		run.Cluster = clusterOf(s.Cluster)
 	}
@@ -100,7 +97,7 @@ func recordedPlan(run record.Run) []string {
 		fmt.Sprintf("stream is %+v", run.Stream),
 		fmt.Sprintf("load is %+v", run.Load),
 		fmt.Sprintf("ack level is %s", run.Aggregator.Ack),
-		fmt.Sprintf("flags are %q", run.Aggregator.Flags),
+		flagsText(run.Aggregator.Flags),
 	}
 	phases := "phases are"
 	for _, p := range run.Phases {
@@ -127,8 +124,11 @@ func recordedPlan(run record.Run) []string {
 		fault += " of the " + run.Fault.Role
 	}
 	return append(parts, clusterText(cluster), fmt.Sprintf("disk is held to %d MB/s and %d operations/s", disk.MBPerS, disk.OperationsPerS),
+		fmt.Sprintf("tmpfs is allowed: %t", run.Environment.TmpfsIsAllowed),
 		"network is "+run.Environment.Network.String(), "yardstick is "+yardstick, fmt.Sprintf("readers are %+v", run.Readers), phases, "fault is "+fault)
 }
+
+func flagsText(flags []string) string { return fmt.Sprintf("flags are %q", flags) }
 
 // clusterText is a cluster as a part of the plan. What a record does not say is the default.
 func clusterText(c record.Cluster) string {

@@ -159,21 +159,22 @@ func TestReplayRefuses(t *testing.T) {
 		change func(*record.Run)
 		says   string // "": not refused
 	}{
-		"control":        {program, func(*record.Run) {}, ""},
-		"profiled":       {program, func(r *record.Run) { r.Aggregator.Flags = append(r.Aggregator.Flags, profileFlag) }, ""},
-		"external":       {program, func(r *record.Run) { r.Aggregator.External = true }, "a server that was running already"},
-		"onto a server":  {Config{Aggregator: server.URL}, func(*record.Run) {}, "-aggregator must be a program"},
-		"other seed":     {program, func(r *record.Run) { r.Stream.Seed++ }, "its stream is {Seed:2"},
-		"other default":  {program, func(r *record.Run) { r.Stream.PayloadBytes = 151 }, "PayloadBytes:151"},
-		"other load":     {program, func(r *record.Run) { r.Load.EventsPerRequest = 21 }, "its load is {EventsPerRequest:21"},
-		"other ack":      {program, func(r *record.Run) { r.Aggregator.Ack = "store" }, "its ack level is store"},
-		"other flags":    {program, func(r *record.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
-		"other rate":     {program, func(r *record.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
-		"other fault":    {program, func(r *record.Run) { r.Fault = &record.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
-		"other network":  {program, func(r *record.Run) { r.Environment.Network = &record.Network{RTTMS: 20} }, "its network is 20 ms there and back"},
-		"no such case":   {program, func(r *record.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
-		"other name":     {program, func(r *record.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
-		"unreadable now": {program, func(r *record.Run) { r.Scenario.Text += "weather: fine\n" }, "run.json: scenario:10:1: unknown field"},
+		"control":          {program, func(*record.Run) {}, ""},
+		"profiled":         {program, func(r *record.Run) { r.Aggregator.Flags = append(r.Aggregator.Flags, profileFlag) }, ""},
+		"external":         {program, func(r *record.Run) { r.Aggregator.External = true }, "a server that was running already"},
+		"onto a server":    {Config{Aggregator: server.URL}, func(*record.Run) {}, "-aggregator must be a program"},
+		"other seed":       {program, func(r *record.Run) { r.Stream.Seed++ }, "its stream is {Seed:2"},
+		"other default":    {program, func(r *record.Run) { r.Stream.PayloadBytes = 151 }, "PayloadBytes:151"},
+		"other load":       {program, func(r *record.Run) { r.Load.EventsPerRequest = 21 }, "its load is {EventsPerRequest:21"},
+		"other ack":        {program, func(r *record.Run) { r.Aggregator.Ack = "store" }, "its ack level is store"},
+		"other flags":      {program, func(r *record.Run) { r.Aggregator.Flags = []string{"-dedup=flat"} }, `its flags are ["-dedup=flat"]`},
+		"other rate":       {program, func(r *record.Run) { r.Phases[1].Rate = 101 }, "rate 101/s"},
+		"other fault":      {program, func(r *record.Run) { r.Fault = &record.FaultTimes{Kind: "sigkill"} }, "its fault is sigkill"},
+		"other network":    {program, func(r *record.Run) { r.Environment.Network = &record.Network{RTTMS: 20} }, "its network is 20 ms there and back"},
+		"no such case":     {program, func(r *record.Run) { r.Scenario.Case = "third" }, `has no case "short/third"`},
+		"other name":       {program, func(r *record.Run) { r.Scenario.Name = "long" }, `its scenario "short" has no case "long"`},
+		"unreadable now":   {program, func(r *record.Run) { r.Scenario.Text += "weather: fine\n" }, "scenario:10:1: unknown field"},
+		"another question": {program, func(r *record.Run) { r.Scenario.Question = "Why?" }, "asks"},
 	} {
 		run := good
 		run.Phases = slices.Clone(good.Phases)

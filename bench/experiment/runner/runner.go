@@ -43,8 +43,6 @@ const (
 	profiledLink = "latest-profile"
 	// dataDir holds the data folders while a run lasts.
 	dataDir = ".data"
-	// idLayout names a run by its start, UTC.
-	idLayout = "20060102-150405"
 	// maxSameSecond bounds the search for a free name among runs started in one second.
 	maxSameSecond = 100
 )
@@ -240,7 +238,7 @@ func (c *Config) makeRunDir(now time.Time) (string, error) {
 	if err := os.MkdirAll(runs, 0o755); err != nil {
 		return "", err
 	}
-	name := now.UTC().Format(idLayout)
+	name := now.UTC().Format(record.IDLayout)
 	for n := range maxSameSecond {
 		c.id = name
 		if n > 0 {

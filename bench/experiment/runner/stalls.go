@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sekali/bench/figures"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 	pauseLimit = 20 * time.Millisecond
 	// stallLimit is the gap from which on a beat counts as a stall. Two busy cores delay it by a few
 	// scheduler slices of 10 ms; longer gaps were seen only when the machine itself was taken away.
-	stallLimit = 100 * time.Millisecond
+	stallLimit = time.Duration(figures.StallNS)
 )
 
 // stallWatch sees when this process, the generator, does not run: because it is stopped, or the

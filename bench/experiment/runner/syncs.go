@@ -32,9 +32,9 @@ func (s *session) checkSyncs(final stats) (checks []audit.Check, err error) {
 	switch {
 	case s.run.Cluster != nil: // each node makes durable what it acknowledges, and these are one's counters
 	case s.run.Aggregator.Ack == "journal" && alive:
-		checks = append(checks, audit.AtLeast("journal_syncs_by_ledger", syncs, apart))
+		checks = append(checks, audit.AtLeast(audit.SyncsByLedger, syncs, apart))
 	case s.run.Aggregator.Ack == "store":
-		checks = append(checks, audit.AtLeast("commits_by_ledger", final.Commits-s.base.Commits, apart))
+		checks = append(checks, audit.AtLeast(audit.CommitsByLedger, final.Commits-s.base.Commits, apart))
 	}
 	if s.syncs == nil {
 		return checks, nil
@@ -44,7 +44,7 @@ func (s *session) checkSyncs(final stats) (checks []audit.Check, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("syncs: %w", err)
 	}
-	return append(checks, audit.AtMost("journal_syncs_by_kernel", syncs, seen)), nil
+	return append(checks, audit.AtMost(audit.SyncsByKernel, syncs, seen)), nil
 }
 
 // forgetSyncs ends what a run that failed has left.

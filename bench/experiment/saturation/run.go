@@ -302,5 +302,5 @@ func (r *Record) evidence() string {
 
 // Folder names a search's folder by its start.
 func Folder(out string, now time.Time) string {
-	return filepath.Join(out, "runs", "saturate-"+now.UTC().Format("20060102-150405"))
+	return filepath.Join(out, "runs", "saturate-"+now.UTC().Format(record.IDLayout))
 }

@@ -116,13 +116,13 @@ func (s *soaking) readBack(ctx context.Context, events *stream.Stream) error {
 		if err != nil {
 			return err
 		}
-		s.record.Counters = audit.Counters{}
-		err = json.NewDecoder(answer.Body).Decode(&s.record.Counters)
+		var told audit.Told
+		err = json.NewDecoder(answer.Body).Decode(&told)
 		answer.Body.Close()
 		if err != nil {
 			return fmt.Errorf("/stats: %w", err)
 		}
-		if s.record.Counters.QueueDepth == 0 || time.Now().After(deadline) {
+		if s.record.Counters = told.Whole(); s.record.Counters.QueueDepth == 0 || time.Now().After(deadline) {
 			break // what still waits is found by the audit
 		}
 	}

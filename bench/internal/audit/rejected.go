@@ -17,7 +17,34 @@ const (
 type Life struct {
 	BeganNS int64 // it was started; 0: before the load
 	Killed  bool  // and the one before was killed: what that had not committed, it has forgotten
-	Shared  bool  // others answered publishers too, and count for themselves
+	AtMost  bool  // and what was answered when and by whom is not known: there is no least
+}
+
+// ByCode is rejected_by_code of /stats: events that one process has rejected; nil: it does not say.
+type ByCode map[string]uint64
+
+// Since is how many there are since an earlier answer of the same process.
+func (now ByCode) Since(before ByCode) *uint64 {
+	if now == nil {
+		return nil
+	}
+	var n uint64
+	for code, events := range now {
+		n += events - before[code]
+	}
+	return &n
+}
+
+// Told are the counters as an answer of /stats has them.
+type Told struct {
+	Counters
+	RejectedByCode ByCode `json:"rejected_by_code"`
+}
+
+// Whole are the counters with those of the process's life.
+func (t Told) Whole() Counters {
+	t.RejectedInLife = t.RejectedByCode.Since(nil)
+	return t.Counters
 }
 
 // checkRejected holds the counters to what publishers were told. An attempt without an answer may
@@ -50,10 +77,10 @@ func (c *Checker) checkRejected(counters Counters) ([]Check, error) {
 			inLife.max += n
 		}
 		after := a.SentNS >= of.BeganNS
-		if after && !of.Shared {
+		if after && !of.AtMost {
 			inLife.min += n
 		}
-		if (after || !of.Killed) && !of.Shared {
+		if (after || !of.Killed) && !of.AtMost {
 			all.min += n
 		}
 	}

@@ -27,7 +27,7 @@ func TestRejected(t *testing.T) {
 		{"an answer that was lost, and a retry", whole, 3, -1, 2, 5, 7, 5, 7},
 		{"stopped and started", Life{BeganNS: restarted}, 3, 0, 2, 5, 5, 2, 2},
 		{"killed", Life{BeganNS: restarted, Killed: true}, 3, 1, 2, 2, 15, 2, 2},
-		{"one node of several", Life{Shared: true}, 3, 0, 2, 0, 5, 0, 5},
+		{"one node of several", Life{AtMost: true}, 3, 0, 2, 0, 5, 0, 5},
 	} {
 		m := newModel(t, 10, 4, 0)
 		m.life = &test.life

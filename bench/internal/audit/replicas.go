@@ -12,8 +12,13 @@ type Replica struct {
 	Events iter.Seq2[*Event, error]
 }
 
-// OfReplicas are the checks that CompareReplicas makes: what a cluster's audit must have.
-var OfReplicas = []string{"replica_events_missing", "replica_events_differ"}
+// The checks of a cluster's replicas: the first two are those of CompareReplicas.
+const (
+	ReplicaEventsMissing  = "replica_events_missing"
+	ReplicaEventsDiffer   = "replica_events_differ"
+	ReplicaDatabaseEvents = "replica_database_events"
+	ReplicaDatabaseBroken = "replica_database_broken"
+)
 
 // CompareReplicas reads all replicas side by side, event by event: each seq has to be in every one
 // of them, with the same bytes, received_at included. It returns two checks and the first of what
@@ -39,7 +44,7 @@ func CompareReplicas(replicas []Replica) (checks []Check, findings []string, err
 			return nil, nil, err
 		}
 	}
-	return []Check{None(OfReplicas[0], c.missing), None(OfReplicas[1], c.differ)}, c.findings, nil
+	return []Check{None(ReplicaEventsMissing, c.missing), None(ReplicaEventsDiffer, c.differ)}, c.findings, nil
 }
 
 // comparison is CompareReplicas under way.

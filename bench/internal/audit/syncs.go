@@ -10,6 +10,14 @@ import (
 	"sekali/loadgen/ledger"
 )
 
+// The checks of how often the aggregator says that it has synced or committed, by the ledger and as
+// strace saw it.
+const (
+	SyncsByLedger   = "journal_syncs_by_ledger"
+	CommitsByLedger = "commits_by_ledger"
+	SyncsByKernel   = "journal_syncs_by_kernel"
+)
+
 // unbounded is the maximum of a check that has none.
 const unbounded = math.MaxInt64
 

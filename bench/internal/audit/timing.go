@@ -8,6 +8,13 @@ import (
 	"sekali/loadgen/ledger"
 )
 
+// The checks of what is stored against the times of the ledger. A record has no received_at, and so
+// only what the first of them came to.
+const (
+	OutOfTime          = "received_out_of_time"
+	OutOfRealTimeOrder = "out_of_real_time_order"
+)
+
 const (
 	// maxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
 	// without them, and has neither of the two checks.
@@ -109,5 +116,5 @@ func (t *timing) wait(w *waits, seq int64, original uint64) {
 }
 
 func (t *timing) checks() []Check {
-	return []Check{within(OutOfTime, t.outOfTime, 0, 0), within("out_of_real_time_order", t.outOfOrder, 0, 0)}
+	return []Check{within(OutOfTime, t.outOfTime, 0, 0), within(OutOfRealTimeOrder, t.outOfOrder, 0, 0)}
 }

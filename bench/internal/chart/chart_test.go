@@ -49,6 +49,16 @@ func TestPictures(t *testing.T) {
 		"queues.svg": func() ([]byte, error) {
 			return chart.Queues("A synthetic", chart.NewTrace(burst.Run, burst.Trace), "B synthetic", chart.NewTrace(faster.Run, faster.Trace))
 		},
+		"faults.svg": func() ([]byte, error) {
+			line := []chart.Line{{Name: "accepted", X: []float64{0, 10, 20, 30}, Y: []float64{0, 3, 2, 1}}, {Name: "committed", X: []float64{0, 30}, Y: []float64{1, 2}}}
+			return chart.Timeline([]chart.Panel{{Label: "events/s", Lines: line}}, []chart.Span{
+				{Name: "SIGKILL, until ready", From: 5, To: 5.1, Fault: true}, {Name: "SIGKILL, until ready", From: 15, To: 15.1, Fault: true}})
+		},
+		"fault-long.svg": func() ([]byte, error) {
+			line := []chart.Line{{Name: "accepted", X: []float64{0, 10, 20, 30}, Y: []float64{0, 3, 2, 1}}, {Name: "committed", X: []float64{0, 30}, Y: []float64{1, 2}}}
+			return chart.Timeline([]chart.Panel{{Label: "events/s", Lines: line}}, []chart.Span{
+				{Name: "steady", From: 0, To: 30, Measured: true}, {Name: "partition", From: 5, To: 27, Fault: true}})
+		},
 		"bars.svg": func() ([]byte, error) {
 			return chart.Bars([]string{"memory", "journal", "store"}, []chart.BarPanel{
 				{Label: "response time, ms", Series: []chart.Series{{Name: "p50", Values: []float64{1.2, 2.34567, 30}},
@@ -98,6 +108,17 @@ func TestPictures(t *testing.T) {
 				t.Errorf("%s differs from what is drawn now", path)
 			}
 		})
+	}
+}
+
+// TestFaultsOfOneName: their name stands there once.
+func TestFaultsOfOneName(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "faults.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte(">SIGKILL, until ready<")); n != 1 {
+		t.Errorf("%d times", n)
 	}
 }
 

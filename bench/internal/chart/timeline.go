@@ -29,7 +29,7 @@ type Panel struct {
 }
 
 // Span marks a stretch of time: a phase, or the fault from the signal until the aggregator was
-// ready again.
+// ready again. Faults of one name have it once, above the first of them.
 type Span struct {
 	Name     string
 	From, To float64 // seconds
@@ -57,7 +57,7 @@ func Lines(xLabel string, panels []Panel, spans []Span) ([]byte, error) {
 		}
 		p.X.Min, p.X.Max, p.Y.Min = from, to, 0
 		p.Y.Max = headroom(panel, len(panel.Lines) > 1)
-		p.Legend.Left = i == 0 && faultAtRight(spans, from, to)
+		p.Legend.Left = i == 0 && nameAtRight(spans, from, to)
 		if i == 0 && len(spans) > 0 {
 			p.Title.Text = " " // the room in which the spans are named
 		}
@@ -69,9 +69,25 @@ func Lines(xLabel string, panels []Panel, spans []Span) ([]byte, error) {
 	return svg(plots, vg.Length(len(panels))*panelHeight+0.4*vg.Inch)
 }
 
-// faultAtRight says that a fault has its name where the legend would stand, at the right.
-func faultAtRight(spans []Span, from, to float64) bool {
-	return slices.ContainsFunc(spans, func(s Span) bool { return s.Fault && s.To > to-(to-from)/3 })
+// nameAtRight says that a fault has its name where the legend would stand, at the right.
+func nameAtRight(spans []Span, from, to float64) bool {
+	return slices.ContainsFunc(spans, func(s Span) bool {
+		at := s.To
+		if s.fits(to - from) {
+			at = s.From + s.nameWidth(to-from)
+		}
+		return s.Fault && !again(spans, s) && at > to-(to-from)/3
+	})
+}
+
+// nameWidth is what the name takes of an axis of such a length, and fits says that it has room
+// within the span.
+func (s Span) nameWidth(axis float64) float64 { return letterShare * float64(len(s.Name)+1) * axis }
+func (s Span) fits(axis float64) bool         { return s.To-s.From >= s.nameWidth(axis) }
+
+// again says that another fault has the same name.
+func again(spans []Span, s Span) bool {
+	return slices.ContainsFunc(spans, func(other Span) bool { return other.Fault && other.Name == s.Name && other.From != s.From })
 }
 
 func horizontalGrid() *plotter.Grid {
@@ -181,18 +197,34 @@ func (s *spanPlotter) draw(c draw.Canvas, p *plot.Plot, span Span) {
 		c.FillPolygon(measuredFill, rectangle(left, right, c.Min.Y, c.Max.Y))
 	}
 	c.StrokeLine2(line, left, c.Min.Y, left, c.Max.Y)
-	if !s.named || !span.Fault && !s.hasRoom(c, p, span) {
-		return
+	if s.named && (span.Fault || s.hasRoom(c, p, span)) {
+		s.name(c, p, span, left, right)
 	}
+}
+
+// name writes a span's name above it; that of a fault, if there is one of the name, below the names
+// of the phases: in its band, or on the side that has room.
+func (s *spanPlotter) name(c draw.Canvas, p *plot.Plot, span Span, left, right vg.Length) {
 	text := p.Title.TextStyle
 	text.Font.Size, text.XAlign, text.YAlign = smallSize, draw.XLeft, draw.YBottom
 	at := vg.Point{X: left + 2, Y: c.Max.Y + 2}
-	if span.Fault {
-		// Below the names of the phases, inside the panel, on the side that has room.
-		text.Color, text.YAlign = faultColour, draw.YTop
-		at = vg.Point{X: right + 3, Y: c.Max.Y - 2}
-		if right > (c.Min.X+c.Max.X)/2 {
-			text.XAlign, at.X = draw.XRight, left-3
+	switch {
+	case !span.Fault:
+	case again(s.spans, span):
+		first := slices.IndexFunc(s.spans, func(other Span) bool { return other.Fault && other.Name == span.Name })
+		if s.spans[first] != span {
+			return
+		}
+		text.Color = faultColour
+	default:
+		text.Color, text.YAlign, at.Y = faultColour, draw.YTop, c.Max.Y-2
+		switch {
+		case span.fits(p.X.Max - p.X.Min):
+			at.X = left + 3
+		case right > (c.Min.X+c.Max.X)/2:
+			at.X = left - 3 - nameRoom*text.Width(span.Name)
+		default:
+			at.X = right + 3
 		}
 	}
 	c.FillText(text, at, span.Name)

@@ -139,7 +139,7 @@ func (s *simulation) request(phase int, plannedNS int64) {
 		SentNS: plannedNS + 40_000 + s.random.Int64N(160_000), Bytes: 15_000}
 	if s.down(a.SentNS) || s.down(a.SentNS+acceptNS) {
 		failed := a
-		failed.DoneNS, failed.Cause = a.SentNS+ms/5, ledger.CauseConnectionRefused
+		failed.DoneNS, failed.Cause = max(a.SentNS, s.killNS)+ms/5, ledger.CauseConnectionRefused
 		s.attempts = append(s.attempts, failed)
 		a.Attempt, a.SentNS = 2, s.readyNS+s.random.Int64N(50*ms)
 	}
@@ -219,7 +219,7 @@ func (s *simulation) run() record.Run {
 		Stream:     s.stream.Config(),
 		Load:       record.Load{EventsPerRequest: eventsPerRequest, Encoding: "json", Compression: "none"},
 		Phases:     s.phases,
-		DrainedNS:  s.endNS + sampleEveryNS,
+		DrainedNS:  s.endNS + 2*sampleEveryNS + ms, // a sample behind the last commit has shown it
 	}
 	if s.m.Kill > 0 {
 		run.Fault = &record.FaultTimes{Kind: "sigkill", AtNS: s.killNS, ExitedNS: s.killNS + ms, RestartedNS: s.killNS + 2*ms, ReadyNS: s.readyNS}

@@ -31,7 +31,7 @@ func (s *simulation) writeTrace(path string) error {
 	seen := map[uint64]bool{}
 	var row record.Sample
 	commits := s.commits
-	for next := -2 * sampleEveryNS; next <= s.endNS+3*sampleEveryNS; next += sampleEveryNS {
+	for next := -2 * sampleEveryNS; next <= s.endNS+4*sampleEveryNS; next += sampleEveryNS {
 		// A sampler in step with requests or transactions would always see the same moment of them.
 		t := next + s.random.Int64N(sampleEveryNS)
 		for len(commits) > 0 && commits[0].atNS <= t {

@@ -121,7 +121,7 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 		if figure.parameter != "" && figure.parameter != s.Cases[0].sweep().Parameter {
 			continue
 		}
-		label := named(figure.label, s.Cases...)
+		label := namedShort(figure.label, s.Cases...)
 		panel, bar := chart.Panel{Label: label, Crossed: crossed, Hollow: hollow}, chart.BarPanel{Label: label}
 		for _, name := range names {
 			line := chart.Line{Name: name}
@@ -142,6 +142,9 @@ func (s *scenario) curves(o objective.Objective) ([]byte, error) {
 	}
 	if numeric(values) {
 		label := s.Cases[0].sweep().Parameter
+		if label == "load.rate" {
+			label += ", requests/s"
+		}
 		if len(invalid) > 0 {
 			label += "; ring: INVALID"
 		}

@@ -25,3 +25,8 @@ func named(name string, cases ...*group) string {
 	}
 	return name
 }
+
+// namedShort is named where there is room for little, at an axis.
+func namedShort(name string, cases ...*group) string {
+	return strings.Replace(named(name, cases...), closedLoop, "service time", 1)
+}

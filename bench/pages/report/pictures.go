@@ -106,7 +106,7 @@ func (s *scenario) bars() ([]byte, error) {
 	}
 	stored := chart.BarPanel{Label: "stored events/s", Series: []chart.Series{
 		series("stored", func(s record.Summary) *float64 { return s.ThroughputStoredPerS })}}
-	waits := chart.BarPanel{Label: named(responseTime, s.Cases...) + ", ms", Series: []chart.Series{
+	waits := chart.BarPanel{Label: namedShort(responseTime, s.Cases...) + ", ms", Series: []chart.Series{
 		series("p50", func(s record.Summary) *float64 { return s.ResponseTimeMS.P50 }),
 		series("p90", func(s record.Summary) *float64 { return s.ResponseTimeMS.P90 }),
 		series("p99", func(s record.Summary) *float64 { return s.ResponseTimeMS.P99 })}}

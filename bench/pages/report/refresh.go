@@ -2,7 +2,6 @@ package report
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 
 	"sekali/bench/experiment/saturation"
@@ -64,7 +63,4 @@ func refresh(reference string) error {
 }
 
 // hasPage: the probes of a search have none.
-func hasPage(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, record.PageFile))
-	return err == nil
-}
+func hasPage(dir string) bool { return there(dir, record.PageFile) }

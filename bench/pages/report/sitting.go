@@ -119,7 +119,11 @@ func (s sitting) absentByNumber() (absent []string) {
 		absent = append(absent, fmt.Sprintf("%d runs of which nothing is said", n))
 	}
 	for i, run := range s.runs {
-		if run.Sitting == nil || run.Sitting.Of != s.Planned || i > 0 && run.Sitting.Number <= s.runs[i-1].Sitting.Number {
+		before := 0
+		if i > 0 {
+			before = s.runs[i-1].Sitting.Number
+		}
+		if at := run.Sitting; at == nil || at.Of != s.Planned || at.Number <= before || at.Number > s.Planned {
 			return append(absent, fmt.Sprintf("what was the place of %s", s.Results[i].Dir))
 		}
 	}

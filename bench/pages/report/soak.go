@@ -39,7 +39,7 @@ func readSoak(reference string) (*soak, error) {
 		return nil, err
 	}
 	svg, err := soakPicture(s)
-	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak", svg: svg}}, err
+	return &soak{s, picture{Path: path.Join(picturesDir, "soak.svg"), Alt: "Memory, descriptors, goroutines, WAL, backlog and response times over the soak, with its SIGKILLs", svg: svg}}, err
 }
 
 // verifySoak holds the figures of the soak to its record, and that to its hash; n is 1 if it has
@@ -92,13 +92,13 @@ func soakPicture(s record.SoakSummary) ([]byte, error) {
 	}
 	var spans []chart.Span
 	for i, at := range s.KillsS {
-		spans = append(spans, chart.Span{From: at, To: at + s.RecoveryMS[i]/1000, Fault: true})
+		spans = append(spans, chart.Span{Name: "red: SIGKILL, until ready again", From: at, To: at + s.RecoveryMS[i]/1000, Fault: true})
 	}
 	panels := []chart.Panel{
 		panel("MB", record.SoakResident, record.SoakHeap, record.SoakWAL, record.SoakBacklog),
-		panel("open", record.SoakDescriptors, record.SoakGoroutines),
-		panel("p50, ms", record.SoakP50),
-		panel("p99, ms", record.SoakP99),
+		panel("number open", record.SoakDescriptors, record.SoakGoroutines),
+		panel("response p50, ms", record.SoakP50),
+		panel("response p99, ms", record.SoakP99),
 	}
 	if slices.Contains(s.Columns, record.SoakSync) {
 		panels = append(panels, panel("controls, ms", record.SoakSync, record.SoakWork), panel("read again, pages/s", record.SoakRefaults))

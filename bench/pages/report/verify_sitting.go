@@ -76,10 +76,13 @@ func verifySitting(dir string) (differences []error) {
 		if run.StartedAt.Before(s.StartedAt) || run.StartedAt.After(s.FinishedAt) {
 			differences = append(differences, fmt.Errorf("%s: %s began outside of the sitting", name, s.Results[i].Dir))
 		}
+		if run.ID != s.ID {
+			differences = append(differences, fmt.Errorf("%s: %s is of the run %s", name, s.Results[i].Dir, run.ID))
+		}
 	}
 	// The last of them has the environment of all.
 	last := s.runs[len(s.runs)-1]
-	again.ID, again.Environment = last.ID, last.Environment
+	again.Environment = last.Environment
 	differences = append(differences, compareJSON(name, s.Index, again)...)
 	n, absent, err := s.planned()
 	if err != nil {

@@ -100,38 +100,74 @@ func (t there) runs() []run {
 	return all
 }
 
-// find finds what there is. A symbolic link is not followed.
+// find finds what there is. A symbolic link is not followed. Of the runs that are not shown no file
+// is read.
 func (h *Handler) find() (there, error) {
-	var names, sessions []string
-	tree := h.root.FS()
-	err := fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil && name == "." {
-			return err
-		}
-		if err != nil {
-			return nil // a run under way removes its data folders
-		}
-		if entry.IsDir() {
-			if name != "." && strings.HasPrefix(entry.Name(), ".") || strings.Count(name, "/") >= maxDepth {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		if !entry.Type().IsRegular() {
-			return nil
-		}
-		switch entry.Name() {
-		case record.IndexFile:
-			names = append(names, path.Dir(name))
-		case saturation.SearchFile, ab.File:
-			sessions = append(sessions, path.Dir(name))
-		}
-		return nil
-	})
-	if err != nil {
+	found := &folders{}
+	if err := found.look(h.root.FS(), ".", 0); err != nil {
 		return there{}, fmt.Errorf("serve: %w", err)
 	}
-	return h.list(names, sessions), nil
+	begun := make(map[string]time.Time, len(found.runs))
+	for _, name := range found.runs {
+		begun[name] = h.begun(name)
+	}
+	slices.SortStableFunc(found.runs, func(a, b string) int { return begun[b].Compare(begun[a]) })
+	shown := found.runs[:min(len(found.runs), maxRuns)]
+	all := h.list(shown, found.sessionsOf(shown))
+	all.More = len(shown) < len(found.runs)
+	return all, nil
+}
+
+// folders are those of runs, and of sessions.
+type folders struct{ runs, sessions []string }
+
+// look looks into a folder and below it; what is in a run's own folder is of that run.
+func (f *folders) look(tree fs.FS, name string, depth int) error {
+	entries, err := fs.ReadDir(tree, name)
+	if err != nil && name == "." {
+		return err
+	}
+	has := func(file string) bool { // none if a run under way has removed its data folder
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == file && e.Type().IsRegular() })
+	}
+	if has(saturation.SearchFile) || has(ab.File) {
+		f.sessions = append(f.sessions, name)
+	}
+	if has(record.IndexFile) {
+		f.runs = append(f.runs, name)
+		return nil
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || depth == maxDepth {
+			continue
+		}
+		if err := f.look(tree, path.Join(name, entry.Name()), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessionsOf leaves out the sessions of which there are runs and none is shown.
+func (f *folders) sessionsOf(shown []string) []string {
+	return slices.DeleteFunc(f.sessions, func(dir string) bool {
+		within := func(run string) bool { return strings.HasPrefix(run, dir+"/") }
+		return slices.ContainsFunc(f.runs, within) && !slices.ContainsFunc(shown, within)
+	})
+}
+
+// begun is when a run began, by the name that the lab gives its folder; of another name, by its
+// index.
+func (h *Handler) begun(name string) time.Time {
+	base := path.Base(name)
+	if at, err := time.Parse(record.IDLayout, base[:min(len(base), len(record.IDLayout))]); err == nil {
+		return at
+	}
+	index, err := record.ReadIndex(filepath.Join(h.dir, filepath.FromSlash(name)))
+	if err != nil {
+		return time.Time{} // what is wrong is said where it is shown
+	}
+	return index.StartedAt
 }
 
 // list reads the runs, and puts those of a session together.
@@ -141,9 +177,6 @@ func (h *Handler) list(names, sessions []string) (all there) {
 		runs = append(runs, h.read(name))
 	}
 	slices.SortStableFunc(runs, func(a, b run) int { return b.Started.Compare(a.Started) })
-	if len(runs) > maxRuns {
-		runs, all.More = runs[:maxRuns], true
-	}
 	of := map[string]*session{}
 	for _, dir := range sessions {
 		of[dir] = h.session(dir)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -142,6 +143,59 @@ func TestListLinksToWhatIsThere(t *testing.T) {
 	for _, link := range links {
 		if answer := get(h, link[1]); answer.Code != http.StatusOK || answer.Body.Len() == 0 {
 			t.Errorf("%s: %d", link[1], answer.Code)
+		}
+	}
+}
+
+// TestOnlyWhatIsShownIsRead: of many runs the newest are shown, by the names of their folders. No
+// file of the others is read, nor of a session of which no run is shown.
+func TestOnlyWhatIsShownIsRead(t *testing.T) {
+	const many = 3000
+	dir := t.TempDir()
+	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	name := func(n int) string { return first.Add(time.Duration(n) * time.Minute).Format(record.IDLayout) }
+	write := func(name, text string) {
+		t.Helper()
+		err := os.MkdirAll(filepath.Dir(name), 0o755)
+		if err == nil {
+			err = os.WriteFile(name, []byte(text), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	index := func(folder string, at time.Time) {
+		t.Helper()
+		write(filepath.Join(folder, record.IndexFile), fmt.Sprintf(`{"format":1,"started_at":%q,"results":[]}`, at.Format(time.RFC3339)))
+	}
+	// An index that is read puts its run before all others.
+	unread := first.AddDate(100, 0, 0)
+	for n := range many {
+		at := unread
+		if n >= many-maxRuns+1 {
+			at = first.Add(time.Duration(n) * time.Minute)
+		}
+		index(filepath.Join(dir, "runs", name(n)), at)
+	}
+	index(filepath.Join(dir, "runs", "renamed"), first.AddDate(1, 0, 0)) // who has no such name is read
+	session := filepath.Join(dir, "runs", "saturate-"+name(0))
+	write(filepath.Join(session, saturation.SearchFile), "is not read")
+	index(filepath.Join(session, "runs", name(0)+"-2"), unread)
+
+	all, err := newHandler(t, dir).find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Items) != maxRuns || !all.More {
+		t.Fatalf("%d are shown, more: %v", len(all.Items), all.More)
+	}
+	for i, item := range all.Items {
+		want := "runs/" + name(many-i)
+		if i == 0 {
+			want = "runs/renamed"
+		}
+		if item.Run == nil || item.Run.Path != want || item.Run.Started.Equal(unread) {
+			t.Fatalf("place %d has %+v, want %s", i, item, want)
 		}
 	}
 }

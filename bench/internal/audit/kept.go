@@ -1,8 +1,5 @@
 package audit
 
-// OutOfTime is the check of received_at, which a record does not keep.
-const OutOfTime = "received_out_of_time"
-
 // Unanswered counts the events that may be stored and need not: that only attempts of unknown fate
 // carried.
 func (c *Checker) Unanswered() uint64 { return count(c.possible, c.acknowledged) }
