@@ -249,7 +249,7 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 
 // dialLatest is dial for the latest epoch that there is a log of.
 func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) {
-	for {
+	for end := time.Now().Add(reachWait); ; time.Sleep(joinPause) {
 		log, err := c.dial(ctx, firstEpoch)
 		if err != nil {
 			return nil, err
@@ -262,8 +262,12 @@ func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) 
 		if err == nil || ctx.Err() != nil {
 			return log, nil
 		}
+		if time.Now().After(end) {
+			if _, why := log.Head(ctx); why != nil { // it says who is there
+				return nil, errors.Join(why, log.Close())
+			}
+		}
 		_ = log.Close() // it is dialled again
-		time.Sleep(joinPause)
 	}
 }
 

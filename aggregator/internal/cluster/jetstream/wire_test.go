@@ -267,3 +267,33 @@ func TestNewLeaderIsSentAgain(t *testing.T) {
 		t.Errorf("%d are waited for", len(l.pending))
 	}
 }
+
+// TestWithoutLeaderSaysWhoIsThere: who asks a log for the first time, and gets no answer or is told
+// to come again, hears that it has no leader and which servers are left. So does who would make it.
+func TestWithoutLeaderSaysWhoIsThere(t *testing.T) {
+	for name, answer := range map[string]string{"silent": "", "refuses": `{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &wire{t: t}
+			w.says = func(subject, _ string, say func(from, text string)) {
+				switch {
+				case subject == pingServers:
+					say("", `{"server":{"name":"log-3-f30f"},"data":{"jetstream":{"config":{"sync_always":true}}}}`)
+				case answer != "":
+					say("", answer)
+				}
+			}
+			l := w.serve()
+			if _, err := l.Head(t.Context()); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "no leader; these servers answer: log-3-f30f") {
+				t.Errorf("asked what it is, it says %v", err)
+			}
+			if answer == "" {
+				return
+			}
+			if _, err := l.Init(t.Context(), Wanted{Nodes: []string{"a", "b"}, Replicas: 3, Bytes: 1 << 30}); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "have no leader") ||
+				!strings.Contains(err.Error(), "log-3-f30f") {
+				t.Errorf("made anew, it says %v", err)
+			}
+		})
+	}
+}
