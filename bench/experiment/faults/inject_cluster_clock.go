@@ -2,6 +2,7 @@ package faults
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func clockWrong(wrong func(c *clusterTrial, all *clocks, machine, round int) err
 	return func(s *sitting) error {
 		all := &clocks{}
 		c, err := s.newCluster(cluster.Config{Begin: all.begin, Flags: []string{expireIn}}, clusterLevels...)
-		if errors.Is(err, clock.ErrCannot) {
+		if errors.Is(err, clock.ErrCannot) || errors.Is(err, fs.ErrPermission) { // to trace a process
 			return skip("%v", err)
 		}
 		if err != nil {
