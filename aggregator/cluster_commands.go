@@ -249,7 +249,7 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 
 // dialLatest is dial for the latest epoch that there is a log of.
 func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) {
-	for {
+	for end := time.Now().Add(reachWait); ; time.Sleep(joinPause) {
 		log, err := c.dial(ctx, firstEpoch)
 		if err != nil {
 			return nil, err
@@ -262,8 +262,12 @@ func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) 
 		if err == nil || ctx.Err() != nil {
 			return log, nil
 		}
+		if time.Now().After(end) {
+			if _, why := log.Head(ctx); why != nil { // it says who is there
+				return nil, errors.Join(why, log.Close())
+			}
+		}
 		_ = log.Close() // it is dialled again
-		time.Sleep(joinPause)
 	}
 }
 
@@ -326,8 +330,12 @@ func retentionText(d time.Duration) string {
 	return d.String()
 }
 
-// beatAge is how old what a node has told may be.
-const beatAge = 10 * time.Second
+const (
+	// beatAge is how old what a node has told may be by its clock and this one's, which may differ. A
+	// node of which it is older, or of later, is watched for silentFor.
+	beatAge   = 10 * time.Second
+	silentFor = 3 * time.Second
+)
 
 func statusOfNode(ctx context.Context, registry cluster.Registry, name string, head cluster.Head) (line, fault string) {
 	value, revision, err := registry.Get(ctx, name)
@@ -341,7 +349,6 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 	if err := json.Unmarshal(value, &b); err != nil {
 		return "not understood", err.Error()
 	}
-	age := time.Since(b.At)
 	line = fmt.Sprintf("at %d (%d behind)", b.Position, max(head.Last, b.Position)-b.Position)
 	if b.Hash != "" {
 		line += ", hash " + b.Hash
@@ -351,7 +358,12 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 	} else {
 		line += fmt.Sprintf(", version %s, knows apply version %d, retention %s", b.Version, b.Apply, retentionText(b.Retention))
 	}
-	line += fmt.Sprintf(", told %.0f s ago", age.Seconds())
+	age := time.Since(b.At)
+	if age < -beatAge {
+		line += fmt.Sprintf(", told at %s by its clock", b.At.Format(time.RFC3339))
+	} else {
+		line += fmt.Sprintf(", told %.0f s ago", max(0, age.Seconds()))
+	}
 	if b.Left {
 		line += ", stopped since"
 	}
@@ -364,8 +376,26 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 		return line + ", joining", "it is being made anew, or that was broken off"
 	case b.Epoch == head.Epoch && b.Position+1 < head.First:
 		return line, fmt.Sprintf("it has fallen off the log, which begins at %d: `aggregator cluster join` makes it anew", head.First)
-	case age > beatAge:
-		return line, fmt.Sprintf("it has told nothing for %.0f s", age.Seconds())
+	case age.Abs() > beatAge:
+		return line, silence(ctx, registry, name, revision, age)
 	}
 	return line, ""
+}
+
+// silence watches a node whose latest word seems to be old, or of later. One that goes on to tell
+// has another time than this machine.
+func silence(ctx context.Context, registry cluster.Registry, name string, revision uint64, age time.Duration) (fault string) {
+	for end := time.Now().Add(silentFor); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(joinPause) {
+		if _, now, err := registry.Get(ctx, name); err == nil && now != revision {
+			how := "behind"
+			if age < 0 {
+				how = "ahead of"
+			}
+			return fmt.Sprintf("its clock is %v %s this machine's", age.Abs().Round(time.Second), how)
+		}
+	}
+	if age < 0 {
+		return fmt.Sprintf("it tells nothing, and its clock was %v ahead of this machine's at least", age.Abs().Round(time.Second))
+	}
+	return fmt.Sprintf("it has told nothing for %.0f s", age.Seconds())
 }

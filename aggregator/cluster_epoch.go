@@ -110,9 +110,9 @@ func openStopped(data string) (unlock func(), s *store.Store, state store.State,
 }
 
 // checkReplica tells how far a replica is, if the folder is one, and adds what is wrong with it.
-func checkReplica(data string, w io.Writer, faults []string) ([]string, error) {
-	err := store.View(data, func(c *sqlite.Conn) error {
-		if is, err := cluster.IsReplica(c); err != nil || !is {
+func checkReplica(data string, w io.Writer, faults []string) (is bool, _ []string, err error) {
+	err = store.View(data, func(c *sqlite.Conn) error {
+		if is, err = cluster.IsReplica(c); err != nil || !is {
 			return err
 		}
 		r, cursor, err := cluster.OpenReplica(c)
@@ -125,5 +125,5 @@ func checkReplica(data string, w io.Writer, faults []string) ([]string, error) {
 		}
 		return err
 	})
-	return faults, err
+	return is, faults, err
 }

@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -36,6 +37,57 @@ func TestStatusOfNode(t *testing.T) {
 	line, _ = statusOfNode(t.Context(), log.Registry(), "b", head)
 	if strings.Contains(line, "version") || !strings.Contains(line, "has never run") || !strings.Contains(line, "stopped since") {
 		t.Errorf("one that has never run: %q", line)
+	}
+}
+
+// TestSilenceIsNoClock: a node whose clock is off is there while it goes on to tell, and away once
+// it does not. What it says of the time does not decide that.
+func TestSilenceIsNoClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		off   time.Duration
+		tells bool
+		fault string
+	}{
+		"right":               {0, false, ""},
+		"ahead":               {3 * time.Hour, true, "its clock is 3h0m0s ahead of this machine's"},
+		"behind":              {-3 * time.Hour, true, "its clock is 3h0m0s behind this machine's"},
+		"away":                {-3 * time.Hour, false, "it has told nothing for 1080"},
+		"away, and was ahead": {3 * time.Hour, false, "it tells nothing, and its clock was "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log := memorylog.New("a", "b")
+			head, err := log.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tell := func(revision uint64) (uint64, error) {
+				value, err := json.Marshal(cluster.Beat{Node: "a", Version: "1.2", At: time.Now().Add(c.off), Cluster: head.Cluster, Epoch: head.Epoch})
+				if err != nil {
+					return 0, err
+				}
+				return log.Registry().Put(context.Background(), "a", value, revision)
+			}
+			revision, err := tell(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := make(chan error, 1)
+			go func() {
+				time.Sleep(silentFor / 3)
+				if c.tells {
+					_, err = tell(revision)
+				}
+				told <- err
+			}()
+			line, fault := statusOfNode(t.Context(), log.Registry(), "a", head)
+			if !strings.HasPrefix(fault, c.fault) || c.fault == "" && fault != "" || strings.Contains(line, "told -") {
+				t.Errorf("%q, fault %q, want %q", line, fault, c.fault)
+			}
+			if err := <-told; err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

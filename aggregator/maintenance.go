@@ -38,8 +38,15 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "store: %d events, %d duplicates dropped (%d of them conflicts), %d failed, %d rejected, last seq %d, %d commits\n",
 		state.UniqueProcessed, state.DuplicateDropped, state.Conflicts, state.Failed, state.Rejected, state.LastSeq, state.Commits)
-	if faults, err = checkReplica(data, w, faults); err != nil {
+	replica, faults, err := checkReplica(data, w, faults)
+	if err != nil {
 		return err
+	}
+	switch ahead := store.AheadOf(state.LastReceivedAt, time.Now(), replica); {
+	case ahead != "" && replica:
+		fmt.Fprintln(w, "time:", ahead)
+	case ahead != "":
+		faults = append(faults, ahead)
 	}
 	waiting, err := journal.Check(filepath.Join(data, "journal"), state.Journal)
 	if err != nil {

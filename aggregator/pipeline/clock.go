@@ -116,7 +116,7 @@ func (p *Pipeline) Warnings() (warnings []string) {
 	if p.locked != nil {
 		warnings = append(warnings, "database_locked: nothing is committed, and only ack=journal is taken: "+p.locked.Error())
 	}
-	if fault := store.AheadOf(p.state.LastReceivedAt, time.Now()); fault != "" {
+	if fault := store.AheadOf(p.state.LastReceivedAt, time.Now(), p.cfg.Node != nil); fault != "" {
 		warnings = append(warnings, fault)
 	}
 	return warnings

@@ -289,13 +289,13 @@ func TestReplicasExpireAlike(t *testing.T) {
 }
 
 // TestClockAheadExpiresNothing: a clock that is ahead of another node's, which is there, lets
-// nothing expire: it may be the wrong one.
+// nothing expire: it may be the wrong one. So may that of the only node that is there.
 func TestClockAheadExpiresNothing(t *testing.T) {
 	log := memorylog.New("a", "b")
 	id, revision := log.Identity(), uint64(0)
-	tells := func(behind time.Duration) {
+	tells := func(behind time.Duration, left bool) {
 		t.Helper()
-		word, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: id.Epoch, Position: 100, Retention: time.Second, At: time.Now().Add(-behind)})
+		word, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: id.Epoch, Position: 100, Retention: time.Second, At: time.Now().Add(-behind), Left: left})
 		if err == nil {
 			revision, err = log.Registry().Put(t.Context(), "b", word, revision)
 		}
@@ -303,18 +303,26 @@ func TestClockAheadExpiresNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tells(time.Minute)
+	tells(time.Minute, false)
 	a := newClusterNode(t, "a", log, func(n *clusterNode) { n.retention = time.Second })
 	awaitProof(t, a)
 	if _, err := a.p.Publish(Store, requestOf("x")); err != nil {
 		t.Fatal(err)
 	}
-	tells(time.Minute) // that it is there
+	tells(time.Minute, false) // that it is there
 	time.Sleep(3 * time.Second)
 	if c := a.p.Counters(); c.Expired > 0 || a.p.Node().Retention() != time.Second {
 		t.Errorf("%d expired by a clock that is a minute ahead", c.Expired)
 	}
-	tells(0)
+	tells(0, false)
 	within(t, 10*time.Second, "expiry", func() bool { return a.p.Counters().Expired == 1 })
+	tells(0, true)
+	if _, err := a.p.Publish(Store, requestOf("y")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second)
+	if c := a.p.Counters(); c.Expired > 1 {
+		t.Errorf("%d expired by the clock of the only node that is there", c.Expired)
+	}
 	a.stop()
 }

@@ -112,7 +112,11 @@ func (p *Pipeline) proposeExpiry(ctx context.Context) (through int64, err error)
 	if retention == 0 || p.clock.resting() != "" || !node.Proposes() {
 		return 0, nil
 	}
-	end, err := p.store.LastBefore(ctx, node.Earliest(p.clock.now()).Add(-retention).UTC().Format(ReceivedLayout))
+	earliest, known := node.Earliest(p.clock.now())
+	if !known {
+		return 0, nil
+	}
+	end, err := p.store.LastBefore(ctx, earliest.Add(-retention).UTC().Format(ReceivedLayout))
 	if err != nil {
 		return 0, err
 	}

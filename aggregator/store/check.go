@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/dchest/siphash"
 
@@ -85,9 +84,6 @@ func checkAll(ctx context.Context, db *sql.DB, dir string) (state State, faults 
 	}
 	if err := db.QueryRowContext(ctx, selectState).Scan(state.fields()...); err != nil {
 		return state, faults, fmt.Errorf("state: %w", err)
-	}
-	if fault := AheadOf(state.LastReceivedAt, time.Now()); fault != "" {
-		faults = append(faults, fault)
 	}
 	more, err := checkCounts(ctx, db, dir, events, state)
 	if err != nil {

@@ -16,14 +16,18 @@ const receivedLayout = "2006-01-02T15:04:05.000000000Z"
 // then.
 const aheadTolerated = time.Minute
 
-// AheadOf says that the last event was received after now; "" if it was not.
-func AheadOf(received string, now time.Time) string {
+// AheadOf says that the last event was received after now, and what to do; "" if it was not. The
+// times of a cluster's replica are those of all, and stay.
+func AheadOf(received string, now time.Time, replica bool) string {
 	at, err := time.Parse(receivedLayout, received)
 	if err != nil || at.Sub(now) <= aheadTolerated {
 		return ""
 	}
-	return fmt.Sprintf("the last event was received at %s, %v ahead of the clock: if the clock is right, stop the aggregator and run `aggregator mend-time`",
-		received, at.Sub(now).Round(time.Second))
+	remedy := "if the clock is right, stop the aggregator and run `aggregator mend-time`"
+	if replica {
+		remedy = "all replicas date events so until it has come there"
+	}
+	return fmt.Sprintf("the last event was received at %s, %v ahead of the clock: %s", received, at.Sub(now).Round(time.Second), remedy)
 }
 
 // MendTime gives every event in dir that was received after now the time now, in one transaction. A

@@ -342,7 +342,7 @@ func (n *Node) compare() error {
 		for name, b := range n.status.beats {
 			hash, ok := b.at(c.Position)
 			switch {
-			case !ok:
+			case !ok, b.Cluster != n.Replica.Identity.Cluster, b.Epoch != n.Replica.Identity.Epoch: // one that was forgotten
 			case hash == c.Hash.String():
 				agree++
 			default:

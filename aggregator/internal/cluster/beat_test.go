@@ -126,3 +126,24 @@ func TestLostNameIsWaitedForAnew(t *testing.T) {
 		t.Errorf("it has not got the name: %v", err)
 	}
 }
+
+// TestForgottenOfAnotherEpoch: positions begin anew in each epoch. What nodes have told that were
+// forgotten before it is of other positions under the same numbers, and contradicts nobody.
+func TestForgottenOfAnotherEpoch(t *testing.T) {
+	id := Identity{Cluster: "c", Epoch: 2}
+	own := Checkpoint{checkpointEvery, Hash{1}}
+	n := &Node{cfg: Config{Name: "a"}, Replica: &Replica{Identity: id}, status: status{applied: own, beats: map[string]Beat{}}}
+	tell := func(epoch uint64) {
+		for _, name := range []string{"b", "c"} {
+			n.status.beats[name] = Beat{Node: name, Cluster: "c", Epoch: epoch, Position: own.Position, Hash: Hash{2}.String(), Forgotten: true}
+		}
+	}
+	tell(1)
+	if err := n.compare(); err != nil || n.status.doubt != "" {
+		t.Errorf("it is contradicted by the epoch before: %v, %q", err, n.status.doubt)
+	}
+	tell(2)
+	if err := n.compare(); !errors.Is(err, ErrHalted) {
+		t.Errorf("two of its own epoch contradict it, and it says %v", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -213,16 +214,19 @@ func (n *Node) proposeApply() {
 }
 
 // Earliest is the earliest of this time, which is now by this node's clock, and what it is by the
-// clocks of the other nodes that are there: one clock that is ahead lets nothing expire.
-func (n *Node) Earliest(now time.Time) time.Time {
+// clocks of the other nodes that are there: one clock that is ahead lets nothing expire. It is not
+// known while none of them is there, unless all were forgotten.
+func (n *Node) Earliest(now time.Time) (earliest time.Time, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	known = !slices.ContainsFunc(n.status.head.Nodes, func(name string) bool { return name != n.cfg.Name && !n.status.beats[name].Forgotten })
 	for name, b := range n.status.beats {
 		if since := time.Since(n.status.heard[name].changed); since < presentFor && !b.Left && !b.Forgotten && !b.At.IsZero() {
+			known = true
 			if told := b.At.Add(since); told.Before(now) {
 				now = told
 			}
 		}
 	}
-	return now
+	return now, known
 }

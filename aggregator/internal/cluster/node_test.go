@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -58,5 +59,41 @@ func TestHaltedNodeReadsNoMore(t *testing.T) {
 	time.Sleep(500 * time.Millisecond) // it rests 200 ms between two
 	if begun := log.begun.Load(); begun != read {
 		t.Errorf("%d readings have begun since", begun-read)
+	}
+}
+
+// TestAgeIsByTheOwnClock: how long another node has told nothing is not asked of its clock.
+func TestAgeIsByTheOwnClock(t *testing.T) {
+	log := memorylog.New("a", "b")
+	n := cluster.Open(cluster.Config{Name: "a", Log: log, Registry: log.Registry(), Replica: &cluster.Replica{Identity: log.Identity(), Apply: 1}, Known: 1,
+		Logger: slog.New(slog.DiscardHandler)}, nil)
+	value, err := json.Marshal(cluster.Beat{Node: "b", At: time.Now().Add(3 * time.Hour), Cluster: log.Identity().Cluster, Epoch: log.Identity().Epoch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Registry().Put(t.Context(), "b", value, 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- n.Run(ctx, func(context.Context, *cluster.Entry) error { return nil })
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if nodes := n.Status().Nodes; len(nodes) > 0 {
+			if age := nodes[0].AgeSeconds; age < 0 || age > 10 {
+				t.Errorf("it has told nothing for %v s", age)
+			}
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("nothing is heard of it")
+		}
 	}
 }

@@ -36,7 +36,7 @@ type OtherStatus struct {
 	Node       string  `json:"node"`
 	Position   uint64  `json:"position"`
 	Hash       string  `json:"hash"`
-	AgeSeconds float64 `json:"age_seconds"` // by its clock and this one's
+	AgeSeconds float64 `json:"age_seconds"` // since this node heard something new of it
 	Known      int     `json:"apply_known"`
 	RetentionS float64 `json:"retention_seconds"` // that it wants; 0: none
 	Halted     string  `json:"halted,omitempty"`
@@ -58,8 +58,8 @@ func (n *Node) Status() Status {
 	for _, c := range st.kept[max(0, len(st.kept)-toldCheckpoints):] {
 		s.Checkpoints = append(s.Checkpoints, TextOfHash{c.Position, c.Hash.String()})
 	}
-	for _, b := range st.beats {
-		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(b.At).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
+	for name, b := range st.beats {
+		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(st.heard[name].changed).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
 	}
 	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
 	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.notTold()} {

@@ -159,25 +159,29 @@ func TestOldWordsLetNobodyGo(t *testing.T) {
 }
 
 // TestEarliestClock: the time by which something expires is the earliest of those of the nodes that
-// are there. What a node has told tells its clock, and how long ago that was this one's.
+// are there. What a node has told tells its clock, and how long ago that was this one's. Without
+// another that may be there, it is not known.
 func TestEarliestClock(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct {
 		beat   Beat
 		silent time.Duration
 		behind time.Duration
+		known  bool
 	}{
-		"one that is ahead":         {Beat{At: now.Add(time.Hour)}, 0, 0},
-		"one that is behind":        {Beat{At: now.Add(-time.Hour)}, 0, time.Hour},
-		"it has told 5 s ago":       {Beat{At: now.Add(-time.Hour - 5*time.Second)}, 5 * time.Second, time.Hour},
-		"one that is away":          {Beat{At: now.Add(-time.Hour)}, time.Minute, 0},
-		"one that has ended":        {Beat{At: now.Add(-time.Hour), Left: true}, 0, 0},
-		"one that was forgotten":    {Beat{At: now.Add(-time.Hour), Forgotten: true}, 0, 0},
-		"one that has told no time": {Beat{}, 0, 0},
+		"one that is ahead":         {Beat{At: now.Add(time.Hour)}, 0, 0, true},
+		"one that is behind":        {Beat{At: now.Add(-time.Hour)}, 0, time.Hour, true},
+		"it has told 5 s ago":       {Beat{At: now.Add(-time.Hour - 5*time.Second)}, 5 * time.Second, time.Hour, true},
+		"one that is away":          {Beat{At: now.Add(-time.Hour)}, time.Minute, 0, false},
+		"one that has ended":        {Beat{At: now.Add(-time.Hour), Left: true}, 0, 0, false},
+		"one that was forgotten":    {Beat{At: now.Add(-time.Hour), Forgotten: true}, 0, 0, true},
+		"one that has told no time": {Beat{}, 0, 0, false},
 	} {
-		n := &Node{cfg: Config{Name: "a"}, status: status{beats: map[string]Beat{"b": c.beat}, heard: map[string]heard{"b": {1, now.Add(-c.silent)}}}}
-		if got := now.Sub(n.Earliest(now)); (got - c.behind).Abs() > time.Second {
-			t.Errorf("%s: the earliest is %v ago, want %v", name, got, c.behind)
+		n := &Node{cfg: Config{Name: "a"}, status: status{head: Head{Nodes: []string{"a", "b"}}, beats: map[string]Beat{"b": c.beat},
+			heard: map[string]heard{"b": {1, now.Add(-c.silent)}}}}
+		earliest, known := n.Earliest(now)
+		if got := now.Sub(earliest); (got-c.behind).Abs() > time.Second || known != c.known {
+			t.Errorf("%s: the earliest is %v ago, want %v; known %v", name, got, c.behind, known)
 		}
 	}
 }

@@ -18,6 +18,9 @@ func ClusterCatalogue() []Kind {
 	stopped := func(name string, long int, d time.Duration) Kind {
 		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterStopped(d)}
 	}
+	wrong := func(name, injects string, how func(c *clusterTrial, all *clocks, machine, round int) error) Kind {
+		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: clockWrong(how)}
+	}
 	return []Kind{
 		killed("SIGKILL of the log leader", "the log server that leads is killed, and started again once every level is acknowledged", 20, logLeader, false),
 		killed("SIGKILL of a log follower", "one that does not lead", 10, logFollower, false),
@@ -41,6 +44,11 @@ func ClusterCatalogue() []Kind {
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 5, inject: clusterPowerCut(true)},
 		{Name: "the disk of a log server is full", Injects: "a foreign file fills the disk of one machine, and is removed",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: logDiskFull},
+		{Name: "the disks of two log servers are full", Injects: "the same with two machines, the leader's among them; a supervisor starts what ends",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: twoDisksFull},
+		wrong("a machine's clock is hours off", "the clock of the leader's machine, ahead and behind in turn, for 15 s", clockSet),
+		wrong("a machine's clock jumps", "the same clock jumps ahead, behind and back 30 times in 15 s", clockJumping),
+		wrong("a machine starts with its clock hours off", "the leader's machine is killed, and started with a clock that is ahead or behind", clockAtStart),
 		{Name: "a machine lost for ever", Injects: "the leader of the log and the aggregator beside it lose their disks: what it acknowledged last, while the other aggregators were down, is in the log alone",
 			Promise: nothingLost, Short: 1, Long: 5, inject: machineLost(3)},
 		{Name: "a machine lost for ever, one copy of the log", Injects: "the same with a log that is on one server alone",

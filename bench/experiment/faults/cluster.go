@@ -51,6 +51,7 @@ type clusterTrial struct {
 	*trial
 	*cluster.Cluster
 	client *http.Client
+	astray bool // an aggregator has started with a wrong clock, and dates events by it
 }
 
 // newCluster starts one. The zero config is three machines on the loopback.
@@ -75,7 +76,7 @@ func (s *sitting) newCluster(config cluster.Config, levels ...string) (*clusterT
 	s.onEnd(c.Kill)
 	t.publishers, t.pause, t.timeout = machines*len(levels), clusterPause, clusterTimeout
 	t.others = c.URLs()[1:]
-	return &clusterTrial{t, c, newClient(machines)}, nil
+	return &clusterTrial{trial: t, Cluster: c, client: newClient(machines)}, nil
 }
 
 // loaded runs what befalls the cluster while publishers load it, and stops them.
@@ -264,6 +265,9 @@ func (c *clusterTrial) audited() error {
 			c.broken("%v: %s", check, strings.Join(findings, "; "))
 		}
 	}
+	if fault := digests[0].dated(c.began, time.Now()); fault != "" && !c.astray {
+		c.broken("%s", fault)
+	}
 	stored, counters := all.Stored(false), places[0].Whole()
 	look := record.Look{End: record.Shown, Stored: &stored, Counters: &counters}
 	for i, p := range places {
@@ -302,8 +306,26 @@ func (c *clusterTrial) ended(why error) error {
 
 // eventDigest is a sum over events, each with all that it has.
 type eventDigest struct {
-	events uint64
-	state  []byte
+	events      uint64
+	first, last []byte // received_at, which never falls
+	state       []byte
+}
+
+// dateSlack is by how much an event may be dated before or after it was sent.
+const dateSlack = time.Minute
+
+// dated says what is wrong with when events were received; "": nothing is.
+func (d *eventDigest) dated(from, to time.Time) string {
+	if d.events == 0 {
+		return ""
+	}
+	for _, text := range [][]byte{d.first, d.last} {
+		at, err := time.Parse(time.RFC3339Nano, string(text))
+		if err != nil || at.Before(from.Add(-dateSlack)) || at.After(to.Add(dateSlack)) {
+			return fmt.Sprintf("an event was received at %s, of a trial from %v to %v", text, from.UTC(), to.UTC())
+		}
+	}
+	return ""
 }
 
 func (d *eventDigest) tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audit.Event, error] {
@@ -311,7 +333,10 @@ func (d *eventDigest) tee(events iter.Seq2[*audit.Event, error]) iter.Seq2[*audi
 	return func(yield func(*audit.Event, error) bool) {
 		for e, err := range events {
 			if err == nil {
-				d.events++
+				if d.events++; d.first == nil {
+					d.first = bytes.Clone(e.ReceivedAt)
+				}
+				d.last = append(d.last[:0], e.ReceivedAt...)
 				var line []byte
 				line = binary.LittleEndian.AppendUint64(line, uint64(e.Seq))
 				for _, field := range [][]byte{e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload, e.ReceivedAt} {

@@ -152,7 +152,7 @@ func (s *sitting) syncLazily() error {
 		return err
 	}
 	s.onEnd(logs.Kill)
-	c := &clusterTrial{t, logs, newClient(machines)}
+	c := &clusterTrial{trial: t, Cluster: logs, client: newClient(machines)}
 	for _, m := range c.Machines {
 		if err := c.StartUnready(m); err != nil {
 			return err

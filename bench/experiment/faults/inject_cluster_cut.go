@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"sekali/bench/system/cluster"
@@ -115,42 +117,146 @@ func (c *clusterTrial) cutPower(v victims, disks []*powercut.Disk) error {
 // logDiskBytes is a disk that holds the log of a trial, and little more.
 const logDiskBytes = "size=256m"
 
-// logDiskFull fills the disk of one log server, which gives up, and makes room again.
-func logDiskFull(s *sitting) error {
+// onSmallDisks is newCluster whose machines have small disks.
+func (s *sitting) onSmallDisks() (c *clusterTrial, dirs []string, err error) {
 	if os.Getuid() != 0 {
-		return skip("mounting a file system needs root")
+		return nil, nil, skip("mounting a file system needs root")
 	}
-	var dirs []string
 	for range machines {
 		dir, err := s.folder()
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", logDiskBytes, "sekali", dir).CombinedOutput(); err != nil {
-			return skip("mount -t tmpfs: %s", out)
+			return nil, nil, skip("mount -t tmpfs: %s", out)
 		}
 		s.onEnd(func() { _ = exec.Command("umount", dir).Run() })
 		dirs = append(dirs, dir)
 	}
-	c, err := s.newCluster(cluster.Config{Dirs: dirs}, clusterLevels...)
+	c, err = s.newCluster(cluster.Config{Dirs: dirs}, clusterLevels...)
+	return c, dirs, err
+}
+
+// fill lengthens a foreign file until the disk is full.
+func fill(dir string) error {
+	file, err := os.OpenFile(foreign(dir), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, 1<<20)
+	for err == nil {
+		_, err = file.Write(zeros)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = nil
+	}
+	return errors.Join(err, file.Close())
+}
+
+func foreign(dir string) string { return filepath.Join(dir, "foreign") }
+
+// logDiskFull fills the disk of one log server, which gives up, and makes room again.
+func logDiskFull(s *sitting) error {
+	c, dirs, err := s.onSmallDisks()
 	if err != nil {
 		return err
 	}
 	return c.repeated(func(c *clusterTrial, leader, round int) error {
 		i := (leader + round) % machines
-		foreign := filepath.Join(dirs[i], "foreign")
 		return c.out(func() error {
-			_ = os.WriteFile(foreign, make([]byte, 256<<20), 0o600) // until the disk is full
-			select {
-			case <-c.Machines[i].Log.Exited():
-			case <-time.After(outageWait):
-				c.broken("the log server has not given up on a full disk within %v", outageWait)
-			}
-			return nil
+			err := fill(dirs[i])
+			c.givesUp(i)
+			return err
 		}, func() error {
-			return errors.Join(os.Remove(foreign), c.StartLog(c.Machines[i]), c.revive())
+			return errors.Join(os.Remove(foreign(dirs[i])), c.StartLog(c.Machines[i]), c.revive())
 		})
 	})
+}
+
+// givesUp waits until a log server whose disk is full has ended.
+func (c *clusterTrial) givesUp(i int) {
+	select {
+	case <-c.Machines[i].Log.Exited():
+	case <-time.After(outageWait):
+		c.broken("the log server has not given up on a full disk within %v", outageWait)
+	}
+}
+
+// fullFor is how long two disks are full once both log servers have given up: longer than a
+// publisher waits for the log.
+const fullFor = 15 * time.Second
+
+// twoDisksFull fills the disks of the log's leader and of one more machine, so that no majority of
+// the log is left, and makes room again. A supervisor starts what ends; nobody else does anything.
+func twoDisksFull(s *sitting) error {
+	c, dirs, err := s.onSmallDisks()
+	if err != nil {
+		return err
+	}
+	return c.repeated(func(c *clusterTrial, leader, round int) error {
+		full := []int{leader, (leader + 1 + round%2) % machines}
+		return c.out(func() error {
+			for _, i := range full {
+				if err := fill(dirs[i]); err != nil {
+					return err
+				}
+			}
+			for _, i := range full {
+				c.givesUp(i)
+			}
+			c.struck()
+			c.noneTakesMore(full, dirs)
+			for _, i := range full {
+				if err := os.Remove(foreign(dirs[i])); err != nil {
+					return err
+				}
+			}
+			c.struck()
+			end := time.Now().Add(outageWait)
+			return c.supervised(func() bool { return c.over() || time.Now().After(end) })
+		}, func() error { return c.revive() })
+	})
+}
+
+// noneTakesMore holds the disks full for a while. No level that promises a second copy may be
+// acknowledged meanwhile, and each node has to say why.
+func (c *clusterTrial) noneTakesMore(full []int, dirs []string) {
+	end := time.Now().Add(fullFor)
+	_ = c.supervised(func() bool {
+		for _, i := range full { // what a start has given back
+			c.expect(fill(dirs[i]))
+		}
+		return time.Now().After(end)
+	})
+	for _, level := range survivors {
+		if c.heardAgain(level) {
+			c.broken("%s was acknowledged while the disks of two of three log servers were full", level)
+		}
+	}
+	for i := range c.Machines {
+		if said, ended := c.readyz(i); !ended && !strings.Contains(said, "no_quorum") && !strings.Contains(said, "disk_full") {
+			c.broken("node-%d does not say what is wrong: %s", i+1, said)
+		}
+	}
+}
+
+// supervised starts again what ends, as a supervisor does, until over says so. What cannot start is
+// tried again.
+func (c *clusterTrial) supervised(over func() bool) error {
+	for !over() {
+		if !c.s.sleep(time.Second) {
+			return c.s.ctx.Err()
+		}
+		for _, m := range c.Machines {
+			select {
+			case <-m.Log.Exited():
+				_ = c.StartLog(m)
+			default:
+			}
+		}
+		_ = c.revive()
+	}
+	return nil
 }
 
 // revive starts the aggregators that have ended.

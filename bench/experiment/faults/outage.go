@@ -51,6 +51,13 @@ func (t *trial) over() bool {
 	return !slices.Contains(t.outage.again, false)
 }
 
+// heardAgain reports that a level was acknowledged of what was sent since the fault was there.
+func (t *trial) heardAgain(level string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.outage.again[slices.Index(t.record.Levels, level)]
+}
+
 // mended says that what the fault has taken was given back.
 func (t *trial) mended() {
 	t.mu.Lock()

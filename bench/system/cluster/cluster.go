@@ -44,6 +44,9 @@ type Config struct {
 	Network    *Network // nil: the loopback
 	// Log is where a process writes its log, by its name: log-1, node-1.
 	Log func(name string) io.Writer
+	// Begin prepares a process of a machine, from 0 on, before its first instruction; nil: there is
+	// nothing to do.
+	Begin func(machine, pid int) error
 }
 
 // perMachine is how many ports a machine takes: the aggregator's, and two of its log server.
@@ -126,6 +129,10 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 		}
 		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(dir, m.NodeName), Log: config.Log(m.NodeName),
 			Args: append([]string{"-cluster", strings.Join(urls, ","), "-node", m.NodeName}, config.Flags...)}
+		if config.Begin != nil {
+			m.log.Begin = func(pid int) error { return config.Begin(i, pid) }
+			m.NodeConfig.Begin = m.log.Begin
+		}
 		switch {
 		case config.Network != nil:
 			m.log.Under, m.NodeConfig.Under = config.Network.under(i), config.Network.under(i)

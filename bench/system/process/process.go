@@ -44,6 +44,9 @@ type Config struct {
 	Data    string    // data folder, made by the process
 	Listen  string    // "" picks a port; a restart gives the address that publishers know
 	Log     io.Writer // receives the process's standard error
+	// Begin prepares the process before it runs its first instruction; nil: there is nothing to do. It
+	// does not go with Under.
+	Begin func(pid int) error
 }
 
 // Process is one run of the binary. Its methods may be called from several goroutines.
@@ -85,14 +88,14 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 	command := exec.Command(line[0], line[1:]...)
 	command.Env = append(command.Environ(), config.Environ...)
 	// A group of its own keeps the terminal's ctrl-C from it: the bench decides what ends when.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: config.Begin != nil}
 	stderr, err := command.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("process: %w", err)
 	}
 	p := &Process{exited: make(chan struct{})}
 	started, listening := make(chan error, 1), make(chan address, 1)
-	go p.run(command, stderr, config.Log, started, listening)
+	go p.run(command, stderr, &config, started, listening)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("process: %w", err)
 	}
@@ -126,10 +129,13 @@ type address struct {
 
 // run owns the process from start to reaping. It keeps its thread: the kernel sends Pdeathsig when
 // the thread that started a child ends, not when the whole parent does.
-func (p *Process) run(command *exec.Cmd, stderr io.Reader, log io.Writer, started chan<- error, listening chan<- address) {
+func (p *Process) run(command *exec.Cmd, stderr io.Reader, config *Config, started chan<- error, listening chan<- address) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := command.Start()
+	if err == nil && config.Begin != nil {
+		err = begin(command, config.Begin)
+	}
 	if err == nil {
 		p.process = command.Process
 	}
@@ -140,13 +146,31 @@ func (p *Process) run(command *exec.Cmd, stderr io.Reader, log io.Writer, starte
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		p.copyLog(stderr, log, listening)
+		p.copyLog(stderr, config.Log, listening)
 	}()
 	usage := p.lastUsage()
 	<-copied
 	p.waitErr = command.Wait()
 	p.exit = exitOf(command.ProcessState, usage)
 	close(p.exited)
+}
+
+// begin prepares a process that this thread has started, and that waits for it.
+func begin(command *exec.Cmd, prepare func(pid int) error) error {
+	pid := command.Process.Pid
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(pid, &status, 0, nil)
+	if err == nil {
+		err = prepare(pid)
+	}
+	if err == nil {
+		err = syscall.PtraceDetach(pid)
+	}
+	if err != nil {
+		_ = command.Process.Kill()
+		_ = command.Wait() // it was killed
+	}
+	return err
 }
 
 // lastUsage waits until the process is dead and not yet reaped, when its totals are final and still

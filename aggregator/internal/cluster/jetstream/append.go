@@ -66,7 +66,12 @@ func (l *Log) take(token string) (pending, bool) {
 	return p, ok
 }
 
-// failPending ends all waits: the answers went to a connection that is gone.
+// errNewLeader means that the leader is gone that was to answer. It may have stored what it was
+// sent: to send that again is a repeat then.
+var errNewLeader = errors.New("the log has another leader")
+
+// failPending ends all waits: the answers went to a connection that is gone, or a leader that is
+// gone was to give them.
 func (l *Log) failPending(err error) {
 	l.mu.Lock()
 	failed := l.pending

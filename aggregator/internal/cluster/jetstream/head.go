@@ -34,6 +34,9 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 		return cluster.Head{}, fmt.Errorf("%w: there is no stream %s: it is made by `aggregator cluster init`", cluster.ErrUnreachable, l.stream())
 	}
 	if err != nil {
+		if silent := errors.Is(err, context.DeadlineExceeded) && parent.Err() == nil; silent && l.conn.IsConnected() || apiCode(err) == unavailable {
+			err = errLeaderless
+		}
 		return l.headless(parent, err)
 	}
 	head := headOf(s.CachedInfo(), l.subject())
@@ -55,6 +58,18 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 }
 
 var errLeaderless = errors.New("it has no leader")
+
+// unavailable is the server's code where those that list the streams have no leader.
+const unavailable = 10008
+
+// apiCode is a server's code for what it refuses; 0: it has not said one.
+func apiCode(err error) jetstream.ErrorCode {
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		return refused.ErrorCode
+	}
+	return 0
+}
 
 // leaderless reports that of several servers one has answered that does not lead, whomever it
 // names: who was started a moment ago does so, and who takes the log for one without a leader. It
@@ -84,9 +99,18 @@ func (l *Log) answering(why error) (cluster.Head, error) {
 		}
 	}
 	l.peers = slices.Clone(peers)
+	var there []string
+	for name, p := range l.proofs {
+		if !p.at.Before(l.asked) {
+			there = append(there, name)
+		}
+	}
 	l.mu.Unlock()
-	if len(away) > 0 {
+	switch slices.Sort(there); {
+	case len(away) > 0:
 		why = fmt.Errorf("%w; of its servers these do not answer: %s", why, strings.Join(away, ", "))
+	case len(peers) == 0 && len(there) > 0: // who belongs to it was never told
+		why = fmt.Errorf("%w; these servers answer: %s", why, strings.Join(there, ", "))
 	}
 	return cluster.Head{Peers: peers}, l.unreachable(why)
 }

@@ -32,7 +32,10 @@ var ErrExists = errors.New("the log exists")
 // Init makes the log and its registry. A log that is there is left as it is: ErrExists, with what
 // it says of itself.
 func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
-	if err := l.initRegistry(ctx, w.Replicas); err != nil {
+	if err := l.initRegistry(ctx, w.Replicas); apiCode(err) == unavailable {
+		_, err = l.headless(ctx, fmt.Errorf("the log's servers have no leader, for which most of those that have ever belonged to them have to be there: %w", err))
+		return cluster.Head{}, err
+	} else if err != nil {
 		return cluster.Head{}, err
 	}
 	if s, err := l.js.Stream(ctx, l.stream()); err == nil {

@@ -30,6 +30,8 @@ const (
 	subject = "sekali.%d.log.0"
 	stream  = "SEKALI_%d"
 	bucket  = "SEKALI_NODES"
+	// leaderElected is what a server tells all clients that leads the stream from now on.
+	leaderElected = "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
 	// expectedStream makes a server refuse what would go into another stream.
 	expectedStream = "Nats-Expected-Stream"
 
@@ -104,7 +106,11 @@ func Dial(cfg Config, epoch uint64) (*Log, error) {
 		return nil, err
 	}
 	l.inbox = l.conn.NewInbox()
-	if _, err = l.conn.Subscribe(l.inbox+".*", l.answer); err == nil {
+	_, err = l.conn.Subscribe(l.inbox+".*", l.answer)
+	if err == nil {
+		_, err = l.conn.Subscribe(leaderElected+l.stream(), func(*nats.Msg) { l.failPending(errNewLeader) })
+	}
+	if err == nil {
 		l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(askTimeout))
 	}
 	if err != nil {

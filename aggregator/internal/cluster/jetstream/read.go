@@ -37,7 +37,7 @@ func (l *Log) Read(ctx context.Context, after uint64, each func(at uint64, messa
 	if err != nil {
 		return l.unreachable(err)
 	}
-	defer l.forget(c.CachedInfo().Name)
+	defer func() { go l.forget(c.CachedInfo().Name) }() // the server that has it may be gone
 	messages, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(readMessages, readBytes), jetstream.PullExpiry(readExpiry),
 		jetstream.PullHeartbeat(readHeartbeat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {

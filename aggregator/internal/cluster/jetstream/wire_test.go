@@ -10,9 +10,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sekali/aggregator/internal/cluster"
 )
@@ -26,7 +28,8 @@ type wire struct {
 	most int // bytes that it takes; 0: as sekali-log has it
 
 	mu     sync.Mutex // guards all below
-	asked  []string   // the subjects
+	tells  func(subject string)
+	asked  []string // the subjects
 	bodies []string
 }
 
@@ -55,11 +58,32 @@ func (w *wire) serve() *Log {
 	return l
 }
 
+// wasAsked reports that a client has sent something to a subject.
+func (w *wire) wasAsked(subject string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.asked, subject)
+}
+
+// tell sends what nobody has asked for, to who has subscribed to it.
+func (w *wire) tell(subject string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tells(subject)
+}
+
 // talk is the server's end of a connection.
 func (w *wire) talk(conn net.Conn) {
 	defer conn.Close()
 	_, _ = fmt.Fprintf(conn, `INFO {"server_id":"x","version":"2.12.0","proto":1,"headers":true,"max_payload":%d}`+"\r\n", cmp.Or(w.most, 2<<20))
 	in, subscribed := bufio.NewReader(conn), map[string]string{}
+	w.mu.Lock()
+	w.tells = func(subject string) {
+		if id := subscribed[subject]; id != "" {
+			_, _ = fmt.Fprintf(conn, "MSG %s %s 0\r\n\r\n", subject, id)
+		}
+	}
+	w.mu.Unlock()
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -70,7 +94,9 @@ func (w *wire) talk(conn net.Conn) {
 		case "PING":
 			_, _ = conn.Write([]byte("PONG\r\n"))
 		case "SUB":
+			w.mu.Lock()
 			subscribed[strings.TrimSuffix(fields[1], "*")] = fields[len(fields)-1]
+			w.mu.Unlock()
 		case "PUB", "HPUB":
 			size := 0
 			_, _ = fmt.Sscan(fields[len(fields)-1], &size)
@@ -181,5 +207,93 @@ func TestGapIsSeenTwice(t *testing.T) {
 		if got != c.gets || errors.Is(err, errGap) != (c.gets == 0) || errors.Is(err, enough) != (c.gets > 0) {
 			t.Errorf("reading %d behind %d got %d, want %d: %v", i, c.after, got, c.gets, err)
 		}
+	}
+}
+
+// TestLostReaderIsNotWaitedFor: the server that had the reader's place may be gone, and answers
+// nobody who wants it removed. The next reading begins meanwhile.
+func TestLostReaderIsNotWaitedFor(t *testing.T) {
+	w := &wire{t: t}
+	w.says = func(subject, _ string, say func(from, text string)) {
+		switch {
+		case strings.HasPrefix(subject, "$JS.API.CONSUMER.CREATE."):
+			say("", `{"stream_name":"SEKALI_1","name":"x","config":{"ack_policy":"none"},"created":"2026-11-23T06:41:10Z"}`)
+		case strings.HasPrefix(subject, "$JS.API.CONSUMER.MSG.NEXT."):
+			say("$JS.ACK.SEKALI_1.x.1.5.5.1700000000000000000.0", "m")
+		}
+	}
+	l, enough, began := w.serve(), errors.New("enough"), time.Now()
+	if err := l.Read(t.Context(), 4, func(uint64, []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > askTimeout/2 {
+		t.Errorf("the reading has ended after %v", took)
+	}
+	for end := time.Now().Add(askTimeout); !w.wasAsked("$JS.API.CONSUMER.DELETE.SEKALI_1.x"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody was told to remove it")
+		}
+	}
+}
+
+// TestNewLeaderIsSentAgain: what the leader before has not answered it may never answer. Who has
+// sent it hears so at once, and not after a time without an answer.
+func TestNewLeaderIsSentAgain(t *testing.T) {
+	w := &wire{t: t}
+	w.says = func(subject, _ string, _ func(from, text string)) {}
+	l := w.serve()
+	failed := make(chan error, 2)
+	for range 2 {
+		if err := l.Append([]byte("m"), func(_ uint64, err error) { failed <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	w.tell(leaderElected + "SEKALI_2")
+	w.tell(leaderElected + "SEKALI_1")
+	for range 2 {
+		select {
+		case err := <-failed:
+			if !errors.Is(err, errNewLeader) {
+				t.Errorf("it says %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("nobody was told")
+		}
+	}
+	if len(l.pending) > 0 {
+		t.Errorf("%d are waited for", len(l.pending))
+	}
+}
+
+// TestWithoutLeaderSaysWhoIsThere: who asks a log for the first time, and gets no answer or is told
+// to come again, hears that it has no leader and which servers are left. So does who would make it.
+func TestWithoutLeaderSaysWhoIsThere(t *testing.T) {
+	for name, answer := range map[string]string{"silent": "", "refuses": `{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &wire{t: t}
+			w.says = func(subject, _ string, say func(from, text string)) {
+				switch {
+				case subject == pingServers:
+					say("", `{"server":{"name":"log-3-f30f"},"data":{"jetstream":{"config":{"sync_always":true}}}}`)
+				case answer != "":
+					say("", answer)
+				}
+			}
+			l := w.serve()
+			if _, err := l.Head(t.Context()); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "no leader; these servers answer: log-3-f30f") {
+				t.Errorf("asked what it is, it says %v", err)
+			}
+			if answer == "" {
+				return
+			}
+			if _, err := l.Init(t.Context(), Wanted{Nodes: []string{"a", "b"}, Replicas: 3, Bytes: 1 << 30}); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "have no leader") ||
+				!strings.Contains(err.Error(), "log-3-f30f") {
+				t.Errorf("made anew, it says %v", err)
+			}
+		})
 	}
 }

@@ -1,0 +1,22 @@
+package ops_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestStartedUntilItWorks: what ends because its disk is full ends again at each start, and goes on
+// by itself once there is room. By default systemd gives up after five starts in 10 s.
+func TestStartedUntilItWorks(t *testing.T) {
+	for _, unit := range []string{"sekali.service", "sekali-log.service"} {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, rest, _ := strings.Cut(string(text), "\n[Service]\n")
+		if !strings.Contains(head, "\nStartLimitIntervalSec=0\n") || !strings.Contains(rest, "\nRestart=on-failure\n") {
+			t.Errorf("%s is not started again for as long as it fails", unit)
+		}
+	}
+}
