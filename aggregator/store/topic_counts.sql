@@ -4,7 +4,7 @@
 -- of the one before (of the first, 0), how many follow, how many events, as base 128 varints.
 CREATE TABLE topic_counts (
   name   TEXT    NOT NULL, -- of the piece's first topic
-  run    INTEGER NOT NULL,
+  run    INTEGER NOT NULL, -- less than 0: of a damaged piece, which becomes part of no other run
   topics INTEGER NOT NULL, -- of the piece
   counts BLOB    NOT NULL,
   PRIMARY KEY (name, run)
