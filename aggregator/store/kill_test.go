@@ -77,9 +77,9 @@ func killRows(batch int64) []Row {
 
 func killTopic(id int64) string { return fmt.Sprint("t", id%97) }
 
-// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, of keys and
-// of topics, again and again on one folder, some time after its first commit. What was decided must
-// be what a map decides.
+// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, of keys
+// and of topics, again and again on one folder, some time after its first commit. What was decided
+// must be what a map decides.
 func TestKilledWhileRunsAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"strings"
 
@@ -210,19 +211,16 @@ func (r *countsRun) end() error {
 	return s.Change()
 }
 
-// countInRun counts the topics of a batch as a run, and makes one of runs of the same size.
-func (a *Applier) countInRun(c *sqlite.Conn) error {
-	t := &a.bound.topics
+// countInRun counts events as a run, and makes one of runs of the same size.
+func (a *Applier) countInRun(c *sqlite.Conn, each iter.Seq2[string, int64]) error {
 	last := int64(0)
 	if err := c.Row("SELECT coalesce(max(run), 0) FROM topic_counts WHERE run > 0", &last); err != nil {
 		return err
 	}
 	run := countsRun{conn: c, texts: &a.texts, run: last + 1}
-	for _, n := range t.order {
-		if t.counts[n] > 0 { // else all of its rows were refused
-			if err := run.add(t.names[n], t.counts[n]); err != nil {
-				return err
-			}
+	for name, events := range each {
+		if err := run.add(name, events); err != nil {
+			return err
 		}
 	}
 	if err := run.end(); err != nil {
@@ -284,8 +282,8 @@ func (a *Applier) mergeRuns(c *sqlite.Conn, first, last int64) error {
 	return c.Run("DELETE FROM topic_counts WHERE run BETWEEN ? AND ?", first, last)
 }
 
-// setAsidePiece leaves a damaged piece out of all merges: the events go on, and the check and /stats
-// tell of it.
+// setAsidePiece leaves a damaged piece out of all merges: the events go on, and the check and
+// /stats tell of it.
 func setAsidePiece(c *sqlite.Conn, name string, run int64) error {
 	text, free, err := c.Text(name)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestDamagedCountsAreSetAside: a piece of topic_counts that is damaged stops neither the events nor
-// what is counted of others. The check says where it is, before it is met and after.
+// TestDamagedCountsAreSetAside: a piece of topic_counts that is damaged stops neither the events
+// nor what is counted of others. The check says where it is, before it is met and after.
 func TestDamagedCountsAreSetAside(t *testing.T) {
 	for _, damage := range []string{
 		"x'00'",                          // cut
