@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"sekali/internal/sqlite"
@@ -101,17 +102,19 @@ func (m *countsMerge) add(p *countsPiece) error {
 	return nil
 }
 
-// addPiece takes the counts of a run's piece, or, of one that is damaged, nothing.
-func (m *countsMerge) addPiece(run int64, counts []byte) error {
-	all, n, more, err := countsPiece{rest: counts}, 0, true, error(nil)
-	for ; err == nil && more; n++ {
+// addPiece takes the counts of a run's piece that begins with a topic and has so many, or, of one
+// that is damaged, nothing.
+func (m *countsMerge) addPiece(run int64, first string, topics int64, counts []byte) error {
+	p := &countsPiece{rest: counts}
+	more, err := p.next()
+	all := countsPiece{rest: p.rest, name: slices.Clone(p.name)}
+	damaged := string(p.name) != first
+	for ; err == nil && more; topics-- {
 		more, err = all.next()
 	}
-	if err != nil || n == 1 {
+	if damaged || err != nil || topics != 0 {
 		return fmt.Errorf("%w, of run %d", errCounts, run)
 	}
-	p := &countsPiece{rest: counts}
-	_, _ = p.next() // as above
 	return m.add(p)
 }
 
@@ -263,10 +266,11 @@ func runsToMerge(c *sqlite.Conn) (from int64, err error) {
 func (a *Applier) mergeRuns(c *sqlite.Conn, first, last int64) error {
 	to := countsRun{conn: c, texts: &a.texts, run: last + 1}
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return true, to.add(name, events) }}
-	err := c.Rows("SELECT run, counts, name FROM topic_counts WHERE run BETWEEN ? AND ? ORDER BY name, run", func(s *sqlite.Statement) error {
-		err := m.addPiece(s.ColumnInt(0), []byte(s.ColumnText(1)))
+	err := c.Rows("SELECT run, name, topics, counts FROM topic_counts WHERE run BETWEEN ? AND ? ORDER BY name, run", func(s *sqlite.Statement) error {
+		run, name := s.ColumnInt(0), s.ColumnText(1)
+		err := m.addPiece(run, name, s.ColumnInt(2), []byte(s.ColumnText(3)))
 		if errors.Is(err, ErrDamaged) {
-			return setAsidePiece(c, s.ColumnText(2), s.ColumnInt(0))
+			return setAsidePiece(c, name, run)
 		}
 		return err
 	}, first, last)
@@ -300,7 +304,7 @@ func setAsidePiece(c *sqlite.Conn, name string, run int64) error {
 	return err
 }
 
-const selectTopics = `SELECT name, events, 0, NULL FROM topics UNION ALL SELECT name, 0, run, counts FROM topic_counts ORDER BY 1`
+const selectTopics = `SELECT name, events, 0, NULL FROM topics UNION ALL SELECT name, topics, run, counts FROM topic_counts ORDER BY 1`
 
 // eachTopicCount calls each for the topics in the order of their names, until it returns false. A
 // name is valid until each returns.
@@ -312,16 +316,15 @@ func eachTopicCount(ctx context.Context, db querier, each func(name string, even
 	defer rows.Close()
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return each(name, events), nil }}
 	for !m.ended && rows.Next() {
-		p := &countsPiece{}
-		var run int64
-		var counts []byte
-		if err := rows.Scan(&p.name, &p.events, &run, &counts); err != nil {
+		var name, counts []byte
+		var n, run int64
+		if err := rows.Scan(&name, &n, &run, &counts); err != nil {
 			return err
 		}
 		if counts == nil {
-			err = m.add(p)
+			err = m.add(&countsPiece{name: name, events: n})
 		} else {
-			err = m.addPiece(run, counts)
+			err = m.addPiece(run, string(name), n, counts)
 		}
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"math"
@@ -272,8 +273,9 @@ func TestRunsAreChecked(t *testing.T) {
 		{"INSERT INTO topic_blocks VALUES ('t1', 1)", "1 topics that topic_blocks knows"},
 		{"DELETE FROM topic_counts", "30 events that topics does not count"},
 		{"UPDATE topic_counts SET counts = x'00'", "damaged: a piece of topic_counts"},
-		{"UPDATE topic_counts SET counts = unhex(replace(hex(counts), '7430', '7330'))", "counts under other topics"},
+		{"UPDATE topic_counts SET counts = unhex(replace(hex(counts), '01010A32', '01010A39'))", "counts under other topics"},
 		{"INSERT INTO topics VALUES ('t1', 1), ('t2', -1)", "counts under other topics"},
+		{"UPDATE topic_counts SET topics = topics + 1", "damaged: a piece of topic_counts"},
 		{"UPDATE topics SET events = 1", ""}, // it has no row
 	} {
 		dir := t.TempDir()
@@ -299,6 +301,52 @@ func TestRunsAreChecked(t *testing.T) {
 		if all := strings.Join(faults, "\n"); err != nil || !strings.Contains(all, c.fault) || (c.fault == "") != (all == "") {
 			t.Errorf("%s: %q, %v; want %q", c.statement, faults, err, c.fault)
 		}
+	}
+}
+
+// TestEveryBitOfRunsIsChecked: whatever bit turns over of what the runs say, the check finds it.
+func TestEveryBitOfRunsIsChecked(t *testing.T) {
+	dir, err := memorydir.Make("bits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, state, err := Open(dir, Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	packTopics(s, true)
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{topicRow("ta", 1), topicRow("tb", 2), topicRow("tb", 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ table, column, as string }{
+		{"topic_buckets", "entries", "BLOB"}, {"topic_counts", "counts", "BLOB"}, {"topic_counts", "name", "TEXT"},
+	} {
+		var was string
+		if err := s.writer.Row(fmt.Sprintf("SELECT hex(%s) FROM %s LIMIT 1", c.column, c.table), &was); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := hex.DecodeString(was)
+		if err != nil || len(whole) == 0 {
+			t.Fatal(was, err)
+		}
+		set := func(from, to []byte) {
+			t.Helper()
+			if err := s.writer.Exec(fmt.Sprintf("UPDATE %s SET %s = CAST(x'%x' AS %s) WHERE hex(%[2]s) = '%[5]X'", c.table, c.column, to, c.as, from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for bit := range 8 * len(whole) {
+			other := slices.Clone(whole)
+			other[bit/8] ^= 1 << (bit % 8)
+			set(whole, other)
+			if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) == 0 {
+				t.Errorf("%s.%s: bit %d is not found, %v", c.table, c.column, bit, err)
+			}
+			set(other, whole)
+		}
+		checkFindsNothing(t, dir)
 	}
 }
 
