@@ -140,8 +140,11 @@ func checkCounts(ctx context.Context, db *sql.DB, dir string, events layout, sta
 	if err = errors.Join(err, c.Close()); err != nil {
 		return nil, err
 	}
-	ofTopics := int64(0)
-	err = eachTopicCount(ctx, db, func(_ string, events int64) bool { ofTopics += events; return true })
+	ofTopics, sum := int64(0), uint64(0)
+	err = eachTopicCount(ctx, db, func(topic string, events int64) bool {
+		ofTopics, sum = ofTopics+events, sum+topicSum(topic, events)
+		return true
+	})
 	if errors.Is(err, ErrDamaged) {
 		faults, err = append(faults, err.Error()), nil
 	}
@@ -160,6 +163,9 @@ func checkCounts(ctx context.Context, db *sql.DB, dir string, events layout, sta
 		if n := max(count.got-count.want, count.want-count.got); n != 0 {
 			faults = append(faults, fmt.Sprintf("%d %s", n, count.what))
 		}
+	}
+	if found.unexpired == ofTopics && found.topics != sum {
+		faults = append(faults, "events that topics counts under other topics than theirs")
 	}
 	return faults, nil
 }

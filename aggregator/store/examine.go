@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 
+	"github.com/dchest/siphash"
+
 	"sekali/internal/sqlite"
 )
 
@@ -13,12 +15,20 @@ import (
 type census struct {
 	stored    int64 // ever
 	unexpired int64
-	last      int64 // seq of those
+	last      int64  // seq of those
+	topics    uint64 // sum of theirs, see topicSum
+}
+
+// topicSum adds up to the same only where as many events have each topic.
+func topicSum(topic string, events int64) uint64 {
+	return siphash.Hash(0, 0, bytesOf(topic)) * uint64(events)
 }
 
 func (*rowsLayout) examine(c *sqlite.Conn) (found census, faults []string, err error) {
-	err = c.Rows("SELECT count(*), coalesce(max(seq), 0) FROM events", func(s *sqlite.Statement) error {
-		found = census{s.ColumnInt(0), s.ColumnInt(0), s.ColumnInt(1)}
+	err = c.Rows("SELECT topic, count(*), max(seq) FROM events GROUP BY topic", func(s *sqlite.Statement) error {
+		found.stored += s.ColumnInt(1)
+		found.unexpired, found.last = found.stored, max(found.last, s.ColumnInt(2))
+		found.topics += topicSum(s.ColumnText(0), s.ColumnInt(1))
 		return nil
 	})
 	return found, nil, err
@@ -92,11 +102,14 @@ func (x *blocksExamination) block(b storedBlock, lastSeq, events int64) error {
 		x.overlapping++
 	}
 	x.lastBefore = lastSeq
-	topics, n, last := map[string]bool{}, int64(0), int64(0)
+	topics, n, last := map[string]*int64{}, int64(0), int64(0)
 	err := eachEvent(b, func(seq int64, r Row) bool {
-		if !topics[r.Topic] {
-			topics[strings.Clone(r.Topic)] = true
+		of := topics[r.Topic]
+		if of == nil {
+			of = new(int64)
+			topics[strings.Clone(r.Topic)] = of
 		}
+		*of++
 		n, last = n+1, seq
 		return true
 	})
@@ -114,6 +127,9 @@ func (x *blocksExamination) block(b storedBlock, lastSeq, events int64) error {
 		return nil
 	}
 	x.found.unexpired, x.found.last = x.found.unexpired+n, last
+	for topic, events := range topics {
+		x.found.topics += topicSum(topic, *events)
+	}
 	return x.topics(b.first, topics)
 }
 
@@ -169,7 +185,7 @@ func (x *blocksExamination) readRun(r *runRead) error {
 }
 
 // topics looks for a block's topics in its run, and in topic_blocks.
-func (x *blocksExamination) topics(first int64, topics map[string]bool) error {
+func (x *blocksExamination) topics(first int64, topics map[string]*int64) error {
 	if err := x.runsBefore(first); err != nil {
 		return err
 	}

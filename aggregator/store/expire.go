@@ -47,7 +47,7 @@ func (a *Applier) Expire(state State, before string, blocks int) (_ State, expir
 			return nil
 		}
 		after.Commits++
-		err := errors.Join(a.eachTopic(c, gone, uncountTopic), dropRuns(c, after.ExpiredSeq), writeState(c, after))
+		err := errors.Join(a.uncountTopics(c, gone), dropRuns(c, after.ExpiredSeq), writeState(c, after))
 		crash.Here(crash.StoreExpiring)
 		return err
 	})
@@ -84,13 +84,10 @@ func (a *Applier) expireThrough(c *sqlite.Conn, s *State, through int64) error {
 		s.ExpiredSeq, s.Expired = b.last, s.Expired+int64(b.events)
 	}
 	s.ExpiredSeq = max(s.ExpiredSeq, through)
-	err := errors.Join(a.eachTopic(c, gone, uncountTopic), dropRuns(c, s.ExpiredSeq))
+	err := errors.Join(a.uncountTopics(c, gone), dropRuns(c, s.ExpiredSeq))
 	crash.Here(crash.StoreExpiring)
 	return err
 }
-
-// uncountTopic takes events off a topic, of which topics may have less than topic_counts.
-const uncountTopic = "INSERT INTO topics (name, events) VALUES (?1, -?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
 // replace puts b in the place of the block that it was, and takes it from its topics.
 func (a *Applier) replace(c *sqlite.Conn, b *expiredBlock) error {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ func applyForEver(dir string) error {
 	}()
 	said := false // that this child has committed
 	for apply := NewApplier(s); ; {
+		packTopics(s, state.Commits%3 > 0)
 		out, err := apply.Apply(state, Batch{Rows: killRows(state.Commits)})
 		if err != nil {
 			return err
@@ -68,14 +70,16 @@ func killRows(batch int64) []Row {
 		if random.IntN(3) == 0 {
 			id = random.Int64N(id + 1)
 		}
-		rows[i] = Row{Event: event.Event{Topic: "t", ID: fmt.Sprint(id), Timestamp: "2026-11-23T06:41:10Z", Payload: fmt.Sprint(batch % 3)}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+		rows[i] = Row{Event: event.Event{Topic: killTopic(id), ID: fmt.Sprint(id), Timestamp: "2026-11-23T06:41:10Z", Payload: fmt.Sprint(batch % 3)}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
 	}
 	return rows
 }
 
-// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, again and
-// again on one folder, some time after its first commit. What was decided must be what a map
-// decides.
+func killTopic(id int64) string { return fmt.Sprint("t", id%97) }
+
+// TestKilledWhileRunsAreWritten kills a process that writes and merges runs all the time, of keys
+// and of topics, again and again on one folder, some time after its first commit. What was decided
+// must be what a map decides.
 func TestKilledWhileRunsAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
@@ -108,10 +112,12 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 	defer s.Close()
 	known := map[string]string{} // the payload by id
 	conflicts := int64(0)
+	topics := map[string][]int64{} // seqs
 	for batch := range state.Commits {
-		for _, r := range killRows(batch) {
+		for i, r := range killRows(batch) {
 			if first, ok := known[r.ID]; !ok {
 				known[r.ID] = r.Payload
+				topics[r.Topic] = append(topics[r.Topic], batch*killBatch+int64(i)+1)
 			} else if first != r.Payload {
 				conflicts++
 			}
@@ -127,6 +133,17 @@ func TestKilledWhileRunsAreWritten(t *testing.T) {
 	}
 	if state.Conflicts != conflicts {
 		t.Fatalf("%d conflicts, want %d", state.Conflicts, conflicts)
+	}
+	for topic, n := range counted(t, s) {
+		if int(n) != len(topics[topic]) {
+			t.Errorf("%s: %d events are counted, want %d", topic, n, len(topics[topic]))
+		}
+	}
+	for topic, want := range topics {
+		var got []int64
+		if err := s.layout.page(t.Context(), s.Pool, Page{Topic: topic}, func(seq int64, _ Row) bool { got = append(got, seq); return true }); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %d events, want %d; %v", topic, len(got), len(want), err)
+		}
 	}
 	if runs == 0 {
 		t.Fatal("no run was written: the test has seen nothing")

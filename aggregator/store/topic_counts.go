@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"sekali/internal/sqlite"
@@ -54,9 +56,10 @@ func (p *countsPiece) add(name string, events int64) {
 	p.topics++
 }
 
-var errCounts = fmt.Errorf("%w: a piece of topic_counts that is cut", ErrDamaged)
+var errCounts = fmt.Errorf("%w: a piece of topic_counts", ErrDamaged)
 
-// next gives the next topic as name and events; false: there is none.
+// next gives the next topic as name and events; false: there is none. Each name is behind the one
+// before.
 func (p *countsPiece) next() (bool, error) {
 	if len(p.rest) == 0 {
 		return false, nil
@@ -70,7 +73,7 @@ func (p *countsPiece) next() (bool, error) {
 		numbers[i], p.rest = value, p.rest[n:]
 	}
 	same, more := numbers[0], numbers[1]
-	if same > uint64(len(p.name)) || more > uint64(len(p.rest)) {
+	if same > uint64(len(p.name)) || more == 0 || more > uint64(len(p.rest)) || same < uint64(len(p.name)) && p.rest[0] <= p.name[same] {
 		return false, errCounts
 	}
 	p.name = append(p.name[:same], p.rest[:more]...)
@@ -99,11 +102,18 @@ func (m *countsMerge) add(p *countsPiece) error {
 	return nil
 }
 
-// addPiece takes the counts of one.
-func (m *countsMerge) addPiece(counts []byte) error {
+// addPiece takes the counts of a run's piece that begins with a topic and has so many, or, of one
+// that is damaged, nothing.
+func (m *countsMerge) addPiece(run int64, first string, topics int64, counts []byte) error {
 	p := &countsPiece{rest: counts}
-	if some, err := p.next(); err != nil || !some {
-		return errCounts
+	more, err := p.next()
+	all := countsPiece{rest: p.rest, name: slices.Clone(p.name)}
+	damaged := string(p.name) != first
+	for ; err == nil && more; topics-- {
+		more, err = all.next()
+	}
+	if damaged || err != nil || topics != 0 {
+		return fmt.Errorf("%w, of run %d", errCounts, run)
 	}
 	return m.add(p)
 }
@@ -204,19 +214,16 @@ func (r *countsRun) end() error {
 	return s.Change()
 }
 
-// countInRun counts the topics of a batch as a run, and makes one of runs of the same size.
-func (a *Applier) countInRun(c *sqlite.Conn) error {
-	t := &a.bound.topics
+// countInRun counts events as a run, and makes one of runs of the same size.
+func (a *Applier) countInRun(c *sqlite.Conn, each iter.Seq2[string, int64]) error {
 	last := int64(0)
-	if err := c.Row("SELECT coalesce(max(run), 0) FROM topic_counts", &last); err != nil {
+	if err := c.Row("SELECT coalesce(max(run), 0) FROM topic_counts WHERE run > 0", &last); err != nil {
 		return err
 	}
 	run := countsRun{conn: c, texts: &a.texts, run: last + 1}
-	for _, n := range t.order {
-		if t.counts[n] > 0 { // else all of its rows were refused
-			if err := run.add(t.names[n], t.counts[n]); err != nil {
-				return err
-			}
+	for name, events := range each {
+		if err := run.add(name, events); err != nil {
+			return err
 		}
 	}
 	if err := run.end(); err != nil {
@@ -238,7 +245,7 @@ func (a *Applier) countInRun(c *sqlite.Conn) error {
 // latest are no larger than the size of the last, in powers of runsAtOnce.
 func runsToMerge(c *sqlite.Conn) (from int64, err error) {
 	largest, n, other := 0, 0, false
-	err = c.Rows("SELECT run, sum(topics) FROM topic_counts GROUP BY run ORDER BY run DESC", func(s *sqlite.Statement) error {
+	err = c.Rows("SELECT run, sum(topics) FROM topic_counts WHERE run > 0 GROUP BY run ORDER BY run DESC", func(s *sqlite.Statement) error {
 		size := bits.Len64(uint64(s.ColumnInt(1))) / bits.Len(runsAtOnce-1)
 		if n == 0 {
 			largest = size
@@ -259,8 +266,13 @@ func runsToMerge(c *sqlite.Conn) (from int64, err error) {
 func (a *Applier) mergeRuns(c *sqlite.Conn, first, last int64) error {
 	to := countsRun{conn: c, texts: &a.texts, run: last + 1}
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return true, to.add(name, events) }}
-	err := c.Rows("SELECT counts FROM topic_counts WHERE run BETWEEN ? AND ? ORDER BY name, run", func(s *sqlite.Statement) error {
-		return m.addPiece([]byte(s.ColumnText(0)))
+	err := c.Rows("SELECT run, name, topics, counts FROM topic_counts WHERE run BETWEEN ? AND ? ORDER BY name, run", func(s *sqlite.Statement) error {
+		run, name := s.ColumnInt(0), s.ColumnText(1)
+		err := m.addPiece(run, name, s.ColumnInt(2), []byte(s.ColumnText(3)))
+		if errors.Is(err, ErrDamaged) {
+			return setAsidePiece(c, name, run)
+		}
+		return err
 	}, first, last)
 	if err == nil {
 		err = m.end()
@@ -274,7 +286,25 @@ func (a *Applier) mergeRuns(c *sqlite.Conn, first, last int64) error {
 	return c.Run("DELETE FROM topic_counts WHERE run BETWEEN ? AND ?", first, last)
 }
 
-const selectTopics = `SELECT name, events, NULL FROM topics UNION ALL SELECT name, 0, counts FROM topic_counts ORDER BY 1`
+// setAsidePiece leaves a damaged piece out of all merges: the events go on, and the check and
+// /stats tell of it.
+func setAsidePiece(c *sqlite.Conn, name string, run int64) error {
+	text, free, err := c.Text(name)
+	if err != nil {
+		return err
+	}
+	defer free()
+	s, err := c.Prepare("UPDATE topic_counts SET run = -run WHERE name = ? AND run = ?")
+	if err == nil {
+		err = errors.Join(s.BindText(1, text), s.BindInt(2, run))
+	}
+	if err == nil {
+		_, err = s.Run()
+	}
+	return err
+}
+
+const selectTopics = `SELECT name, events, 0, NULL FROM topics UNION ALL SELECT name, topics, run, counts FROM topic_counts ORDER BY 1`
 
 // eachTopicCount calls each for the topics in the order of their names, until it returns false. A
 // name is valid until each returns.
@@ -286,15 +316,15 @@ func eachTopicCount(ctx context.Context, db querier, each func(name string, even
 	defer rows.Close()
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return each(name, events), nil }}
 	for !m.ended && rows.Next() {
-		p := &countsPiece{}
-		var counts []byte
-		if err := rows.Scan(&p.name, &p.events, &counts); err != nil {
+		var name, counts []byte
+		var n, run int64
+		if err := rows.Scan(&name, &n, &run, &counts); err != nil {
 			return err
 		}
 		if counts == nil {
-			err = m.add(p)
+			err = m.add(&countsPiece{name: name, events: n})
 		} else {
-			err = m.addPiece(counts)
+			err = m.addPiece(run, string(name), n, counts)
 		}
 		if err != nil {
 			return err

@@ -100,7 +100,7 @@ func eachEntry(bucket uint32, first int64, entries []byte, each func(hash uint32
 	for block := first; len(entries) > 0; {
 		behind, n := binary.Uvarint(entries)
 		if n <= 0 || len(entries) < n+hashBytes {
-			return errEntries
+			return fmt.Errorf("%w, of bucket %d", errEntries, bucket)
 		}
 		block += int64(behind)
 		each(bucket<<24|uint32(entries[n])<<16|uint32(entries[n+1])<<8|uint32(entries[n+2]), block)
@@ -155,7 +155,7 @@ func blocksOfTopic(ctx context.Context, db querier, page Page, behind int64) (bl
 			}
 		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("run %d: %w", first, err)
 		}
 	}
 	slices.Sort(blocks) // what is left of a block that was cut in two lies within a run, in a row
@@ -166,8 +166,13 @@ func blocksOfTopic(ctx context.Context, db querier, page Page, behind int64) (bl
 func pageOfTopic(ctx context.Context, db querier, page Page, each func(seq int64, r Row) (more bool)) error {
 	var list []byte
 	behind := int64(-1)
+	of := page // what is left of it: a block that is cut in two meanwhile is listed again
+	shown := func(seq int64, r Row) (more bool) {
+		of.After = seq
+		return each(seq, r)
+	}
 	for more := true; more; {
-		blocks, err := blocksOfTopic(ctx, db, page, behind)
+		blocks, err := blocksOfTopic(ctx, db, of, behind)
 		if err != nil || len(blocks) == 0 {
 			return err
 		}
@@ -179,7 +184,7 @@ func pageOfTopic(ctx context.Context, db querier, page Page, each func(seq int64
 			list = strconv.AppendInt(list, block, 10)
 		}
 		expired := false
-		if more, expired, err = pageOfBlocks(ctx, db, page, each, selectListed, string(append(list, ']'))); err != nil {
+		if more, expired, err = pageOfBlocks(ctx, db, of, shown, selectListed, string(append(list, ']'))); err != nil {
 			return err
 		}
 		if !expired { // else they are listed anew: the first may be another

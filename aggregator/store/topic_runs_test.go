@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"math"
@@ -185,32 +187,37 @@ func TestTopicsOfOneHash(t *testing.T) {
 	checkFindsNothing(t, dir)
 }
 
-// expiresBetween does something once, before blocks that were listed are read.
+// expiresBetween does something once, before the n-th query.
 type expiresBetween struct {
 	*Pool
+	n  int
 	do func()
 }
 
 func (e *expiresBetween) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if query == selectListed && e.do != nil {
+	if e.n--; e.n == 0 {
 		e.do()
-		e.do = nil
 	}
 	return e.Pool.QueryContext(ctx, query, args...)
 }
 
-// TestExpiryWhileATopicIsRead: blocks that were listed expire before they are read, and one is cut
-// in two: what is left is shown.
+// TestExpiryWhileATopicIsRead: blocks expire while a page lists and reads them, and the last of a
+// list is cut in two: what is left is shown, and nothing twice.
 func TestExpiryWhileATopicIsRead(t *testing.T) {
-	for _, pack := range []bool{false, true} {
+	const events = 2 * listedAtOnce * blockEvents
+	for _, c := range []struct {
+		before int // this query: the first list, its blocks, the second list, its blocks
+		from   int64
+		packed bool
+	}{{1, 0, false}, {2, 0, false}, {3, 1, false}, {4, 1, false}, {1, 0, true}, {2, 0, true}, {3, 1, true}, {4, 1, true}} {
 		s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		packTopics(s, pack)
+		packTopics(s, c.packed)
 		apply := NewApplier(s)
-		rows := make([]Row, 2000)
+		rows := make([]Row, events)
 		for i := range rows {
 			rows[i] = topicRow("t", i+1)
 		}
@@ -218,13 +225,18 @@ func TestExpiryWhileATopicIsRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := seqsOf(t, s, &expiresBetween{s.Pool, func() {
-			if out, err = apply.Apply(out.State, Batch{Replica: true, Expire: 1100}); err != nil {
+		var through int64
+		if err := s.writer.Row(fmt.Sprint("SELECT first_seq + 100 FROM blocks ORDER BY first_seq LIMIT 1 OFFSET ", listedAtOnce-1), &through); err != nil {
+			t.Fatal(err)
+		}
+		got := seqsOf(t, s, &expiresBetween{s.Pool, c.before, func() {
+			if _, err := apply.Apply(out.State, Batch{Replica: true, Expire: through}); err != nil {
 				t.Fatal(err)
 			}
 		}}, "t", 0)
-		if len(got) != 900 || got[0] != 1101 || got[899] != 2000 {
-			t.Errorf("packed %v: %d events from %v on", pack, len(got), got[:min(1, len(got))])
+		first := cmp.Or(c.from, through+1)
+		if len(got) != int(events-first+1) || got[0] != first || got[len(got)-1] != events {
+			t.Errorf("%+v: %d events from %v on, want %d from %d on", c, len(got), got[:min(1, len(got))], events-first+1, first)
 		}
 	}
 }
@@ -261,6 +273,9 @@ func TestRunsAreChecked(t *testing.T) {
 		{"INSERT INTO topic_blocks VALUES ('t1', 1)", "1 topics that topic_blocks knows"},
 		{"DELETE FROM topic_counts", "30 events that topics does not count"},
 		{"UPDATE topic_counts SET counts = x'00'", "damaged: a piece of topic_counts"},
+		{"UPDATE topic_counts SET counts = unhex(replace(hex(counts), '01010A32', '01010A39'))", "counts under other topics"},
+		{"INSERT INTO topics VALUES ('t1', 1), ('t2', -1)", "counts under other topics"},
+		{"UPDATE topic_counts SET topics = topics + 1", "damaged: a piece of topic_counts"},
 		{"UPDATE topics SET events = 1", ""}, // it has no row
 	} {
 		dir := t.TempDir()
@@ -286,6 +301,52 @@ func TestRunsAreChecked(t *testing.T) {
 		if all := strings.Join(faults, "\n"); err != nil || !strings.Contains(all, c.fault) || (c.fault == "") != (all == "") {
 			t.Errorf("%s: %q, %v; want %q", c.statement, faults, err, c.fault)
 		}
+	}
+}
+
+// TestEveryBitOfRunsIsChecked: whatever bit turns over of what the runs say, the check finds it.
+func TestEveryBitOfRunsIsChecked(t *testing.T) {
+	dir, err := memorydir.Make("bits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s, state, err := Open(dir, Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	packTopics(s, true)
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{topicRow("ta", 1), topicRow("tb", 2), topicRow("tb", 3)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ table, column, as string }{
+		{"topic_buckets", "entries", "BLOB"}, {"topic_counts", "counts", "BLOB"}, {"topic_counts", "name", "TEXT"},
+	} {
+		var was string
+		if err := s.writer.Row(fmt.Sprintf("SELECT hex(%s) FROM %s LIMIT 1", c.column, c.table), &was); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := hex.DecodeString(was)
+		if err != nil || len(whole) == 0 {
+			t.Fatal(was, err)
+		}
+		set := func(from, to []byte) {
+			t.Helper()
+			if err := s.writer.Exec(fmt.Sprintf("UPDATE %s SET %s = CAST(x'%x' AS %s) WHERE hex(%[2]s) = '%[5]X'", c.table, c.column, to, c.as, from)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for bit := range 8 * len(whole) {
+			other := slices.Clone(whole)
+			other[bit/8] ^= 1 << (bit % 8)
+			set(whole, other)
+			if _, faults, err := Check(t.Context(), dir); err != nil || len(faults) == 0 {
+				t.Errorf("%s.%s: bit %d is not found, %v", c.table, c.column, bit, err)
+			}
+			set(other, whole)
+		}
+		checkFindsNothing(t, dir)
 	}
 }
 

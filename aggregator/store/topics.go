@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"errors"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -64,7 +66,7 @@ func (t *topicSet) bytes() (n int) {
 
 const upsertTopic = "INSERT INTO topics (name, events) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET events = events + excluded.events"
 
-// countTopics adds the rows that are stored to the table topics, or, of many topics, as a run.
+// countTopics adds the rows that are stored.
 func (a *Applier) countTopics(c *sqlite.Conn) error {
 	t := &a.bound.topics
 	t.counts = slices.Grow(t.counts[:0], len(t.names))[:len(t.names)]
@@ -74,21 +76,45 @@ func (a *Applier) countTopics(c *sqlite.Conn) error {
 			t.counts[t.of[i]]++
 		}
 	}
-	if len(t.order) >= cmp.Or(a.store.countsFrom, countsFrom) {
-		return a.countInRun(c)
+	return a.count(c, len(t.order), t.bytes(), func(yield func(string, int64) bool) {
+		for _, n := range t.order {
+			if t.counts[n] > 0 && !yield(t.names[n], t.counts[n]) { // else all of its rows were refused
+				return
+			}
+		}
+	})
+}
+
+// uncountTopics takes events off, of which topics may have less than topic_counts.
+func (a *Applier) uncountTopics(c *sqlite.Conn, gone map[string]int64) error {
+	names, bytes := slices.Sorted(maps.Keys(gone)), 0
+	for _, name := range names {
+		bytes += len(name)
 	}
-	if err := a.texts.Reset(c, t.bytes()); err != nil {
+	return a.count(c, len(names), bytes, func(yield func(string, int64) bool) {
+		for _, name := range names {
+			if !yield(name, -gone[name]) {
+				return
+			}
+		}
+	})
+}
+
+// count adds events of topics, in the order of their names, to the table topics, or, of many
+// topics, as a run.
+func (a *Applier) count(c *sqlite.Conn, topics, bytes int, each iter.Seq2[string, int64]) error {
+	if topics >= cmp.Or(a.store.countsFrom, countsFrom) {
+		return a.countInRun(c, each)
+	}
+	if err := a.texts.Reset(c, bytes); err != nil {
 		return err
 	}
 	s, err := c.Prepare(upsertTopic)
 	if err != nil {
 		return err
 	}
-	for _, n := range t.order {
-		if t.counts[n] == 0 { // all of its rows were refused
-			continue
-		}
-		if err := errors.Join(s.BindText(1, a.texts.Add(t.names[n])), s.BindInt(2, t.counts[n])); err != nil {
+	for name, events := range each {
+		if err := errors.Join(s.BindText(1, a.texts.Add(name)), s.BindInt(2, events)); err != nil {
 			return err
 		}
 		if _, err := s.Run(); err != nil {

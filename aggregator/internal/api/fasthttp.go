@@ -71,6 +71,7 @@ func bodyStream(ctx *fasthttp.RequestCtx) io.Reader {
 // expect answers a client that asks by Expect: 100-continue whether to send its body.
 func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 	begun := time.Now()
+	a.extendOwn(ctx)
 	defer func() {
 		if status != fasthttp.StatusContinue { // else handle counts the request
 			a.observe(ctx, begun)
@@ -96,6 +97,7 @@ func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 // unreadRequest answers what never reaches a handler.
 func (a *Server) unreadRequest(ctx *fasthttp.RequestCtx, err error) {
 	defer a.observe(ctx, time.Now())
+	a.extendOwn(ctx)
 	a.badRequest(ctx, err)
 }
 
@@ -207,6 +209,12 @@ func isHeader(line []byte, colon int, name string) bool {
 // extend gives what is written next the time for an answer to leave.
 func (a *Server) extend(conn net.Conn) func() error {
 	return func() error { return conn.SetWriteDeadline(time.Now().Add(a.http.WriteTimeout)) }
+}
+
+// extendOwn is for what fasthttp writes without a handler: it has the time of the connection's
+// answer before, which may be over.
+func (a *Server) extendOwn(ctx *fasthttp.RequestCtx) {
+	_ = a.extend(ctx.Conn())() // fails only with the connection
 }
 
 // streamed answers with what write writes, and then calls release. HTTP/1.0 knows no chunks, where

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -92,12 +93,13 @@ func parsePage(values map[string]string, export bool) (store.Page, error) {
 			}
 		}
 	}
+	most := maxLimit
 	if export {
-		page.Limit = 0
+		page.Limit, most = 0, math.MaxInt
 	}
 	if v, ok := values["limit"]; ok {
-		if page.Limit, err = strconv.Atoi(v); err != nil || page.Limit < 1 || page.Limit > maxLimit && !export {
-			return page, fmt.Errorf("limit=%.40q, want 1 to %d", v, maxLimit)
+		if page.Limit, err = strconv.Atoi(v); err != nil || page.Limit < 1 || page.Limit > most {
+			return page, fmt.Errorf("limit=%.40q, want 1 to %d", v, most)
 		}
 	}
 	return page, nil

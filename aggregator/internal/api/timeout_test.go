@@ -94,3 +94,56 @@ func isTimeout(err error) bool {
 	network, ok := err.(net.Error)
 	return ok && network.Timeout()
 }
+
+// TestAnswersAfterAPause: what fasthttp writes of itself arrives though the time in which the
+// connection's answer before had to leave is long over.
+func TestAnswersAfterAPause(t *testing.T) {
+	const (
+		short = 100 * time.Millisecond
+		head  = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	)
+	for name, tc := range map[string]struct {
+		request  string
+		statuses []int
+	}{
+		"no request":       {"GET\r\n\r\n", []int{400}},
+		"a body too late":  {head + "Content-Length: 100\r\n\r\n", []int{408}},
+		"a body asked for": {head + "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n[", []int{100, 400}},
+		"a body too large": {head + "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n", []int{413}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.DiscardHandler))
+			a.bodyTimeout, a.http.WriteTimeout = 3*short, short
+			go a.Serve(ln, nil)
+			defer a.Shutdown(time.Second)
+			conn, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(conn)
+			answers := func(request string, statuses ...int) {
+				t.Helper()
+				io.WriteString(conn, request)
+				for _, status := range statuses {
+					answer, err := http.ReadResponse(r, nil)
+					if err != nil || answer.StatusCode != status {
+						t.Fatalf("%v, %v, want %d", answer, err, status)
+					}
+					io.Copy(io.Discard, answer.Body)
+				}
+			}
+			answers("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 200)
+			time.Sleep(3 * short)
+			answers(tc.request, tc.statuses...)
+		})
+	}
+}

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestDamagedCountsAreSetAside: a piece of topic_counts that is damaged stops neither the events
+// nor what is counted of others. The check says where it is, before it is met and after.
+func TestDamagedCountsAreSetAside(t *testing.T) {
+	for _, damage := range []string{
+		"x'00'",                          // cut
+		"x'0001' || counts",              // more behind it
+		"substr(counts, 1, 3) || 'zzzz'", // not in order
+	} {
+		dir := t.TempDir()
+		s, state, err := Open(dir, Design{DedupRuns, LayoutBlocks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		packTopics(s, true)
+		apply := NewApplier(s)
+		for batch := range 3 * runsAtOnce {
+			if batch == 5 {
+				if err := s.writer.Exec("UPDATE topic_counts SET counts = CAST(" + damage + " AS BLOB) WHERE run = 2"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			seq := int(state.LastSeq)
+			out, err := apply.Apply(state, Batch{Rows: []Row{topicRow("a", seq+1), topicRow(fmt.Sprint("b", batch), seq+2)}})
+			if err != nil {
+				t.Fatalf("%s: batch %d: %v", damage, batch, err)
+			}
+			if state = out.State; batch < 5 {
+				continue
+			}
+			if _, err := s.Topics(t.Context(), 10, nil); err == nil || !strings.Contains(err.Error(), `topic_counts`) {
+				t.Fatalf("%s: batch %d: %v", damage, batch, err)
+			}
+			if _, faults, err := Check(t.Context(), dir); err != nil || !strings.Contains(strings.Join(faults, "\n"), "a piece of topic_counts") {
+				t.Fatalf("%s: batch %d: %q, %v", damage, batch, faults, err)
+			}
+		}
+		var damaged, runs int64
+		if err := s.writer.Row("SELECT sum(run < 0), count(DISTINCT run) FROM topic_counts", &damaged, &runs); err != nil || damaged != 1 || runs > runsAtOnce {
+			t.Errorf("%s: %d pieces are set aside beside %d runs, %v", damage, damaged, runs-1, err)
+		}
+		if err := s.writer.Exec("DELETE FROM topic_counts WHERE run < 0"); err != nil {
+			t.Fatal(err)
+		}
+		got := counted(t, s)
+		if got["a"] != 3*runsAtOnce-1 || got["b1"] != 0 || len(got) != 3*runsAtOnce {
+			t.Errorf("%s: counted are %v", damage, got)
+		}
+	}
+}
