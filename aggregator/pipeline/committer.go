@@ -73,12 +73,11 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 	idle := time.NewTicker(flushInterval)
 	defer idle.Stop()
 	for {
-		p.gather(ctx)
-		runtime.Gosched() // what can run may have company for this group
-		g, closed := p.takeGroup()
-		switch {
-		case g != nil:
-			if err := p.journalGroup(ctx, g); err != nil {
+		switch pending, closed := p.pends(); {
+		case pending:
+			p.gather(ctx)
+			runtime.Gosched() // what can run may have company for this group
+			if err := p.journalGroup(ctx, p.takeGroup()); err != nil {
 				return err
 			}
 		case closed:
@@ -96,16 +95,21 @@ func (p *Pipeline) RunCommitter(ctx context.Context) error {
 	}
 }
 
-// takeGroup hands over the first pending group. Requests that come while it is
-// written belong to the next one.
-func (p *Pipeline) takeGroup() (g *group, closed bool) {
+// pends reports that a group is to be written, and that none will come.
+func (p *Pipeline) pends() (pending, closed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.pending) > 0 {
-		g = p.pending[0]
-		p.pending = p.pending[1:]
-	}
-	return g, p.closed
+	return len(p.pending) > 0, p.closed
+}
+
+// takeGroup hands over the first pending group. Requests that come while it is written belong to
+// the next one.
+func (p *Pipeline) takeGroup() *group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.pending[0]
+	p.pending = p.pending[1:]
+	return g
 }
 
 // journalGroup makes a group durable, puts it into the queue and answers its publishers. If that
