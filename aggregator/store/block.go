@@ -122,54 +122,32 @@ func checksum(first int64, parts ...[]byte) uint32 {
 // unpackers are for readers, each of whom has one while it looks at a block.
 var unpackers = sync.Pool{New: func() any { return &sqlite.Unpacker{} }}
 
-// plainBlock is a block that was unpacked and is what was written.
-type plainBlock struct {
-	first           int64
-	directory, data string
-}
-
-// unpack returns the block, valid until the unpacker's next. One that is not what was written is
-// ErrDamaged.
-func (b storedBlock) unpack(u *sqlite.Unpacker) (plainBlock, error) {
-	p := plainBlock{b.first, b.directory, b.data}
-	if b.packed != 0 {
-		plain, err := u.Unpack(bytesOf(b.data), b.packed, b.packed)
-		if err != nil {
-			return p, fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		if b.directoryBytes < 0 || b.directoryBytes > len(plain) {
-			return p, errDirectory
-		}
-		p.directory, p.data = view(plain[:b.directoryBytes]), view(plain[b.directoryBytes:])
-	}
-	if checksum(b.first, bytesOf(p.directory), bytesOf(p.data)) != b.checksum {
-		return p, errChecksum
-	}
-	return p, nil
-}
-
 // eachEvent calls each for the events of a block until it returns false. Their texts are valid
 // until eachEvent returns. A block that is not what was written is ErrDamaged, before anything of
 // it is shown.
 func eachEvent(b storedBlock, each func(seq int64, r Row) (more bool)) error {
-	u := unpackers.Get().(*sqlite.Unpacker)
-	defer unpackers.Put(u)
-	p, err := b.unpack(u)
-	if err != nil {
-		return err
+	directory, data := b.directory, b.data
+	if b.packed != 0 {
+		u := unpackers.Get().(*sqlite.Unpacker)
+		defer unpackers.Put(u)
+		plain, err := u.Unpack(bytesOf(b.data), b.packed, b.packed)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if b.directoryBytes < 0 || b.directoryBytes > len(plain) {
+			return errDirectory
+		}
+		directory, data = view(plain[:b.directoryBytes]), view(plain[b.directoryBytes:])
 	}
-	return p.each(each)
-}
-
-// each is eachEvent.
-func (b plainBlock) each(each func(seq int64, r Row) (more bool)) error {
-	directory := b.directory
+	if checksum(b.first, bytesOf(directory), bytesOf(data)) != b.checksum {
+		return errChecksum
+	}
 	for len(directory) > 1 {
 		directory = directory[1:] // the array's bracket, or the comma behind the last event
 		var n [directoryNumbers]int
 		for i := range n {
 			var ok bool
-			if n[i], directory, ok = number(directory); !ok || n[i] > len(b.data)+1 && i > 0 {
+			if n[i], directory, ok = number(directory); !ok || n[i] > len(data)+1 && i > 0 {
 				return errDirectory
 			}
 		}
@@ -177,7 +155,7 @@ func (b plainBlock) each(each func(seq int64, r Row) (more bool)) error {
 			return errDirectory
 		}
 		directory = directory[1:]
-		r, ok := cutRow(b.data, n)
+		r, ok := cutRow(data, n)
 		if !ok {
 			return errDirectory
 		}

@@ -370,12 +370,11 @@ const selectNearestBlock = "SELECT " + blockColumns + `, last_seq FROM blocks
 const selectIdentities = "SELECT " + blockColumns + ` FROM blocks
 	WHERE first_seq >= (SELECT coalesce(max(first_seq), 0) FROM blocks WHERE first_seq <= ?1) AND first_seq <= ?2 ORDER BY first_seq`
 
-// identities unpacks beside the caller: a start reads up to a memtable's keys so, and is not ready
-// before.
 func (*blocksLayout) identities(c *sqlite.Conn, from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
-	read := func(b plainBlock) error {
+	return c.Rows(selectIdentities, func(s *sqlite.Statement) error {
+		b := readBlock(s)
 		var failed error
-		err := b.each(func(seq int64, r Row) bool {
+		err := eachEvent(b, func(seq int64, r Row) bool {
 			if seq >= from && seq <= to {
 				failed = each(seq, r.Topic, r.ID, contentOf(&r.Event))
 			}
@@ -385,12 +384,5 @@ func (*blocksLayout) identities(c *sqlite.Conn, from, to int64, each func(seq in
 			return fmt.Errorf("block %d: %w", b.first, err)
 		}
 		return failed
-	}
-	inHand := &unpackings{}
-	defer inHand.abandon()
-	err := c.Rows(selectIdentities, func(s *sqlite.Statement) error { return inHand.add(readBlock(s), read) }, from, to)
-	if err != nil {
-		return err
-	}
-	return inHand.end(read)
+	}, from, to)
 }
