@@ -71,7 +71,7 @@ func deadLetters(t *testing.T, raise, reason string) {
 		t.Errorf("%+v", l)
 	}
 	a.stop(t)
-	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "2 dead letters") {
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "2 failed") {
 		t.Errorf("check: exit %d: %s", code, out)
 	}
 }

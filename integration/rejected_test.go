@@ -151,7 +151,7 @@ func TestSendersBodiesAreKept(t *testing.T) {
 	for _, s := range []sent{
 		{path: "/v1/logs", kind: "application/x-protobuf", body: long},
 		{path: "/v1/logs", kind: applicationJSON, body: "x"},
-		{path: "/loki/api/v1/push", kind: applicationJSON, body: `{"streams":[{"values":[["x"]]}]}`},
+		{path: "/loki/api/v1/push", kind: applicationJSON, body: `{"streams":[{"values":7}]}`},
 		{path: "/services/collector", body: `{"event":"a"} 7 {"event":"b"}`},
 		{path: "/_bulk", body: "x"},
 	} {
@@ -167,7 +167,7 @@ func TestSendersBodiesAreKept(t *testing.T) {
 	a = start(t, data)
 	got := a.letters(t)
 	want := []letter{{Source: "/v1/logs", Payload: "\n?\x00" + strings.Repeat("x", 64<<10-3)}, {Source: "/v1/logs", Payload: "x"},
-		{Source: "/loki/api/v1/push", Payload: `{"streams":[{"values":[["x"]]}]}`}, {Source: "/services/collector", Payload: ` 7 {"event":"b"}`}, {Source: "/_bulk", Payload: "x"},
+		{Source: "/loki/api/v1/push", Payload: `{"streams":[{"values":7}]}`}, {Source: "/services/collector", Payload: ` 7 {"event":"b"}`}, {Source: "/_bulk", Payload: "x"},
 		{Source: "/_bulk", Payload: `{"update":{"_id":"1"}}` + "\n" + `{"doc":{}}`}, {Source: "/_bulk", Payload: "z"}}
 	if len(got) != len(want) {
 		t.Fatalf("%d letters, want %d", len(got), len(want))

@@ -156,7 +156,7 @@ func TestSendersAnswers(t *testing.T) {
 		{"bulk, a percent sign", "POST", sent{path: "/50%25/_bulk?ack=store", body: "{\"create\":{}}\n{}\n"}, 200, `"_index":"50%"`},
 		{"ingest, no topic", "POST", sent{path: "/ingest/", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"Loki", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[]}`, kind: applicationJSON}, 204, ""},
-		{"Loki, malformed", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[{"values":[["x"]]}]}`, kind: applicationJSON}, 400, "malformed"},
+		{"Loki, malformed", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[{"values":7}]}`, kind: applicationJSON}, 400, "malformed"},
 	} {
 		status, text, header := a.send(t, tc.method, tc.sent)
 		if status != tc.status || !strings.Contains(text, tc.body) {
