@@ -42,7 +42,7 @@ func (h *heard) Write(line []byte) (int, error) {
 	var now, passed int64
 	if _, err := fmt.Sscan(strings.TrimSpace(string(line)), &now, &passed); err == nil {
 		h.mu.Lock()
-		h.off, h.passed = time.Unix(0, now).Sub(time.Now()), time.Duration(passed)
+		h.off, h.passed = time.Until(time.Unix(0, now)), time.Duration(passed)
 		h.lines++
 		h.mu.Unlock()
 	}
