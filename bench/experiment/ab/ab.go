@@ -52,6 +52,9 @@ func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, erro
 	if err := s.prepare(ctx); err != nil {
 		return compare.NotEnough, NotBegun{err}
 	}
+	if least := compare.LeastRepeats(s.cases, 1); s.Pairs > 0 && s.Pairs < least {
+		fmt.Fprintf(stdout, "WARNING: %d pairs are too few to call anything worse: that takes %d\n", s.Pairs, least)
+	}
 	verdict := compare.NotEnough
 	for i, pairs := range s.record.Looks {
 		if err := s.turns(ctx, pairs); err != nil {

@@ -116,6 +116,38 @@ func TestNoResults(t *testing.T) {
 	}
 }
 
+// TestTooFewPairs: who asks for fewer pairs than could call anything worse learns it before they run.
+func TestTooFewPairs(t *testing.T) {
+	for pairs, warned := range map[int]bool{7: true, 8: false} {
+		out, runs := t.TempDir(), 0
+		var stdout strings.Builder
+		run := func(c runner.Config) (string, runner.Outcome) {
+			if said := strings.Contains(stdout.String(), "too few to call anything worse: that takes 8"); said != warned {
+				t.Errorf("%d pairs, before the first run: %q", pairs, stdout.String())
+			}
+			runs++
+			rate := 4000.
+			if filepath.Base(c.Out) == "b" {
+				rate = 2000
+			}
+			dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+			if err := write(dir, time.Unix(int64(60*runs), 0), rate, true, uint64(runs)); err != nil {
+				t.Fatal(err)
+			}
+			return dir, 0
+		}
+		program := filepath.Join(out, "program")
+		if err := os.WriteFile(program, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		verdict, err := Sit(t.Context(), Config{Runner: runner.Config{Scenarios: []*scenario.Scenario{{Name: "noise", Cases: make([]scenario.Case, 1)}}},
+			A: program, B: out + "/./program", Pairs: pairs, Out: out, Run: run}, &stdout)
+		if want := map[bool]compare.Verdict{true: compare.NotEnough, false: compare.Worse}[warned]; err != nil || verdict != want {
+			t.Errorf("%d pairs of half the rate: %v, %v, want %v\n%s", pairs, verdict, err, want, stdout.String())
+		}
+	}
+}
+
 func steady(rate float64) func(int) float64 { return func(int) float64 { return rate } }
 
 // wild is a server whose runs differ by up to a half, in no order.
