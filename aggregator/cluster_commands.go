@@ -225,6 +225,9 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		}
 		fmt.Fprintf(w, "  %s: %s\n", p.Name, what)
 	}
+	if lacking := head.Lacking(); lacking != "" {
+		wrong = append(wrong, lacking)
+	}
 	if err := log.Synced(ctx); err != nil {
 		wrong = append(wrong, err.Error())
 	} else {

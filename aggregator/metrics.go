@@ -128,7 +128,7 @@ func (c *collector) addCluster(node *cluster.Node) {
 		{"sekali_cluster_outbox_frames", "Frames of this node that are not yet in two stores.", func(s *cluster.Status) float64 { return float64(s.OutboxFrames) }},
 		{"sekali_cluster_unlogged_frames", "Of them, those that the log has not taken.", func(s *cluster.Status) float64 { return float64(s.UnloggedFrames) }},
 		{"sekali_cluster_log_servers", "The log's servers, as its leader told last.", func(s *cluster.Status) float64 { return float64(len(s.Peers)) }},
-		{"sekali_cluster_log_servers_away", "Of them, those that its leader does not hear.", away},
+		{"sekali_cluster_log_servers_away", "Of them, those that its leader does not hear, and copies that no server has yet.", away},
 		{"sekali_cluster_apply_version", "Version of what the log's messages lead to.", func(s *cluster.Status) float64 { return float64(s.Apply) }},
 		{"sekali_cluster_checkpoint_position", "Position of the latest checkpoint of the hash.", func(s *cluster.Status) float64 { return float64(latestCheckpoint(s).Position) }},
 		{"sekali_cluster_checkpoint_hash", "The first 48 bits of the hash there: the same on all nodes with that position.", checkpointHash},
@@ -138,8 +138,9 @@ func (c *collector) addCluster(node *cluster.Node) {
 	}
 }
 
-// away counts the log's servers that are.
-func away(s *cluster.Status) (n float64) {
+// away counts the log's servers that are, and those that are yet to take a place.
+func away(s *cluster.Status) float64 {
+	n := float64(max(0, s.Copies-len(s.Peers)))
 	for _, p := range s.Peers {
 		if p.Offline {
 			n++

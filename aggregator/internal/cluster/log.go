@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -48,11 +49,21 @@ type Head struct {
 	MaxBytes    int64 // that it takes; 0: not known
 	Leader      string
 	Peers       []Peer   // its servers, the leader included
+	Copies      int      // that it was made with; 0: not known
 	Faults      []string // what of its settings would lose something
 	Nodes       []string // the aggregators that apply it
 	Base        int64    // the last seq of the store that the first replica was, before any message
 	// From is where the first replica was in the epoch before.
 	From Checkpoint
+}
+
+// Lacking says which copies no server has; "": none. Where a server was taken out, another begins
+// its copy seconds later, and until then the loss of one more is the loss of the quorum.
+func (h *Head) Lacking() string {
+	if len(h.Peers) >= h.Copies {
+		return ""
+	}
+	return fmt.Sprintf("the log has %d of its %d copies: no server has the place yet of one that was taken out", len(h.Peers), h.Copies)
 }
 
 // Identity tells one log from another under the same name, whose numbers begin anew.

@@ -20,6 +20,7 @@ type Status struct {
 	LagSeconds     float64       `json:"lag_seconds"`
 	Leader         string        `json:"log_leader"`
 	Peers          []Peer        `json:"log_peers"`
+	Copies         int           `json:"log_copies"` // that the log should have, one on each of so many servers
 	OutboxFrames   int           `json:"outbox_frames"`
 	UnloggedFrames int           `json:"unlogged_frames"`   // of them, those that the log has not taken
 	Apply          uint16        `json:"apply"`             // version in force of what frames lead to …
@@ -52,7 +53,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Node: n.cfg.Name, Cluster: n.Replica.Identity.Cluster, Epoch: n.Replica.Identity.Epoch,
 		Position: st.applied.Position, Hash: st.applied.Hash.String(), Head: max(st.head.Last, st.read), First: st.head.First, LogBytes: st.head.Bytes,
-		LagSeconds: n.lag(now).Seconds(), Leader: st.head.Leader, Peers: slices.Clone(st.head.Peers), OutboxFrames: all, UnloggedFrames: unlogged,
+		LagSeconds: n.lag(now).Seconds(), Leader: st.head.Leader, Peers: slices.Clone(st.head.Peers), Copies: st.head.Copies, OutboxFrames: all, UnloggedFrames: unlogged,
 		Apply: st.apply, Known: n.cfg.Known, RetentionS: retention.Seconds(), Synced: st.unproven == nil, Faults: slices.Clone(st.head.Faults), Checkpoints: []TextOfHash{}, Nodes: []OtherStatus{},
 	}
 	for _, c := range st.kept[max(0, len(st.kept)-toldCheckpoints):] {
@@ -99,6 +100,9 @@ func (n *Node) Warnings() (warnings []string) {
 		if b.Retention != n.cfg.Retention && !b.Forgotten {
 			warnings = append(warnings, fmt.Sprintf("-retention is %v here and %v on %s: the longest counts, and 0 is never", n.cfg.Retention, b.Retention, name))
 		}
+	}
+	if lacking := n.status.head.Lacking(); lacking != "" {
+		warnings = append(warnings, lacking)
 	}
 	for _, p := range n.status.head.Peers {
 		if p.Offline {

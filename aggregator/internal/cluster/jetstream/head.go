@@ -149,7 +149,7 @@ func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 		h.Nodes = strings.Split(nodes, ",")
 	}
 	if c := info.Cluster; c != nil {
-		h.Leader = c.Leader
+		h.Leader, h.Copies = c.Leader, info.Config.Replicas
 		if c.Leader != "" {
 			h.Peers = append(h.Peers, cluster.Peer{Name: c.Leader})
 		}

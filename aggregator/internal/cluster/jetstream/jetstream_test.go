@@ -141,6 +141,37 @@ func TestServersOfALogWithoutLeader(t *testing.T) {
 	}
 }
 
+// TestCopyWithoutServer: a server was taken out and the log lists two of three for a while, both of
+// them well. The loss of one more would be that of the quorum, so that somebody has to be told.
+func TestCopyWithoutServer(t *testing.T) {
+	others := []*jetstream.PeerInfo{{Name: "2", Current: true, Active: time.Millisecond}, {Name: "3"}}
+	for name, c := range map[string]struct {
+		others []*jetstream.PeerInfo
+		lacks  string
+		away   int
+	}{
+		"nobody has its place":     {others[:1], "the log has 2 of its 3 copies", 0},
+		"another has not begun it": {others, "", 1},
+	} {
+		head := headOf(&jetstream.StreamInfo{Config: goodStream(), Cluster: &jetstream.ClusterInfo{Leader: "1", Replicas: c.others}}, "sekali.1.log.0")
+		away := 0
+		for _, p := range head.Peers {
+			if p.Offline {
+				away++
+			}
+		}
+		if said := head.Lacking(); !strings.HasPrefix(said, c.lacks) || c.lacks == "" && said != "" || away != c.away {
+			t.Errorf("%s: lacking %q, %d away", name, said, away)
+		}
+	}
+	one := goodStream()
+	one.Replicas = 1
+	unknown, alone := cluster.Head{}, headOf(&jetstream.StreamInfo{Config: one, Cluster: &jetstream.ClusterInfo{Leader: "1"}}, "sekali.1.log.0")
+	if said := unknown.Lacking() + alone.Lacking(); said != "" {
+		t.Errorf("a log that is not known, and one of one copy: %q", said)
+	}
+}
+
 // TestWhoDoesNotLeadIsNotAsked: a server that was started a moment ago, or takes the log for one
 // without a leader, answers for it although another leads: it may be behind. Only a leader says
 // since when it is one.
