@@ -35,6 +35,16 @@ type replicas struct {
 	cluster *cluster.Cluster
 	nodes   []*aggregator // in the order of the machines
 	logs    []*logServer
+
+	mu     sync.Mutex
+	joiner *process.Process // that made a node anew, also when it has ended; nil: none did
+}
+
+// join makes what a process uses the cluster's.
+func (r *replicas) join(p *process.Process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.joiner = p
 }
 
 // logServer is a machine's log server, with what its predecessors have used.
@@ -227,6 +237,13 @@ func (s *session) usage() process.Usage {
 	}
 	for _, l := range s.replicas.logs {
 		add(l.usage())
+	}
+	s.replicas.mu.Lock()
+	defer s.replicas.mu.Unlock()
+	if p := s.replicas.joiner; p != nil {
+		if now, err := p.Usage(); err == nil {
+			add(now)
+		}
 	}
 	return total
 }

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
 	"sekali/loadgen/stream"
@@ -109,12 +109,20 @@ func (s *session) rejoin(ctx context.Context, fault scenario.Fault, startedAt ti
 // databaseFile is the database's name in a data folder.
 const databaseFile = "events.db"
 
-// join runs the command that makes a replica from the first node.
+// join runs the command that makes a replica from the first node. What it uses is the cluster's.
 func (s *session) join(ctx context.Context, data, name, urls string) error {
 	var said bytes.Buffer
-	command := exec.CommandContext(ctx, s.config.Aggregator, "cluster", "join", "-cluster", urls, "-data", data, "-from", s.aggregator.url, "-node", name)
-	command.Stdout, command.Stderr = &said, &said
-	if err := command.Run(); err != nil {
+	p, err := process.Start(ctx, process.Config{Binary: s.config.Aggregator, Plain: true, Ends: true, Log: &said,
+		Args: []string{"cluster", "join", "-cluster", urls, "-data", data, "-from", s.aggregator.url, "-node", name}})
+	if err != nil {
+		return fmt.Errorf("cluster join: %w", err)
+	}
+	s.replicas.join(p)
+	exit, err := p.Wait(ctx)
+	if err == nil && exit.Code != 0 {
+		err = errors.New(exit.String())
+	}
+	if err != nil {
 		return fmt.Errorf("cluster join: %w: %s", err, bytes.TrimSpace(said.Bytes()))
 	}
 	return nil

@@ -3,6 +3,9 @@ package runner
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +49,36 @@ func TestUsageOfALogServerThatEnds(t *testing.T) {
 	exit, _ := p.Wait(t.Context())
 	if now := l.usage(); now.CPUNS != exit.Usage.CPUNS || now.RSSBytes != 0 {
 		t.Errorf("after its end: %+v, it used %+v", now, exit.Usage)
+	}
+}
+
+// TestUsageOfAJoin: the command that makes a node anew is none of the other processes that make a
+// run INVALID, neither while it runs nor after.
+func TestUsageOfAJoin(t *testing.T) {
+	first, err := process.Start(t.Context(), shell("exec sleep 60"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := filepath.Join(t.TempDir(), "join")
+	if err := os.WriteFile(work, []byte("#!/bin/sh\ni=0; while [ $i -lt 300000 ]; do i=$((i+1)); done\n[ \"$4\" != refused ] || { echo no such log >&2; exit 3; }\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := &aggregator{client: newClient(), current: first}
+	s := &session{config: &Config{Aggregator: work}, aggregator: a, replicas: &replicas{nodes: []*aggregator{a}}}
+	before := s.usage().CPUNS
+	joined := make(chan error, 1)
+	go func() { joined <- s.join(t.Context(), t.TempDir(), "c", "urls") }()
+	for end := time.Now().Add(10 * time.Second); s.usage().CPUNS == before && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if err := <-joined; err != nil {
+		t.Fatal(err)
+	}
+	if used := s.usage().CPUNS - before; used < int64(10*time.Millisecond) {
+		t.Errorf("it used %v after its end", time.Duration(used))
+	}
+	if err := s.join(t.Context(), t.TempDir(), "c", "refused"); err == nil || !strings.Contains(err.Error(), "exit code 3: no such log") {
+		t.Errorf("a join that is refused: %v", err)
 	}
 }
 

@@ -39,6 +39,7 @@ type Config struct {
 	Under   []string  // the command that runs it, and becomes it: ip netns exec NAME
 	Command string    // of the binary, which then takes no data folder and no admin listener; "": none
 	Plain   bool      // there are neither listeners nor a data folder to name: Args has all
+	Ends    bool      // it listens nowhere, and ends by itself: Start returns at once
 	Args    []string  // after the listeners and the data folder
 	Environ []string  // beside this process's own, as NAME=value
 	Data    string    // data folder, made by the process
@@ -71,7 +72,7 @@ type Exit struct {
 	Usage  Usage
 }
 
-// Start runs the binary and returns once it has said where it listens. When ctx ends the process is
+// Start runs the binary and returns once it has said where it listens, if it does. When ctx ends the process is
 // killed.
 func Start(ctx context.Context, config Config) (*Process, error) {
 	if config.Listen == "" {
@@ -102,6 +103,9 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 	stop := context.AfterFunc(ctx, p.Kill)
 	go func() { <-p.exited; stop() }()
 
+	if config.Ends {
+		return p, nil
+	}
 	timeout := time.NewTimer(startTimeout)
 	defer timeout.Stop()
 	select {
