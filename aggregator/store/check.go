@@ -9,7 +9,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/dchest/siphash"
 
@@ -90,20 +89,15 @@ func checkAll(ctx context.Context, db *sql.DB, dir string) (state State, faults 
 		return state, faults, err
 	}
 	faults = append(faults, more...)
-	for _, read := range []func() (string, error){
-		func() (string, error) { return checkTimes(ctx, db, events) },
-		func() (string, error) { return checkIdentities(dir, events, state.UniqueProcessed) },
-	} {
-		fault, err := read()
-		if errors.Is(err, ErrDamaged) {
-			fault, err = err.Error(), nil
-		}
-		if err != nil {
-			return state, faults, err
-		}
-		if fault != "" && !slices.Contains(faults, fault) {
-			faults = append(faults, fault)
-		}
+	fault, err := checkIdentities(dir, events, state.UniqueProcessed)
+	if errors.Is(err, ErrDamaged) {
+		fault, err = err.Error(), nil
+	}
+	if err != nil {
+		return state, faults, err
+	}
+	if fault != "" && !slices.Contains(faults, fault) {
+		faults = append(faults, fault)
 	}
 	if design.Dedup == DedupRuns {
 		more, err := checkRuns(events, dir, state.LastSeq)
@@ -164,6 +158,9 @@ func checkCounts(ctx context.Context, db *sql.DB, dir string, events layout, sta
 			faults = append(faults, fmt.Sprintf("%d %s", n, count.what))
 		}
 	}
+	if found.disordered != 0 {
+		faults = append(faults, fmt.Sprintf("%d events received before their predecessor", found.disordered))
+	}
 	if found.unexpired == ofTopics && found.topics != sum {
 		faults = append(faults, "events that topics counts under other topics than theirs")
 	}
@@ -198,31 +195,12 @@ func designOf(dir string) (d Design, err error) {
 	return d, errors.Join(readDesign(c, &d), c.Close())
 }
 
-// checkTimes reads the events that have not expired, and counts those that were received before
-// their predecessor.
-func checkTimes(ctx context.Context, db *sql.DB, events layout) (fault string, err error) {
-	before, n := "", 0
-	err = events.page(ctx, db, Page{Limit: math.MaxInt, Bytes: math.MaxInt}, func(_ int64, r Row) bool {
-		if r.ReceivedAt < before {
-			n++
-		}
-		if r.ReceivedAt != before {
-			before = strings.Clone(r.ReceivedAt) // the row's is gone with the next
-		}
-		return true
-	})
-	if err == nil && n > 0 {
-		fault = fmt.Sprintf("%d events received before their predecessor", n)
-	}
-	return fault, err
-}
-
-// identitiesAtOnce is how many identities are compared at a time, 16 bytes each: however many
-// events there are, check takes 64 MiB for it, and reads them all as often as it must.
-const identitiesAtOnce = 4 << 20
+// identitiesAtOnce is how many identities are compared at a time, 8 bytes each: however many events
+// there are, check takes 128 MiB for it, and reads them all as often as it must.
+const identitiesAtOnce = 16 << 20
 
 // checkIdentities reads every event, about that many, and counts those whose identity an earlier
-// one has. Two that are not the same are taken to be for one in 2^128.
+// one has.
 func checkIdentities(dir string, events layout, about int64) (fault string, err error) {
 	c, err := openConnReadOnly(dir)
 	if err != nil {
@@ -236,7 +214,7 @@ func checkIdentities(dir string, events layout, about int64) (fault string, err 
 	passes := uint64(max(about, 0))/identitiesAtOnce + 1
 	twice := 0
 	for pass := range passes {
-		n, err := identitiesTwice(c, events, pass, passes)
+		n, err := identitiesTwice(c, events, pass, passes, uint64(max(about, 0)), hashOf)
 		if err != nil {
 			return "", err
 		}
@@ -248,25 +226,49 @@ func checkIdentities(dir string, events layout, about int64) (fault string, err 
 	return fault, nil
 }
 
-// identitiesTwice looks at the identities whose hash falls to a pass.
-func identitiesTwice(c *sqlite.Conn, events layout, pass, passes uint64) (twice int, err error) {
-	var hashes [][2]uint64
-	var text []byte
-	err = events.identities(c, 0, math.MaxInt64, func(_ int64, topic, id string, _ dedup.Content) error {
-		text = append(append(append(text[:0], topic...), 0), id...) // no topic holds a zero byte
-		if a, b := siphash.Hash128(0, 0, text); a%passes == pass {
-			hashes = append(hashes, [2]uint64{a, b})
-		}
-		return nil
-	})
-	if err != nil {
+// identitiesTwice looks at the identities, about that many in all, whose hash falls to a pass. Those
+// that share it are read again with one of 128 bits: two that are not the same are taken to be for
+// one in 2^128.
+func identitiesTwice(c *sqlite.Conn, events layout, pass, passes, about uint64, hash func(text []byte) uint64) (twice int, err error) {
+	each := func(do func(text []byte, h uint64)) error {
+		var text []byte
+		return events.identities(c, 0, math.MaxInt64, func(_ int64, topic, id string, _ dedup.Content) error {
+			text = append(append(append(text[:0], topic...), 0), id...) // no topic holds a zero byte
+			if h := hash(text); h%passes == pass {
+				do(text, h)
+			}
+			return nil
+		})
+	}
+	hashes := make([]uint64, 0, about/passes+about/passes/16)
+	if err := each(func(_ []byte, h uint64) { hashes = append(hashes, h) }); err != nil {
 		return 0, err
 	}
-	slices.SortFunc(hashes, func(a, b [2]uint64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	slices.Sort(hashes)
+	shared := hashes[:0]
 	for i := 1; i < len(hashes); i++ {
-		if hashes[i] == hashes[i-1] {
+		if h := hashes[i]; h == hashes[i-1] && (len(shared) == 0 || h != shared[len(shared)-1]) {
+			shared = append(shared, h)
+		}
+	}
+	if len(shared) == 0 {
+		return 0, nil
+	}
+	var whole [][2]uint64
+	err = each(func(text []byte, h uint64) {
+		if _, found := slices.BinarySearch(shared, h); found {
+			a, b := siphash.Hash128(0, 0, text)
+			whole = append(whole, [2]uint64{a, b})
+		}
+	})
+	slices.SortFunc(whole, func(a, b [2]uint64) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	for i := 1; i < len(whole); i++ {
+		if whole[i] == whole[i-1] {
 			twice++
 		}
 	}
-	return twice, nil
+	return twice, err
 }
+
+// hashOf is the hash by which identities are compared first.
+func hashOf(identity []byte) uint64 { return siphash.Hash(0, 0, identity) }

@@ -17,6 +17,19 @@ type census struct {
 	unexpired int64
 	last      int64  // seq of those
 	topics    uint64 // sum of theirs, see topicSum
+	// Of the unexpired ones, those that were received before their predecessor.
+	disordered int64
+	before     string // when the latest one was received
+}
+
+// received takes the time of the next event.
+func (c *census) received(at string) {
+	if at < c.before {
+		c.disordered++
+	}
+	if at != c.before {
+		c.before = strings.Clone(at) // it is gone with the next row
+	}
 }
 
 // topicSum adds up to the same only where as many events have each topic.
@@ -31,6 +44,12 @@ func (*rowsLayout) examine(c *sqlite.Conn) (found census, faults []string, err e
 		found.topics += topicSum(s.ColumnText(0), s.ColumnInt(1))
 		return nil
 	})
+	if err == nil {
+		err = c.Rows("SELECT received_at FROM events ORDER BY seq", func(s *sqlite.Statement) error {
+			found.received(s.ColumnText(0))
+			return nil
+		})
+	}
 	return found, nil, err
 }
 
@@ -111,6 +130,9 @@ func (x *blocksExamination) block(b storedBlock, lastSeq, events int64) error {
 		}
 		*of++
 		n, last = n+1, seq
+		if b.first > x.expired {
+			x.found.received(r.ReceivedAt)
+		}
 		return true
 	})
 	if errors.Is(err, ErrDamaged) {
