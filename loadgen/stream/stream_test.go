@@ -283,3 +283,32 @@ func BenchmarkOriginal(b *testing.B) {
 	}
 	_ = sum
 }
+
+// TestIsTheEventAndNoOther: Is says what a comparison with Event says, of both shapes.
+func TestIsTheEventAndNoOther(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := configs(t)
+		if c.PayloadBytes < 1000 && rapid.Bool().Draw(t, "mixed") {
+			c = Config{Seed: c.Seed, Shape: ShapeMixed}
+		}
+		s, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		original := rapid.Uint64Max(1<<40).Draw(t, "original")
+		e := s.Event(original)
+		fields := [5]string{e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload}
+		is := func(f [5]string) bool {
+			return s.Is(original, []byte(f[0]), []byte(f[1]), []byte(f[2]), []byte(f[3]), []byte(f[4]))
+		}
+		if !is(fields) {
+			t.Fatalf("%d is not %+v", original, e)
+		}
+		for i := range fields {
+			other := fields
+			if other[i] += "x"; is(other) {
+				t.Fatalf("%d is %q", original, other)
+			}
+		}
+	})
+}

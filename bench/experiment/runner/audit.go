@@ -2,11 +2,13 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"sekali/bench/figures"
@@ -18,25 +20,34 @@ import (
 // showEvery is how many audited events lie between two looks at the progress.
 const showEvery = 10_000
 
+// The steps of an audit, for people.
+const (
+	auditExport  = "audit 1/3 events"
+	auditReading = "audit 2/3 pages"
+	auditDisk    = "audit 3/3 disk"
+)
+
 // audit compares the ledger with what is stored, stops a process of ours and looks into its
-// database.
-func (s *session) audit(ctx context.Context) error {
-	s.status("audit", 0)
+// database. Nothing is measured any more, so that steps which need not wait for each other are
+// taken at the same time.
+func (s *session) audit(ctx context.Context) (err error) {
+	s.status(auditExport, 0)
 	final, err := s.aggregator.stats(ctx, false)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	counters := s.counters(final)
-	reference := audit.NewReference(s.base.LastSeq)
-	outside := s.outside()
+	reference, outside := audit.NewReference(s.base.LastSeq), s.outside()
 	reference.Sightings(outside.Sightings)
-	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
-	kept := record.NewCollector(s.stream)
-	report, err := Audit(s.dir, s.run, s.counted(kept.Tee(reference.Tee(events)), counters.UniqueProcessed), counters, outside)
-	if err == nil {
-		err = record.WriteStored(s.dir, kept.Stored(false))
-	}
-	if err != nil {
+	var report audit.Report
+	var backup *audit.Backup
+	defer func() { err = errors.Join(err, backup.Remove()) }()
+	if err := together(
+		func() (err error) {
+			report, err = s.checkExport(ctx, reference, s.counters(final), outside)
+			return err
+		},
+		func() (err error) { backup, err = s.takeBackup(ctx); return err },
+	); err != nil {
 		return err
 	}
 	syncs, err := s.checkSyncs(final)
@@ -50,16 +61,11 @@ func (s *session) audit(ctx context.Context) error {
 		return err
 	}
 	report.AddChecks(audit.None(figures.NotReceived, figures.AcknowledgedNotReceived(raw)))
-	reading, err := s.checkReading(ctx, reference)
+	reading, err := s.checkReading(ctx, reference, backup, final.UniqueProcessed)
 	if err != nil {
 		return err
 	}
 	report.AddChecks(reading...)
-	copied, err := s.checkBackup(ctx, reference, final.UniqueProcessed)
-	if err != nil {
-		return err
-	}
-	report.AddChecks(copied...)
 	if err := s.replicas.audit(ctx, &report, s.base.LastSeq, final.UniqueProcessed); err != nil {
 		return err
 	}
@@ -67,19 +73,37 @@ func (s *session) audit(ctx context.Context) error {
 		if err := s.endLast(ctx); err != nil {
 			return err
 		}
-		database, err := audit.InspectDatabase(ctx, s.aggregator.config.Data)
+		database, same, err := s.checkDisk(ctx, reference, final.UniqueProcessed)
 		if err != nil {
 			return err
 		}
 		report.AddDatabase(database, final.UniqueProcessed)
-		same, err := s.checkDisk(ctx, reference)
-		if err != nil {
-			return err
-		}
 		report.AddChecks(same)
 	}
 	s.run.Audit = &report
 	return writeAudit(s.dir, report)
+}
+
+// together takes steps at the same time, and returns what went wrong with any.
+func together(steps ...func() error) error {
+	failed := make([]error, len(steps))
+	var running sync.WaitGroup
+	for i, step := range steps {
+		running.Go(func() { failed[i] = step() })
+	}
+	running.Wait()
+	return errors.Join(failed...)
+}
+
+// checkExport holds an export of all events to the ledger, and keeps what it gave.
+func (s *session) checkExport(ctx context.Context, reference *audit.Reference, counters *audit.Counters, outside *audit.Outside) (audit.Report, error) {
+	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
+	kept := record.NewCollector(s.stream)
+	report, err := Audit(s.dir, s.run, s.counted(auditExport, kept.Tee(reference.Tee(events)), counters.UniqueProcessed), counters, outside)
+	if err == nil {
+		err = record.WriteStored(s.dir, kept.Stored(false))
+	}
+	return report, err
 }
 
 // counters are those of the load, by what /stats says after it.
@@ -110,13 +134,13 @@ func (s *session) counters(final stats) *audit.Counters {
 // endLast stops the process gracefully.
 func (s *session) endLast(ctx context.Context) error { return s.aggregator.end(ctx, syscall.SIGTERM) }
 
-// counted shows how far the audit has come.
-func (s *session) counted(events iter.Seq2[*audit.Event, error], total uint64) iter.Seq2[*audit.Event, error] {
+// counted shows how far a step of the audit has come.
+func (s *session) counted(step string, events iter.Seq2[*audit.Event, error], total uint64) iter.Seq2[*audit.Event, error] {
 	return func(yield func(*audit.Event, error) bool) {
 		var n uint64
 		for event, err := range events {
 			if n++; n%showEvery == 0 {
-				s.status("audit", float64(n)/float64(max(total, n)))
+				s.status(step, float64(n)/float64(max(total, n)))
 			}
 			if !yield(event, err) {
 				return

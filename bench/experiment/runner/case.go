@@ -132,6 +132,7 @@ func (s *session) execute(outer context.Context) (run record.Run, err error) {
 		return s.run, err
 	}
 	defer log.Close()
+	s.status("generator's ceiling", 0)
 	if err := s.measureCeiling(ctx, log); err != nil {
 		return s.run, cause(ctx, err)
 	}

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -15,12 +16,15 @@ const (
 	barCells = 16
 	// plainInterval is how often a line is printed where no terminal redraws it.
 	plainInterval = 5 * time.Second
+	// silence is how long a step may tell nothing before what it told last is shown again.
+	silence = time.Second
 )
 
 // state is what a run is doing now.
 type state struct {
 	label      string        // scenario, case and repeat
-	phase      string        // a phase's name, or start, drain, audit
+	phase      string        // a phase's name, or start, drain, a step of the audit
+	lasted     time.Duration // the phase, so far
 	fraction   float64       // 0 to 1 of the planned time
 	ratePerS   float64       // events acknowledged a second, since the last state
 	queueDepth uint64        // events
@@ -35,7 +39,10 @@ type progress struct {
 	width    func() int // of the terminal now, 0 if it does not say
 
 	mu      sync.Mutex
-	last    state
+	now     state     // no label: nothing is shown
+	told    time.Time // when it was
+	began   time.Time // its phase
+	last    state     // that was printed
 	printed time.Time
 	drawn   bool // a line is on the terminal and not ended
 }
@@ -47,6 +54,17 @@ func newProgress(w io.Writer) *progress {
 func (p *progress) show(now time.Time, s state) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s.label != p.now.label || s.phase != p.now.phase {
+		p.began = now
+	}
+	p.now, p.told = s, now
+	p.write(now)
+}
+
+// write writes what goes on.
+func (p *progress) write(now time.Time) {
+	s := p.now
+	s.lasted = now.Sub(p.began)
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", cut(s.line(), p.width()))
 		p.drawn = true
@@ -59,10 +77,34 @@ func (p *progress) show(now time.Time, s state) {
 	fmt.Fprintln(p.w, s.line())
 }
 
+// again shows anew what goes on, where nothing was told of it lately.
+func (p *progress) again(now time.Time, left time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now.label != "" && now.Sub(p.told) >= silence {
+		p.now.ratePerS, p.now.left = 0, left
+		p.write(now)
+	}
+}
+
+// keep calls again until the function that it returns is called.
+func (p *progress) keep(left func(now time.Time) time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		for sleep(ctx, silence) {
+			now := time.Now()
+			p.again(now, left(now))
+		}
+	})
+	return func() { cancel(); running.Wait() }
+}
+
 // clear ends the redrawn line, so that other output starts on a line of its own.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.now = state{}
 	if p.drawn {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.drawn = false
@@ -90,6 +132,9 @@ func (s state) line() string {
 	}
 	if s.queueDepth > 0 {
 		line += fmt.Sprintf(", queue %d", s.queueDepth)
+	}
+	if s.lasted >= 2*silence {
+		line += fmt.Sprintf(", for %s", s.lasted.Round(time.Second))
 	}
 	if s.left > 0 {
 		line += fmt.Sprintf(", %s left", s.left.Round(time.Second))

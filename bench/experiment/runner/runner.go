@@ -106,6 +106,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	detailed := c.Verbose || len(jobs) <= detailedCases
 	lines := newProgress(stderr)
 	times := newEstimate(jobs)
+	defer lines.keep(times.left)()
 	for i, job := range jobs {
 		times.begin(i, time.Now())
 		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), cannotReach(job.settings.Network), c.cannotCluster(job.settings)); why != nil {

@@ -131,27 +131,36 @@ func (w *watch) checks(reference *audit.Reference) []audit.Check {
 	}
 }
 
-// checkReading holds pages, topics and the stream to the export.
-func (s *session) checkReading(ctx context.Context, reference *audit.Reference) ([]audit.Check, error) {
-	from := audit.Reader{Client: s.aggregator.client, URL: s.aggregator.url, Token: s.aggregator.token}
-	var checks []audit.Check
+// checkReading holds pages, topics, streams and the copy to the export.
+func (s *session) checkReading(ctx context.Context, reference *audit.Reference, backup *audit.Backup, stored uint64) ([]audit.Check, error) {
+	s.status(auditReading, 0)
+	from := s.reader()
+	reads := []func() (audit.Check, error){}
 	for _, read := range []func(context.Context, audit.Reader) (audit.Check, error){reference.CheckPages, reference.CheckTopics,
 		reference.CheckIntervals, reference.CheckStream, reference.CheckTopicStreams} {
-		check, err := read(ctx, from)
-		if err != nil {
-			return nil, err
-		}
-		checks = append(checks, check)
+		reads = append(reads, func() (audit.Check, error) { return read(ctx, from) })
 	}
-	return checks, nil
+	if backup != nil {
+		reads = append(reads, func() (audit.Check, error) { return reference.CheckBackup(ctx, backup, stored) })
+	}
+	checks, steps := make([]audit.Check, len(reads)), make([]func() error, len(reads))
+	for i, read := range reads {
+		steps[i] = func() (err error) { checks[i], err = read(); return err }
+	}
+	return checks, together(steps...)
+}
+
+// reader reads as a client does.
+func (s *session) reader() audit.Reader {
+	return audit.Reader{Client: s.aggregator.client, URL: s.aggregator.url, Token: s.aggregator.token}
 }
 
 // maxBackup bounds the database of which a copy is asked for and read.
 const maxBackup = 64 << 20
 
-// checkBackup holds a copy of the database to the export. There is none of a server that others
-// use, nor where the disk has no room for it.
-func (s *session) checkBackup(ctx context.Context, reference *audit.Reference, stored uint64) ([]audit.Check, error) {
+// takeBackup takes a copy of the database. There is none of a server that others use, nor where the
+// disk has no room for it.
+func (s *session) takeBackup(ctx context.Context) (*audit.Backup, error) {
 	if s.aggregator.external() {
 		return nil, nil
 	}
@@ -159,30 +168,42 @@ func (s *session) checkBackup(ctx context.Context, reference *audit.Reference, s
 	if err != nil || info.Size() > maxBackup {
 		return nil, nil
 	}
-	from := audit.Reader{Client: s.aggregator.client, URL: s.aggregator.url, Token: s.aggregator.token}
-	check, err := reference.CheckBackup(ctx, from, stored)
+	backup, err := audit.TakeBackup(ctx, s.reader())
 	if errors.Is(err, audit.ErrNoRoom) {
 		return nil, nil
 	}
-	return []audit.Check{check}, err
+	return backup, err
 }
 
-// checkDisk starts the aggregator again on what it left on the disk and holds that to the first
-// export, seq and received_at included.
-func (s *session) checkDisk(ctx context.Context, reference *audit.Reference) (audit.Check, error) {
-	s.status("audit", 1)
+// checkDisk looks into the database that the aggregator has left. Meanwhile it starts it again on
+// what it left on the disk and holds that to the first export, seq and received_at included.
+func (s *session) checkDisk(ctx context.Context, reference *audit.Reference, stored uint64) (found audit.Database, same audit.Check, err error) {
+	s.status(auditDisk, 0)
+	left, err := audit.OpenSnapshot(ctx, s.aggregator.config.Data)
+	if err != nil {
+		return found, same, err
+	}
+	err = together(
+		func() (err error) { found, err = left.Inspect(ctx); return err },
+		func() (err error) { same, err = s.checkAgain(ctx, reference, stored); return err })
+	if err = errors.Join(err, left.Close()); err == nil { // before the aggregator ends, which tidies up
+		err = s.endLast(ctx)
+	}
+	return found, same, err
+}
+
+// checkAgain starts the aggregator and holds what it gives to the first export.
+func (s *session) checkAgain(ctx context.Context, reference *audit.Reference, stored uint64) (audit.Check, error) {
 	if _, err := s.aggregator.start(ctx); err != nil {
 		return audit.Check{}, fmt.Errorf("audit: what was left on the disk: %w", err)
 	}
 	again := audit.NewReference(s.base.LastSeq)
-	for event, err := range audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq) {
+	events := audit.Export(ctx, s.aggregator.client, s.aggregator.url, s.aggregator.token, s.base.LastSeq)
+	for event, err := range s.counted(auditDisk, events, stored) {
 		if err != nil {
 			return audit.Check{}, fmt.Errorf("audit: what was left on the disk: %w", err)
 		}
 		again.Add(event)
-	}
-	if err := s.endLast(ctx); err != nil {
-		return audit.Check{}, err
 	}
 	return reference.CheckSame(again), nil
 }

@@ -32,29 +32,69 @@ const (
 // before: closing a database file drops the locks that this process holds on it, and a checkpoint
 // must have nobody to race with.
 func InspectDatabase(ctx context.Context, data string) (Database, error) {
-	var found Database
+	snapshot, err := OpenSnapshot(ctx, data)
+	if err != nil {
+		return Database{}, err
+	}
+	found, err := snapshot.Inspect(ctx)
+	return found, errors.Join(err, snapshot.Close())
+}
+
+// Snapshot is a database as it was when the Snapshot was opened, whatever is committed since: once
+// it is open, an aggregator may be started on the folder.
+type Snapshot struct {
+	db   *sql.DB
+	read *sql.Tx
+}
+
+// OpenSnapshot opens that of <data>/events.db, after the aggregator has ended.
+func OpenSnapshot(ctx context.Context, data string) (*Snapshot, error) {
 	db, err := openDatabase(data)
 	if err != nil {
-		return found, err
+		return nil, err
 	}
-	err = db.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found.Integrity)
+	s := &Snapshot{db: db}
+	if s.read, err = db.BeginTx(ctx, nil); err == nil {
+		var tables int
+		err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables) // the first read is of the moment
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("audit: database: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Inspect reads all of it.
+func (s *Snapshot) Inspect(ctx context.Context) (found Database, err error) {
+	err = s.read.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&found.Integrity)
 	var packed int
 	if err == nil {
-		err = db.QueryRowContext(ctx, isPacked).Scan(&packed)
+		err = s.read.QueryRowContext(ctx, isPacked).Scan(&packed)
 	}
 	if err == nil {
 		count := countRows
 		if packed > 0 {
 			count = countBlocks
 		}
-		if err = db.QueryRowContext(ctx, count).Scan(&found.Events); err != nil && ctx.Err() == nil && found.Integrity == "ok" {
+		if err = s.read.QueryRowContext(ctx, count).Scan(&found.Events); err != nil && ctx.Err() == nil && found.Integrity == "ok" {
 			found.Integrity, err = "events: "+err.Error(), nil
 		}
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err != nil {
 		return found, fmt.Errorf("audit: database: %w", err)
 	}
 	return found, nil
+}
+
+// Close lets the database go.
+func (s *Snapshot) Close() error {
+	if s.read != nil {
+		_ = s.read.Rollback() // nothing was written
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("audit: database: %w", err)
+	}
+	return nil
 }
 
 const databaseFile = "events.db"

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
 )
@@ -40,5 +41,35 @@ func TestEventsOfEveryForm(t *testing.T) {
 		if err != nil || found.Events != test.events || (test.integrity == "ok") != (found.Integrity == "ok") {
 			t.Errorf("%s: %+v, %v, want %d, %s", name, found, err, test.events, test.integrity)
 		}
+	}
+}
+
+// TestSnapshotIsOfItsMoment: what the next process commits is not what the one before has left.
+func TestSnapshotIsOfItsMoment(t *testing.T) {
+	dir := t.TempDir()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "events.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range []string{"PRAGMA journal_mode=WAL", "CREATE TABLE events (seq INTEGER PRIMARY KEY)", "INSERT INTO events VALUES (1), (2)"} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+	snapshot, err := OpenSnapshot(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO events VALUES (3)"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := snapshot.Inspect(t.Context())
+	if err := errors.Join(err, snapshot.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after, err := InspectDatabase(t.Context(), dir)
+	if err != nil || before.Events != 2 || before.Integrity != "ok" || after.Events != 3 {
+		t.Errorf("%+v, then %+v, %v", before, after, err)
 	}
 }

@@ -11,9 +11,9 @@ import (
 type Match struct {
 	Original uint64
 	Known    bool         // the event names one
-	Want     stream.Event // as it was sent; of a variant, with its payload
+	Exact    bool         // it is the original, or a variant of it, byte for byte
 	Variant  bool         // it has the payload of a conflicting repeat
-	Exact    bool         // it is Want byte for byte
+	Want     stream.Event // as it was sent, where it is not the original itself; of a variant, with its payload
 }
 
 // Match compares the event with a stream.
@@ -23,6 +23,9 @@ func (e *Event) Match(of *stream.Stream) Match {
 	}
 	m := Match{}
 	if m.Original, m.Known = of.OriginalOf(e.Topic, e.EventID, e.Payload); m.Known {
+		m.Exact = of.Is(m.Original, e.Topic, e.EventID, e.Timestamp, e.Source, e.Payload)
+	}
+	if m.Known && !m.Exact {
 		m.Want = of.Event(m.Original)
 		if of.Config().Shape == stream.ShapeMixed && string(e.Payload) == of.VariantPayload(m.Original) {
 			m.Variant, m.Want.Payload = true, string(e.Payload)

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -301,17 +302,20 @@ func (r *Reference) CheckStream(ctx context.Context, from Reader) (Check, error)
 	return None("stream_events_wrong", wrong), err
 }
 
-// CheckTopicStreams does the same with the streams of topics that the first events have.
+// CheckTopicStreams does the same with the streams of topics that the first events have, all at the
+// same time: each rests between its pages.
 func (r *Reference) CheckTopicStreams(ctx context.Context, from Reader) (Check, error) {
-	var wrong uint64
-	for _, topic := range r.topics {
-		w, err := r.streamed(ctx, from, url.Values{"topic": {topic}}, r.ofTopic(topic))
-		if err != nil {
-			return Check{}, err
-		}
-		wrong += w
+	wrong, failed := make([]uint64, len(r.topics)), make([]error, len(r.topics))
+	var reading sync.WaitGroup
+	for i, topic := range r.topics {
+		reading.Go(func() { wrong[i], failed[i] = r.streamed(ctx, from, url.Values{"topic": {topic}}, r.ofTopic(topic)) })
 	}
-	return None(TopicStreams, wrong), nil
+	reading.Wait()
+	var all uint64
+	for _, w := range wrong {
+		all += w
+	}
+	return None(TopicStreams, all), errors.Join(failed...)
 }
 
 // streamed counts what is wrong with a stream: 1 behind an event that is not the next, or how many
