@@ -49,7 +49,9 @@ type connection struct {
 	since   atomic.Int64 // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
 	writing atomic.Int64 // when the write under way began; 0: there is none
 
-	requestLine requestLine // its goroutine's alone
+	// Its goroutine's alone.
+	requestLine requestLine
+	late        bool // the last read had its time and got nothing
 }
 
 // Write notes since when the server waits for the client to read.
@@ -63,6 +65,7 @@ func (c *connection) Write(b []byte) (int, error) {
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.requestLine.look(b[:n])
+	c.late = err != nil && isTimeout(err)
 	return n, err
 }
 

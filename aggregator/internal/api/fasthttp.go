@@ -94,28 +94,53 @@ func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 	return ctx.Response.StatusCode()
 }
 
-// unreadRequest answers what never reaches a handler.
+// unreadRequest answers what never reaches a handler. fasthttp has forgotten the request, also where
+// only its body is late, but the connection knows what it asked for.
 func (a *Server) unreadRequest(ctx *fasthttp.RequestCtx, err error) {
-	defer a.observe(ctx, time.Now())
+	begun := time.Now()
 	a.extendOwn(ctx)
+	path := ""
+	if own, ok := ctx.Conn().(*connection); ok && len(own.requestLine.target()) > 0 {
+		ctx.Request.SetRequestURIBytes(own.requestLine.target())
+		path = string(ctx.Path())
+	}
+	if r, ok := findRoute(path); ok {
+		r.note(ctx)
+	}
 	a.badRequest(ctx, err)
+	a.observeAt(ctx, path, begun)
 }
 
 // badRequest answers what fasthttp could not read as a request.
 func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
-	var network net.Error
 	switch {
 	case errors.As(err, &small):
 		problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("request line and headers have %d bytes at most", headerBytes))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		a.bodyTooLarge(ctx)
-	case errors.As(err, &network) && network.Timeout():
-		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
+	case isLate(ctx.Conn(), err):
+		status := fasthttp.StatusRequestTimeout
+		if ctx.UserValue(senderKey{}) != nil { // some drop what is answered 408
+			status = fasthttp.StatusServiceUnavailable
+		}
+		problem(ctx, status, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
 	default:
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
 	}
 	ctx.SetConnectionClose()
+}
+
+// isLate reports whether a request was not read because it did not come in time, which fasthttp does
+// not say of the end of a chunk.
+func isLate(conn net.Conn, err error) bool {
+	own, ok := conn.(*connection)
+	return isTimeout(err) || ok && own.late
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
 }
 
 // requestLine finds a request line that ends in LF alone, which fasthttp takes and RawHeaders does
@@ -125,6 +150,25 @@ type requestLine struct {
 	at    lineState
 	empty bool // nothing of the line has come but a CR
 	last  byte
+	text  []byte // what has come of the line, lineKept bytes at most
+}
+
+// lineKept is more than the line of a request for any path that is served.
+const lineKept = 1 << 10
+
+// keep takes a piece of the line into text.
+func (l *requestLine) keep(piece []byte) {
+	l.text = append(l.text, piece[:min(len(piece), lineKept-len(l.text))]...)
+}
+
+// target is what the request asks for; nil: it has not come, or it is too long.
+func (l *requestLine) target() []byte {
+	_, rest, _ := bytes.Cut(bytes.TrimLeft(l.text, "\r\n"), []byte{' '})
+	target, _, whole := bytes.Cut(rest, []byte{' '})
+	if !whole {
+		return nil
+	}
+	return target
 }
 
 type lineState int
@@ -140,7 +184,7 @@ const (
 func (l *requestLine) track(state fasthttp.ConnState) {
 	switch {
 	case state == fasthttp.StateIdle:
-		l.at = lineAwaited
+		l.at, l.text = lineAwaited, l.text[:0]
 	case state == fasthttp.StateActive && l.at == lineAwaited:
 		l.at = lineEnded
 	}
@@ -159,11 +203,13 @@ func (l *requestLine) look(b []byte) {
 				b[i] = 0
 			}
 			l.at = lineEnded
+			l.keep(b[:i])
 			return
 		}
 		l.empty = l.empty && (c == '\r' || c == '\n')
 		l.last = c
 	}
+	l.keep(b)
 }
 
 func knownVersion(h *fasthttp.RequestHeader) bool {

@@ -46,6 +46,12 @@ func findRoute(path string) (route, bool) {
 	if r, ok := routes[path]; ok {
 		return r, true
 	}
+	r, ok := senderRoute(path)
+	r.sender = true
+	return r, ok
+}
+
+func senderRoute(path string) (route, bool) {
 	if r, ok := senderRoutes[path]; ok {
 		return r, true
 	}

@@ -126,9 +126,35 @@ type route struct {
 	right   Right  // that the token must have
 	shared  bool   // pages of -cors-origin may read it
 	pieces  bool   // its body is of any length: the handler reads it piece by piece
+	sender  bool   // other programs' senders ask for it
 	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
 	handle  func(*Server, *fasthttp.RequestCtx)
 	problem problemWriter // nil: as RFC 9457
+}
+
+// senderKey is under which a request says that it is one of another program's sender.
+type senderKey struct{}
+
+// note keeps with a request what its errors are answered by.
+func (r route) note(ctx *fasthttp.RequestCtx) {
+	if r.problem != nil {
+		ctx.SetUserValue(problemKey{}, r.problem)
+	}
+	if r.sender {
+		ctx.SetUserValue(senderKey{}, true)
+	}
+}
+
+// allow are the methods of a route, as the header Allow has them.
+func (r route) allow() string {
+	methods := r.method
+	if r.method == fasthttp.MethodGet {
+		methods += ", " + fasthttp.MethodHead
+	}
+	if r.also != "" {
+		methods += ", " + r.also
+	}
+	return methods
 }
 
 // publishPath is where most requests go.
@@ -237,8 +263,8 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 		r = dashboardRoute
 	}
 	method := string(ctx.Method())
-	if r.problem != nil {
-		ctx.SetUserValue(problemKey{}, r.problem)
+	if ok {
+		r.note(ctx)
 	}
 	switch {
 	case a.refused(ctx):
