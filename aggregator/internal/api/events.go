@@ -121,28 +121,30 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 	}
 	conn, revoked := ctx.Conn(), revoked(ctx)
 	e := &exporter{server: a, page: page, left: page.Limit, extend: a.extend(conn)}
-	a.streamed(ctx, func() {}, func(w *bufio.Writer) {
+	a.streamed(ctx, func() {}, func(w *bufio.Writer) (whole bool) {
 		for {
 			began := time.Now()
 			more, err := e.send(w)
-			if err != nil {
-				// The status is sent: a connection cut short is the only way to tell.
+			if err != nil && !errors.Is(err, errGone) {
 				a.log.Warn("export cut off", "error", err)
-				conn.Close()
-				return
 			}
-			if !more || w.Flush() != nil {
-				return
+			if err != nil || !more {
+				return err == nil
+			}
+			if w.Flush() != nil {
+				return false
 			}
 			select {
 			case <-revoked:
-				conn.Close()
-				return
+				return false
 			case <-time.After(rest(a.pipeline.Counters().QueueDepth, time.Since(began))):
 			}
 		}
 	})
 }
+
+// errGone says that the client takes nothing any more.
+var errGone = errors.New("the client has gone")
 
 // exporter writes one export.
 type exporter struct {
@@ -152,8 +154,7 @@ type exporter struct {
 	extend func() error
 }
 
-// send writes the next page and reports whether there may be another. A client that has gone is no
-// error.
+// send writes the next page and reports whether there may be another.
 func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	e.page.Limit = pageEvents
 	if e.left > 0 {
@@ -166,10 +167,10 @@ func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	defer p.release()
 	e.page.After = p.last
 	if e.extend() != nil {
-		return false, nil
+		return false, errGone
 	}
 	if _, err := w.Write(p.data); err != nil {
-		return false, nil
+		return false, errGone
 	}
 	if e.left > 0 {
 		if e.left -= p.events; e.left == 0 {

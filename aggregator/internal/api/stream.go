@@ -53,10 +53,11 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	conn, revoked := ctx.Conn(), revoked(ctx)
-	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) {
+	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) (whole bool) {
 		f := &follower{server: a, w: w, page: page, conn: conn, watch: a.pipeline.Watch(page.Topic), revoked: revoked}
 		defer f.watch.Stop()
 		f.run()
+		return true // a stream has no end of its own, and its reader comes again
 	})
 }
 
