@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -141,4 +142,58 @@ func damageBlock(t *testing.T, data string) {
 	if _, err := db.Exec("UPDATE blocks SET checksum = checksum + 1 WHERE first_seq = (SELECT max(first_seq) FROM blocks WHERE first_seq < 12500)"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestReadersThatStopRefuseNobody: readers that stop in the middle of an export take all the room
+// that pages and long answers have. A sender whose answer is long, and a reader of a page, come
+// through all the same, and soon.
+func TestReadersThatStopRefuseNobody(t *testing.T) {
+	const (
+		readers = 200
+		items   = 20_000           // whose answer takes more than a page
+		soon    = 15 * time.Second // of the 30 for which a page may be unread
+	)
+	a := start(t, dataFolder(t))
+	longExport(t, a)
+	for range readers {
+		conn, err := net.Dial("tcp", a.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "GET /events HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n")
+	}
+	for deadline := time.Now().Add(requestTimeout); ; time.Sleep(samplePeriod) {
+		if status, _, _ := a.send(t, http.MethodGet, sent{path: "/events?limit=1000"}); status == http.StatusServiceUnavailable {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("they do not take all the room")
+		}
+	}
+	var bulk strings.Builder
+	for i := range items {
+		fmt.Fprintf(&bulk, "{\"create\":{\"_index\":\"i\",\"_id\":\"%d\"}}\n{}\n", i)
+	}
+	for name, request := range map[string]sent{"bulk": {path: "/_bulk", body: bulk.String()}, "a page": {path: "/events?limit=1000"}} {
+		method := http.MethodGet
+		if request.body != "" {
+			method = http.MethodPost
+		}
+		for began := time.Now(); ; time.Sleep(time.Second) { // as Retry-After asks
+			status, text, _ := a.send(t, method, request)
+			if status == http.StatusOK {
+				t.Logf("%s came through after %v", name, time.Since(began))
+				break
+			}
+			if time.Since(began) > soon {
+				t.Errorf("%s: %d %.200s after %v", name, status, text, soon)
+				break
+			}
+		}
+	}
+	a.stop(t)
 }

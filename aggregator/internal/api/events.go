@@ -33,6 +33,8 @@ const (
 	pageKept = 2 * pageBytes
 	// writtenBytes is what a stream gathers for one chunk; a larger page is a chunk of its own.
 	writtenBytes = 16 << 10
+	// roomPoll is how often the export whose turn it is looks for room.
+	roomPoll = 5 * time.Millisecond
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
 
@@ -180,12 +182,34 @@ func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	return p.full, nil
 }
 
-// roomFor reads a page as soon as there is room for it, within readBudget.
+// roomFor reads a page as soon as there is room for it, within readBudget. Exports that wait have
+// their turns in the order in which they came: who has just sent a page is behind those that had
+// none, or it would take the room that it gave back.
 func (a *Server) roomFor(of store.Page) (*page, error) {
-	for began := time.Now(); ; time.Sleep(streamPoll) {
-		p, err := a.page(of, store.NDJSON)
-		if !errors.Is(err, errBusy) || time.Since(began) >= readBudget {
+	if a.exports.Load() == 0 {
+		if p, err := a.page(of, store.NDJSON); !errors.Is(err, errBusy) {
 			return p, err
+		}
+	}
+	a.exports.Add(1)
+	defer a.exports.Add(-1)
+	end := time.NewTimer(readBudget)
+	defer end.Stop()
+	select {
+	case a.turn <- struct{}{}: // which lets the first in that has come to it
+		defer func() { <-a.turn }()
+	case <-end.C:
+		return nil, errBusy
+	}
+	for {
+		p, err := a.page(of, store.NDJSON)
+		if !errors.Is(err, errBusy) {
+			return p, err
+		}
+		select {
+		case <-time.After(roomPoll):
+		case <-end.C:
+			return nil, err
 		}
 	}
 }

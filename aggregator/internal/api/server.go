@@ -67,9 +67,11 @@ type Server struct {
 	started  time.Time
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
-	waiting  atomic.Int32 // for a commit or a sync
-	commits  atomic.Int32 // of them, for a commit
-	copying  atomic.Bool  // a copy of the store is made or sent
+	waiting  atomic.Int32  // for a commit or a sync
+	commits  atomic.Int32  // of them, for a commit
+	copying  atomic.Bool   // a copy of the store is made or sent
+	exports  atomic.Int32  // that wait for room
+	turn     chan struct{} // held by the one of them that looks for it
 	bodies   budget
 	pages    budget
 	conns    connections
@@ -92,7 +94,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		cfg.MaxStreams = DefaultMaxStreams
 	}
 	a := &Server{
-		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
+		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), turn: make(chan struct{}, 1),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
 		conns: connections{open: map[*connection]struct{}{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
@@ -181,7 +183,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if r.method == fasthttp.MethodGet {
-		serve(ctx.Conn())
+		serveReader(ctx.Conn())
 	}
 	if a.node != nil && !a.atPosition(ctx, r.right) {
 		return

@@ -199,9 +199,6 @@ func (f *follower) wait(more bool, keep <-chan time.Time) bool {
 // event; a reader to whom nothing was sent yet goes on from there all the same when it connects
 // anew.
 func (f *follower) keep() error {
-	if c, ok := f.conn.(*connection); ok && c.writing.Load() != 0 {
-		return nil // what was written before is not read: its time goes on
-	}
 	if err := f.write(string(append(f.page.AppendID(nil, f.page.After), '\n'))); err != nil {
 		return err
 	}
