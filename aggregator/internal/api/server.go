@@ -274,7 +274,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	case !ok:
 		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path())))
 	case method != r.method && method != r.also && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
-		ctx.Response.Header.Set("Allow", r.method)
+		ctx.Response.Header.Set("Allow", r.allow())
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
 	case !r.public && method != fasthttp.MethodOptions && !(r.signed && ctx.QueryArgs().Has("hmac")) && !a.authorized(ctx, r.right):
 	default:
