@@ -111,6 +111,9 @@ func TestExportThatIsCutOff(t *testing.T) {
 			if len(got) < len(whole)/4 {
 				t.Errorf("of an export whose middle is damaged only %d bytes of %d came", len(got), len(whole))
 			}
+			if _, err := a.get("/events?after=12400", applicationJSON); err == nil || !strings.Contains(err.Error(), ": damaged") || !strings.Contains(err.Error(), "block ") {
+				t.Errorf("a page of it: %v, want which block is damaged", err)
+			}
 			a.stop(t)
 		})
 	}

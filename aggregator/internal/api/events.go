@@ -109,11 +109,14 @@ func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	if !errors.Is(err, errBusy) {
 		a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
 	}
-	code := "disk_failing"
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errBusy) {
+	code, detail := "disk_failing", "the events could not be read now"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errBusy):
 		code = "busy"
+	case errors.Is(err, store.ErrDamaged): // and stays so: its reader has to go on behind it
+		detail = "the events could not be read: " + err.Error()
 	}
-	problem(ctx, fasthttp.StatusServiceUnavailable, code, "the events could not be read now")
+	problem(ctx, fasthttp.StatusServiceUnavailable, code, detail)
 }
 
 // export streams page after page, each a short read of its own.
