@@ -226,9 +226,9 @@ func checkIdentities(dir string, events layout, about int64) (fault string, err 
 	return fault, nil
 }
 
-// identitiesTwice looks at the identities, about that many in all, whose hash falls to a pass. Those
-// that share it are read again with one of 128 bits: two that are not the same are taken to be for
-// one in 2^128.
+// identitiesTwice looks at the identities, about that many in all, whose hash falls to a pass.
+// Those that share it are read again with one of 128 bits: two that are not the same are taken to
+// be for one in 2^128.
 func identitiesTwice(c *sqlite.Conn, events layout, pass, passes, about uint64, hash func(text []byte) uint64) (twice int, err error) {
 	each := func(do func(text []byte, h uint64)) error {
 		var text []byte

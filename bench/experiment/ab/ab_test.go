@@ -116,7 +116,8 @@ func TestNoResults(t *testing.T) {
 	}
 }
 
-// TestTooFewPairs: who asks for fewer pairs than could call anything worse learns it before they run.
+// TestTooFewPairs: who asks for fewer pairs than could call anything worse learns it before they
+// run.
 func TestTooFewPairs(t *testing.T) {
 	for pairs, warned := range map[int]bool{7: true, 8: false} {
 		out, runs := t.TempDir(), 0

@@ -72,8 +72,8 @@ type Exit struct {
 	Usage  Usage
 }
 
-// Start runs the binary and returns once it has said where it listens, if it does. When ctx ends the process is
-// killed.
+// Start runs the binary and returns once it has said where it listens, if it does. When ctx ends
+// the process is killed.
 func Start(ctx context.Context, config Config) (*Process, error) {
 	if config.Listen == "" {
 		config.Listen = "127.0.0.1:0"
