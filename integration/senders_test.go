@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
 )
 
 // sent is a request of a sender, and what a sender that got no answer sends again.
@@ -118,6 +120,8 @@ func TestSendersAnswers(t *testing.T) {
 	_, _ = io.WriteString(z, `{"index":{"_index":"i","_id":"1"}}`+"\n{}\n")
 	_ = z.Close()
 	bulk := `{"index":{"_index":"i","_id":"1"}}` + "\n{}\n" + `{"delete":{"_id":"9"}}` + "\n"
+	block := string(s2.EncodeSnappy(nil, nil))
+	const cloud = `{"specversion":"1.0","id":"1","source":"s","type":"kind","subject":"about"}`
 	for _, tc := range []struct {
 		name, method string
 		sent         sent
@@ -154,8 +158,16 @@ func TestSendersAnswers(t *testing.T) {
 		{"its topic", "GET", sent{path: "/events?topic=up%252Fdown"}, 200, `"topic":"up%2Fdown"`},
 		{"ingest, two parts", "POST", sent{path: "/ingest/up/down", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"bulk, a percent sign", "POST", sent{path: "/50%25/_bulk?ack=store", body: "{\"create\":{}}\n{}\n"}, 200, `"_index":"50%"`},
+		{"bulk, an index of that name", "POST", sent{path: "/elasticsearch-2026/_bulk", body: "{\"create\":{}}\n{}\n"}, 200, `"_index":"elasticsearch-2026"`},
+		{"bulk, the same below", "POST", sent{path: "/elasticsearch/elasticsearch/_bulk", body: "{\"create\":{}}\n{}\n"}, 200, `"_index":"elasticsearch"`},
+		{"ingest, a CloudEvent for a path", "POST", sent{path: "/ingest/%2Fup?ack=store", body: cloud, kind: "application/cloudevents+json"}, 200, `"accepted":1`},
+		{"its topic", "GET", sent{path: "/events?topic=%2Fup"}, 200, `"topic":"/up"`},
+		{"ingest, a CloudEvent with another topic", "POST", sent{path: "/ingest/down?ack=store&topic=/subject", body: cloud, kind: "application/cloudevents+json"}, 200, `"accepted":1`},
+		{"its topic", "GET", sent{path: "/events?topic=about"}, 200, `"topic":"about"`},
 		{"ingest, no topic", "POST", sent{path: "/ingest/", body: `{"a":1}`, kind: applicationJSON}, 404, "not_found"},
 		{"Loki", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[]}`, kind: applicationJSON}, 204, ""},
+		{"Loki, a block that the headers name", "POST", sent{path: "/loki/api/v1/push", body: block, kind: "application/x-protobuf", header: map[string]string{"Content-Encoding": "snappy"}}, 204, ""},
+		{"Loki, JSON in a block", "POST", sent{path: "/loki/api/v1/push", body: block, kind: applicationJSON, header: map[string]string{"Content-Encoding": "snappy"}}, 415, ""},
 		{"Loki, malformed", "POST", sent{path: "/loki/api/v1/push", body: `{"streams":[{"values":7}]}`, kind: applicationJSON}, 400, "malformed"},
 	} {
 		status, text, header := a.send(t, tc.method, tc.sent)

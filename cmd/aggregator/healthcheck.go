@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -44,8 +45,13 @@ func healthcheck(ctx context.Context, args []string, stdout, stderr io.Writer) i
 		fmt.Fprintln(stderr, "aggregator: not ready:", err)
 		return 1
 	}
-	response.Body.Close()
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
+		var why struct{ Code, Detail string }
+		_ = json.NewDecoder(io.LimitReader(response.Body, 4<<10)).Decode(&why) // of another program, or a proxy, it may be anything
+		if why.Code != "" {
+			response.Status += ", " + why.Code + ": " + why.Detail
+		}
 		fmt.Fprintln(stderr, "aggregator: not ready:", response.Status)
 		return 1
 	}

@@ -23,6 +23,9 @@ const (
 	// sendBuffer bounds what the kernel keeps of answers that a client does not read. Left alone it
 	// grows to megabytes a connection, and a client that reads nothing is served until they are full.
 	sendBuffer = 128 << 10
+	// pieceBytes is what is written at once: who does not read as much in evictAfter may have to make
+	// room for others.
+	pieceBytes = 64 << 10
 	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at
 	// once.
 	refusalBudget = 100 * time.Millisecond
@@ -48,21 +51,32 @@ type connection struct {
 	phase   atomic.Int32
 	since   atomic.Int64 // when the server began to wait, for a request or for the rest of one; while it serves, without meaning
 	writing atomic.Int64 // when the write under way began; 0: there is none
+	reads   atomic.Bool  // its request is a GET's, since the last time that it was idle
 
-	requestLine requestLine // its goroutine's alone
+	// Its goroutine's alone.
+	requestLine requestLine
+	late        bool // the last read had its time and got nothing
 }
 
-// Write notes since when the server waits for the client to read.
-func (c *connection) Write(b []byte) (int, error) {
-	c.writing.Store(int64(sinceStart()))
+// Write notes since when the server waits for the client to read, piece by piece: one who reads all
+// the time, of a long page too, keeps it waiting for less than one who has stopped.
+func (c *connection) Write(b []byte) (written int, err error) {
 	defer c.writing.Store(0)
-	return c.Conn.Write(b)
+	for {
+		piece := b[written:min(len(b), written+pieceBytes)]
+		c.writing.Store(int64(sinceStart()))
+		n, err := c.Conn.Write(piece)
+		if written += n; err != nil || written == len(b) {
+			return written, err
+		}
+	}
 }
 
 // Read looks at the request's line before fasthttp does.
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.requestLine.look(b[:n])
+	c.late = err != nil && isTimeout(err)
 	return n, err
 }
 
@@ -112,6 +126,14 @@ func (s *connections) evictBody() {
 	s.evict(func(c *connection) bool { return c.phase.Load() == bodied })
 }
 
+// evictUnread closes the connection of the reader that has not read its answer for longest. The
+// answer to who publishes stays: its events would only come again.
+func (s *connections) evictUnread() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.evict(func(c *connection) bool { return c.phase.Load() == serving && c.reads.Load() })
+}
+
 // evict closes the connection that keeps the server waiting longest, if it has for evictAfter. The
 // caller holds mu.
 func (s *connections) evict(candidate func(*connection) bool) bool {
@@ -149,6 +171,9 @@ func track(c net.Conn, state fasthttp.ConnState) {
 		own.wait(receiving)
 	case fasthttp.StateIdle:
 		own.wait(idle)
+		if own.reads.Load() {
+			own.reads.Store(false)
+		}
 		if own.of.closed.Load() { // after the phase, as close looks at them the other way round
 			go own.Close()
 		}
@@ -163,6 +188,14 @@ func track(c net.Conn, state fasthttp.ConnState) {
 func (c *connection) wait(p phase) {
 	c.since.Store(int64(sinceStart()))
 	c.phase.Store(p)
+}
+
+// serveReader says that c's request is complete, and asks for something to read.
+func serveReader(c net.Conn) {
+	serve(c)
+	if own, ok := c.(*connection); ok {
+		own.reads.Store(true)
+	}
 }
 
 // receiveBody says that c's body is about to be read, serve that its request is complete.

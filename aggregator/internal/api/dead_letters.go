@@ -32,7 +32,7 @@ func (a *Server) deadLetters(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if !a.pages.fits(pageBytes) {
-		a.unreadable(ctx, errBusy) // without having the store read for nothing
+		a.unreadable(ctx, a.noRoom()) // without having the store read for nothing
 		return
 	}
 	page.Limit, page.Bytes = min(page.Limit, maxDeadLetters), pageBytes

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -31,12 +32,19 @@ var elasticAnswers = map[string]string{
 // of events does not have.
 var elasticSettings = []string{"/_index_template/", "/_component_template/", "/_template/", "/_ilm/policy/", "/_ingest/pipeline/", "/_data_stream/"}
 
-// elasticRoute is the route of what Elasticsearch's senders ask for, also under /elasticsearch.
-func elasticRoute(path string) (route, bool) {
-	path = strings.TrimPrefix(path, "/elasticsearch")
-	if path == "" {
-		path = "/"
+// elasticPath is a path as Elasticsearch has it, without the /elasticsearch under which all of its
+// paths are served too. An index may have a name that begins so.
+func elasticPath(path string) string {
+	under, ok := strings.CutPrefix(path, "/elasticsearch")
+	if ok && (under == "" || under[0] == '/') {
+		return cmp.Or(under, "/")
 	}
+	return path
+}
+
+// elasticRoute is the route of what Elasticsearch's senders ask for.
+func elasticRoute(path string) (route, bool) {
+	path = elasticPath(path)
 	if index, ok := strings.CutSuffix(path, "/_bulk"); ok && strings.Count(index, "/") <= 1 {
 		return route{method: fasthttp.MethodPost, right: Publish, also: fasthttp.MethodPut, handle: (*Server).bulk, problem: elasticProblem}, true
 	}
@@ -89,7 +97,7 @@ func elasticProblem(ctx *fasthttp.RequestCtx, status int, code, detail string) {
 // bulk takes an Elasticsearch bulk request. Every action has its item: 201 for what is taken, 200
 // with "noop" for a known duplicate, never 409, at which senders publish under another id.
 func (a *Server) bulk(ctx *fasthttp.RequestCtx) {
-	path := strings.TrimPrefix(string(ctx.Path()), "/elasticsearch") // decoded
+	path := elasticPath(string(ctx.Path())) // decoded
 	index := strings.Trim(strings.TrimSuffix(path, "/_bulk"), "/")
 	var items []ingest.BulkItem
 	a.takeCounted(ctx, func(in *ingest.Input) (r *event.Request, err error) {

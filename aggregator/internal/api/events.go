@@ -33,6 +33,8 @@ const (
 	pageKept = 2 * pageBytes
 	// writtenBytes is what a stream gathers for one chunk; a larger page is a chunk of its own.
 	writtenBytes = 16 << 10
+	// roomPoll is how often the export whose turn it is looks for room.
+	roomPoll = 5 * time.Millisecond
 	// readBudget bounds one page, waiting for a connection included.
 	readBudget = 10 * time.Second
 
@@ -107,11 +109,14 @@ func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	if !errors.Is(err, errBusy) {
 		a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
 	}
-	code := "disk_failing"
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errBusy) {
+	code, detail := "disk_failing", "the events could not be read now"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errBusy):
 		code = "busy"
+	case errors.Is(err, store.ErrDamaged): // and stays so: its reader has to go on behind it
+		detail = "the events could not be read: " + err.Error()
 	}
-	problem(ctx, fasthttp.StatusServiceUnavailable, code, "the events could not be read now")
+	problem(ctx, fasthttp.StatusServiceUnavailable, code, detail)
 }
 
 // export streams page after page, each a short read of its own.
@@ -121,28 +126,30 @@ func (a *Server) export(ctx *fasthttp.RequestCtx, page store.Page) {
 	}
 	conn, revoked := ctx.Conn(), revoked(ctx)
 	e := &exporter{server: a, page: page, left: page.Limit, extend: a.extend(conn)}
-	a.streamed(ctx, func() {}, func(w *bufio.Writer) {
+	a.streamed(ctx, func() {}, func(w *bufio.Writer) (whole bool) {
 		for {
 			began := time.Now()
 			more, err := e.send(w)
-			if err != nil {
-				// The status is sent: a connection cut short is the only way to tell.
+			if err != nil && !errors.Is(err, errGone) {
 				a.log.Warn("export cut off", "error", err)
-				conn.Close()
-				return
 			}
-			if !more || w.Flush() != nil {
-				return
+			if err != nil || !more {
+				return err == nil
+			}
+			if w.Flush() != nil {
+				return false
 			}
 			select {
 			case <-revoked:
-				conn.Close()
-				return
+				return false
 			case <-time.After(rest(a.pipeline.Counters().QueueDepth, time.Since(began))):
 			}
 		}
 	})
 }
+
+// errGone says that the client takes nothing any more.
+var errGone = errors.New("the client has gone")
 
 // exporter writes one export.
 type exporter struct {
@@ -152,8 +159,7 @@ type exporter struct {
 	extend func() error
 }
 
-// send writes the next page and reports whether there may be another. A client that has gone is no
-// error.
+// send writes the next page and reports whether there may be another.
 func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	e.page.Limit = pageEvents
 	if e.left > 0 {
@@ -166,10 +172,10 @@ func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	defer p.release()
 	e.page.After = p.last
 	if e.extend() != nil {
-		return false, nil
+		return false, errGone
 	}
 	if _, err := w.Write(p.data); err != nil {
-		return false, nil
+		return false, errGone
 	}
 	if e.left > 0 {
 		if e.left -= p.events; e.left == 0 {
@@ -179,12 +185,34 @@ func (e *exporter) send(w *bufio.Writer) (more bool, err error) {
 	return p.full, nil
 }
 
-// roomFor reads a page as soon as there is room for it, within readBudget.
+// roomFor reads a page as soon as there is room for it, within readBudget. Exports that wait have
+// their turns in the order in which they came: who has just sent a page is behind those that had
+// none, or it would take the room that it gave back.
 func (a *Server) roomFor(of store.Page) (*page, error) {
-	for began := time.Now(); ; time.Sleep(streamPoll) {
-		p, err := a.page(of, store.NDJSON)
-		if !errors.Is(err, errBusy) || time.Since(began) >= readBudget {
+	if a.exports.Load() == 0 {
+		if p, err := a.page(of, store.NDJSON); !errors.Is(err, errBusy) {
 			return p, err
+		}
+	}
+	a.exports.Add(1)
+	defer a.exports.Add(-1)
+	end := time.NewTimer(readBudget)
+	defer end.Stop()
+	select {
+	case a.turn <- struct{}{}: // which lets the first in that has come to it
+		defer func() { <-a.turn }()
+	case <-end.C:
+		return nil, errBusy
+	}
+	for {
+		p, err := a.page(of, store.NDJSON)
+		if !errors.Is(err, errBusy) {
+			return p, err
+		}
+		select {
+		case <-time.After(roomPoll):
+		case <-end.C:
+			return nil, err
 		}
 	}
 }

@@ -5,6 +5,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -94,28 +95,53 @@ func (a *Server) expect(ctx *fasthttp.RequestCtx) (status int) {
 	return ctx.Response.StatusCode()
 }
 
-// unreadRequest answers what never reaches a handler.
+// unreadRequest answers what never reaches a handler. fasthttp has forgotten the request, also
+// where only its body is late, but the connection knows what it asked for.
 func (a *Server) unreadRequest(ctx *fasthttp.RequestCtx, err error) {
-	defer a.observe(ctx, time.Now())
+	begun := time.Now()
 	a.extendOwn(ctx)
+	path := ""
+	if own, ok := ctx.Conn().(*connection); ok && len(own.requestLine.target()) > 0 {
+		ctx.Request.SetRequestURIBytes(own.requestLine.target())
+		path = string(ctx.Path())
+	}
+	if r, ok := findRoute(path); ok {
+		r.note(ctx)
+	}
 	a.badRequest(ctx, err)
+	a.observeAt(ctx, path, begun)
 }
 
 // badRequest answers what fasthttp could not read as a request.
 func (a *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
-	var network net.Error
 	switch {
 	case errors.As(err, &small):
 		problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "too_large", fmt.Sprintf("request line and headers have %d bytes at most", headerBytes))
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		a.bodyTooLarge(ctx)
-	case errors.As(err, &network) && network.Timeout():
-		problem(ctx, fasthttp.StatusRequestTimeout, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
+	case isLate(ctx.Conn(), err):
+		status := fasthttp.StatusRequestTimeout
+		if ctx.UserValue(senderKey{}) != nil { // some drop what is answered 408
+			status = fasthttp.StatusServiceUnavailable
+		}
+		problem(ctx, status, "timeout", fmt.Sprintf("headers must arrive within %v, a body within %v", headerTimeout, readTimeout))
 	default:
 		problem(ctx, fasthttp.StatusBadRequest, "malformed", "not a well-formed HTTP request")
 	}
 	ctx.SetConnectionClose()
+}
+
+// isLate reports whether a request was not read because it did not come in time, which fasthttp
+// does not say of the end of a chunk.
+func isLate(conn net.Conn, err error) bool {
+	own, ok := conn.(*connection)
+	return isTimeout(err) || ok && own.late
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
 }
 
 // requestLine finds a request line that ends in LF alone, which fasthttp takes and RawHeaders does
@@ -125,6 +151,25 @@ type requestLine struct {
 	at    lineState
 	empty bool // nothing of the line has come but a CR
 	last  byte
+	text  []byte // what has come of the line, lineKept bytes at most
+}
+
+// lineKept is more than the line of a request for any path that is served.
+const lineKept = 1 << 10
+
+// keep takes a piece of the line into text.
+func (l *requestLine) keep(piece []byte) {
+	l.text = append(l.text, piece[:min(len(piece), lineKept-len(l.text))]...)
+}
+
+// target is what the request asks for; nil: it has not come, or it is too long.
+func (l *requestLine) target() []byte {
+	_, rest, _ := bytes.Cut(bytes.TrimLeft(l.text, "\r\n"), []byte{' '})
+	target, _, whole := bytes.Cut(rest, []byte{' '})
+	if !whole {
+		return nil
+	}
+	return target
 }
 
 type lineState int
@@ -140,7 +185,7 @@ const (
 func (l *requestLine) track(state fasthttp.ConnState) {
 	switch {
 	case state == fasthttp.StateIdle:
-		l.at = lineAwaited
+		l.at, l.text = lineAwaited, l.text[:0]
 	case state == fasthttp.StateActive && l.at == lineAwaited:
 		l.at = lineEnded
 	}
@@ -159,11 +204,13 @@ func (l *requestLine) look(b []byte) {
 				b[i] = 0
 			}
 			l.at = lineEnded
+			l.keep(b[:i])
 			return
 		}
 		l.empty = l.empty && (c == '\r' || c == '\n')
 		l.last = c
 	}
+	l.keep(b)
 }
 
 func knownVersion(h *fasthttp.RequestHeader) bool {
@@ -217,15 +264,15 @@ func (a *Server) extendOwn(ctx *fasthttp.RequestCtx) {
 	_ = a.extend(ctx.Conn())() // fails only with the connection
 }
 
-// streamed answers with what write writes, and then calls release. HTTP/1.0 knows no chunks, where
-// fasthttp has no other way: it is written here, until the connection ends. It is the connection's
-// last answer; one to a request before it that is not sent by then is lost, but nobody pipelines
-// HTTP/1.0.
-func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w *bufio.Writer)) {
+// streamed answers with what write writes, and then calls release. write reports whether that is
+// the whole answer; one that is not is cut off. HTTP/1.0 knows no chunks, where fasthttp has no
+// other way: it is written here, until the connection ends. It is the connection's last answer; one
+// to a request before it that is not sent by then is lost, but nobody pipelines HTTP/1.0.
+func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w *bufio.Writer) (whole bool)) {
 	conn := ctx.Conn()
-	body := &streamedBody{release: release, write: func(w *bufio.Writer) {
-		defer a.cutOff(conn)
-		write(w)
+	body := &streamedBody{release: release, write: func(w *bufio.Writer) (whole bool) {
+		defer a.cutOff(conn, &whole)
+		return write(w)
 	}}
 	if ctx.Request.Header.IsHTTP11() {
 		ctx.SetBodyStream(body, -1)
@@ -233,6 +280,13 @@ func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w
 	}
 	defer body.Close()
 	defer conn.Close()
+	// The end of the connection is that of the body, so until that is written any other end is a
+	// reset: that of a process that is killed, too. To a proxy that speaks HTTP/1.0, as nginx does
+	// unless told otherwise, a part would be the whole.
+	tcp := tcpOf(conn)
+	if tcp != nil {
+		_ = tcp.SetLinger(0) // fails only with the connection
+	}
 	w := bufio.NewWriterSize(conn, writtenBytes)
 	fmt.Fprintf(w, "%s 200 OK\r\nConnection: close\r\n", ctx.Request.Header.Protocol())
 	for key, value := range ctx.Response.Header.All() {
@@ -242,15 +296,16 @@ func (a *Server) streamed(ctx *fasthttp.RequestCtx, release func(), write func(w
 	}
 	_, _ = w.WriteString("\r\n") // the writer keeps its error
 	_ = a.extend(conn)()         // fails only with the connection
-	body.write(w)
-	_ = w.Flush()
+	if body.write(w) && w.Flush() == nil && tcp != nil {
+		_ = tcp.SetLinger(-1)
+	}
 }
 
 // streamedBody is written piece by piece as it is made, by the goroutine of its connection: a pipe
 // to it, which is fasthttp's own way, copies all of it and cuts it into pieces of 4 KB. fasthttp
 // closes it when it is written, or is not to be.
 type streamedBody struct {
-	write   func(w *bufio.Writer)
+	write   func(w *bufio.Writer) (whole bool)
 	release func() // nil: it was called
 }
 
@@ -261,10 +316,14 @@ func (*streamedBody) Read([]byte) (int, error) {
 	return 0, errors.New("a streamed answer is written, not read")
 }
 
+var errCutOff = errors.New("the answer was cut off")
+
 // WriteTo writes all of it.
 func (b *streamedBody) WriteTo(to io.Writer) (int64, error) {
 	w := bufio.NewWriterSize(to, writtenBytes)
-	b.write(w)
+	if !b.write(w) {
+		return 0, errCutOff
+	}
 	return 0, w.Flush()
 }
 
@@ -277,12 +336,38 @@ func (b *streamedBody) Close() error {
 	return nil
 }
 
-// cutOff ends a streamed answer that panicked: its writer runs behind the handler, where handle's
-// recover does not reach.
-func (a *Server) cutOff(conn net.Conn) {
+// cutOff ends the connection of a streamed answer that is not whole: its status is sent, and there
+// is no other way to tell. One that panicked is not: its writer runs behind the handler, where
+// handle's recover does not reach.
+func (a *Server) cutOff(conn net.Conn, whole *bool) {
 	if r := recover(); r != nil {
 		a.log.Error("panic in a stream", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-		conn.Close()
+		*whole = false
+	}
+	if *whole {
+		return
+	}
+	if tcp := tcpOf(conn); tcp != nil {
+		tcp.Close() // before TLS could say goodbye, as to one who has got all
+	}
+	conn.Close()
+}
+
+// tcpOf is the connection under all that is laid over it; nil: it is another, as in a test.
+func tcpOf(conn net.Conn) *net.TCPConn {
+	for {
+		switch c := conn.(type) {
+		case *connection:
+			conn = c.Conn
+		case *tls.Conn:
+			conn = c.NetConn()
+		case *deadlineConn:
+			conn = c.Conn
+		case *net.TCPConn:
+			return c
+		default:
+			return nil
+		}
 	}
 }
 

@@ -81,6 +81,7 @@ func (a *Server) answerRoom(ctx *fasthttp.RequestCtx, in intake, r *event.Reques
 	}
 	room, ok := a.pages.hold(n)
 	if !ok {
+		_ = a.noRoom()
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", "there is no room for the answer until others have read theirs")
 	}
 	return room, ok

@@ -49,15 +49,20 @@ type (
 
 // observe counts an answer.
 func (a *Server) observe(ctx *fasthttp.RequestCtx, begun time.Time) {
-	if code, ok := ctx.UserValue(codeKey{}).(string); ok {
-		a.metrics.refused.WithLabelValues(code).Inc()
-		a.logWait(ctx, code)
-	}
 	if ctx.Response.StatusCode() == fasthttp.StatusAccepted && string(ctx.Path()) == publishPath {
 		a.metrics.accepted.Observe(time.Since(begun).Seconds())
 		return
 	}
-	a.metrics.durations.WithLabelValues(endpoint(string(ctx.Path())), strconv.Itoa(ctx.Response.StatusCode())).Observe(time.Since(begun).Seconds())
+	a.observeAt(ctx, string(ctx.Path()), begun)
+}
+
+// observeAt counts the answer to a request for a path; "" is not known.
+func (a *Server) observeAt(ctx *fasthttp.RequestCtx, path string, begun time.Time) {
+	if code, ok := ctx.UserValue(codeKey{}).(string); ok {
+		a.metrics.refused.WithLabelValues(code).Inc()
+		a.logWait(ctx, path, code)
+	}
+	a.metrics.durations.WithLabelValues(endpoint(path), strconv.Itoa(ctx.Response.StatusCode())).Observe(time.Since(begun).Seconds())
 }
 
 // endpoint is the path as it is labelled: without names in it, so that there are few.

@@ -32,7 +32,7 @@ func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 	c, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
 	if !a.pages.fits(pageBytes) {
-		return nil, errBusy // without having the store read for nothing
+		return nil, a.noRoom() // without having the store read for nothing
 	}
 	of.Bytes = pageBytes
 	data, last, n, err := a.store.Events(c, *pageBuffers.Get().(*[]byte), of, format)
@@ -45,7 +45,7 @@ func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 // recentPage is page, of events that are in memory.
 func (a *Server) recentPage(of store.Page, events [][]pipeline.Committed, format store.Format) (*page, error) {
 	if !a.pages.fits(pageBytes) {
-		return nil, errBusy
+		return nil, a.noRoom()
 	}
 	of.Bytes = pageBytes
 	data, last, n := *pageBuffers.Get().(*[]byte), of.After, 0
@@ -66,9 +66,16 @@ func (a *Server) recentPage(of store.Page, events [][]pipeline.Committed, format
 // counted is what was read of a page, if there is room for it.
 func (a *Server) counted(of store.Page, data []byte, last int64, n int) (*page, error) {
 	if !a.pages.take(cap(data)) {
-		return nil, errBusy
+		return nil, a.noRoom()
 	}
 	return &page{data, last, n, of.Full(n, len(data)), &a.pages}, nil
+}
+
+// noRoom is errBusy, of the pages' budget. The answer that has not been read for longest makes room
+// for the next.
+func (a *Server) noRoom() error {
+	a.conns.evictUnread()
+	return errBusy
 }
 
 // release gives the page's bytes back; it is empty after that.
@@ -130,7 +137,7 @@ func (a *Server) send(ctx *fasthttp.RequestCtx, status int, body []byte, room *h
 		room = &held{of: &a.pages}
 	}
 	if !room.resize(len(body)) {
-		a.unreadable(ctx, errBusy)
+		a.unreadable(ctx, a.noRoom())
 		return
 	}
 	ctx.SetStatusCode(status)

@@ -31,13 +31,13 @@ func (s *sampled) take(n int64, now time.Time) int64 {
 }
 
 // logWait logs, by sample, why a publisher was told to come again. A stop has a line of its own.
-func (a *Server) logWait(ctx *fasthttp.RequestCtx, code string) {
-	r, ok := findRoute(string(ctx.Path()))
+func (a *Server) logWait(ctx *fasthttp.RequestCtx, path, code string) {
+	r, ok := findRoute(path)
 	if ctx.Response.StatusCode() != fasthttp.StatusServiceUnavailable || !ok || r.right != Publish || code == "shutting_down" {
 		return
 	}
 	if n := a.waits.take(1, time.Now()); n > 0 {
-		a.log.Warn("publishers were answered 503; this is the latest", "requests", n, "path", string(ctx.Path()), "code", code,
+		a.log.Warn("publishers were answered 503; this is the latest", "requests", n, "path", path, "code", code,
 			"detail", ctx.UserValue(detailKey{}))
 	}
 }

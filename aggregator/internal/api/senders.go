@@ -46,6 +46,12 @@ func findRoute(path string) (route, bool) {
 	if r, ok := routes[path]; ok {
 		return r, true
 	}
+	r, ok := senderRoute(path)
+	r.sender = true
+	return r, ok
+}
+
+func senderRoute(path string) (route, bool) {
 	if r, ok := senderRoutes[path]; ok {
 		return r, true
 	}
@@ -174,7 +180,7 @@ func (a *Server) ingestJSON(ctx *fasthttp.RequestCtx) {
 			return nil, errSignature
 		}
 		if ingest.IsCloudEvent(in) {
-			in.Topic = topic
+			in.PathTopic = topic
 			return ingest.CloudEvents(in)
 		}
 		return ingest.JSON(in, topic)
@@ -255,6 +261,9 @@ func (a *Server) loki(ctx *fasthttp.RequestCtx) {
 	m := ingest.Loki
 	if strings.HasPrefix(string(ctx.Request.Header.ContentType()), "application/x-protobuf") {
 		m = a.lokiProto
+		if strings.EqualFold(string(ctx.Request.Header.ContentEncoding()), "snappy") { // as Alloy says of the block
+			ctx.Request.Header.Del(fasthttp.HeaderContentEncoding)
+		}
 	}
 	a.takeMapped(ctx, m, func(*event.Request, pipeline.Outcome) { ctx.SetStatusCode(fasthttp.StatusNoContent) })
 }

@@ -67,9 +67,11 @@ type Server struct {
 	started  time.Time
 	closing  chan struct{} // closed by Shutdown; ends the streams
 	streams  atomic.Int32
-	waiting  atomic.Int32 // for a commit or a sync
-	commits  atomic.Int32 // of them, for a commit
-	copying  atomic.Bool  // a copy of the store is made or sent
+	waiting  atomic.Int32  // for a commit or a sync
+	commits  atomic.Int32  // of them, for a commit
+	copying  atomic.Bool   // a copy of the store is made or sent
+	exports  atomic.Int32  // that wait for room
+	turn     chan struct{} // held by the one of them that looks for it
 	bodies   budget
 	pages    budget
 	conns    connections
@@ -92,7 +94,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 		cfg.MaxStreams = DefaultMaxStreams
 	}
 	a := &Server{
-		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}),
+		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), turn: make(chan struct{}, 1),
 		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
 		conns: connections{open: map[*connection]struct{}{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
@@ -126,9 +128,35 @@ type route struct {
 	right   Right  // that the token must have
 	shared  bool   // pages of -cors-origin may read it
 	pieces  bool   // its body is of any length: the handler reads it piece by piece
+	sender  bool   // other programs' senders ask for it
 	signed  bool   // ?hmac= takes the token's place: the handler checks the body's signature
 	handle  func(*Server, *fasthttp.RequestCtx)
 	problem problemWriter // nil: as RFC 9457
+}
+
+// senderKey is under which a request says that it is one of another program's sender.
+type senderKey struct{}
+
+// note keeps with a request what its errors are answered by.
+func (r route) note(ctx *fasthttp.RequestCtx) {
+	if r.problem != nil {
+		ctx.SetUserValue(problemKey{}, r.problem)
+	}
+	if r.sender {
+		ctx.SetUserValue(senderKey{}, true)
+	}
+}
+
+// allow are the methods of a route, as the header Allow has them.
+func (r route) allow() string {
+	methods := r.method
+	if r.method == fasthttp.MethodGet {
+		methods += ", " + fasthttp.MethodHead
+	}
+	if r.also != "" {
+		methods += ", " + r.also
+	}
+	return methods
 }
 
 // publishPath is where most requests go.
@@ -155,7 +183,7 @@ func (a *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if r.method == fasthttp.MethodGet {
-		serve(ctx.Conn())
+		serveReader(ctx.Conn())
 	}
 	if a.node != nil && !a.atPosition(ctx, r.right) {
 		return
@@ -237,8 +265,8 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 		r = dashboardRoute
 	}
 	method := string(ctx.Method())
-	if r.problem != nil {
-		ctx.SetUserValue(problemKey{}, r.problem)
+	if ok {
+		r.note(ctx)
 	}
 	switch {
 	case a.refused(ctx):
@@ -246,7 +274,7 @@ func (a *Server) route(ctx *fasthttp.RequestCtx) (r route, ok bool) {
 	case !ok:
 		problem(ctx, fasthttp.StatusNotFound, "not_found", whereTo(string(ctx.Path())))
 	case method != r.method && method != r.also && !(method == fasthttp.MethodHead && r.method == fasthttp.MethodGet):
-		ctx.Response.Header.Set("Allow", r.method)
+		ctx.Response.Header.Set("Allow", r.allow())
 		problem(ctx, fasthttp.StatusMethodNotAllowed, "method_not_allowed", "use "+r.method)
 	case !r.public && method != fasthttp.MethodOptions && !(r.signed && ctx.QueryArgs().Has("hmac")) && !a.authorized(ctx, r.right):
 	default:

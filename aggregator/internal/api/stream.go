@@ -53,10 +53,11 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	conn, revoked := ctx.Conn(), revoked(ctx)
-	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) {
+	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) (whole bool) {
 		f := &follower{server: a, w: w, page: page, conn: conn, watch: a.pipeline.Watch(page.Topic), revoked: revoked}
 		defer f.watch.Stop()
 		f.run()
+		return true // a stream has no end of its own, and its reader comes again
 	})
 }
 
@@ -198,9 +199,6 @@ func (f *follower) wait(more bool, keep <-chan time.Time) bool {
 // event; a reader to whom nothing was sent yet goes on from there all the same when it connects
 // anew.
 func (f *follower) keep() error {
-	if c, ok := f.conn.(*connection); ok && c.writing.Load() != 0 {
-		return nil // what was written before is not read: its time goes on
-	}
 	if err := f.write(string(append(f.page.AppendID(nil, f.page.After), '\n'))); err != nil {
 		return err
 	}

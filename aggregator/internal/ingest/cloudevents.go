@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"mime"
@@ -60,7 +61,7 @@ func (b *builder) cloudEvent(in *Input, structured, raw []byte) error {
 	var attributes struct{ ID, Source, Type, Time json.RawMessage }
 	_ = json.Unmarshal(structured, &attributes) // what is no object has no attributes, and is saved all the same
 	f := &b.fields
-	f.Payload, f.Topic, f.Source = structured, []byte(text(attributes.Type)), []byte(text(attributes.Source))
+	f.Payload, f.Topic, f.Source = structured, []byte(cmp.Or(in.PathTopic, text(attributes.Type))), []byte(text(attributes.Source))
 	if id := text(attributes.ID); id != "" {
 		f.ID = []byte(string(f.Source) + "#" + id)
 		if strings.Contains(id, "#") { // which # stands between the two would not be known

@@ -32,6 +32,9 @@ type Input struct {
 	Header   func(name string) string          // nil: there are none
 	Each     func(do func(name, value string)) // every header; nil: there are none
 
+	// PathTopic is the topic that the path of a CloudEvent names, in the place of its type; "": none.
+	PathTopic string
+
 	// Where an event's fields are to be found, as the request says: a JSON pointer into the event
 	// ("/a/b"), a header ("header:X-Id"), or else the value itself. "" leaves it to the protocol.
 	Topic, ID, Time, Source string

@@ -57,7 +57,7 @@ func FuzzReadPlain(f *testing.F) {
 			}
 			return
 		}
-		if plain.text() != decoded.text() {
+		if plain.Seq != decoded.Seq || plain.text() != decoded.text() {
 			t.Fatalf("%q is read as\n%s, and is\n%s", line, plain.text(), decoded.text())
 		}
 	})
