@@ -58,6 +58,15 @@ func dsn(path string, query ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(query, "&")
 }
 
+// openConn opens a connection that writes.
+func (s *Store) openConn() (*sqlite.Conn, error) {
+	query := []string{"mode=rw"}
+	if crash.Fsync {
+		query = append(query, "vfs=unix")
+	}
+	return sqlite.Open(dsn(s.path, query...))
+}
+
 // Reopen closes the writing connection and opens a new one. The state it returns
 // says which batches are in the database, durably; after a COMMIT that failed, it is the
 // only thing that does. No CheckpointBeside may be under way.
@@ -68,7 +77,7 @@ func (s *Store) Reopen() (State, error) {
 		}
 	}
 	_ = s.closeWriter() // its error is the one that brought us here
-	c, err := sqlite.Open(dsn(s.path, "mode=rw"))
+	c, err := s.openConn()
 	if err != nil {
 		return State{}, err
 	}
