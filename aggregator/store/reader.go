@@ -244,19 +244,20 @@ type Topic struct {
 	Events int64  `json:"events"`
 }
 
-// Topics returns up to limit topics by name, of those that are permitted; nil: all are.
+// Topics returns up to limit topics by name, of those that are permitted; nil: all are. With
+// ErrDamaged come those that could be read, which may have more events than is said.
 func (s *Store) Topics(ctx context.Context, limit int, permitted func(name string) bool) ([]Topic, error) {
 	topics := []Topic{}
 	err := s.read(func(db *Pool) error {
 		return eachTopicCount(ctx, db, func(name string, events int64) (more bool) {
 			if permitted == nil || permitted(name) {
-				topics = append(topics, Topic{strings.Clone(name), events})
+				topics = append(topics, Topic{strings.Clone(name), max(events, 0)}) // less, if what expired was counted in what is damaged
 			}
 			return len(topics) < limit
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: topics: %w", err)
+		return topics, fmt.Errorf("store: topics: %w", err)
 	}
 	return topics, nil
 }
