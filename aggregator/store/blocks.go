@@ -369,7 +369,7 @@ func pageOfBlocks(ctx context.Context, db querier, page Page, each func(seq int6
 	}
 	defer rows.Close()
 	var directory, data sql.RawBytes
-	for more = true; more && rows.Next(); {
+	for more = true; more && ctx.Err() == nil && rows.Next(); {
 		var b storedBlock
 		if err := rows.Scan(&b.first, &directory, &b.directoryBytes, &data, &b.packed, &b.checksum, &expired); err != nil || expired {
 			return true, expired, err
@@ -387,6 +387,9 @@ func pageOfBlocks(ctx context.Context, db querier, page Page, each func(seq int6
 		if err != nil {
 			return false, false, fmt.Errorf("block %d: %w", b.first, err)
 		}
+	}
+	if err := ctx.Err(); more && err != nil {
+		return false, false, err
 	}
 	return more, false, rows.Err()
 }

@@ -46,7 +46,7 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	s.Pool = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}
+	s.Pool, s.turns = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}, make(chan struct{}, readers)
 	s.Pool.SetMaxOpenConns(readers)
 	s.Pool.SetMaxIdleConns(readers)
 	return s, state, nil

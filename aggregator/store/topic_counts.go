@@ -317,7 +317,7 @@ func eachTopicCount(ctx context.Context, db querier, each func(name string, even
 	defer rows.Close()
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return each(name, events), nil }}
 	var damaged error // the first
-	for !m.ended && rows.Next() {
+	for !m.ended && ctx.Err() == nil && rows.Next() {
 		var name, counts []byte
 		var n, run int64
 		if err := rows.Scan(&name, &n, &run, &counts); err != nil {
@@ -334,6 +334,9 @@ func eachTopicCount(ctx context.Context, db querier, each func(name string, even
 		if err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); !m.ended && err != nil {
+		return err
 	}
 	return errors.Join(m.end(), damagedTopics(rows.Err()), damaged)
 }
