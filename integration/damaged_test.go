@@ -199,3 +199,40 @@ func TestCheckSeesTheEndOfTheWAL(t *testing.T) {
 		t.Errorf("%d pages, the last damaged: %s", frames, out)
 	}
 }
+
+// TestStatsNameTheDamage: where what counts the topics is damaged, /stats says so, as the
+// description has it, and gives all other figures.
+func TestStatsNameTheDamage(t *testing.T) {
+	data := dataFolder(t)
+	a := start(t, data)
+	a.store(t, "t", "a", "b", "c")
+	a.stop(t)
+	path := filepath.Join(data, "events.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var root, page int64
+	if err := db.QueryRow("SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'topics'").Scan(&root, &page); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(text[(root-1)*page : root*page])
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, data)
+	if c, err := a.stats(); err != nil || c.Received != 3 || c.Unique != 3 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	body, err := a.get("/stats", "application/json")
+	if err != nil || !strings.Contains(string(body), `"topics_damaged":"`) || !strings.Contains(string(body), "topics or topic_counts") {
+		t.Errorf("%v: %s", err, body)
+	}
+}

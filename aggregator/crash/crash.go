@@ -2,9 +2,10 @@
 // -tags sekali_crash, the program dies at the place that SEKALI_CRASH names; built as usual, Here
 // is empty and costs nothing.
 //
-// A test build has four more differences, so that few events reach every place: segments, runs and
+// A test build has five more differences, so that few events reach every place: segments, runs and
 // the WAL end Smaller times earlier. SEKALI_NOSYNC leaves every fsync out: it is the control of a
-// power loss, which must then lose something. And a node of a cluster panics where it applies an
+// power loss, which must then lose something. With SEKALI_FSYNC SQLite's syncs are fsync, so that
+// strace can hold them up and not the journal's. And a node of a cluster panics where it applies an
 // event of the topic that SEKALI_POISON names.
 package crash
 

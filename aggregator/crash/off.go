@@ -8,6 +8,9 @@ const Smaller = 1
 // NoSync reports that a test build leaves out what makes things durable.
 const NoSync = false
 
+// Fsync reports that a test build has SQLite sync its files by fsync.
+const Fsync = false
+
 // Poison returns nil in this build.
 func Poison() func(topic string) { return nil }
 

@@ -17,6 +17,9 @@ const Smaller = 1 << 10
 var (
 	// NoSync reports that this run leaves out what makes things durable.
 	NoSync = os.Getenv("SEKALI_NOSYNC") != ""
+	// Fsync reports that SQLite's syncs are fsync in this run, which strace can tell from the
+	// journal's.
+	Fsync = os.Getenv("SEKALI_FSYNC") != ""
 	// SEKALI_CRASH is <place>:<how-manieth time it is passed>.
 	place, _, _ = strings.Cut(os.Getenv("SEKALI_CRASH"), ":")
 	left        = passes()

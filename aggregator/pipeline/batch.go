@@ -66,10 +66,11 @@ func (w *writer) awaitNext() (err error) {
 }
 
 // choose says what b applies, behind the parts that are being applied: whole items in order up to
-// BatchBytes, and the beginning of one that has too many events. A request at the store level is
-// never cut, since one transaction has to answer it; nor is a message of a cluster's log, of which
-// a control is alone. It returns whether more would not have fit.
+// BatchBytes and as many events as the pace allows, and the beginning of one that has too many. A
+// request at the store level is never cut, since one transaction has to answer it; nor is a message
+// of a cluster's log, of which a control is alone. It returns whether more would not have fit.
 func (w *writer) choose(b *batch, behind []part) (full bool) {
+	room, bytes := w.pace.events(w.cfg.BatchEvents), int64(0)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b.parts = b.parts[:0]
@@ -82,7 +83,6 @@ func (w *writer) choose(b *batch, behind []part) (full bool) {
 	} else if len(waiting) > 0 {
 		from = waiting[0].applied
 	}
-	room, bytes := w.cfg.BatchEvents, int64(0)
 	for _, i := range waiting {
 		if bytes += i.frame.Unpacked + i.memoryBytes(); bytes > BatchBytes && len(b.parts) > 0 {
 			return true

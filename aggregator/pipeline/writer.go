@@ -33,6 +33,7 @@ type writer struct {
 	preparing   chan error // the result of reading next; nil: it is empty
 
 	committing time.Time // when the last batch was begun
+	pace       pace
 
 	checkpointsBeside int        // begun since the WAL was last checkpointed to its end
 	beside            chan error // the result of the one under way; nil: none is
@@ -182,6 +183,7 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	slowed(time.Since(start))
+	w.pace.learn(len(b.Rows), time.Since(start)-out.Committing-out.Held)
 	if err := w.awaitFolder(ctx); err != nil {
 		return err
 	}

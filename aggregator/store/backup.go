@@ -165,7 +165,7 @@ func (s *Store) Copy(ctx context.Context) (f *os.File, size int64, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	err = s.read(func(*Pool) error {
+	err = s.beside(func() error {
 		s.copying.Store(&cancel)
 		defer s.copying.Store(nil)
 		return s.copyTo(ctx, to)

@@ -48,20 +48,58 @@ const (
 	insertBlock = `INSERT INTO blocks (first_seq, last_seq, events, directory, data, checksum, packed, directory_bytes)
 		VALUES (?, ?, ?, '', ?, ?, ?, ?)`
 	insertTopicBlock = "INSERT INTO topic_blocks (topic, first_seq) VALUES (?, ?)"
+	// What takes back blocks from one on. Each is a look at the end of a key: the tables are long.
+	deleteBlocks       = "DELETE FROM blocks WHERE first_seq >= ?"
+	deleteTopicBlocks  = "DELETE FROM topic_blocks WHERE topic = ? AND first_seq >= ?"
+	deleteTopicRuns    = "DELETE FROM topic_runs WHERE first_seq >= ?"
+	deleteTopicBuckets = "DELETE FROM topic_buckets WHERE bucket = ? AND first_seq >= ?"
 )
 
 func (l *blocksLayout) insert(c *sqlite.Conn, b *bound, isNew []bool, firstSeq int64) (refused []refusal, err error) {
 	err = l.insertTogether(c, b, isNew, firstSeq)
 	if isRefusal(c, err) { // one of the events is why, and nobody knows which
-		first := []int64{firstSeq}
-		for _, table := range []string{"blocks", "topic_blocks", "topic_runs", "topic_buckets"} {
-			if err := c.Run("DELETE FROM "+table+" WHERE first_seq >= ?", first...); err != nil {
+		if err := l.takeBack(c, &b.topics, b.topics.order, firstSeq); err != nil {
+			return nil, err
+		}
+		for bucket := range int64(topicBuckets) {
+			if err := c.Run(deleteTopicBuckets, bucket, firstSeq); err != nil {
 				return nil, err
 			}
+		}
+		if err := c.Run(deleteTopicRuns, firstSeq); err != nil {
+			return nil, err
 		}
 		return l.insertApart(c, b, isNew, firstSeq)
 	}
 	return nil, err
+}
+
+// takeBack removes the blocks from one on, which have none but these topics, and what topic_blocks
+// has of them.
+func (l *blocksLayout) takeBack(c *sqlite.Conn, topics *topicSet, of []int32, first int64) error {
+	if err := c.Run(deleteBlocks, first); err != nil {
+		return err
+	}
+	size := 0
+	for _, topic := range of {
+		size += len(topics.names[topic])
+	}
+	if err := l.names.Reset(c, size); err != nil {
+		return err
+	}
+	s, err := c.Prepare(deleteTopicBlocks)
+	if err != nil {
+		return err
+	}
+	for _, topic := range of {
+		if err := errors.Join(s.BindText(1, l.names.Add(topics.names[topic])), s.BindInt(2, first)); err != nil {
+			return err
+		}
+		if _, err := s.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // insertTogether writes all blocks, and then which of them have which topics.
@@ -197,8 +235,7 @@ func (l *blocksLayout) insertBlock(c *sqlite.Conn, p *packing, topics *topicSet)
 		err = l.writeBlockTopics(c, p.block.first, topics)
 	}
 	if isRefusal(c, err) {
-		first := []int64{p.block.first}
-		if failed := errors.Join(c.Run("DELETE FROM blocks WHERE first_seq = ?", first...), c.Run("DELETE FROM topic_blocks WHERE first_seq = ?", first...)); failed != nil {
+		if failed := l.takeBack(c, topics, l.topics, p.block.first); failed != nil {
 			return failed
 		}
 	}
@@ -332,7 +369,7 @@ func pageOfBlocks(ctx context.Context, db querier, page Page, each func(seq int6
 	}
 	defer rows.Close()
 	var directory, data sql.RawBytes
-	for more = true; more && rows.Next(); {
+	for more = true; more && ctx.Err() == nil && rows.Next(); {
 		var b storedBlock
 		if err := rows.Scan(&b.first, &directory, &b.directoryBytes, &data, &b.packed, &b.checksum, &expired); err != nil || expired {
 			return true, expired, err
@@ -350,6 +387,9 @@ func pageOfBlocks(ctx context.Context, db querier, page Page, each func(seq int6
 		if err != nil {
 			return false, false, fmt.Errorf("block %d: %w", b.first, err)
 		}
+	}
+	if err := ctx.Err(); more && err != nil {
+		return false, false, err
 	}
 	return more, false, rows.Err()
 }

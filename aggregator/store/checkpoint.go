@@ -40,7 +40,7 @@ func (s *Store) TruncateWAL() (WAL, error) {
 // CheckpointBeside checkpoints what is committed when it begins, on a connection of its own, and
 // may be called beside the writer.
 func (s *Store) CheckpointBeside() (err error) {
-	c, err := sqlite.Open(dsn(s.path, "mode=rw"))
+	c, err := s.openConn()
 	if err != nil {
 		return fmt.Errorf("store: checkpoint: %w", err)
 	}

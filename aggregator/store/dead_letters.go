@@ -111,7 +111,7 @@ type DeadLetter struct {
 
 // LastDeadLetter returns the highest id of a dead letter, 0 if there is none.
 func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		return db.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM dead_letters").Scan(&id)
 	})
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Store) LastDeadLetter(ctx context.Context) (id int64, err error) {
 // DeadLetters returns a page of them, in the order of their ids, which take the place of seq, and
 // whether there may be more.
 func (s *Store) DeadLetters(ctx context.Context, page Page) (letters []DeadLetter, full bool, err error) {
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		letters, full, err = readDeadLetters(ctx, db, page)
 		return err
 	})
@@ -141,7 +141,7 @@ func readDeadLetters(ctx context.Context, db *Pool, page Page) (letters []DeadLe
 	}
 	defer rows.Close()
 	letters = []DeadLetter{}
-	for bytes := 0; !full && rows.Next(); {
+	for bytes := 0; !full && ctx.Err() == nil && rows.Next(); {
 		var d DeadLetter
 		var payload sql.NullString
 		if err := rows.Scan(&d.ID, &d.Topic, &d.EventID, &d.Timestamp, &d.Source, &payload, &d.ReceivedAt, &d.FailedAt, &d.Attempts, &d.Error); err != nil {
@@ -153,6 +153,9 @@ func readDeadLetters(ctx context.Context, db *Pool, page Page) (letters []DeadLe
 		letters = append(letters, d)
 		bytes += len(d.Topic) + len(d.EventID) + len(d.Source) + len(payload.String) + len(d.Error)
 		full = page.Full(len(letters), bytes)
+	}
+	if err := ctx.Err(); !full && err != nil {
+		return nil, false, err
 	}
 	return letters, full, rows.Err()
 }

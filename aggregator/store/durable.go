@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -114,13 +115,25 @@ func (s *Store) remember() {
 	}
 }
 
-// read calls a function that reads from the pool.
-func (s *Store) read(f func(*Pool) error) error {
+// read calls a function that reads from the pool, once a connection is free. Of a Pool's contexts
+// only this one ends a wait.
+func (s *Store) read(ctx context.Context, f func(*Pool) error) error {
+	select {
+	case s.turns <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.turns }()
+	return s.beside(func() error { return f(s.Pool) })
+}
+
+// beside calls a function that no failed checkpoint may be settled beside.
+func (s *Store) beside(f func() error) error {
 	if !s.reading.TryRLock() {
 		return ErrReopening
 	}
 	defer s.reading.RUnlock()
-	return f(s.Pool)
+	return f()
 }
 
 // noteCheckpoint notes what became of a checkpoint. One that has filled the disk has lost nothing.

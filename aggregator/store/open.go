@@ -46,7 +46,7 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	s.Pool = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}
+	s.Pool, s.turns = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}, make(chan struct{}, readers)
 	s.Pool.SetMaxOpenConns(readers)
 	s.Pool.SetMaxIdleConns(readers)
 	return s, state, nil
@@ -56,6 +56,15 @@ func open(s *Store) (_ *Store, _ State, err error) {
 // hold any character.
 func dsn(path string, query ...string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + strings.Join(query, "&")
+}
+
+// openConn opens a connection that writes.
+func (s *Store) openConn() (*sqlite.Conn, error) {
+	query := []string{"mode=rw"}
+	if crash.Fsync {
+		query = append(query, "vfs=unix")
+	}
+	return sqlite.Open(dsn(s.path, query...))
 }
 
 // Reopen closes the writing connection and opens a new one. The state it returns
@@ -68,7 +77,7 @@ func (s *Store) Reopen() (State, error) {
 		}
 	}
 	_ = s.closeWriter() // its error is the one that brought us here
-	c, err := sqlite.Open(dsn(s.path, "mode=rw"))
+	c, err := s.openConn()
 	if err != nil {
 		return State{}, err
 	}

@@ -13,7 +13,9 @@ type querier interface {
 }
 
 // Pool is the readers' connections. What is asked with a context, always in the same words, is
-// prepared once a connection, and not each time.
+// prepared once a connection, and not each time. A context that has ended is an error, and one that
+// ends later is looked at by who reads the rows, between them: database/sql and its driver would
+// watch it with a goroutine each, which start and end with every query and wake idle processors.
 type Pool struct {
 	*sql.DB
 	mu       sync.Mutex // guards prepared
@@ -26,7 +28,7 @@ func (p *Pool) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	if err != nil {
 		return nil, err
 	}
-	return s.QueryContext(ctx, args...)
+	return s.QueryContext(context.WithoutCancel(ctx), args...)
 }
 
 // QueryRowContext is that of sql.DB.
@@ -35,10 +37,13 @@ func (p *Pool) QueryRowContext(ctx context.Context, query string, args ...any) *
 	if err != nil { // a Row can only be had with the error of a query
 		return p.DB.QueryRowContext(ctx, query, args...)
 	}
-	return s.QueryRowContext(ctx, args...)
+	return s.QueryRowContext(context.WithoutCancel(ctx), args...)
 }
 
 func (p *Pool) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	s := p.prepared[query]
 	p.mu.Unlock()

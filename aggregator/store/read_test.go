@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -296,5 +299,68 @@ func TestMarksChangeNoAnswer(t *testing.T) {
 	}
 	if len(s.marks.of) == 0 || state.ExpiredSeq == 0 {
 		t.Errorf("%d marks, %d have expired", len(s.marks.of), state.ExpiredSeq)
+	}
+}
+
+// TestReadsEndWithTheirContext: a page whose time is over ends behind the block that it is at, and
+// one that finds no free connection waits no longer either.
+func TestReadsEndWithTheirContext(t *testing.T) {
+	for _, layout := range []Layout{LayoutBlocks, LayoutRows} {
+		s := manyBlocks(t, layout, 10)
+		for _, page := range []Page{{}, {Topic: "often"}} {
+			ctx, cancel := context.WithCancel(t.Context())
+			events := 0
+			err := s.read(ctx, func(db *Pool) error {
+				return s.layout.page(ctx, db, page, func(int64, Row) bool { events++; cancel(); return true })
+			})
+			if !errors.Is(err, context.Canceled) || events > blockEvents {
+				t.Errorf("%s, %+v: %d events and then %v, want at most %d and that it was canceled", layout, page, events, err, blockEvents)
+			}
+			if _, _, _, err := s.Events(ctx, nil, page, NDJSON); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s, %+v: begun too late: %v", layout, page, err)
+			}
+		}
+		release := make(chan struct{})
+		var others sync.WaitGroup
+		var begun sync.WaitGroup
+		begun.Add(readers)
+		for range readers {
+			others.Go(func() {
+				if err := s.read(t.Context(), func(*Pool) error { begun.Done(); <-release; return nil }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		begun.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if _, err := s.Topics(ctx, 10, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: no connection is free: %v", layout, err)
+		}
+		cancel()
+		close(release)
+		others.Wait()
+		if _, err := s.Topics(t.Context(), 10, nil); err != nil {
+			t.Errorf("%s: %v", layout, err)
+		}
+	}
+}
+
+// TestReadsStartNoGoroutines: to watch a context.
+func TestReadsStartNoGoroutines(t *testing.T) {
+	s := manyBlocks(t, LayoutBlocks, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	look := func() (n int, err error) {
+		err = s.read(ctx, func(db *Pool) error {
+			return s.layout.page(ctx, db, Page{}, func(int64, Row) bool { n = runtime.NumGoroutine(); return false })
+		})
+		return n, err
+	}
+	if _, err := look(); err != nil { // opens the connection
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+	if n, err := look(); err != nil || n > before {
+		t.Errorf("%d goroutines in a page, %d before it; %v", n, before, err)
 	}
 }

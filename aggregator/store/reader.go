@@ -46,7 +46,7 @@ const (
 func (s *Store) Events(ctx context.Context, dst []byte, page Page, format Format) (_ []byte, last int64, n int, err error) {
 	last = page.After
 	start := len(dst)
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		return s.layout.page(ctx, db, page, func(seq int64, r Row) (more bool) {
 			last = seq
 			dst = page.AppendEvent(dst, seq, r, format, n == 0)
@@ -163,7 +163,7 @@ func (s *Store) skip(ctx context.Context, page Page, look func(seq int64) (mark,
 
 // look asks for the mark of a number; sql.ErrNoRows: nothing is stored there, or before.
 func (s *Store) look(ctx context.Context, seq int64) (found mark, err error) {
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		found.stored, found.last, found.at, err = s.layout.nearest(ctx, db, seq)
 		return err
 	})
@@ -180,7 +180,7 @@ func (s *Store) LastBefore(ctx context.Context, receivedAt string) (last int64, 
 	}
 	// The beginning of a block, of which more may be before.
 	last = page.After
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		return s.layout.page(ctx, db, Page{After: last, Until: receivedAt}, func(seq int64, _ Row) (more bool) {
 			last = seq
 			return true
@@ -218,7 +218,7 @@ func beginning(receivedAt string, last int64, look func(seq int64) (mark, error)
 
 // LastSeq returns the highest number that is used, stored or not.
 func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
-	err = s.read(func(db *Pool) error {
+	err = s.read(ctx, func(db *Pool) error {
 		return db.QueryRowContext(ctx, "SELECT last_seq FROM state").Scan(&seq)
 	})
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
 
 // Seq returns the seq under which an event is stored.
 func (s *Store) Seq(topic, id string) (seq int64, err error) {
-	err = s.read(func(db *Pool) error {
+	err = s.read(context.Background(), func(db *Pool) error {
 		return db.QueryRow("SELECT seq FROM dedup_store WHERE topic = ? AND event_id = ?", topic, id).Scan(&seq)
 	})
 	if err != nil {
@@ -244,19 +244,20 @@ type Topic struct {
 	Events int64  `json:"events"`
 }
 
-// Topics returns up to limit topics by name, of those that are permitted; nil: all are.
+// Topics returns up to limit topics by name, of those that are permitted; nil: all are. With
+// ErrDamaged come those that could be read, which may have more events than is said.
 func (s *Store) Topics(ctx context.Context, limit int, permitted func(name string) bool) ([]Topic, error) {
 	topics := []Topic{}
-	err := s.read(func(db *Pool) error {
+	err := s.read(ctx, func(db *Pool) error {
 		return eachTopicCount(ctx, db, func(name string, events int64) (more bool) {
 			if permitted == nil || permitted(name) {
-				topics = append(topics, Topic{strings.Clone(name), events})
+				topics = append(topics, Topic{strings.Clone(name), max(events, 0)}) // less, if what expired was counted in what is damaged
 			}
 			return len(topics) < limit
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: topics: %w", err)
+		return topics, fmt.Errorf("store: topics: %w", err)
 	}
 	return topics, nil
 }

@@ -72,7 +72,8 @@ func (*rowsLayout) page(ctx context.Context, db querier, page Page, each func(se
 	defer rows.Close()
 	var seq int64
 	var topic, id, timestamp, source, payload, receivedAt sql.RawBytes
-	for more := true; more && rows.Next(); {
+	more := true
+	for more && ctx.Err() == nil && rows.Next() {
 		if err := rows.Scan(&seq, &topic, &id, &timestamp, &source, &payload, &receivedAt); err != nil {
 			return err
 		}
@@ -85,6 +86,9 @@ func (*rowsLayout) page(ctx context.Context, db querier, page Page, each func(se
 		if r.ReceivedAt >= page.Since {
 			more = each(seq, r)
 		}
+	}
+	if err := ctx.Err(); more && err != nil {
+		return err
 	}
 	return rows.Err()
 }

@@ -60,7 +60,8 @@ type Store struct {
 	marks            marks
 	memory           atomic.Int64                       // what dedup takes
 	checkpointFailed atomic.Bool                        // the next must begin at the WAL's beginning
-	reading          sync.RWMutex                       // held by those who use Pool
+	turns            chan struct{}                      // has one of each who uses Pool, readers at most
+	reading          sync.RWMutex                       // held by those who use Pool, or copy
 	copying          atomic.Pointer[context.CancelFunc] // ends a Copy; nil: none is under way
 }
 

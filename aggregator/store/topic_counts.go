@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	_ "embed"
@@ -307,15 +308,16 @@ func setAsidePiece(c *sqlite.Conn, name string, run int64) error {
 const selectTopics = `SELECT name, events, 0, NULL FROM topics UNION ALL SELECT name, topics, run, counts FROM topic_counts ORDER BY 1`
 
 // eachTopicCount calls each for the topics in the order of their names, until it returns false. A
-// name is valid until each returns.
+// name is valid until each returns. What is damaged is left out, and ErrDamaged in the end.
 func eachTopicCount(ctx context.Context, db querier, each func(name string, events int64) (more bool)) error {
 	rows, err := db.QueryContext(ctx, selectTopics)
 	if err != nil {
-		return err
+		return damagedTopics(err)
 	}
 	defer rows.Close()
 	m := countsMerge{each: func(name string, events int64) (bool, error) { return each(name, events), nil }}
-	for !m.ended && rows.Next() {
+	var damaged error // the first
+	for !m.ended && ctx.Err() == nil && rows.Next() {
 		var name, counts []byte
 		var n, run int64
 		if err := rows.Scan(&name, &n, &run, &counts); err != nil {
@@ -326,9 +328,23 @@ func eachTopicCount(ctx context.Context, db querier, each func(name string, even
 		} else {
 			err = m.addPiece(run, string(name), n, counts)
 		}
+		if errors.Is(err, ErrDamaged) {
+			damaged, err = cmp.Or(damaged, err), nil
+		}
 		if err != nil {
 			return err
 		}
 	}
-	return errors.Join(m.end(), rows.Err())
+	if err := ctx.Err(); !m.ended && err != nil {
+		return err
+	}
+	return errors.Join(m.end(), damagedTopics(rows.Err()), damaged)
+}
+
+// damagedTopics is an error of reading the topics, ErrDamaged where SQLite says that its file is.
+func damagedTopics(err error) error {
+	if sqlite.IsDamage(err) {
+		return fmt.Errorf("%w: topics or topic_counts: %w", ErrDamaged, err)
+	}
+	return err
 }

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -36,8 +39,12 @@ func TestDamagedCountsAreSetAside(t *testing.T) {
 			if state = out.State; batch < 5 {
 				continue
 			}
-			if _, err := s.Topics(t.Context(), 10, nil); err == nil || !strings.Contains(err.Error(), `topic_counts`) {
+			topics, err := s.Topics(t.Context(), 100, nil)
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `topic_counts`) {
 				t.Fatalf("%s: batch %d: %v", damage, batch, err)
+			}
+			if len(topics) != batch+1 || topics[0].Name != "a" || topics[0].Events != int64(batch) { // without run 2, the second batch
+				t.Fatalf("%s: batch %d: %v", damage, batch, topics)
 			}
 			if _, faults, err := Check(t.Context(), dir); err != nil || !strings.Contains(strings.Join(faults, "\n"), "a piece of topic_counts") {
 				t.Fatalf("%s: batch %d: %q, %v", damage, batch, faults, err)
@@ -54,5 +61,37 @@ func TestDamagedCountsAreSetAside(t *testing.T) {
 		if got["a"] != 3*runsAtOnce-1 || got["b1"] != 0 || len(got) != 3*runsAtOnce {
 			t.Errorf("%s: counted are %v", damage, got)
 		}
+	}
+}
+
+// TestDamagedTopicsAreTold: of a page of the table topics that is damaged SQLite gives nothing, and
+// the error says so.
+func TestDamagedTopicsAreTold(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := Open(dir, Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{topicRow("a", 1), topicRow("b", 2)}}); err != nil {
+		t.Fatal(err)
+	}
+	var root int64
+	if err := errors.Join(s.writer.Row("SELECT rootpage FROM sqlite_schema WHERE name = 'topics'", &root), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(make([]byte, PageBytes), (root-1)*PageBytes)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err = Open(dir, Design{}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Topics(t.Context(), 10, nil); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "topics") {
+		t.Errorf("%v, want ErrDamaged of topics", err)
 	}
 }

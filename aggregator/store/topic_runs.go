@@ -136,7 +136,7 @@ func blocksOfTopic(ctx context.Context, db querier, page Page, behind int64) (bl
 	}
 	defer rows.Close()
 	var entries sql.RawBytes
-	for rows.Next() {
+	for ctx.Err() == nil && rows.Next() {
 		var first, begins int64
 		if err := rows.Scan(&first, &entries, &begins); err != nil {
 			return nil, err
@@ -159,6 +159,9 @@ func blocksOfTopic(ctx context.Context, db querier, page Page, behind int64) (bl
 		}
 	}
 	slices.Sort(blocks) // what is left of a block that was cut in two lies within a run, in a row
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return blocks, rows.Err()
 }
 

@@ -55,6 +55,8 @@ type Outcome struct {
 	Failed   map[int]bool // rows that the database refused; they are dead letters now
 	State    State
 	Held     time.Duration // of the writer, by the worker that writes and merges runs
+	// Committing is what the COMMIT took: the WAL is written and synced in it.
+	Committing time.Duration
 }
 
 // Applier applies batches; it holds what can be reused from one to the next. It
@@ -94,6 +96,7 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 	}
 	a.stored = append(a.stored[:0], make([]bool, len(b.Rows))...)
 	out := Outcome{FirstSeq: state.LastSeq + 1, Stored: a.stored, State: state}
+	var applied time.Time
 	err := c.Transaction(func() error {
 		stage.Dedup.Enter()
 		a.bound.rows, a.bound.keys, a.bound.rowTexts = b.Rows, b.keys, a.bound.rowTexts[:0]
@@ -141,11 +144,13 @@ func (a *Applier) Apply(state State, b Batch) (Outcome, error) {
 			return err
 		}
 		crash.Here(crash.StoreApplied)
+		applied = time.Now()
 		return nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("store: apply %d events: %w", len(b.Rows), err)
 	}
+	out.Committing = time.Since(applied)
 	crash.Here(crash.StoreCommitted)
 	out.Held = a.store.dedup.committed(a.stored, out.State.LastSeq)
 	a.store.memory.Store(a.store.dedup.memoryBytes())

@@ -63,7 +63,8 @@ func (e *Error) Refusal() bool {
 // Version is that of SQLite.
 const Version = sqlite3.SQLITE_VERSION
 
-// Open opens the database that uri names; it must exist.
+// Open opens the database that uri names; it must exist. Its syncs are fdatasync on Linux, unless
+// the uri names a vfs.
 func Open(uri string) (*Conn, error) {
 	c := &Conn{tls: libc.NewTLS(), statements: map[string]*Statement{}}
 	name, err := libc.CString(uri)
@@ -79,7 +80,7 @@ func Open(uri string) (*Conn, error) {
 	}
 	defer libc.Xfree(c.tls, handle)
 	const flags = sqlite3.SQLITE_OPEN_READWRITE | sqlite3.SQLITE_OPEN_NOMUTEX | sqlite3.SQLITE_OPEN_URI
-	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, handle, flags, 0)
+	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, handle, flags, fileSystem(c.tls))
 	c.db = *(*uintptr)(at(handle))
 	if rc != sqlite3.SQLITE_OK {
 		return nil, errors.Join(c.failed(rc), c.Close())

@@ -2,12 +2,8 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -79,13 +75,8 @@ func (a *Server) events(ctx *fasthttp.RequestCtx) {
 		a.unreadable(ctx, err)
 		return
 	}
-	next := "null"
-	if p.full {
-		next = strconv.FormatInt(p.last, 10)
-	}
-	head, tail := `{"events":[`, `],"next_after":`+next+"}"
 	ctx.SetContentType("application/json")
-	ctx.SetBodyStream(&answered{io.MultiReader(strings.NewReader(head), bytes.NewReader(p.data), strings.NewReader(tail)), p.release}, len(head)+len(p.data)+len(tail))
+	setInMemory(ctx, p.data, p.release)
 }
 
 // readFrom moves the page to where its time begins; not ok: it is answered why the reader does not

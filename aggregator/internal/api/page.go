@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -27,7 +29,11 @@ type page struct {
 	counts *budget
 }
 
-// page reads one: errBusy if other readers have not yet taken theirs.
+// pageHead is what a page begins with in JSON.
+const pageHead = `{"events":[`
+
+// page reads one, in JSON with what is around the events: errBusy if other readers have not yet
+// taken theirs.
 func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 	c, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
@@ -35,11 +41,23 @@ func (a *Server) page(of store.Page, format store.Format) (*page, error) {
 		return nil, a.noRoom() // without having the store read for nothing
 	}
 	of.Bytes = pageBytes
-	data, last, n, err := a.store.Events(c, *pageBuffers.Get().(*[]byte), of, format)
+	data := *pageBuffers.Get().(*[]byte)
+	if format == store.JSON {
+		data = append(data, pageHead...)
+	}
+	head := len(data)
+	data, last, n, err := a.store.Events(c, data, of, format)
 	if err != nil {
 		return nil, err
 	}
-	return a.counted(of, data, last, n)
+	full := of.Full(n, len(data)-head)
+	switch {
+	case format == store.JSON && full:
+		data = append(strconv.AppendInt(append(data, `],"next_after":`...), last, 10), '}')
+	case format == store.JSON:
+		data = append(data, `],"next_after":null}`...)
+	}
+	return a.counted(data, last, n, full)
 }
 
 // recentPage is page, of events that are in memory.
@@ -60,15 +78,15 @@ func (a *Server) recentPage(of store.Page, events [][]pipeline.Committed, format
 			}
 		}
 	}
-	return a.counted(of, data, last, n)
+	return a.counted(data, last, n, of.Full(n, len(data)))
 }
 
 // counted is what was read of a page, if there is room for it.
-func (a *Server) counted(of store.Page, data []byte, last int64, n int) (*page, error) {
+func (a *Server) counted(data []byte, last int64, n int, full bool) (*page, error) {
 	if !a.pages.take(cap(data)) {
 		return nil, a.noRoom()
 	}
-	return &page{data, last, n, of.Full(n, len(data)), &a.pages}, nil
+	return &page{data, last, n, full, &a.pages}, nil
 }
 
 // noRoom is errBusy, of the pages' budget. The answer that has not been read for longest makes room
@@ -98,6 +116,33 @@ type answered struct {
 func (a *answered) Close() error {
 	a.release()
 	return nil
+}
+
+// pieceBytes is how much of an answer the kernel is handed at once. It has room for twice as much:
+// while a client reads, no write is under way for long.
+const pieceBytes = sendBuffer / 2
+
+// inMemory is one that is at hand. fasthttp would copy it to the kernel in pieces of 4 KB, each of
+// which wakes the client.
+type inMemory struct {
+	answered
+	data []byte
+}
+
+// WriteTo takes the place of Read.
+func (m *inMemory) WriteTo(w io.Writer) (written int64, err error) {
+	for piece := range slices.Chunk(m.data, pieceBytes) {
+		n, err := w.Write(piece)
+		if written += int64(n); err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// setInMemory answers with data, and then calls release.
+func setInMemory(ctx *fasthttp.RequestCtx, data []byte, release func()) {
+	ctx.SetBodyStream(&inMemory{answered{bytes.NewReader(data), release}, data}, len(data))
 }
 
 // uncountedBytes is how large an answer may be that is not counted: as large as the headers that
@@ -142,5 +187,5 @@ func (a *Server) send(ctx *fasthttp.RequestCtx, status int, body []byte, room *h
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType(jsonType)
-	ctx.SetBodyStream(&answered{bytes.NewReader(body), room.handOver().release}, len(body))
+	setInMemory(ctx, body, room.handOver().release)
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/metrics"
 	"time"
@@ -26,6 +27,7 @@ type statistics struct {
 	QueueDepth       int64                `json:"queue_depth"`
 	QueueBytes       int64                `json:"queue_bytes"`
 	Topics           []store.Topic        `json:"topics"`
+	TopicsDamaged    string               `json:"topics_damaged,omitempty"`
 	UptimeSeconds    float64              `json:"uptime_seconds"`
 	StartedAt        string               `json:"started_at"`
 	Version          string               `json:"version"`
@@ -75,6 +77,10 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	read, cancel := context.WithTimeout(context.Background(), readBudget)
 	defer cancel()
 	topics, err := a.store.Topics(read, maxTopics, readable(ctx))
+	damage := ""
+	if errors.Is(err, store.ErrDamaged) { // the other figures are right all the same
+		damage, err = err.Error(), nil
+	}
 	if err != nil {
 		a.unreadable(ctx, err)
 		return
@@ -82,7 +88,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
-		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics,
+		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics, TopicsDamaged: damage,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,

@@ -57,6 +57,7 @@ type recording struct {
 // life is one run of the aggregator on the recorded folder.
 type life struct {
 	inject   string        // what strace does to its syncs
+	fsync    bool          // those of SQLite are fsync
 	idle     time.Duration // before the load
 	requests int           // after which it is killed …
 	linger   time.Duration // … so long
@@ -71,12 +72,12 @@ func oneLife(r *recording, _ int) (from int, err error) {
 }
 
 // killedBeforeASync: half of them die at the entry of any sync. The others are killed while a slow
-// sync of the WAL lets the journal, which has fdatasync, run ahead by segments: the next start may
-// give back those that the unsynced commit has applied.
+// sync of the WAL, by fsync, lets the journal, which has fdatasync, run ahead by segments: the next
+// start may give back those that the unsynced commit has applied.
 func killedBeforeASync(r *recording, n int) (from int, err error) {
 	first := life{requests: 10 * recordedRequests, inject: fmt.Sprint("fsync,fdatasync:signal=KILL:when=", 15+rand.IntN(60))}
 	if n%2 == 0 {
-		first = life{requests: 60 + rand.IntN(20), linger: time.Duration(rand.IntN(600)) * time.Millisecond, inject: "fsync:delay_enter=100000"}
+		first = life{requests: 60 + rand.IntN(20), linger: time.Duration(rand.IntN(600)) * time.Millisecond, inject: "fsync:delay_enter=100000", fsync: true}
 	}
 	if err := r.live(first); err != nil && !errors.As(err, &notStarted{}) { // the sync may be the start's own
 		return 0, err
@@ -158,7 +159,11 @@ func (r *recording) live(l life) error {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "trace")
-	a, failed := r.s.run(process.Config{Under: crashimage.Under(out, l.inject), Binary: r.s.Crash, Data: r.data})
+	var environ []string
+	if l.fsync {
+		environ = append(environ, "SEKALI_FSYNC=1")
+	}
+	a, failed := r.s.run(process.Config{Under: crashimage.Under(out, l.inject), Binary: r.s.Crash, Data: r.data, Environ: environ})
 	if failed == nil {
 		r.s.sleep(l.idle)
 		err = r.loadUntil(a, l.requests)
