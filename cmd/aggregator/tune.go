@@ -28,7 +28,6 @@ const (
 // deduplication takes is added to the heap's limit by dedupMemory, 1.6 GB with 1 000 million keys;
 // nil: the environment has set the limit.
 func tune(queueBytes int64, contention bool) (dedupMemory func(bytes int64)) {
-	shortenSlices()
 	if contention {
 		runtime.SetMutexProfileFraction(10)
 		runtime.SetBlockProfileRate(int(10 * time.Microsecond))

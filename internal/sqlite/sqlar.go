@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"unsafe"
 
@@ -12,8 +13,6 @@ import (
 	"modernc.org/libc"
 	modernc "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"sekali/internal/inflate"
 )
 
 // The sqlite3 shell has the function sqlar_uncompress(data, bytes) built in: it undoes zlib, and
@@ -64,8 +63,9 @@ func (p *Packer) Pack(parts ...[]byte) (packed []byte, size int, err error) {
 
 // Unpacker undoes Pack; it belongs to one goroutine. The zero Unpacker is ready.
 type Unpacker struct {
-	inflater inflate.Inflater
-	out      []byte
+	in  bytes.Reader
+	r   io.ReadCloser
+	out []byte
 }
 
 // Unpack returns the first bytes of what was packed, size bytes in all. It is valid until the next
@@ -77,13 +77,30 @@ func (u *Unpacker) Unpack(packed []byte, size, first int) ([]byte, error) {
 	case size < 0 || size > maxRatio*len(packed):
 		return nil, ErrPacked
 	}
+	u.in.Reset(packed)
+	var err error
+	if u.r == nil {
+		u.r, err = zlib.NewReader(&u.in)
+	} else {
+		err = u.r.(zlib.Resetter).Reset(&u.in, nil)
+	}
+	if err != nil {
+		u.r = nil
+		return nil, fmt.Errorf("%w: %w", ErrPacked, err)
+	}
 	n := min(first, size)
 	if cap(u.out) < n {
 		u.out = make([]byte, n)
 	}
 	u.out = u.out[:n]
-	if err := u.inflater.Unpack(u.out, packed, n == size); err != nil {
+	if _, err := io.ReadFull(u.r, u.out); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPacked, err)
+	}
+	if n == size { // the end, and zlib's own checksum
+		var more [1]byte
+		if n, err := io.ReadFull(u.r, more[:]); n > 0 || err != io.EOF {
+			return nil, ErrPacked
+		}
 	}
 	return u.out, nil
 }

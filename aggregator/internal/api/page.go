@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -118,10 +117,6 @@ func (a *answered) Close() error {
 	return nil
 }
 
-// pieceBytes is how much of an answer the kernel is handed at once. It has room for twice as much:
-// while a client reads, no write is under way for long.
-const pieceBytes = sendBuffer / 2
-
 // inMemory is one that is at hand. fasthttp would copy it to the kernel in pieces of 4 KB, each of
 // which wakes the client.
 type inMemory struct {
@@ -130,14 +125,9 @@ type inMemory struct {
 }
 
 // WriteTo takes the place of Read.
-func (m *inMemory) WriteTo(w io.Writer) (written int64, err error) {
-	for piece := range slices.Chunk(m.data, pieceBytes) {
-		n, err := w.Write(piece)
-		if written += int64(n); err != nil {
-			return written, err
-		}
-	}
-	return written, nil
+func (m *inMemory) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(m.data) // the connection cuts it into pieces
+	return int64(n), err
 }
 
 // setInMemory answers with data, and then calls release.
