@@ -37,6 +37,7 @@ type clusterNode struct {
 	gatherFor time.Duration // 0: the default
 	intact    func() error  // nil: the folder is not watched
 	quorum    time.Duration // how long a publisher waits; 0: the default
+	commitEvery time.Duration // 0: the default
 	p         *Pipeline
 	s         *store.Store
 	j         *journal.Journal
@@ -89,6 +90,7 @@ func (n *clusterNode) start() {
 	n.p = New(Config{QueueEvents: 1000, QueueBytes: 1 << 20, BacklogBytes: 64 << 20, BatchEvents: 50, Node: node, Intact: n.intact}, s, j, state, backlog, slog.New(slog.DiscardHandler))
 	n.p.replication.gatherFor = cmp.Or(n.gatherFor, gatherFor)
 	n.p.replication.quorumWait = cmp.Or(n.quorum, QuorumWait)
+	n.p.replication.commitEvery = cmp.Or(n.commitEvery, replicaEvery)
 	ctx, abort := context.WithCancel(context.Background())
 	n.abort = abort
 	for _, run := range []func(context.Context) error{n.p.RunCommitter, n.p.RunWriter, n.p.RunNode} {

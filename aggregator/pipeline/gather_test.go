@@ -71,3 +71,49 @@ func TestBusyLogGathers(t *testing.T) {
 	release()
 	n.stop()
 }
+
+// TestReplicaGathers: what a replica applies gathers where nobody waits for its store. Who does, a
+// publisher or a reader, waits for no company, and neither does as much as a transaction is worth.
+func TestReplicaGathers(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log, func(n *clusterNode) { n.commitEvery = time.Hour })
+	defer n.kill()
+	awaitProof(t, n)
+	publish := func(level Level, ids ...string) (position uint64) {
+		t.Helper()
+		out, err := n.p.Publish(level, requestOf(ids...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Position
+	}
+	n.awaitPosition(publish(Replicated, "first")) // after a pause at once
+	for at, wait := range []func(position uint64){
+		func(position uint64) {
+			if !n.p.Await(position, 10*time.Second) {
+				t.Error("a reader waits for company")
+			}
+		},
+		func(uint64) { publish(Store, "waits") },
+		func(uint64) {
+			publish(Replicated, manyIDs(25)...) // of 50, which are a batch
+			if last := publish(Replicated, manyIDs(50)...); !n.p.Node().Await(last, 10*time.Second) {
+				t.Error("a whole batch waits for company")
+			}
+		},
+	} {
+		position := publish(Replicated, fmt.Sprint("gathers", at))
+		if n.p.Node().Await(position, 100*time.Millisecond) {
+			t.Errorf("%d: an event is committed for which nobody waits", at)
+		}
+		wait(position)
+		n.awaitPosition(position)
+	}
+}
+
+func manyIDs(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprint("many", n, "-", i))
+	}
+	return ids
+}

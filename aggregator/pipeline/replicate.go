@@ -26,18 +26,19 @@ var ErrNoQuorum = cluster.ErrNoQuorum
 
 // replication is what the pipeline of a cluster has beside the others.
 type replication struct {
-	waiting atomic.Int32  // publishers that wait for the log or for the store …
-	hurried atomic.Int32  // … of them, for the store
+	waiting atomic.Int32  // publishers that wait for the log or for the store
+	hurried atomic.Int32  // who waits for the store: of the publishers, and readers
 	made    *cluster.Made // of the group that is being journaled; the committer's
 	roomy   chan struct{} // a token when the queue has lost an item
 	stuck   chan struct{} // closed when the writer has halted
 	ended   chan struct{} // closed when it has ended
 
-	gatherFor, quorumWait time.Duration // but in tests the constants
+	gatherFor, quorumWait, commitEvery time.Duration // but in tests the constants
 }
 
 func newReplication() replication {
-	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{}), gatherFor: gatherFor, quorumWait: QuorumWait}
+	return replication{roomy: make(chan struct{}, 1), stuck: make(chan struct{}), ended: make(chan struct{}),
+		gatherFor: gatherFor, quorumWait: QuorumWait, commitEvery: replicaEvery}
 }
 
 // idle reports that nobody waits.
@@ -285,8 +286,30 @@ func (w *writer) entriesCommitted(out store.Outcome) {
 // releasable reports that some of the outbox is not needed any more.
 func (w *writer) releasable() bool { return w.cfg.Node != nil && w.cfg.Node.Releasable() }
 
+const (
+	// replicaEvery is commitEvery of a replica, and replicaEvents its gatherEvents. What it applies is
+	// in the log already, each node applies all of it, and what the log has to do for the next frame
+	// waits for a processor and for the disk behind it: so fewer and larger transactions.
+	replicaEvery  = 50 * time.Millisecond
+	replicaEvents = 10_000
+)
+
+// replicaGathered is gathered in a cluster, of whose queue the log may fill a half. mu is held.
+func (p *Pipeline) replicaGathered(waiting int64) bool {
+	return waiting >= int64(min(replicaEvents, p.cfg.BatchEvents, p.cfg.QueueEvents/4)) || p.counters.QueueBytes >= p.cfg.QueueBytes/4
+}
+
+// Await waits until this node's store has applied the log up to a position, for so long at most, and
+// reports whether it has. Nothing gathers meanwhile.
+func (p *Pipeline) Await(position uint64, most time.Duration) bool {
+	p.replication.hurried.Add(1)
+	defer p.replication.hurried.Add(-1)
+	wake(p.queueReady)
+	return p.cfg.Node.Await(position, most)
+}
+
 // hurried reports that somebody waits for the commit of what is in memory: not what a cluster's log
-// keeps, unless its publisher does.
+// keeps, unless its publisher does, or a reader.
 func (w *writer) hurried() bool {
 	if w.cfg.Node == nil {
 		return w.queue.waiters > 0

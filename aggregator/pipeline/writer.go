@@ -12,7 +12,7 @@ import (
 
 // A transaction costs its pages and its sync however little is in it. So one that nobody
 // waits for begins commitEvery after the one before, or once gatherEvents wait; the first after a
-// pause begins at once.
+// pause begins at once. Of a cluster see replicaEvery.
 const (
 	commitEvery  = 5 * time.Millisecond
 	gatherEvents = 500
@@ -150,7 +150,11 @@ func (p *Pipeline) drained() bool {
 
 // gathered reports that as much waits as one transaction is worth. mu is held.
 func (p *Pipeline) gathered() bool {
-	return p.counters.QueueDepth-int64(p.unread) >= int64(min(gatherEvents, p.cfg.BatchEvents))
+	waiting := p.counters.QueueDepth - int64(p.unread)
+	if p.cfg.Node != nil {
+		return p.replicaGathered(waiting)
+	}
+	return waiting >= int64(min(gatherEvents, p.cfg.BatchEvents))
 }
 
 // pause is how long the next batch may gather yet, while nobody waits for its commit.
@@ -160,7 +164,11 @@ func (w *writer) pause() time.Duration {
 	if len(w.queue.waiting()) == 0 || w.closed || w.hurried() || w.gathered() {
 		return 0
 	}
-	return commitEvery - time.Since(w.committing)
+	every := commitEvery
+	if w.cfg.Node != nil {
+		every = w.replication.commitEvery
+	}
+	return every - time.Since(w.committing)
 }
 
 // commit applies the batch in one transaction, and tells those

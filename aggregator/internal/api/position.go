@@ -102,7 +102,7 @@ func (a *Server) atPosition(ctx *fasthttp.RequestCtx, right Right) bool {
 		case wantEpoch != epoch:
 			epochChanged(ctx, minPosition, epoch, wantEpoch)
 			return false
-		case !node.Await(want, positionWait):
+		case !a.pipeline.Await(want, positionWait):
 			if err := node.Halted(); err != nil {
 				problem(ctx, fasthttp.StatusServiceUnavailable, "halted", fmt.Sprintf("this replica does not come to %d: %v", want, err))
 				return false
