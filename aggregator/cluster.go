@@ -122,7 +122,7 @@ func (a *instance) join(log *jetstream.Log, waiting int) error {
 	case head.First > 1:
 		return fmt.Errorf("%w: the log begins at %d: -data has to be a copy of another replica's", ErrConfig, head.First)
 	}
-	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity) })
+	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity, head.Apply) })
 }
 
 // awaitHead asks a log that may be starting. One whose servers refuse the login is not waited for.

@@ -100,7 +100,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	defer log.Close()
 	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
 	defer cancel()
-	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes}
+	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Apply: cluster.ApplyVersion}
 	if c.Data == "" {
 		return c.initLog(ctx, log, wanted, w, func(cluster.Head) error { return nil })
 	}
@@ -121,7 +121,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	}
 	wanted.Base = state.LastSeq
 	err = c.initLog(ctx, log, wanted, w, func(head cluster.Head) error {
-		return s.Change(func(conn *sqlite.Conn) error { return cluster.MakeReplica(conn, head.Identity) })
+		return s.Change(func(conn *sqlite.Conn) error { return cluster.MakeReplica(conn, head.Identity, head.Apply) })
 	})
 	return errors.Join(err, s.Close())
 }

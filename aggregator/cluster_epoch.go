@@ -72,7 +72,7 @@ func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err err
 
 // beginEpoch makes the log of a new epoch. One that an earlier attempt has made is as good.
 func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, replica *cluster.Replica, state store.State) (cluster.Head, error) {
-	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Base: state.LastSeq, Cluster: replica.Identity.Cluster,
+	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Base: state.LastSeq, Apply: replica.Apply, Cluster: replica.Identity.Cluster,
 		From: cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}}
 	head, err := awaitInit(ctx, log, wanted)
 	if errors.Is(err, jetstream.ErrExists) && head.Last == 0 {

@@ -23,7 +23,7 @@ func TestCheckOfTimesAhead(t *testing.T) {
 			}
 			err = s.Change(func(c *sqlite.Conn) error {
 				if replica {
-					if err := cluster.MakeReplica(c, cluster.Identity{Cluster: "c", Epoch: 1, Created: time.Now()}); err != nil {
+					if err := cluster.MakeReplica(c, cluster.Identity{Cluster: "c", Epoch: 1, Created: time.Now()}, cluster.ApplyVersion); err != nil {
 						return err
 					}
 				}

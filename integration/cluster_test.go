@@ -38,6 +38,7 @@ type clusterCounters struct {
 		Hash     string   `json:"hash"`
 		Leader   string   `json:"log_leader"`
 		Outbox   int      `json:"outbox_frames"`
+		Apply    int      `json:"apply"`
 		Faults   []string `json:"faults"`
 	} `json:"cluster"`
 }
@@ -262,6 +263,9 @@ func TestClusterSurvivesKills(t *testing.T) {
 	c.settle(t)
 	if len(acked) < 1000 {
 		t.Errorf("only %d events were acknowledged", len(acked))
+	}
+	if version := c.counters(t, 0).Cluster.Apply; version != 2 {
+		t.Errorf("a new log begins with apply version %d, want 2, of which frames are packed", version)
 	}
 	var exports []string
 	for i := range c.nodes {

@@ -27,23 +27,23 @@ import (
 
 // clusterNode is an aggregator of a cluster on a log in memory, run as the aggregator runs it.
 type clusterNode struct {
-	t         *testing.T
-	name      string
-	dir       string
-	log       *memorylog.Log
-	known     uint16        // apply version; 0: that of the program
-	retention time.Duration // 0: none
-	maxLag    time.Duration // 0: the default
-	gatherFor time.Duration // 0: the default
-	intact    func() error  // nil: the folder is not watched
-	quorum    time.Duration // how long a publisher waits; 0: the default
+	t           *testing.T
+	name        string
+	dir         string
+	log         *memorylog.Log
+	known       uint16        // apply version; 0: that of the program
+	retention   time.Duration // 0: none
+	maxLag      time.Duration // 0: the default
+	gatherFor   time.Duration // 0: the default
+	intact      func() error  // nil: the folder is not watched
+	quorum      time.Duration // how long a publisher waits; 0: the default
 	commitEvery time.Duration // 0: the default
-	p         *Pipeline
-	s         *store.Store
-	j         *journal.Journal
-	abort     context.CancelFunc
-	done      sync.WaitGroup
-	failed    chan error
+	p           *Pipeline
+	s           *store.Store
+	j           *journal.Journal
+	abort       context.CancelFunc
+	done        sync.WaitGroup
+	failed      chan error
 }
 
 func newClusterNode(t *testing.T, name string, log *memorylog.Log, set ...func(*clusterNode)) *clusterNode {
@@ -70,7 +70,7 @@ func (n *clusterNode) start() {
 		if is, err := cluster.IsReplica(c); err != nil {
 			return err
 		} else if !is {
-			if err := cluster.MakeReplica(c, n.log.Identity()); err != nil {
+			if err := cluster.MakeReplica(c, n.log.Identity(), cluster.ApplyVersion); err != nil {
 				return err
 			}
 		}

@@ -164,7 +164,7 @@ func TestOwnPoisonIsSentAgain(t *testing.T) {
 func TestApplyVersion(t *testing.T) {
 	log := memorylog.New("a", "b", "c")
 	knows := func(version uint16) func(*clusterNode) { return func(n *clusterNode) { n.known = version } }
-	a, b, c := newClusterNode(t, "a", log), newClusterNode(t, "b", log, knows(2)), newClusterNode(t, "c", log, knows(2))
+	a, b, c := newClusterNode(t, "a", log), newClusterNode(t, "b", log, knows(3)), newClusterNode(t, "c", log, knows(3))
 	nodes := []*clusterNode{a, b, c}
 	told := func(name string) bool {
 		_, revision, err := log.Get(t.Context(), name)
@@ -174,18 +174,18 @@ func TestApplyVersion(t *testing.T) {
 		awaitProof(t, n)
 		within(t, 10*time.Second, n.name+" tells", func() bool { return told(n.name) })
 	}
-	a.kill() // away, and it knows version 1 alone
+	a.kill() // away, and it does not know version 3
 	time.Sleep(3 * time.Second)
 	if _, err := b.p.Publish(Store, requestOf("x")); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.p.Node().Status(); s.Apply != 1 || s.Position != 1 {
+	if s := b.p.Node().Status(); s.Apply != 2 || s.Position != 1 {
 		t.Fatalf("version %d at %d while a node does not know it", s.Apply, s.Position)
 	}
-	a.known = 2
+	a.known = 3
 	a.start()
 	for _, n := range nodes {
-		within(t, 15*time.Second, n.name+" is at version 2", func() bool { return n.p.Node().Status().Apply == 2 })
+		within(t, 15*time.Second, n.name+" is at version 3", func() bool { return n.p.Node().Status().Apply == 3 })
 	}
 	awaitProof(t, c)
 	out, err := c.p.Publish(Store, requestOf("y"))
@@ -199,7 +199,7 @@ func TestApplyVersion(t *testing.T) {
 		n.stop()
 	}
 	a.kill()
-	a.known = 1
+	a.known = 2
 	a.start()
 	awaitHalt(t, a)
 	if err := a.p.Node().Halted(); !errors.Is(err, cluster.ErrUnknown) {
@@ -216,8 +216,8 @@ func TestApplyVersion(t *testing.T) {
 func TestUnknownIsNotApplied(t *testing.T) {
 	r := requestOf("x")
 	for name, message := range map[string][]byte{
-		"a frame of a later version": (&cluster.Frame{Apply: 2, Session: cluster.NewSession(), Number: 1, Events: r.Events, Body: r.Data, Time: time.Unix(1, 0)}).Encode(nil),
-		"a switch to one":            messageOf(t, cluster.Control{Apply: 2}),
+		"a frame of a later version": (&cluster.Frame{Apply: 3, Session: cluster.NewSession(), Number: 1, Events: r.Events, Body: r.Data, Time: time.Unix(1, 0)}).Encode(nil),
+		"a switch to one":            messageOf(t, cluster.Control{Apply: 3}),
 		"a control of another kind":  (&cluster.Frame{Apply: 1, Control: &cluster.Control{}, Body: []byte(`{"later":1}`)}).Encode(nil),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestReplicasExpireAlike(t *testing.T) {
 	if r := a.p.Node().Retention(); r != 2*time.Second {
 		t.Errorf("the retention is %v", r)
 	}
-	if s := a.p.Node().Status(); s.RetentionS != 2 || s.Apply != 1 || s.Known != 1 || len(s.Nodes) != 1 || s.Nodes[0].RetentionS != 2 || s.Nodes[0].Known != 1 {
+	if s := a.p.Node().Status(); s.RetentionS != 2 || s.Apply != 2 || s.Known != 2 || len(s.Nodes) != 1 || s.Nodes[0].RetentionS != 2 || s.Nodes[0].Known != 2 {
 		t.Errorf("the status says %+v", s)
 	}
 	awaitProof(t, b)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func (r *replicaRig) open(batchEvents int) {
 		if is, err := cluster.IsReplica(c); err != nil {
 			return err
 		} else if !is {
-			if err := cluster.MakeReplica(c, testIdentity); err != nil {
+			if err := cluster.MakeReplica(c, testIdentity, cluster.ApplyVersion); err != nil {
 				return err
 			}
 		}
@@ -177,15 +178,16 @@ func drawLog(random *rand.Rand, frames int) (messages [][]byte, counting int) {
 		}
 		s := senders[random.IntN(len(senders))]
 		r := event.NewRequest(0)
+		pad := strings.Repeat("x", random.IntN(2)*400) // of a frame that is packed, if its version knows that
 		for range 1 + random.IntN(6) {
 			err := r.Add(&event.Fields{Topic: fmt.Append(nil, "t", random.IntN(3)), ID: fmt.Append(nil, "e", random.IntN(ids)),
-				Timestamp: []byte("2026-11-23T06:41:10Z"), Payload: fmt.Append(nil, random.IntN(4))})
+				Timestamp: []byte("2026-11-23T06:41:10Z"), Payload: fmt.Appendf(nil, `"%d%s"`, random.IntN(4), pad)})
 			if err != nil {
 				panic(err)
 			}
 		}
 		s.number++
-		f := cluster.Frame{Session: s.session, Number: s.number, Previous: s.previous, Events: r.Events, Body: r.Data,
+		f := cluster.Frame{Apply: uint16(1 + random.IntN(2)), Session: s.session, Number: s.number, Previous: s.previous, Events: r.Events, Body: r.Data,
 			Time: time.Unix(1_700_000_000+int64(random.IntN(100)), int64(random.IntN(1000)))}
 		message := f.Encode(nil)
 		s.previous, s.sent = f.Sum, append(s.sent, message)

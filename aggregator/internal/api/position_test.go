@@ -34,7 +34,7 @@ func serveNode(t *testing.T, log *memorylog.Log) (url string, p *pipeline.Pipeli
 	}
 	cfg := cluster.Config{Name: "a", Log: log, Registry: log.Registry(), MaxLag: 5 * time.Second, Journal: j, Logger: quiet}
 	err = s.Change(func(c *sqlite.Conn) (err error) {
-		if err = cluster.MakeReplica(c, log.Identity()); err == nil {
+		if err = cluster.MakeReplica(c, log.Identity(), cluster.ApplyVersion); err == nil {
 			cfg.Replica, cfg.Cursor, err = cluster.OpenReplica(c)
 		}
 		return err

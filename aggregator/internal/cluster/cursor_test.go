@@ -1,10 +1,17 @@
 package cluster
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 
 	"sekali/aggregator/event"
 )
@@ -93,23 +100,21 @@ func TestCursorHalts(t *testing.T) {
 // refused, before it is sent as well as when it is read.
 func TestDecodeRefuses(t *testing.T) {
 	r := bodyOf(t, "a", "b")
-	f := Frame{Session: NewSession(), Number: 1, Time: time.Unix(1, 5), Events: 2, Body: r.Data}
-	message := f.Encode(nil)
-	back, rest, err := Decode(message)
-	if err != nil || len(rest) != 0 || back.Session != f.Session || back.Sum != f.Sum || !back.Time.Equal(f.Time) || string(back.Body) != string(f.Body) {
-		t.Fatalf("%+v, %d bytes left, %v", back, len(rest), err)
-	}
-	for i := range message {
-		for bit := range 8 {
-			message[i] ^= 1 << bit
-			if _, _, err := Decode(message); !errors.Is(err, ErrFrame) {
-				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
-			}
-			message[i] ^= 1 << bit
+	many := bodyOf(t, slices.Repeat([]string{"an event whose id is long"}, 40)...)
+	for name, f := range map[string]Frame{
+		"two events":   {Apply: 2, Session: NewSession(), Number: 1, Time: time.Unix(1, 5), Events: 2, Body: r.Data},
+		"of version 1": {Apply: 1, Session: NewSession(), Number: 1, Time: time.Unix(1, 5), Events: 40, Body: many.Data},
+		"packed":       {Apply: 2, Session: NewSession(), Number: 1, Time: time.Unix(1, 5), Events: 40, Body: many.Data},
+	} {
+		message := f.Encode(nil)
+		back, rest, err := Decode(message)
+		if err != nil || len(rest) != 0 || back.Session != f.Session || back.Sum != f.Sum || back.Apply != f.Apply || !back.Time.Equal(f.Time) || string(back.Body) != string(f.Body) {
+			t.Fatalf("%s: %+v, %d bytes left, %v", name, back, len(rest), err)
 		}
-		if _, _, err := Decode(message[:i]); !errors.Is(err, ErrFrame) {
-			t.Fatalf("cut at %d: %v", i, err)
+		if packed := len(message) < len(f.Body); packed != (name == "packed") {
+			t.Errorf("%s: %d bytes of %d", name, len(message), len(f.Body))
 		}
+		refusesEachBit(t, name, message)
 	}
 	long := event.NewRequest(0)
 	if err := long.Add(&event.Fields{Topic: make([]byte, 256), ID: []byte("e"), Timestamp: []byte("x")}); err != nil {
@@ -129,14 +134,75 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+func refusesEachBit(t *testing.T, name string, message []byte) {
+	t.Helper()
+	for i := range message {
+		for bit := range 8 {
+			message[i] ^= 1 << bit
+			if _, _, err := Decode(message); !errors.Is(err, ErrFrame) {
+				t.Fatalf("%s: bit %d of byte %d: %v", name, bit, i, err)
+			}
+			message[i] ^= 1 << bit
+		}
+		if _, _, err := Decode(message[:i]); !errors.Is(err, ErrFrame) {
+			t.Fatalf("%s: cut at %d: %v", name, i, err)
+		}
+	}
+}
+
+// TestDecodePacked: what is packed otherwise than Encode does is refused, though its checksum is
+// right, and a body that would take more memory than a frame may have is not unpacked.
+func TestDecodePacked(t *testing.T) {
+	le, r := binary.LittleEndian, bodyOf(t, slices.Repeat([]string{"an event whose id is long"}, 40)...)
+	plain := Frame{Apply: 2, Session: NewSession(), Number: 1, Events: 40, Body: r.Data, Time: time.Unix(1, 5)}
+	message := func(apply, format uint16, kind uint32, body []byte) []byte {
+		head := plain.Encode(nil)[:frameHeader:frameHeader]
+		le.PutUint16(head[4:], format)
+		le.PutUint16(head[6:], apply)
+		le.PutUint32(head[12:], kind)
+		le.PutUint32(head[72:], uint32(len(body)))
+		head = append(head, body...)
+		return le.AppendUint32(head, crc32.Checksum(head, castagnoli))
+	}
+	packed := s2.Encode(nil, r.Data)
+	if f, _, err := Decode(message(2, formatPacked, kindEvents, packed)); err != nil || string(f.Body) != string(r.Data) {
+		t.Fatal(f, err)
+	}
+	for name, bad := range map[string]struct {
+		message []byte
+		unknown bool
+	}{
+		"of a version that does not know it": {message(1, formatPacked, kindEvents, packed), true},
+		"a control":                          {message(2, formatPacked, kindControl, packed), true},
+		"another format":                     {message(2, formatPacked+1, kindEvents, packed), true},
+		"not packed":                         {message(2, formatPacked, kindEvents, r.Data), false},
+		"packed, and not said to be":         {message(2, formatPlain, kindEvents, packed), false},
+		"cut short":                          {message(2, formatPacked, kindEvents, packed[:len(packed)-1]), false},
+		"too large":                          {message(2, formatPacked, kindEvents, s2.Encode(nil, make([]byte, MaxEventBytes+1))), false},
+	} {
+		if _, _, err := Decode(bad.message); !errors.Is(err, ErrFrame) || errors.Is(err, ErrUnknown) != bad.unknown {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // FuzzDecode: no message takes the reader down, and what is taken is what was made.
 func FuzzDecode(f *testing.F) {
 	frame := Frame{Session: Session{1}, Number: 1, Events: 1, Body: []byte("\x01t\x01e\x01x\x00\x00")}
 	f.Add(frame.Encode(nil))
+	packed := Frame{Apply: packedApply, Session: Session{1}, Number: 1, Events: 200, Body: bytes.Repeat(frame.Body, 200)}
+	f.Add(packed.Encode(nil))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		got, rest, err := Decode(message)
-		if err == nil && string(got.Encode(nil)) != string(message[:len(message)-len(rest)]) {
+		if err != nil {
+			return
+		}
+		sum, made := got.Sum, got.Encode(nil)
+		if got.Apply < packedApply && (string(made) != string(message[:len(message)-len(rest)]) || got.Sum != sum) {
 			t.Errorf("%x is read as %+v", message, got)
+		}
+		if again, _, err := Decode(made); err != nil || !reflect.DeepEqual(again, got) {
+			t.Errorf("%x is read as %+v, and that as %+v, %v", message, got, again, err)
 		}
 	})
 }

@@ -5,24 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 	"unsafe"
+
+	"github.com/klauspost/compress/s2"
 
 	"sekali/aggregator/event"
 )
 
 const (
 	frameMagic = uint32(0x314c4b53) // "SKL1"
-	// frameFormat is that of the bytes. A later one keeps the magic, where the body's length stands,
-	// and the checksum, so that who does not know it can tell it from a damaged one.
-	frameFormat = 1
-	// applyVersion is the latest of what frames lead to that this program knows, and firstApply the
-	// one that a cluster begins with. Every node has to know the one in force, or it would decide
-	// otherwise than the others; see Control.
-	applyVersion = 1
+	// The formats of the bytes: the events as they are, or packed by S2. A later one keeps the magic,
+	// where the body's length stands, and the checksum, so that who does not know it can tell it from a
+	// damaged one.
+	formatPlain, formatPacked = 1, 2
+	// ApplyVersion is the latest of what frames lead to that this program knows, and firstApply that of
+	// a log which does not say which one it was made with. Every node has to know the one in force, or
+	// it would decide otherwise than the others; see Control. From packedApply on frames may be packed,
+	// and lead to the same as before.
+	ApplyVersion = 2
+	packedApply  = 2
 	firstApply   = 1
 	frameHeader  = 84
 	frameTrailer = 4 // CRC-32C of all before
+	// minPacked is the body from which on a frame is packed, as in the journal.
+	minPacked = 1 << 10
 
 	kindEvents, kindControl = 0, 1
 
@@ -62,7 +70,7 @@ func (f *Frame) Encode(dst []byte) []byte {
 	from := len(dst)
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, frameMagic)
-	dst = le.AppendUint16(dst, frameFormat)
+	dst = le.AppendUint16(dst, formatPlain)
 	dst = le.AppendUint16(dst, max(f.Apply, firstApply))
 	dst = le.AppendUint32(dst, 0) // the partition, of which there is one
 	kind, at := uint32(kindEvents), f.Time.UnixNano()
@@ -79,14 +87,49 @@ func (f *Frame) Encode(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(f.Events))
 	dst = le.AppendUint32(dst, uint32(len(f.Body)))
 	dst = le.AppendUint64(dst, 0) // reserved
-	dst = append(dst, f.Body...)
+	if packed := f.pack(dst); packed != nil {
+		dst = packed
+		le.PutUint16(dst[from+4:], formatPacked)
+		le.PutUint32(dst[from+72:], uint32(len(dst)-from-frameHeader))
+	} else {
+		dst = append(dst, f.Body...)
+	}
 	f.Sum = crc32.Checksum(dst[from:], castagnoli)
 	return le.AppendUint32(dst, f.Sum)
 }
 
+// pack appends the body to dst, packed; nil if that is not worth it, or the version does not know it.
+func (f *Frame) pack(dst []byte) []byte {
+	if f.Control != nil || f.Apply < packedApply || len(f.Body) < minPacked {
+		return nil
+	}
+	dst = slices.Grow(dst, s2.MaxEncodedLen(len(f.Body)))
+	packed := s2.Encode(dst[len(dst):cap(dst)], f.Body)
+	if len(packed) > len(f.Body)/8*7 {
+		return nil
+	}
+	return dst[:len(dst)+len(packed)]
+}
+
+// unpack returns what was packed, in memory of its own.
+func unpack(packed []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(packed)
+	if err == nil && n > MaxEventBytes {
+		err = fmt.Errorf("%d bytes, %d are the most", n, MaxEventBytes)
+	}
+	var body []byte
+	if err == nil {
+		body, err = s2.Decode(nil, packed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: its body cannot be unpacked: %w", ErrFrame, err)
+	}
+	return body, nil
+}
+
 // Decode returns the first frame in data, and what is behind it. It takes what every node can apply
 // that knows its version, and nothing else: it is asked before a frame is sent, too, for one that
-// the readers cannot apply would halt them one after the other. The body points into data.
+// the readers cannot apply would halt them one after the other. The body may point into data.
 func Decode(data []byte) (f Frame, rest []byte, err error) {
 	le := binary.LittleEndian
 	switch {
@@ -104,7 +147,9 @@ func Decode(data []byte) (f Frame, rest []byte, err error) {
 		return f, nil, fmt.Errorf("%w: its checksum is wrong", ErrFrame)
 	}
 	format, partition, kind := le.Uint16(data[4:]), le.Uint32(data[8:]), le.Uint32(data[12:])
-	if f.Apply = le.Uint16(data[6:]); format != frameFormat || partition != 0 || kind > kindControl || f.Apply < firstApply || le.Uint64(data[76:]) != 0 {
+	f.Apply = le.Uint16(data[6:])
+	known := format == formatPlain || format == formatPacked && kind == kindEvents && f.Apply >= packedApply
+	if !known || partition != 0 || kind > kindControl || f.Apply < firstApply || le.Uint64(data[76:]) != 0 {
 		return f, nil, fmt.Errorf("%w: format %d, partition %d, kind %d, apply version %d: %w", ErrFrame, format, partition, kind, f.Apply, ErrUnknown)
 	}
 	copy(f.Session[:], data[16:])
@@ -112,6 +157,11 @@ func Decode(data []byte) (f Frame, rest []byte, err error) {
 	f.Time = time.Unix(0, int64(le.Uint64(data[56:])))
 	f.Previous, f.Events = le.Uint32(data[64:]), int(le.Uint32(data[68:]))
 	f.Body = data[frameHeader:end:end]
+	if format == formatPacked {
+		if f.Body, err = unpack(f.Body); err != nil {
+			return f, nil, err
+		}
+	}
 	if kind == kindControl {
 		return f, data[end+frameTrailer:], decodeControl(&f)
 	}

@@ -53,6 +53,7 @@ type Head struct {
 	Faults      []string // what of its settings would lose something
 	Nodes       []string // the aggregators that apply it
 	Base        int64    // the last seq of the store that the first replica was, before any message
+	Apply       uint16   // version that it begins with; 0: the first
 	// From is where the first replica was in the epoch before.
 	From Checkpoint
 }

@@ -30,7 +30,7 @@ type Config struct {
 
 	DoubtAfter time.Duration // 0: as the sender has it
 	ShortFor   time.Duration // 0: as tooShort has it
-	Known      uint16        // 0: applyVersion
+	Known      uint16        // 0: ApplyVersion
 }
 
 // Node is this aggregator's part in the cluster: it sends its outbox, reads the log, and tells the
@@ -80,7 +80,7 @@ var errUnproven = errors.New("the log's servers were not yet asked whether they 
 
 // Open returns a node that is not yet running. The checkpoints are those of its store.
 func Open(cfg Config, kept []Checkpoint) *Node {
-	cfg.Known = cmp.Or(cfg.Known, applyVersion)
+	cfg.Known = cmp.Or(cfg.Known, ApplyVersion)
 	n := &Node{cfg: cfg, Outbox: NewOutbox(), Replica: cfg.Replica, cursor: cfg.Cursor.Clone(), stopped: make(chan struct{})}
 	n.Outbox.SetApply(cfg.Replica.Apply)
 	n.status = status{unproven: errUnproven, headErr: ErrUnreachable, read: cfg.Replica.Position,

@@ -32,6 +32,8 @@ type Outbox struct {
 	apply   uint16 // version in force, of frames that are made
 	full    bool   // the log has refused the first that is not in it, for want of room
 	fresh   int    // bytes that are in memory, too: of frames that were not sent yet
+
+	encoded []byte // scratch, of who makes frames
 }
 
 // freshBytes bounds what is kept in memory to be sent. While the log takes what comes, that is a
@@ -105,7 +107,8 @@ func (o *Outbox) Make(requests [][]byte, events int, now time.Time) (*Made, erro
 	for i, p := range pieces {
 		number++
 		f := Frame{Apply: apply, Session: o.session, Number: number, Previous: sum, Acked: acked, AckedAt: ackedAt, Time: now, Events: p.events, Body: p.body}
-		bytes := f.Encode(make([]byte, 0, frameHeader+len(p.body)+frameTrailer))
+		o.encoded = f.Encode(o.encoded[:0])
+		bytes := slices.Clone(o.encoded)
 		if _, _, err := Decode(bytes); err != nil { // nobody could apply it
 			return nil, err
 		}
@@ -377,7 +380,7 @@ func (o *Outbox) Depth() (all, unlogged int) {
 	return len(o.frames), len(o.frames) - o.acked
 }
 
-// piece is what becomes one frame.
+// piece is what becomes one frame. Its body may be a request's.
 type piece struct {
 	body   []byte
 	events int
@@ -391,7 +394,10 @@ func cut(requests [][]byte, events int) (pieces []piece, err error) {
 	for _, r := range requests {
 		size += len(r)
 	}
-	if size <= FrameBytes {
+	switch {
+	case len(requests) == 1 && size <= FrameBytes:
+		return []piece{{requests[0], events}}, nil
+	case size <= FrameBytes:
 		return []piece{{slices.Concat(requests...), events}}, nil
 	}
 	var p piece

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,30 +158,25 @@ func TestSessionsDoNotMix(t *testing.T) {
 // TestLargeRequestIsCut: a request larger than a frame becomes several, each with whole events, and
 // an event that fits into none is known before.
 func TestLargeRequestIsCut(t *testing.T) {
-	o := NewOutbox()
-	id := make([]byte, 200)
-	for i := range id {
-		id[i] = 'x'
-	}
-	var ids []string
-	for range 20_000 {
-		ids = append(ids, string(id))
-	}
-	r := bodyOf(t, ids...)
-	m, err := o.Make([][]byte{r.Data}, r.Events, time.Unix(1, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	events := 0
-	for _, b := range m.Bytes {
-		f, _, err := Decode(b)
-		if err != nil || len(f.Body) > FrameBytes {
-			t.Fatal(len(f.Body), err)
+	r := bodyOf(t, slices.Repeat([]string{strings.Repeat("x", 200)}, 20_000)...)
+	for _, apply := range []uint16{firstApply, packedApply} {
+		o := NewOutbox()
+		o.SetApply(apply)
+		m, err := o.Make([][]byte{r.Data}, r.Events, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
 		}
-		events += f.Events
-	}
-	if events != r.Events || len(m.Bytes) < 4 {
-		t.Errorf("%d events in %d frames, want %d", events, len(m.Bytes), r.Events)
+		events, bytes := 0, 0
+		for _, b := range m.Bytes {
+			f, _, err := Decode(b)
+			if err != nil || len(f.Body) > FrameBytes || cap(b) > 2*len(b) {
+				t.Fatal(len(f.Body), cap(b), err)
+			}
+			events, bytes = events+f.Events, bytes+len(b)
+		}
+		if packed := bytes < len(r.Data)/2; events != r.Events || len(m.Bytes) < 4 || packed != (apply == packedApply) {
+			t.Errorf("version %d: %d events and %d bytes in %d frames, want %d", apply, events, bytes, len(m.Bytes), r.Events)
+		}
 	}
 	if Fits(make([]byte, MaxEventBytes+1)) || !Fits(r.Data) {
 		t.Error("Fits is wrong")

@@ -48,7 +48,7 @@ func TakePin(ctx context.Context, to PinFor, position uint64) (*Pin, error) {
 	p := &Pin{lease: lease{registry: to.Registry, node: to.Node, session: session}, ended: make(chan struct{})}
 	p.lease.found = func(before []byte) ([]byte, error) {
 		p.mu.Lock()
-		p.own = Beat{Node: to.Node, Session: session, Apply: applyVersion, Cluster: to.Head.Cluster, Epoch: to.Head.Epoch, Position: position, Joining: true}
+		p.own = Beat{Node: to.Node, Session: session, Apply: ApplyVersion, Cluster: to.Head.Cluster, Epoch: to.Head.Epoch, Position: position, Joining: true}
 		p.judge(&to, before)
 		p.mu.Unlock()
 		return json.Marshal(p.beat())

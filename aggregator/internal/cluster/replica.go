@@ -80,9 +80,9 @@ func IsReplica(c *sqlite.Conn) (is bool, err error) {
 	return is, err
 }
 
-// MakeReplica makes the database a replica that has applied nothing of a log. It is called inside a
-// transaction.
-func MakeReplica(c *sqlite.Conn, id Identity) error {
+// MakeReplica makes the database a replica that has applied nothing of a log, which begins with an
+// apply version; 0: the first. It is called inside a transaction.
+func MakeReplica(c *sqlite.Conn, id Identity, apply uint16) error {
 	if err := c.Exec(replicaSchema); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func MakeReplica(c *sqlite.Conn, id Identity) error {
 		return err
 	}
 	defer free()
-	if err := errors.Join(s.BindText(1, cluster), s.BindInt(2, int64(id.Epoch)), s.BindInt(3, id.Created.UnixNano()), s.BindText(4, hash), s.BindInt(5, firstApply)); err != nil {
+	if err := errors.Join(s.BindText(1, cluster), s.BindInt(2, int64(id.Epoch)), s.BindInt(3, id.Created.UnixNano()), s.BindText(4, hash), s.BindInt(5, int64(max(apply, firstApply)))); err != nil {
 		return err
 	}
 	return s.Change()

@@ -23,6 +23,7 @@ const (
 	metaBase     = "sekali_base"
 	metaFrom     = "sekali_from_position"
 	metaFromHash = "sekali_from_hash"
+	metaApply    = "sekali_apply"
 )
 
 // Head implements cluster.Log.
@@ -143,6 +144,9 @@ func headOf(info *jetstream.StreamInfo, subject string) cluster.Head {
 		Faults: faults(&info.Config, subject),
 	}
 	h.Base, _ = strconv.ParseInt(meta[metaBase], 10, 64)
+	if apply, err := strconv.ParseUint(meta[metaApply], 10, 16); err == nil {
+		h.Apply = uint16(apply)
+	}
 	h.From.Position, _ = strconv.ParseUint(meta[metaFrom], 10, 64)
 	h.From.Hash, _ = cluster.ParseHash(meta[metaFromHash]) // what is not there is no hash of any replica's
 	if nodes := meta[metaNodes]; nodes != "" {

@@ -20,6 +20,7 @@ type Wanted struct {
 	Replicas int
 	Bytes    int64
 	Base     int64 // the last seq of the store that the log begins with
+	Apply    uint16
 
 	// Of a later epoch.
 	Cluster string             // "": it is drawn
@@ -53,7 +54,8 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxBytes: w.Bytes, MaxMsgSize: -1, MaxConsumers: -1, DenyDelete: true,
 		Metadata: map[string]string{metaCluster: id, metaEpoch: strconv.FormatUint(l.epoch, 10),
 			metaNodes: strings.Join(w.Nodes, ","), metaReplicas: strconv.Itoa(w.Replicas), metaBase: strconv.FormatInt(w.Base, 10),
-			metaFrom: strconv.FormatUint(w.From.Position, 10), metaFromHash: w.From.Hash.String()},
+			metaFrom: strconv.FormatUint(w.From.Position, 10), metaFromHash: w.From.Hash.String(),
+			metaApply: strconv.FormatUint(uint64(w.Apply), 10)},
 	})
 	if err != nil {
 		return cluster.Head{}, fmt.Errorf("make the stream %s: %w", l.stream(), err)

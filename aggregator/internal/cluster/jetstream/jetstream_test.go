@@ -65,6 +65,18 @@ func TestEachFaultIsNamed(t *testing.T) {
 	}
 }
 
+// TestHeadSaysItsVersion: replicas begin with the apply version that the log was made with, and with
+// the first in one that was made before it said so.
+func TestHeadSaysItsVersion(t *testing.T) {
+	for text, want := range map[string]uint16{"": 0, "2": 2, "70000": 0, "x": 0} {
+		config := goodStream()
+		config.Metadata[metaApply] = text
+		if h := headOf(&jetstream.StreamInfo{Config: config}, "sekali.1.log.0"); h.Apply != want || len(h.Faults) > 0 {
+			t.Errorf("%q is version %d, want %d; %v", text, h.Apply, want, h.Faults)
+		}
+	}
+}
+
 // TestLazyServerIsRefused: every server that takes part has to have shown that it syncs. One that
 // is away need not, and one that was proven stays so until it says something else.
 func TestLazyServerIsRefused(t *testing.T) {
