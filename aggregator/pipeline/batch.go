@@ -174,8 +174,10 @@ func (b *batch) recycle() {
 		b.frames = nil
 	}
 	for _, part := range b.parts {
-		// A publisher at the store level may still read its own.
-		if i := part.item; part.to == i.events && i.inMemory() && i.waiter == nil && i.entry == nil {
+		switch i := part.item; {
+		case i.entry != nil:
+			i.entry.Frame.Recycle()
+		case part.to == i.events && i.inMemory() && i.waiter == nil: // a publisher at the store level may still read its own
 			event.Recycle(i.data)
 		}
 	}

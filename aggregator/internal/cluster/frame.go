@@ -60,6 +60,8 @@ type Frame struct {
 	Events         int
 	Body           []byte // the events, back to back, or the control's text
 	Sum            uint32 // its checksum; Encode sets it, too
+
+	unpacked bool // Body is memory of its own
 }
 
 // ErrFrame is wrapped by what is wrong with the bytes of a frame.
@@ -111,20 +113,28 @@ func (f *Frame) pack(dst []byte) []byte {
 	return dst[:len(dst)+len(packed)]
 }
 
-// unpack returns what was packed, in memory of its own.
-func unpack(packed []byte) ([]byte, error) {
-	n, err := s2.DecodedLen(packed)
+// unpack makes the body what it was before it was packed, in memory of its own.
+func (f *Frame) unpack() error {
+	n, err := s2.DecodedLen(f.Body)
 	if err == nil && n > MaxEventBytes {
 		err = fmt.Errorf("%d bytes, %d are the most", n, MaxEventBytes)
 	}
-	var body []byte
 	if err == nil {
-		body, err = s2.Decode(nil, packed)
+		f.Body, err = s2.Decode(event.NewRequest(n).Data[:n], f.Body)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: its body cannot be unpacked: %w", ErrFrame, err)
+		return fmt.Errorf("%w: its body cannot be unpacked: %w", ErrFrame, err)
 	}
-	return body, nil
+	f.unpacked = true
+	return nil
+}
+
+// Recycle gives the body's memory to others: nobody reads it any more, nor an event decoded from it.
+func (f *Frame) Recycle() {
+	if f.unpacked {
+		event.Recycle(f.Body)
+	}
+	f.Body, f.unpacked = nil, false
 }
 
 // Decode returns the first frame in data, and what is behind it. It takes what every node can apply
@@ -158,7 +168,7 @@ func Decode(data []byte) (f Frame, rest []byte, err error) {
 	f.Previous, f.Events = le.Uint32(data[64:]), int(le.Uint32(data[68:]))
 	f.Body = data[frameHeader:end:end]
 	if format == formatPacked {
-		if f.Body, err = unpack(f.Body); err != nil {
+		if err = f.unpack(); err != nil {
 			return f, nil, err
 		}
 	}

@@ -216,7 +216,7 @@ func (n *Node) take(ctx context.Context, at uint64, message []byte) error {
 	case e.Counts:
 		e.Accepted = n.Outbox.Read(f.Session, f.Number, at)
 	default:
-		f.Body = nil
+		f.Recycle()
 	}
 	n.mu.Lock()
 	n.status.read = at

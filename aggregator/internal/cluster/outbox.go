@@ -109,9 +109,11 @@ func (o *Outbox) Make(requests [][]byte, events int, now time.Time) (*Made, erro
 		f := Frame{Apply: apply, Session: o.session, Number: number, Previous: sum, Acked: acked, AckedAt: ackedAt, Time: now, Events: p.events, Body: p.body}
 		o.encoded = f.Encode(o.encoded[:0])
 		bytes := slices.Clone(o.encoded)
-		if _, _, err := Decode(bytes); err != nil { // nobody could apply it
+		back, _, err := Decode(bytes)
+		if err != nil { // nobody could apply it
 			return nil, err
 		}
+		back.Recycle()
 		m.Bytes = append(m.Bytes, bytes)
 		m.frames = append(m.frames, &sent{frameKey: frameKey{o.session, number}, from: at, to: at + len(bytes), last: i == len(pieces)-1,
 			events: p.events, ticket: m.ticket})

@@ -40,7 +40,7 @@ func (e *Entry) Events() int {
 // all readers have taken it to.
 func (e *Entry) PassedOver() *Entry {
 	over := Entry{At: e.At, Frame: e.Frame, Counts: e.Counts && e.Frame.Control == nil, Skipped: true}
-	over.Frame.Control, over.Frame.Body, over.Frame.Events = nil, nil, 0
+	over.Frame.Control, over.Frame.Body, over.Frame.Events, over.Frame.unpacked = nil, nil, 0, false
 	return &over
 }
 
