@@ -32,6 +32,7 @@ type clusterNode struct {
 	dir         string
 	log         *memorylog.Log
 	known       uint16        // apply version; 0: that of the program
+	begins      uint16        // the log, with this apply version; 0: the same
 	retention   time.Duration // 0: none
 	maxLag      time.Duration // 0: the default
 	gatherFor   time.Duration // 0: the default
@@ -70,7 +71,7 @@ func (n *clusterNode) start() {
 		if is, err := cluster.IsReplica(c); err != nil {
 			return err
 		} else if !is {
-			if err := cluster.MakeReplica(c, n.log.Identity(), cluster.ApplyVersion); err != nil {
+			if err := cluster.MakeReplica(c, n.log.Identity(), cmp.Or(n.begins, cluster.ApplyVersion)); err != nil {
 				return err
 			}
 		}

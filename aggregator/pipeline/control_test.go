@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -209,6 +210,56 @@ func TestApplyVersion(t *testing.T) {
 		t.Errorf("it has %q", lines)
 	}
 	a.kill()
+}
+
+// TestPackedOnceAllKnow: in a log that began with version 1 frames are packed once every node knows
+// that, and not before. What they lead to is the same.
+func TestPackedOnceAllKnow(t *testing.T) {
+	log := memorylog.New("a", "b")
+	a := newClusterNode(t, "a", log, func(n *clusterNode) { n.begins, n.known = 1, 1 })
+	b := newClusterNode(t, "b", log, func(n *clusterNode) { n.begins = 1 })
+	packed := func(n *clusterNode, ids ...string) bool {
+		t.Helper()
+		awaitProof(t, n)
+		out, err := n.p.Publish(Store, requestOf(ids...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, is := errors.New("found"), false
+		err = log.Read(t.Context(), out.Position-1, func(_ uint64, message []byte) error {
+			f, _, err := cluster.Decode(message)
+			is = len(message) < len(f.Body)
+			return cmp.Or(err, found)
+		})
+		if !errors.Is(err, found) {
+			t.Fatal(err)
+		}
+		return is
+	}
+	for range 2 {
+		time.Sleep(1500 * time.Millisecond) // for what the nodes tell
+		if packed(b, manyIDs(50)...) {
+			t.Fatal("a frame is packed that a node cannot read")
+		}
+	}
+	a.kill()
+	a.known = 0
+	a.start()
+	for _, n := range []*clusterNode{a, b} {
+		within(t, 15*time.Second, n.name+" is at version 2", func() bool { return n.p.Node().Status().Apply == 2 })
+		if !packed(n, manyIDs(40)...) {
+			t.Errorf("a frame of %s is not packed", n.name)
+		}
+	}
+	at := b.p.Node().Status().Position
+	a.awaitPosition(at)
+	b.awaitPosition(at)
+	if lines := sameReplicas(t, a, b); len(lines) < 90 {
+		t.Errorf("%d events are stored, want 90", len(lines))
+	}
+	for _, n := range []*clusterNode{a, b} {
+		n.stop()
+	}
 }
 
 // TestUnknownIsNotApplied: each message that is of a later program halts this one, and nothing of
