@@ -299,8 +299,8 @@ func (p *Pipeline) replicaGathered(waiting int64) bool {
 	return waiting >= int64(min(replicaEvents, p.cfg.BatchEvents, p.cfg.QueueEvents/4)) || p.counters.QueueBytes >= p.cfg.QueueBytes/4
 }
 
-// Await waits until this node's store has applied the log up to a position, for so long at most, and
-// reports whether it has. Nothing gathers meanwhile.
+// Await waits until this node's store has applied the log up to a position, for so long at most,
+// and reports whether it has. Nothing gathers meanwhile.
 func (p *Pipeline) Await(position uint64, most time.Duration) bool {
 	p.replication.hurried.Add(1)
 	defer p.replication.hurried.Add(-1)

@@ -16,14 +16,14 @@ import (
 
 const (
 	frameMagic = uint32(0x314c4b53) // "SKL1"
-	// The formats of the bytes: the events as they are, or packed by S2. A later one keeps the magic,
-	// where the body's length stands, and the checksum, so that who does not know it can tell it from a
-	// damaged one.
+	// The formats of the bytes: the events as they are, or packed by S2. A later one keeps the
+	// magic, where the body's length stands, and the checksum, so that who does not know it can tell
+	// it from a damaged one.
 	formatPlain, formatPacked = 1, 2
-	// ApplyVersion is the latest of what frames lead to that this program knows, and firstApply that of
-	// a log which does not say which one it was made with. Every node has to know the one in force, or
-	// it would decide otherwise than the others; see Control. From packedApply on frames may be packed,
-	// and lead to the same as before.
+	// ApplyVersion is the latest of what frames lead to that this program knows, and firstApply that
+	// of a log which does not say which one it was made with. Every node has to know the one in
+	// force, or it would decide otherwise than the others; see Control. From packedApply on frames
+	// may be packed, and lead to the same as before.
 	ApplyVersion = 2
 	packedApply  = 2
 	firstApply   = 1
@@ -100,7 +100,7 @@ func (f *Frame) Encode(dst []byte) []byte {
 	return le.AppendUint32(dst, f.Sum)
 }
 
-// pack appends the body to dst, packed; nil if that is not worth it, or the version does not know it.
+// pack appends the body to dst, packed; nil if that is not worth it, or not of the version.
 func (f *Frame) pack(dst []byte) []byte {
 	if f.Control != nil || f.Apply < packedApply || len(f.Body) < minPacked {
 		return nil
@@ -129,7 +129,8 @@ func (f *Frame) unpack() error {
 	return nil
 }
 
-// Recycle gives the body's memory to others: nobody reads it any more, nor an event decoded from it.
+// Recycle gives the body's memory to others: nobody reads it any more, nor an event decoded from
+// it.
 func (f *Frame) Recycle() {
 	if f.unpacked {
 		event.Recycle(f.Body)

@@ -65,8 +65,8 @@ func TestEachFaultIsNamed(t *testing.T) {
 	}
 }
 
-// TestHeadSaysItsVersion: replicas begin with the apply version that the log was made with, and with
-// the first in one that was made before it said so.
+// TestHeadSaysItsVersion: replicas begin with the apply version that the log was made with, and
+// with the first in one that was made before it said so.
 func TestHeadSaysItsVersion(t *testing.T) {
 	for text, want := range map[string]uint16{"": 0, "2": 2, "70000": 0, "x": 0} {
 		config := goodStream()
