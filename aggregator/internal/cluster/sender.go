@@ -16,8 +16,8 @@ const (
 	// much as with more, and a doubt costs no more than these.
 	inFlight = 8
 	// busyFrames are as many as the log works on at one time: one is on its way or being stored by the
-	// leader, one by the followers, one by the stream, and one is the next. It stores each frame by
-	// itself, with a sync at each of these places, be it small or large. Reasoned, not measured.
+	// leader, one by the followers, one by the stream, and one is the next. Frames that wait at the
+	// leader share its sync and the followers'. Reasoned, not measured.
 	busyFrames = 4
 	// doubtAfter is how long the oldest of them may go without an answer before all are sent again,
 	// twice as long after each time up to doubtGrows: a log that is slow must not get more to do. An
