@@ -23,9 +23,9 @@ const (
 	// sendBuffer bounds what the kernel keeps of answers that a client does not read. Left alone it
 	// grows to megabytes a connection, and a client that reads nothing is served until they are full.
 	sendBuffer = 128 << 10
-	// pieceBytes is how much of an answer the kernel is handed at once. It has room for twice as much:
-	// while a client reads, no write is under way for long, and who does not read as much in evictAfter
-	// may have to make room for others.
+	// pieceBytes is how much of an answer the kernel is handed at once. It has room for twice as
+	// much: while a client reads, no write is under way for long, and who does not read as much in
+	// evictAfter may have to make room for others.
 	pieceBytes = sendBuffer / 2
 	// refusalBudget bounds the answer to a connection that is refused; the kernel's buffer takes it at
 	// once.
