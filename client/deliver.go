@@ -18,6 +18,8 @@ const (
 	// codeMalformed is of a body that is not what /publish takes. Every other 400 is of the URL or of
 	// a proxy, and no fault of the events.
 	codeMalformed = "malformed"
+	// codeFailed is of an event that is valid, and that the database refused.
+	codeFailed = "failed"
 )
 
 // ErrGaveUp is of an event that nobody answered for Options.GiveUp, or until Options.Retry wanted
@@ -44,13 +46,14 @@ type Attempt struct {
 	Detail     string      // of a refusal, for a person
 	Accepted   int         // events that the aggregator took
 	Duplicates *int        // of those; nil: it does not tell at this Ack
-	Rejected   []Rejection // events that it refused one by one
+	Rejected   []Rejection // events that it, or its database, refused one by one
 	Err        error       // why the answer does not count; nil: it speaks of each event
 
 	retryAfter time.Duration
+	unnamed    bool // it counts events that the database refused, and does not name them
 }
 
-// Rejection is what an answer says of an event that it refuses.
+// Rejection is what an answer says of an event that is refused.
 type Rejection struct {
 	Index  int // within the batch
 	Code   string
@@ -75,18 +78,27 @@ type Batch struct {
 func (c *Client) deliver(ctx context.Context, batch [][]byte) error {
 	var last Attempt
 	refused := false // by the options' Retry
+	results := false // are asked for
+	var duplicates *int
 	gaveUp := c.policy.Repeat(ctx, func(n int) (bool, time.Duration) {
-		last = c.post(ctx, batch)
+		last = c.post(ctx, batch, results)
 		last.Number = n
 		c.note(last.Err)
 		if last.Err == nil || ctx.Err() != nil {
 			return false, 0
+		}
+		if last.unnamed && !results {
+			results, duplicates = true, last.Duplicates
+			return true, 0
 		}
 		refused = c.options.Retry != nil && !c.options.Retry(last)
 		return !refused && !last.spoiled(), last.retryAfter
 	})
 	switch half := len(batch) / 2; {
 	case last.Err == nil:
+		if results { // to which all that was stored before is a duplicate
+			last.Duplicates = duplicates
+		}
 		for _, e := range last.Rejected {
 			c.fail(batch[e.Index], &RejectedError{last.Status, e.Code, e.Detail})
 		}
@@ -141,14 +153,16 @@ func (c *Client) count(reason error) {
 	}
 }
 
-// post sends a batch once.
-func (c *Client) post(ctx context.Context, batch [][]byte) (a Attempt) {
+// post sends a batch once, and may ask what became of each event, which only store can tell.
+func (c *Client) post(ctx context.Context, batch [][]byte, results bool) (a Attempt) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	body, contentType := join(batch)
 	target := c.base.JoinPath("publish")
 	target.RawQuery = ""
-	if ack := c.options.level(); ack != "" {
+	if ack := c.options.level(); results {
+		target.RawQuery = "ack=" + AckStore + "&results=true"
+	} else if ack != "" {
 		target.RawQuery = "ack=" + ack
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
@@ -185,8 +199,18 @@ func (c *Client) judge(response *http.Response, text []byte, n int) Attempt {
 	}
 	switch a.Status {
 	case http.StatusOK, http.StatusAccepted:
-		if !answer.Counts(n) || !answer.Names(n) || !answer.IsOf(c.options.level(), a.Status) {
+		failures, named := answer.Failures(n)
+		switch {
+		case !answer.Counts(n) || !answer.Names(n) || !answer.IsOf(c.options.level(), a.Status):
 			a.Err = fmt.Errorf("client: %s: no acknowledgement of %d events", response.Status, n)
+		case !named:
+			a.unnamed = true
+			a.Err = fmt.Errorf("client: %s: the database refused %d of %d events, and it is not said which", response.Status, answer.Failed, n)
+		default:
+			for _, index := range failures {
+				a.Rejected = append(a.Rejected, Rejection{index, codeFailed, "the database refused it, and /dead-letters says why"})
+			}
+			a.Accepted -= len(failures)
 		}
 	case http.StatusUnprocessableEntity:
 		if !answer.Counts(n) || !answer.Names(n) {

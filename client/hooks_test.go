@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -179,5 +180,45 @@ func TestAck(t *testing.T) {
 	}
 	if _, err := client.New("http://aggregator", client.Options{Ack: "disk"}); err == nil {
 		t.Error("New took the level disk")
+	}
+}
+
+// TestFailed: of a batch of which the database refuses an event, the answer at store counts it. The
+// batch is sent once more to learn which it is, and it fails as a rejected one does.
+func TestFailed(t *testing.T) {
+	const counts = `{"ack":"store","accepted":3,"rejected":0,"errors":[],"failed":1,`
+	var queries, failed []string
+	answers := []*http.Response{
+		respond(200, counts+`"stored":1,"duplicates":1}`),
+		respond(503, `{"code":"queue_full"}`),
+		respond(200, counts+`"stored":0,"duplicates":2,"results":[{"index":0,"status":"duplicate"},{"index":1,"status":"failed"},{"index":2,"status":"duplicate"}]}`)}
+	c := open(t, "http://aggregator", client.Options{
+		Ack: client.AckStore, BatchEvents: 3, Linger: time.Minute,
+		Transport: reading(func(r *http.Request, _ string) *http.Response {
+			queries = append(queries, r.URL.RawQuery)
+			next := answers[0]
+			answers = answers[1:]
+			return next
+		}),
+		Failed: func(e client.Event, err error) { failed = append(failed, fmt.Sprint(e.ID, ": ", err)) },
+		Done: func(b client.Batch) error {
+			if b.Err != nil || b.Last.Number != 3 || b.Last.Accepted != 2 || *b.Last.Duplicates != 1 || len(b.Last.Rejected) != 1 || b.Last.Rejected[0].Index != 1 {
+				t.Errorf("%+v", b)
+			}
+			return nil
+		}})
+	for i := range 3 {
+		if err := c.Publish(t.Context(), client.Event{Topic: "t", ID: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(within(t)); !errors.Is(err, client.ErrFailed) || errors.Is(err, client.ErrUnsent) {
+		t.Errorf("Close: %v", err)
+	}
+	if want := []string{"1: client: rejected with 200 failed: the database refused it, and /dead-letters says why"}; !slices.Equal(failed, want) {
+		t.Errorf("failed %q", failed)
+	}
+	if want := []string{"ack=store", "ack=store&results=true", "ack=store&results=true"}; !slices.Equal(queries, want) {
+		t.Errorf("asked %q", queries)
 	}
 }

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sekali/client"
 )
 
 // TestDeadLetters lets the database refuse an event, as an operator's trigger may: its neighbours
@@ -74,6 +77,41 @@ func deadLetters(t *testing.T, raise, reason string) {
 	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, "2 failed") {
 		t.Errorf("check: exit %d: %s", code, out)
 	}
+}
+
+// TestClientHearsOfDeadLetters: the package client at the store level is told which event the
+// database refused, and holds up none of its neighbours.
+func TestClientHearsOfDeadLetters(t *testing.T) {
+	data := dataFolder(t)
+	a := start(t, data)
+	change(t, data, "CREATE TRIGGER refuse BEFORE INSERT ON topic_blocks WHEN NEW.topic = 'bad' BEGIN SELECT RAISE(ABORT, 'no bad events'); END")
+	var failed []string
+	c, err := client.New(a.URL, client.Options{
+		Ack: client.AckStore, BatchEvents: 3, Linger: requestTimeout,
+		Failed: func(e client.Event, err error) { failed = append(failed, fmt.Sprint(e.Topic, " ", e.ID, ": ", err)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)
+	defer cancel()
+	for _, topic := range []string{"good", "bad", "good", "good"} {
+		if err := c.Publish(ctx, client.Event{Topic: topic, ID: "1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var refused *client.RejectedError
+	if err := c.Close(ctx); !errors.Is(err, client.ErrFailed) || errors.Is(err, client.ErrUnsent) || !errors.As(err, &refused) || refused.Code != "failed" {
+		t.Errorf("Close: %v", err)
+	}
+	if len(failed) != 1 || !strings.HasPrefix(failed[0], "bad 1: ") {
+		t.Errorf("failed %q", failed)
+	}
+	// The batch of three came twice.
+	if counts := a.drained(t); counts.Received != 7 || counts.Unique != 1 || counts.Duplicates != 4 || counts.Failed != 2 {
+		t.Errorf("%+v", counts)
+	}
+	a.stop(t)
 }
 
 // TestDeadLettersAreBoundedByBytes: a page of them ends with the one that takes it to 1 MiB, and

@@ -9,12 +9,14 @@ import (
 
 // Answer is the body of an answer to a publish.
 type Answer struct {
-	Ack        string       `json:"ack"`
-	Accepted   *int         `json:"accepted"`
-	Rejected   int          `json:"rejected"`
-	Duplicates *int         `json:"duplicates"` // nil: this ack level cannot know yet
-	Stored     *int         `json:"stored"`     // beside Duplicates
-	Errors     []EventError `json:"errors"`
+	Ack        string        `json:"ack"`
+	Accepted   *int          `json:"accepted"`
+	Rejected   int           `json:"rejected"`
+	Duplicates *int          `json:"duplicates"` // nil: this ack level cannot know yet
+	Stored     *int          `json:"stored"`     // beside Duplicates
+	Failed     int           `json:"failed"`     // of the accepted, those that the database refused
+	Errors     []EventError  `json:"errors"`
+	Results    []EventResult `json:"results"` // of each event, if they were asked for
 
 	Code   string `json:"code"`   // of a problem document
 	Detail string `json:"detail"` // of a problem document
@@ -27,6 +29,12 @@ type EventError struct {
 	Index  int    `json:"index"` // within the request
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+}
+
+// EventResult says what became of an event.
+type EventResult struct {
+	Index  int    `json:"index"` // within the request
+	Status string `json:"status"`
 }
 
 // ParseAnswer reads a body. One that is not JSON speaks of nothing.
@@ -56,6 +64,23 @@ func (a *Answer) Names(n int) bool {
 	return true
 }
 
+// Failures are the events that the database refused, of n. It is false if the answer counts some,
+// and does not name each.
+func (a *Answer) Failures(n int) (indexes []int, named bool) {
+	if a.Failed == 0 {
+		return nil, true
+	}
+	for i, result := range a.Results {
+		if result.Index != i {
+			return nil, false
+		}
+		if result.Status == "failed" {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes, len(a.Results) == n && len(indexes) == a.Failed
+}
+
 // IsOf says that a 2xx is one of the level that was asked for. "" is the
 // server's own level, of which nothing is known.
 func (a *Answer) IsOf(ack string, status int) bool {
@@ -64,7 +89,7 @@ func (a *Answer) IsOf(ack string, status int) bool {
 		return true
 	case "store":
 		return status == http.StatusOK && a.Ack == ack && a.Accepted != nil && a.Stored != nil && a.Duplicates != nil &&
-			*a.Stored >= 0 && *a.Duplicates >= 0 && *a.Stored+*a.Duplicates == *a.Accepted
+			*a.Stored >= 0 && *a.Duplicates >= 0 && a.Failed >= 0 && *a.Stored+*a.Duplicates+a.Failed == *a.Accepted
 	}
 	return status == http.StatusAccepted && a.Ack == ack
 }

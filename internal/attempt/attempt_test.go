@@ -92,3 +92,32 @@ func TestAnswerNames(t *testing.T) {
 		}
 	}
 }
+
+// An answer at store accounts for each event that it accepts, also for those that the database
+// refused. Which these are is known only if it names as many.
+func TestAnswerAtStore(t *testing.T) {
+	const counts = `{"ack":"store","accepted":3,"rejected":0,"stored":1,"duplicates":1,"failed":1`
+	named := func(second string) string {
+		return counts + `,"results":[{"index":0,"status":"stored"},` + second + `,{"index":2,"status":"duplicate"}]}`
+	}
+	for body, want := range map[string]struct {
+		isOf, named bool
+		failures    int
+	}{
+		`{"ack":"store","accepted":3,"rejected":0,"stored":2,"duplicates":1}`:             {true, true, 0},
+		`{"ack":"store","accepted":3,"rejected":0,"stored":1,"duplicates":1}`:             {false, true, 0},
+		`{"ack":"store","accepted":3,"rejected":0,"stored":3,"duplicates":1,"failed":-1}`: {false, false, 0},
+		`{"ack":"store","accepted":3,"rejected":0,"stored":1,"duplicates":1,"failed":2}`:  {false, false, 0},
+		counts + `}`:                                 {true, false, 0},
+		named(`{"index":1,"status":"failed"}`):       {true, true, 1},
+		named(`{"index":1,"status":"stored"}`):       {true, false, 0},
+		named(`{"index":0,"status":"failed"}`):       {true, false, 0},
+		counts + `,"results":[{"status":"failed"}]}`: {true, false, 1},
+	} {
+		a := ParseAnswer([]byte(body))
+		failures, named := a.Failures(3)
+		if !a.Counts(3) || a.IsOf("store", 200) != want.isOf || named != want.named || len(failures) != want.failures {
+			t.Errorf("%s: failures %v, named %v", body, failures, named)
+		}
+	}
+}
