@@ -132,7 +132,7 @@ func (one *followed) lookAhead() {
 		return
 	}
 	head := make([]byte, headBytes)
-	if n, _ := one.handle.ReadAt(head, 0); n > len(one.head) {
+	if n, _ := one.handle.ReadAt(head, 0); n > len(one.head) && bytes.HasPrefix(head, one.head) {
 		one.head = head[:n]
 	}
 }
@@ -181,6 +181,25 @@ func holds(in io.ReaderAt, want []byte, at int64) bool {
 	have := make([]byte, len(want))
 	n, _ := in.ReadAt(have, at)
 	return n == len(want) && bytes.Equal(have, want)
+}
+
+// still is what a file holds while it is the one that was begun. One that was truncated and has
+// grown again ends there: its new content is no continuation of what was read.
+type still struct{ *followed }
+
+func (s still) Read(p []byte) (int, error) {
+	n, err := s.handle.Read(p)
+	if n == 0 {
+		return 0, err
+	}
+	info, failure := s.handle.Stat()
+	if failure != nil {
+		return 0, failure
+	}
+	if !s.intact(info) { // looked at after the read, which may be of what came meanwhile
+		return 0, io.EOF
+	}
+	return n, err
 }
 
 // truncated goes on with the copy of a file's former content. What is at the path is then another
@@ -242,7 +261,8 @@ func (f *follower) open(handle *os.File, info os.FileInfo) (*followed, error) {
 	if generation > 0 {
 		identity = fmt.Sprintf("%s again %d", identity, generation)
 	}
-	one := &followed{file: newFile(handle, identity), handle: handle, info: info}
+	one := &followed{file: newFile(nil, identity), handle: handle, info: info}
+	one.in = bufio.NewReaderSize(still{one}, 64<<10)
 	one.position = filePosition{fileKey: key, Written: info.ModTime(), Generation: generation}
 	one.lookAhead()
 	one.grows = true
@@ -278,7 +298,7 @@ func (f *follower) resume(position filePosition) {
 			one.restore(position)
 			one.grows = true
 			if _, err := handle.Seek(position.Offset, io.SeekStart); err == nil && one.intact(info) {
-				one.in = bufio.NewReaderSize(handle, 64<<10)
+				one.in = bufio.NewReaderSize(still{one}, 64<<10)
 				f.files = append(f.files, one)
 				f.latest = one
 				return

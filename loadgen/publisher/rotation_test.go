@@ -1,0 +1,120 @@
+package publisher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// followedLog is a log that is followed while a test rotates it. Everything is read by hand, so
+// each read is a poll.
+type followedLog struct {
+	t     *testing.T
+	path  string
+	src   source
+	read  map[string]int // how often each line was read
+	ids   map[string]int // and each id given
+	warns []string
+}
+
+func followLog(t *testing.T, name, text string) *followedLog {
+	l := &followedLog{t: t, path: writeFile(t, name, text), read: map[string]int{}, ids: map[string]int{}}
+	c := Config{Input: l.path, Lines: true, Topic: "t", State: filepath.Join(t.TempDir(), "state")}
+	src, err := openSource(t.Context(), c, position{}, func(text string) { l.warns = append(l.warns, text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.src = src
+	t.Cleanup(func() { src.Close() })
+	return l
+}
+
+// lines reads up to n lines.
+func (l *followedLog) lines(n int) {
+	l.t.Helper()
+	for range n {
+		event, _, err := l.src.next(nil)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		var e logEvent
+		if err = errors.Join(err, json.Unmarshal(event, &e)); err != nil {
+			l.t.Fatal(err)
+		}
+		l.read[e.Payload.Text]++
+		l.ids[e.EventID]++
+	}
+}
+
+// check is an error unless each line of the texts, and no other, was read once.
+func (l *followedLog) check(texts ...string) {
+	l.t.Helper()
+	want := strings.Split(strings.TrimSuffix(strings.Join(texts, ""), "\n"), "\n")
+	for _, line := range want {
+		if l.read[line] != 1 {
+			l.t.Errorf("%q was read %d times", line, l.read[line])
+			break
+		}
+	}
+	if len(l.read) != len(want) || len(l.ids) != len(want) {
+		l.t.Errorf("%d different lines with %d ids, want %d", len(l.read), len(l.ids), len(want))
+	}
+}
+
+func (l *followedLog) do(errs ...error) {
+	l.t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *followedLog) append(text string) {
+	l.t.Helper()
+	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	l.do(err)
+	_, err = f.WriteString(text)
+	l.do(err, f.Close())
+}
+
+// numbered are lines of about 100 bytes.
+func numbered(what string, n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "2026-05-01 12:00:00 %s %d %s\n", what, i, strings.Repeat("x", 70+i%7))
+	}
+	return text.String()
+}
+
+// A reader that is behind, as while the aggregator is away, does not take for a continuation what
+// has grown beyond its place since the file was truncated.
+func TestTruncatedWhileTheReaderIsBehind(t *testing.T) {
+	before, after := numbered("before", 2000), numbered("after", 3000)
+	l := followLog(t, "app.log", before)
+	l.lines(1)
+	l.do(os.WriteFile(l.path+".1", []byte(before), 0o600), os.Truncate(l.path, 0))
+	l.append(after)
+	l.lines(1 << 20)
+	l.check(before, after)
+	if len(l.warns) > 0 {
+		t.Errorf("%q", l.warns)
+	}
+}
+
+// What is known of the beginning of a short file is not replaced by what came after a truncation.
+func TestTruncatedWhileItIsShort(t *testing.T) {
+	before, after := numbered("before", 3), numbered("after", 5)
+	l := followLog(t, "app.log", before)
+	l.lines(1)
+	l.do(os.WriteFile(l.path+".1", []byte(before), 0o600), os.Truncate(l.path, 0))
+	l.append(after)
+	l.lines(1 << 20)
+	l.check(before, after)
+	if len(l.warns) > 0 {
+		t.Errorf("%q", l.warns)
+	}
+}
