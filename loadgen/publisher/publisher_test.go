@@ -128,7 +128,6 @@ func TestWhatIsNotAcknowledgedIsTold(t *testing.T) {
 		errorHolds string
 	}{
 		// Of this batch: the others are sent.
-		"too large": {problem(413, "too_large"), Report{Acknowledged: 90, Refused: 10, Requests: 10}, "event 10 to 19 refused: 413 too_large: because", "not everything"},
 		"malformed": {problem(400, "malformed"), Report{Acknowledged: 90, Refused: 10, Requests: 10}, "400 malformed", "not everything"},
 		// Of all that would follow.
 		"unauthorized": {problem(401, "unauthorized"), Report{Acknowledged: 10, Refused: 10, Requests: 2}, "401 unauthorized: because (no -token-file is given)", "401 unauthorized: because (no -token-file is given)"},
@@ -152,6 +151,33 @@ func TestWhatIsNotAcknowledgedIsTold(t *testing.T) {
 				t.Errorf("error %v, complaints %q", err, complaints)
 			}
 		})
+	}
+}
+
+// A request that is too large is sent in halves. An event that is too large by itself is told, and
+// passed over.
+func TestTooLarge(t *testing.T) {
+	a := newAggregator(t)
+	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		large := r.ContentLength > 800 // more than three of these events
+		if large {
+			problem(413, "too_large")(w)
+		}
+		return large
+	}
+	c := testConfig(a.URL)
+	c.Lines, c.Topic, c.Count, c.Retry.MaxAttempts = true, "t", unbounded, 1
+	c.State = filepath.Join(t.TempDir(), "state")
+	c.Input = writeFile(t, "log", numbered("line", 4)+strings.Repeat("x", 1000)+"\n"+numbered("other", 5))
+	report, complaints, err := publish(t, t.Context(), c)
+	if err == nil || report.Acknowledged != 9 || report.Refused != 1 || report.Retries != 0 || len(a.stored) != 9 {
+		t.Errorf("%+v, %v, %d stored", report, err, len(a.stored))
+	}
+	if !strings.Contains(complaints, "line 5 to 5 refused: 413 too_large: because") || strings.Count(complaints, "\n") != 1 {
+		t.Errorf("%q", complaints)
+	}
+	if report, _, err = publish(t, t.Context(), c); err != nil || report.Requests != 0 {
+		t.Errorf("again: %+v, %v", report, err)
 	}
 }
 

@@ -100,10 +100,15 @@ func (s *sender) close() (unsent int, failure error) {
 	return len(s.places), s.failure
 }
 
-// retry is asked by the client whether to send a batch again.
+// retry is asked by the client whether to send a batch again. One that is too large it sends in
+// halves, whose attempts are counted anew.
 func (s *sender) retry(a client.Attempt) bool {
 	told := toLedger(a)
 	s.outcome, s.failed = s.outcome.Then(told.Outcome()), a.Number
+	if a.Status == http.StatusRequestEntityTooLarge {
+		s.failed = 0
+		return true
+	}
 	return delivery.Retryable(told) && a.Number < s.config.Retry.MaxAttempts
 }
 
