@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 )
@@ -98,7 +96,9 @@ func (f *follower) next() ([]byte, error) {
 				f.current = one
 				return line, err
 			}
-			if !errors.Is(err, io.EOF) {
+			if one.position.Copy && errors.Is(err, io.ErrUnexpectedEOF) {
+				f.warn(fmt.Sprintf("%s ends too early: what it would hold behind byte %d is not known", one.handle.Name(), one.end))
+			} else if !errors.Is(err, io.EOF) {
 				return nil, err
 			}
 			if one.grows {
@@ -315,7 +315,7 @@ func (f *follower) resume(position filePosition) {
 // that is not older than the file was.
 func (f *follower) copyOf(position filePosition) *followed {
 	for _, path := range slices.Backward(f.rotated(position.Written.Add(-1))) {
-		handle, info, err := openFile(path)
+		handle, info, err := openCopy(path)
 		if err != nil {
 			continue
 		}
@@ -378,7 +378,7 @@ func behind(handle *os.File, info os.FileInfo, position filePosition) (io.Reader
 // from its beginning after a kill: were one known after all, it would be all duplicates.
 func (f *follower) between(since time.Time) {
 	for _, path := range slices.Backward(f.rotated(since)) {
-		handle, info, err := openFile(path)
+		handle, info, err := openCopy(path)
 		if err != nil {
 			continue
 		}
@@ -411,57 +411,4 @@ func (f *follower) between(since time.Time) {
 // reads is whether the file is one of those that are read.
 func (f *follower) reads(info os.FileInfo) bool {
 	return slices.ContainsFunc(f.files, func(one *followed) bool { return os.SameFile(one.info, info) })
-}
-
-// rotatedName is what follows a log's name, or the part before its extension, once it was rotated.
-var rotatedName = regexp.MustCompile(`^[-._](?:\d[\d.:T_-]*|old|bak)$`)
-
-// rotated lists the copies of the log that were written after since, the newest first.
-func (f *follower) rotated(since time.Time) []string {
-	folder, base := filepath.Split(f.config.Input)
-	if folder == "" {
-		folder = "."
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		f.warn(err.Error())
-		return nil
-	}
-	type copied struct {
-		path    string
-		written time.Time
-	}
-	var copies []copied
-	for _, entry := range entries {
-		if !isRotated(entry.Name(), base) {
-			continue
-		}
-		if info, err := entry.Info(); err == nil && !info.IsDir() && info.ModTime().After(since) {
-			copies = append(copies, copied{filepath.Join(folder, entry.Name()), info.ModTime()})
-		}
-	}
-	slices.SortFunc(copies, func(a, b copied) int { return b.written.Compare(a.written) })
-	var paths []string
-	for _, c := range copies {
-		paths = append(paths, c.path)
-	}
-	return paths
-}
-
-// isRotated is whether a name is that of a rotated copy: app.log.1,
-// app.log-20260501.gz, app-2026-05-01.log of app.log.
-func isRotated(name, base string) bool {
-	for _, packed := range []string{".gz", ".zst"} {
-		if cut, ok := bytes.CutSuffix([]byte(name), []byte(packed)); ok {
-			name = string(cut)
-			break
-		}
-	}
-	extension := filepath.Ext(base)
-	stem := base[:len(base)-len(extension)]
-	if len(name) > len(base) && name[:len(base)] == base && rotatedName.MatchString(name[len(base):]) {
-		return true
-	}
-	return extension != "" && len(name) > len(base) && name[:len(stem)] == stem && filepath.Ext(name) == extension &&
-		rotatedName.MatchString(name[len(stem):len(name)-len(extension)])
 }

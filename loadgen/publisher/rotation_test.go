@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // followedLog is a log that is followed while a test rotates it. Everything is read by hand, so
@@ -116,5 +117,65 @@ func TestTruncatedWhileItIsShort(t *testing.T) {
 	l.check(before, after)
 	if len(l.warns) > 0 {
 		t.Errorf("%q", l.warns)
+	}
+}
+
+// logrotate makes app.log.1.gz beside app.log.1: it has the date of now until it is whole.
+func TestACopyThatIsBeingPacked(t *testing.T) {
+	before := strings.ReplaceAll(numbered("before", 3000), "2026-05-01 12:00:00 ", "")
+	l := followLog(t, "app.log", before)
+	old := time.Now().Add(-time.Minute)
+	l.do(os.Chtimes(l.path, old, old))
+	l.lines(1 << 20)
+	packed, plain := gzipped([]byte(before)), l.path+".1"
+	l.do(os.Rename(l.path, plain), os.WriteFile(plain+".gz", packed[:len(packed)/2], 0o600))
+	l.append("new\n")
+	l.lines(1 << 20)
+	l.check(before, "new\n")
+	l.do(os.WriteFile(plain+".gz", packed, 0o600), os.Chtimes(plain+".gz", old, old), os.Remove(plain))
+	l.append("newer\n")
+	l.lines(1 << 20)
+	l.check(before, "new\n", "newer\n")
+	if len(l.warns) > 0 {
+		t.Errorf("%q", l.warns)
+	}
+}
+
+// A file that was rotated away while nobody looked is read also while its copy is being made, and
+// also if that is done between the listing and the opening.
+func TestAMissedFileThatIsBeingPacked(t *testing.T) {
+	before, missed := numbered("before", 3), numbered("missed", 3000)
+	l := followLog(t, "app.log", before)
+	old := time.Now().Add(-time.Minute)
+	l.do(os.Chtimes(l.path, old, old))
+	l.lines(1 << 20)
+	packed, plain := gzipped([]byte(missed)), l.path+".1"
+	l.do(os.Rename(l.path, l.path+".2"), os.WriteFile(plain, []byte(missed), 0o600), os.WriteFile(plain+".gz", packed[:len(packed)/2], 0o600))
+	l.append("new\n")
+	l.lines(1 << 20)
+	l.check(before, missed, "new\n")
+	l.do(os.WriteFile(plain+".gz", packed, 0o600), os.Remove(plain))
+	handle, info, err := openCopy(plain)
+	if err != nil || info.Name() != "app.log.1.gz" {
+		t.Fatalf("%v, %v", info, err)
+	}
+	handle.Close()
+}
+
+// A copy of which the end is lost is told, and what it holds is read.
+func TestACutCopy(t *testing.T) {
+	before, missed := numbered("before", 3), numbered("missed", 3000)
+	l := followLog(t, "app.log", before)
+	old := time.Now().Add(-time.Minute)
+	l.do(os.Chtimes(l.path, old, old))
+	l.lines(1 << 20)
+	packed := gzipped([]byte(missed))
+	l.do(os.Rename(l.path, l.path+".2"), os.WriteFile(l.path+".1.gz", packed[:len(packed)-len(packed)/4], 0o600))
+	l.append("new\n")
+	l.lines(1 << 20)
+	whole := strings.SplitAfter(missed, "\n")[:len(l.read)-4]
+	l.check(before, strings.Join(whole, ""), "new\n")
+	if len(whole) < 1000 || len(l.warns) != 1 || !strings.Contains(l.warns[0], "app.log.1.gz ends too early") {
+		t.Errorf("%d lines, %q", len(whole), l.warns)
 	}
 }
