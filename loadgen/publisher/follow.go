@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -375,9 +376,13 @@ func behind(handle *os.File, info os.FileInfo, position filePosition) (io.Reader
 
 // between adds the copies that were written after since: files that came to the path and were
 // rotated away while nobody looked. Equal lines are counted in each alone, and each is read again
-// from its beginning after a kill: were one known after all, it would be all duplicates.
+// from its beginning after a kill: were one known after all, it would be all duplicates. None of
+// them is what may be another program's log.
 func (f *follower) between(since time.Time) {
 	for _, path := range slices.Backward(f.rotated(since)) {
+		if _, another := isRotated(filepath.Base(path), filepath.Base(f.config.Input)); another {
+			continue
+		}
 		handle, info, err := openCopy(path)
 		if err != nil {
 			continue

@@ -10,8 +10,13 @@ import (
 	"time"
 )
 
-// rotatedName is what follows a log's name, or the part before its extension, once it was rotated.
-var rotatedName = regexp.MustCompile(`^[-._](?:\d[\d.:T_-]*|old|bak)$`)
+var (
+	// rotatedName is what follows a log's name, or the part before its extension, once it was rotated.
+	rotatedName = regexp.MustCompile(`^[-._](?:\d[\d.:T_-]*|old|bak)$`)
+	// datedName is such a one that no other program's log has before its extension, as worker-1.log
+	// has a number beside worker.log.
+	datedName = regexp.MustCompile(`^[-._](?:\d{4}[-._]?\d\d[-._]?\d\d[\d.:T_-]*|old|bak)$`)
+)
 
 // rotated lists the copies of the log that were written after since, the newest first. A packed one
 // beside the file that it is made of is none: it is being made, and gets that file's date when it
@@ -28,7 +33,7 @@ func (f *follower) rotated(since time.Time) []string {
 	}
 	written := map[string]time.Time{}
 	for _, entry := range entries {
-		if !isRotated(entry.Name(), base) {
+		if rotated, _ := isRotated(entry.Name(), base); !rotated {
 			continue
 		}
 		if info, err := entry.Info(); err == nil && !info.IsDir() {
@@ -51,17 +56,18 @@ func (f *follower) rotated(since time.Time) []string {
 }
 
 // isRotated is whether a name is that of a rotated copy: app.log.1, app.log-20260501.gz,
-// app-2026-05-01.log of app.log.
-func isRotated(name, base string) bool {
+// app-2026-05-01.log of app.log. Or it may as well be the log of another program: app-1.log.
+func isRotated(name, base string) (rotated, another bool) {
 	name = unpacked(name)
 	extension := filepath.Ext(base)
 	stem := strings.TrimSuffix(base, extension)
 	if added, ok := strings.CutPrefix(name, base); ok && rotatedName.MatchString(added) {
-		return true
+		return true, false
 	}
 	added, ok := strings.CutPrefix(name, stem)
 	added, whole := strings.CutSuffix(added, extension)
-	return extension != "" && ok && whole && rotatedName.MatchString(added)
+	rotated = extension != "" && ok && whole && rotatedName.MatchString(added)
+	return rotated, rotated && !datedName.MatchString(added)
 }
 
 // packings are the endings of the packed copies that are read.

@@ -179,3 +179,55 @@ func TestACutCopy(t *testing.T) {
 		t.Errorf("%d lines, %q", len(whole), l.warns)
 	}
 }
+
+func TestIsRotated(t *testing.T) {
+	const no, copied, another = "no", "a copy", "perhaps another's"
+	for name, want := range map[string]string{
+		"app.log.1": copied, "app.log.12.gz": copied, "app.log-20260501": copied, "app.log-20260501.zst": copied,
+		"app.log.2026-05-01_12:00:00": copied, "app.log.old": copied, "app.log_1": copied,
+		"app-2026-05-01.log": copied, "app-20260501.log.gz": copied, "app.2026-05-01.3.log": copied, "app_2026-05-01T12-00-00.000.log": copied,
+		"app-old.log": copied, "app.bak.log": copied,
+		"app-1.log": another, "app_2.log": another, "app.2.log": another, "app-1.log.gz": another, "app-2026.log": another, "app-05-01-2026.log": another,
+		"app.log": no, "app.log.gz": no, "apps.log.1": no, "app-worker.log": no, "app-1.txt": no, "app.log.1.bz2": no, "app1.log": no,
+		"app-1": no, "other.log": no, ".log": no, "app.log.1x": no,
+	} {
+		got := no
+		if rotated, may := isRotated(name, "app.log"); may {
+			got = another
+		} else if rotated {
+			got = copied
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+	for name, want := range map[string]bool{"messages-20260501": true, "messages.1.gz": true, "messages.log": false, "messages": false} {
+		if got, another := isRotated(name, "messages"); got != want || another {
+			t.Errorf("%s: %v, %v", name, got, another)
+		}
+	}
+}
+
+// A log that has a number, as another program's may have, is a copy only if it holds what was read.
+func TestANeighboursLog(t *testing.T) {
+	before, after := numbered("before", 3), numbered("after", 5)
+	l := followLog(t, "worker.log", before)
+	old := time.Now().Add(-time.Minute)
+	l.do(os.Chtimes(l.path, old, old))
+	l.lines(1 << 20)
+	folder := filepath.Dir(l.path)
+	for _, name := range []string{"worker-1.log", "worker_2.log", "worker.3.log"} {
+		l.do(os.WriteFile(filepath.Join(folder, name), []byte(numbered(name, 3)), 0o600))
+	}
+	l.do(os.Rename(l.path, l.path+".1"))
+	l.append(after)
+	l.lines(1 << 20)
+	l.check(before, after)
+	last := numbered("last", 2)
+	l.do(os.WriteFile(filepath.Join(folder, "worker.1.log"), []byte(after+last), 0o600), os.Truncate(l.path, 0))
+	l.lines(1 << 20)
+	l.check(before, after, last)
+	if len(l.warns) > 0 {
+		t.Errorf("%q", l.warns)
+	}
+}
