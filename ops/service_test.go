@@ -20,3 +20,11 @@ func TestStartedUntilItWorks(t *testing.T) {
 		}
 	}
 }
+
+// TestStartIsNotCutOff: after a restore a start may take an hour, and one that was ended begins anew.
+func TestStartIsNotCutOff(t *testing.T) {
+	text, err := os.ReadFile("sekali.service")
+	if err != nil || !strings.Contains(string(text), "\nTimeoutStartSec=infinity\n") {
+		t.Errorf("a start has a time limit, %v", err)
+	}
+}

@@ -406,11 +406,33 @@ func olderVersionIsMadeAgain(t *testing.T, file string) {
 }
 
 // TestRunThatCannotBeMadeAgain: events that are gone must not make their keys unknown in silence.
+// What was made before, or by a start before, is removed: each start would leave as much.
 func TestRunThatCannotBeMadeAgain(t *testing.T) {
-	d := &database{dir: t.TempDir(), last: 10, config: Config{Secret: make([]byte, SecretBytes)},
-		runs: []Run{{File: "gone.run", First: 1, Last: 10, Keys: 10}}}
-	if _, err := d.open(); err == nil || !strings.Contains(err.Error(), "cannot be made again") {
+	d := &database{dir: t.TempDir(), last: 20, config: Config{Secret: make([]byte, SecretBytes), MemtableKeys: 4},
+		runs: []Run{{File: "lost.run", First: 1, Last: 10, Keys: 10}, {File: "gone.run", First: 11, Last: 20, Keys: 10}}}
+	for seq := int64(1); seq <= 19; seq++ { // of the second, one is missing
+		d.events = append(d.events, stored{seq, event{"t", fmt.Sprint(seq), 0}})
+	}
+	left := filepath.Join(d.dir, "left.run")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	seen := false
+	c := d.config
+	c.Dir, c.Runs, c.Last = d.dir, d.runs, d.last
+	c.Events = func(from, to int64, each func(seq int64, topic, id string, content Content) error) error {
+		_, err := os.Stat(left)
+		seen = seen || err == nil
+		return d.scan(from, to, each)
+	}
+	if _, err := Open(c); err == nil || !strings.Contains(err.Error(), "gone.run cannot be made again") {
 		t.Fatalf("%v", err)
+	}
+	if seen {
+		t.Error("a run was made beside what another start had left")
+	}
+	if files, err := os.ReadDir(d.dir); err != nil || len(files) > 0 {
+		t.Errorf("left are %v, %v", files, err)
 	}
 }
 

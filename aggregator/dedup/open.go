@@ -32,7 +32,8 @@ type Config struct {
 }
 
 // Open opens the runs of the list, makes those again whose files are missing or damaged, and reads
-// the memtable back from the events. Changes that come of it are among the first Changes.
+// the memtable back from the events. Changes that come of it are among the first Changes. If it
+// fails, it leaves no file that is on no list: who tries again would fill the disk.
 func Open(c Config) (_ *Index, err error) {
 	x := &Index{dir: c.Dir, hasher: c.hasher, memtableKeys: c.MemtableKeys, done: make(chan struct{})}
 	x.changed.L = &x.mu
@@ -45,6 +46,7 @@ func Open(c Config) (_ *Index, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("dedup: %w", errors.Join(err, closeRuns(x.runs)))
+			x.removeMade()
 		}
 	}()
 	if err := disk.MakeDir(c.Dir); err != nil {
@@ -105,6 +107,7 @@ func (x *Index) writeOldest() error {
 	if len(x.immutable) <= maxUnwritten {
 		return nil
 	}
+	x.makeRoom()
 	r, err := x.writeMemtable(x.immutable[0])
 	if err != nil {
 		return err
@@ -113,6 +116,24 @@ func (x *Index) writeOldest() error {
 	x.runs, x.immutable, x.unwritten = append(x.runs, r), x.immutable[1:], x.unwritten-1
 	x.finished = append(x.finished, Change{Add: []Run{r.Run}})
 	return nil
+}
+
+// makeRoom ends at once the files that are on no list, before any is made: a start that was killed
+// while it made runs has left them, and its disk may not have room for them twice.
+func (x *Index) makeRoom() {
+	for _, g := range x.obsolete {
+		g.end()
+	}
+	x.obsolete = nil
+}
+
+// removeMade removes the files of an Open that has failed: no transaction has put them on the list.
+func (x *Index) removeMade() {
+	for _, c := range x.finished {
+		for _, r := range c.Add {
+			_ = os.Remove(filepath.Join(x.dir, r.File)) // or the next Open does
+		}
+	}
 }
 
 // obsoleteFiles returns the files that are not on the list: of merges that a crash ended, or that
@@ -137,6 +158,7 @@ func obsoleteFiles(dir string, listed []Run) (files []*obsolete, err error) {
 
 // remake makes a run again from the events that it covers, as several where they are many.
 func (x *Index) remake(named Run, events func(from, to int64, each func(seq int64, topic, id string, content Content) error) error) error {
+	x.makeRoom()
 	change := Change{Remove: []Run{named}}
 	t := newMemtable(named.First, x.memtableKeys, 0)
 	write := func(last int64) error {
