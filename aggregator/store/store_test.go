@@ -291,6 +291,46 @@ func TestDesignIsKept(t *testing.T) {
 	}
 }
 
+// TestViewsOfAPerson: whoever looks at the database may leave a view that only the shell can read, or
+// that nobody can any more. The next start, the check and the backup go on beside it.
+func TestViewsOfAPerson(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := Open(dir, Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Close() }()
+	if err := s.writer.Exec("CREATE VIEW gone AS SELECT x FROM nowhere; CREATE VIEW shells AS SELECT only_there(name) AS x FROM topics"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, state, err = Open(dir, Design{}); err != nil {
+		t.Fatal(err)
+	}
+	row := Row{Event: event.Event{Topic: "a", ID: "1", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
+	if _, err := NewApplier(s).Apply(state, Batch{Rows: []Row{row}}); err != nil {
+		t.Fatal(err)
+	}
+	checkFindsNothing(t, dir)
+	copied := t.TempDir()
+	if err := Backup(t.Context(), dir, filepath.Join(copied, File)); err != nil {
+		t.Fatal(err)
+	}
+	checkFindsNothing(t, copied)
+	restored, _, err := Open(copied, Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := restored.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewerSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s, _, err := Open(dir, Design{})
@@ -307,7 +347,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 }
 
 // TestOlderSchemasAreTakenForward opens databases that older versions made, dumped by the sqlite3
-// shell: two events and a duplicate.
+// shell: two events and a duplicate. A person has left a view in each.
 func TestOlderSchemasAreTakenForward(t *testing.T) {
 	dumps, err := filepath.Glob("testdata/version*.sql")
 	if err != nil || len(dumps) == 0 {
@@ -327,7 +367,7 @@ func TestOlderSchemasAreTakenForward(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(c.Exec(string(sql)), c.Close()); err != nil {
+			if err := errors.Join(c.Exec(string(sql)), c.Exec("CREATE VIEW gone AS SELECT x FROM nowhere"), c.Close()); err != nil {
 				t.Fatal(err)
 			}
 			s, state, err := Open(dir, Design{})
