@@ -162,6 +162,23 @@ func TestManyTopicsAgainstAMap(t *testing.T) {
 	}
 }
 
+// TestExpirySearchesRuns: the runs that have not expired are not looked through, within a transaction
+// that holds the writer up.
+func TestExpirySearchesRuns(t *testing.T) {
+	s, _, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	plan := ""
+	if err := s.writer.Rows("EXPLAIN QUERY PLAN "+selectExpiredRun, func(row *sqlite.Statement) error {
+		plan += row.ColumnText(3)
+		return nil
+	}); err != nil || !strings.Contains(plan, "SEARCH") || !strings.Contains(plan, "rowid<?") {
+		t.Errorf("%v, %s", err, plan)
+	}
+}
+
 // TestTopicsOfOneHash: two topics of the same CRC-32C have each its own events.
 func TestTopicsOfOneHash(t *testing.T) {
 	byHash := map[uint32]string{}
