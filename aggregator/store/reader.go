@@ -244,14 +244,15 @@ type Topic struct {
 	Events int64  `json:"events"`
 }
 
-// Topics returns up to limit topics by name, of those that are permitted; nil: all are. With
-// ErrDamaged come those that could be read, which may have more events than is said.
+// Topics returns up to limit topics by name that have events, of those that are permitted; nil: all
+// are. With ErrDamaged come those that could be read, which may have more events than is said.
 func (s *Store) Topics(ctx context.Context, limit int, permitted func(name string) bool) ([]Topic, error) {
 	topics := []Topic{}
 	err := s.read(ctx, func(db *Pool) error {
 		return eachTopicCount(ctx, db, func(name string, events int64) (more bool) {
-			if permitted == nil || permitted(name) {
-				topics = append(topics, Topic{strings.Clone(name), max(events, 0)}) // less, if what expired was counted in what is damaged
+			// None where all have expired, or less, if what expired was counted in what is damaged.
+			if events > 0 && (permitted == nil || permitted(name)) {
+				topics = append(topics, Topic{strings.Clone(name), events})
 			}
 			return len(topics) < limit
 		})

@@ -45,9 +45,7 @@ func counted(t *testing.T, s *Store) map[string]int64 {
 	}
 	found := map[string]int64{}
 	for _, topic := range topics {
-		if topic.Events != 0 {
-			found[topic.Name] = topic.Events
-		}
+		found[topic.Name] = topic.Events
 	}
 	return found
 }
@@ -176,6 +174,32 @@ func TestExpirySearchesRuns(t *testing.T) {
 		return nil
 	}); err != nil || !strings.Contains(plan, "SEARCH") || !strings.Contains(plan, "rowid<?") {
 		t.Errorf("%v, %s", err, plan)
+	}
+}
+
+// TestExpiredTopicsTakeNoPlace: a topic that has no event any more is not listed, and takes no place
+// of those that are.
+func TestExpiredTopicsTakeNoPlace(t *testing.T) {
+	for _, packed := range []bool{false, true} {
+		s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		packTopics(s, packed)
+		apply := NewApplier(s)
+		rows := []Row{topicRow("2026-11-22", 1), topicRow("2026-11-23", 2), topicRow("now", 3)}
+		out, err := apply.Apply(state, Batch{Replica: true, Rows: rows})
+		if err == nil {
+			_, err = apply.Apply(out.State, Batch{Replica: true, Expire: 2})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		topics, err := s.Topics(t.Context(), 1, nil)
+		if err != nil || !slices.Equal(topics, []Topic{{"now", 1}}) {
+			t.Errorf("listed are %v, %v", topics, err)
+		}
 	}
 }
 
