@@ -168,6 +168,9 @@ func (s *Store) Copy(ctx context.Context) (f *os.File, size int64, err error) {
 	err = s.beside(func() error {
 		s.copying.Store(&cancel)
 		defer s.copying.Store(nil)
+		if s.checkpointFailed.Load() { // forget may have asked for copying before
+			return ErrReopening
+		}
 		return s.copyTo(ctx, to)
 	})
 	crash.Here(crash.CopyMade)

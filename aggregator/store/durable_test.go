@@ -56,6 +56,30 @@ func TestReopenAfterFailedCopy(t *testing.T) {
 	}
 }
 
+// TestNoCopyBesideAFailedCheckpoint: a copy that begins between a failed checkpoint and the opening
+// that follows ends at once. That opening has not found a copy to end, and would wait for this one.
+func TestNoCopyBesideAFailedCheckpoint(t *testing.T) {
+	s, _, err := Open(t.TempDir(), Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_ = s.noteCheckpoint(errors.New("fsync: EIO"))
+	if _, _, err := s.Copy(t.Context()); !errors.Is(err, ErrReopening) {
+		t.Errorf("%v, want %v", err, ErrReopening)
+	}
+	if _, err := s.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	f, _, err := s.Copy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNobodyReadsWhileItReopens: a connection that a reader opens then would keep what the failed
 // sync has left.
 func TestNobodyReadsWhileItReopens(t *testing.T) {
