@@ -32,7 +32,8 @@ const (
 )
 
 // walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that
-// never ends its transaction keeps all that was written since. Meanwhile publishers get 503.
+// never ends its transaction keeps all that was written since. Meanwhile only the journal takes more,
+// up to its own bound, as while the database is locked.
 const walPages = 4 * checkpointPages
 
 // ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.
@@ -137,7 +138,8 @@ func (w *writer) checkpointFailed(ctx context.Context, failed error) error {
 // anew.
 func (w *writer) waitForWAL(ctx context.Context) error {
 	w.log.Error(ErrWALHeld.Error(), "pages", walPages)
-	w.setStoreFailing(ErrWALHeld)
+	w.setLocked(ErrWALHeld)
+	defer w.setLocked(nil)
 	for {
 		select {
 		case <-ctx.Done():
@@ -150,7 +152,6 @@ func (w *writer) waitForWAL(ctx context.Context) error {
 		}
 		if wal.Checkpointed == wal.Pages {
 			w.log.Info("the WAL is given back")
-			w.setStoreFailing(nil)
 			return nil
 		}
 	}
