@@ -228,6 +228,7 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 		return nil
 	case err := <-a.failed:
 		a.log.Error("cannot go on", "error", err)
+		a.pipeline.Close() // before those end who answer
 		a.abort()
 		return err
 	}

@@ -64,6 +64,7 @@ func (p *Pipeline) join(level Level, r *event.Request) (g *group, before int, er
 func (p *Pipeline) RunCommitter(ctx context.Context) error {
 	stage.Journal.Enter()
 	defer func() {
+		p.Close() // nobody would answer who comes after this
 		p.mu.Lock()
 		p.committerDone = true
 		p.failPending(ErrShuttingDown)

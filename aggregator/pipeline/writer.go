@@ -58,6 +58,9 @@ func (p *Pipeline) RunWriter(ctx context.Context) error {
 	defer w.awaitNext()
 	for {
 		err := w.run(ctx)
+		if ctx.Err() != nil && errors.Is(err, store.ErrLocked) {
+			return w.leave()
+		}
 		var panicked *cluster.Panic
 		if !errors.As(err, &panicked) {
 			return err
@@ -94,9 +97,7 @@ func (w *writer) run(ctx context.Context) error {
 		}
 		if n := len(w.batch.Rows); len(w.batch.parts) > 0 || w.refusedWait() {
 			w.quiet = 0
-			if err := w.commit(ctx); errors.Is(err, store.ErrLocked) {
-				return w.leave()
-			} else if err != nil {
+			if err := w.commit(ctx); err != nil {
 				return err
 			}
 			// As much expires as comes, and a little more.
@@ -275,8 +276,10 @@ func (w *writer) flushCounters(ctx context.Context) error {
 	return w.commit(ctx)
 }
 
-// abandon answers those whose commit will not come in this life of the process.
+// abandon answers those whose commit will not come in this life of the process. Nobody is taken
+// after them, whom nobody would answer.
 func (w *writer) abandon() {
+	w.Close()
 	close(w.replication.ended)
 	w.mu.Lock()
 	defer w.mu.Unlock()
