@@ -375,9 +375,11 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 		return line + ", forgotten", "it was forgotten: the log does not wait for it"
 	case b.Halted != "":
 		return line, b.Halted
+	case b.Cluster != head.Cluster || b.Epoch != head.Epoch:
+		return line, fmt.Sprintf("it is of another log, epoch %d of the cluster %s", b.Epoch, b.Cluster)
 	case b.Joining:
 		return line + ", joining", "it is being made anew, or that was broken off"
-	case b.Epoch == head.Epoch && b.Position+1 < head.First:
+	case b.Position+1 < head.First:
 		return line, fmt.Sprintf("it has fallen off the log, which begins at %d: `aggregator cluster join` makes it anew", head.First)
 	case age.Abs() > beatAge:
 		return line, silence(ctx, registry, name, revision, age)

@@ -11,15 +11,21 @@ import (
 	"sekali/aggregator/internal/cluster/memorylog"
 )
 
-// TestStatusOfNode: what a join has told for a node that never ran is not a program's.
+// TestStatusOfNode: what a join has told for a node that never ran is not a program's. A node that
+// goes on to tell of an earlier epoch has been left behind in another log.
 func TestStatusOfNode(t *testing.T) {
-	log := memorylog.New("a", "b")
+	log := memorylog.New("a", "b", "c")
+	log.Change(func(h *cluster.Head) { h.Epoch = 2 })
 	head, err := log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, version := range map[string]string{"a": "1.2", "b": ""} {
-		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, Apply: 3, Retention: map[string]time.Duration{"a": time.Hour}[name], At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Hash: "00", Left: name == "b"})
+	for name, version := range map[string]string{"a": "1.2", "b": "", "c": "1.2"} {
+		epoch := head.Epoch
+		if name == "c" {
+			epoch--
+		}
+		value, err := json.Marshal(cluster.Beat{Node: name, Version: version, Apply: 3, Retention: map[string]time.Duration{"a": time.Hour}[name], At: time.Now(), Cluster: head.Cluster, Epoch: epoch, Hash: "00", Left: name == "b"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +43,9 @@ func TestStatusOfNode(t *testing.T) {
 	line, _ = statusOfNode(t.Context(), log.Registry(), "b", head)
 	if strings.Contains(line, "version") || !strings.Contains(line, "has never run") || !strings.Contains(line, "stopped since") {
 		t.Errorf("one that has never run: %q", line)
+	}
+	if _, fault := statusOfNode(t.Context(), log.Registry(), "c", head); !strings.Contains(fault, "of another log, epoch 1") {
+		t.Errorf("one that was left behind: fault %q", fault)
 	}
 }
 

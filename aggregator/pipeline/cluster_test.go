@@ -619,6 +619,45 @@ func TestOddOneHalts(t *testing.T) {
 	odd.stop()
 }
 
+// TestLeftBehindHalts: a node that was away while the others went on with a new log finds the old
+// one as it was. It hears of the new one before it acknowledges anything, and is never ready. A word
+// of an earlier epoch is of one that was left behind, and hurts nobody.
+func TestLeftBehindHalts(t *testing.T) {
+	for name, c := range map[string]struct {
+		later int
+		halts bool
+	}{"a later epoch": {1, true}, "an earlier epoch": {-1, false}} {
+		t.Run(name, func(t *testing.T) {
+			log := memorylog.New("a", "b")
+			id := log.Identity()
+			word, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: uint64(int(id.Epoch) + c.later), Position: 7})
+			if err == nil {
+				_, err = log.Registry().Put(t.Context(), "b", word, 0)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := newClusterNode(t, "a", log)
+			defer n.stop()
+			if !c.halts {
+				awaitProof(t, n)
+				return
+			}
+			for end := time.Now().Add(10 * time.Second); n.p.Node().Halted() == nil; time.Sleep(time.Millisecond) {
+				if _, err := n.p.Publish(Replicated, requestOf("x")); err == nil {
+					t.Fatal("the log that was left has taken an event")
+				}
+				if n.p.Ready(Journal) == nil || time.Now().After(end) {
+					t.Fatal("it is ready, or has not halted in 10 s")
+				}
+			}
+			if err := n.p.Node().Halted(); !strings.Contains(err.Error(), "b has gone on with epoch 2") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestFullLogIsSaid: a log that has no room is not taken for one without a leader. The journal goes
 // on, and what it has is in the log once there is room.
 func TestFullLogIsSaid(t *testing.T) {

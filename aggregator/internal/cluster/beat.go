@@ -99,10 +99,6 @@ func (n *Node) beat(ctx context.Context) error {
 	l := lease{registry: n.cfg.Registry, node: n.cfg.Name, session: n.Outbox.session.String()}
 	var proved time.Time
 	for {
-		if time.Since(proved) >= proofEvery || n.Durable() != nil {
-			n.prove(ctx)
-			proved = time.Now()
-		}
 		if err := n.look(ctx); errors.Is(err, ErrHalted) {
 			n.haltFor(err)
 		}
@@ -114,6 +110,12 @@ func (n *Node) beat(ctx context.Context) error {
 			n.haltFor(err)
 		}
 		n.noteRound(&l, heard)
+		// Behind what the others tell: until they were asked once, nothing is acknowledged beyond the
+		// journal. The log may be one that they have left.
+		if time.Since(proved) >= proofEvery || n.Durable() != nil {
+			n.prove(ctx)
+			proved = time.Now()
+		}
 		n.proposeApply()
 		n.truncate(ctx)
 		select {
@@ -313,7 +315,14 @@ func (n *Node) hear(ctx context.Context) (all bool) {
 			continue
 		}
 		var b Beat
-		if revision == 0 || json.Unmarshal(value, &b) != nil || !b.Forgotten && (b.Cluster != n.Replica.Identity.Cluster || b.Epoch != n.Replica.Identity.Epoch) {
+		id := n.Replica.Identity
+		switch {
+		case revision == 0 || json.Unmarshal(value, &b) != nil:
+			continue
+		case b.Cluster == id.Cluster && b.Epoch > id.Epoch:
+			n.haltFor(leftBehind(&b))
+			continue
+		case !b.Forgotten && (b.Cluster != id.Cluster || b.Epoch != id.Epoch):
 			continue
 		}
 		n.mu.Lock()
@@ -327,6 +336,12 @@ func (n *Node) hear(ctx context.Context) (all bool) {
 		n.noteAll(own.First, time.Now())
 	}
 	return all
+}
+
+// leftBehind is why a node halts of which another one tells a later epoch: a person has told the
+// cluster to go on with a new log. The old one may be there yet, and take what nobody else reads.
+func leftBehind(b *Beat) error {
+	return halt("%s has gone on with epoch %d: `aggregator cluster new-epoch` takes this replica there, or `cluster join` makes it anew", b.Node, b.Epoch)
 }
 
 // compare looks for a replica that has decided otherwise. The one that two others contradict halts.
