@@ -233,6 +233,9 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	} else {
 		fmt.Fprintln(w, "  all that are there sync what they store")
 	}
+	if fault := nearlyFull(ctx, log.Registry(), head); fault != "" {
+		wrong = append(wrong, fault)
+	}
 	for _, name := range head.Nodes {
 		line, fault := statusOfNode(ctx, log.Registry(), name, head)
 		fmt.Fprintf(w, "node %s: %s\n", name, line)
@@ -248,6 +251,30 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	}
 	fmt.Fprintln(w, "ok")
 	return nil
+}
+
+// nearlyFull says that the log has little room left, and for which node it keeps what it has; "": it
+// has room. For one that is away it keeps three quarters at most: that is well below.
+func nearlyFull(ctx context.Context, registry cluster.Registry, head cluster.Head) string {
+	if head.MaxBytes == 0 || head.Bytes <= head.MaxBytes/10*9 {
+		return ""
+	}
+	said := fmt.Sprintf("the log is nearly full: %d of %d bytes", head.Bytes, head.MaxBytes)
+	beats, err := cluster.Beats(ctx, registry, head.Nodes)
+	if err != nil {
+		return said // statusOfNode says why
+	}
+	var last *cluster.Beat
+	for i, b := range beats {
+		there := b.Cluster == head.Cluster && b.Epoch == head.Epoch && !b.Forgotten && b.Halted == "" && b.Position+1 >= head.First
+		if there && (last == nil || b.Position < last.Position) {
+			last = &beats[i]
+		}
+	}
+	if last != nil && last.Position < head.Last {
+		said += fmt.Sprintf("; it is kept for %s, which is at %d", last.Node, last.Position)
+	}
+	return said
 }
 
 // dialLatest is dial for the latest epoch that there is a log of.

@@ -49,6 +49,45 @@ func TestStatusOfNode(t *testing.T) {
 	}
 }
 
+// TestNearlyFull: a log that has little room left is said to, and for which node it is kept.
+func TestNearlyFull(t *testing.T) {
+	log := memorylog.New("a", "b", "c", "d")
+	head, err := log.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []cluster.Beat{
+		{Node: "a", Epoch: head.Epoch, Position: 900},
+		{Node: "b", Epoch: head.Epoch, Position: 40, Forgotten: true},
+		{Node: "c", Epoch: head.Epoch, Position: 300},
+		{Node: "d", Epoch: head.Epoch - 1, Position: 70},
+	} {
+		b.Cluster = head.Cluster
+		value, err := json.Marshal(b)
+		if err == nil {
+			_, err = log.Registry().Put(t.Context(), b.Node, value, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	head.First, head.Last = 20, 900
+	for _, c := range []struct {
+		bytes, most int64
+		want        string
+	}{{900, 1000, ""}, {901, 1000, "the log is nearly full: 901 of 1000 bytes; it is kept for c, which is at 300"}, {901, 0, ""}} {
+		head.Bytes, head.MaxBytes = c.bytes, c.most
+		if said := nearlyFull(t.Context(), log.Registry(), head); said != c.want {
+			t.Errorf("%d of %d bytes: %q, want %q", c.bytes, c.most, said, c.want)
+		}
+	}
+	log.Mute(true)
+	head.MaxBytes = 1000
+	if said := nearlyFull(t.Context(), log.Registry(), head); said != "the log is nearly full: 901 of 1000 bytes" {
+		t.Errorf("with no word of the nodes: %q", said)
+	}
+}
+
 // TestSilenceIsNoClock: a node whose clock is off is there while it goes on to tell, and away once
 // it does not. What it says of the time does not decide that.
 func TestSilenceIsNoClock(t *testing.T) {

@@ -686,9 +686,15 @@ func TestFullLogIsSaid(t *testing.T) {
 	if err := n.p.Ready(Journal); err != nil {
 		t.Errorf("ready at journal: %v", err)
 	}
+	if faults := n.p.Node().Status().Faults; !slices.Equal(faults, []string{cluster.ErrFull.Error()}) {
+		t.Errorf("the faults are %q", faults)
+	}
 	full.Store(false)
 	n.awaitPosition(1)
 	awaitProof(t, n)
+	if faults := n.p.Node().Status().Faults; len(faults) > 0 {
+		t.Errorf("once there is room the faults are %q", faults)
+	}
 	n.stop()
 }
 
@@ -708,9 +714,15 @@ func TestStuckLogIsNoQuorum(t *testing.T) {
 	if err := n.p.Ready(Journal); err != nil {
 		t.Errorf("at journal: %v", err)
 	}
+	if faults := fmt.Sprint(n.p.Node().Status().Faults); !strings.Contains(faults, "the log has taken nothing for") {
+		t.Errorf("the faults are %s", faults)
+	}
 	silent.Store(false)
 	n.awaitPosition(1)
 	awaitProof(t, n)
+	if faults := n.p.Node().Status().Faults; len(faults) > 0 {
+		t.Errorf("once it takes frames the faults are %q", faults)
+	}
 	n.stop()
 }
 

@@ -46,6 +46,7 @@ type OtherStatus struct {
 // Status returns what is known now.
 func (n *Node) Status() Status {
 	all, unlogged := n.Outbox.Depth()
+	full, stuck := n.Outbox.Full(), n.Outbox.Stuck()
 	retention := n.Retention()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -63,7 +64,7 @@ func (n *Node) Status() Status {
 		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(st.heard[name].changed).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
 	}
 	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
-	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.notTold()} {
+	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.notTold(), st.takesNothing(full, stuck)} {
 		if fault != nil {
 			s.Faults = append(s.Faults, fault.Error())
 		}
@@ -84,6 +85,21 @@ func (s *status) notTold() error {
 		return nil
 	}
 	return fmt.Errorf("the others were not told where this node is: %w", s.untold)
+}
+
+// takesNothing is a fault: the log has no room, or says what it is and takes no frame. What an
+// earlier life has left is not sent before the store has caught up, and a node that has halted sends
+// nothing.
+func (s *status) takesNothing(full bool, stuck time.Duration) error {
+	switch {
+	case s.halted != nil || s.headErr != nil:
+		return nil
+	case full:
+		return ErrFull
+	case stuck > stuckAfter && s.applied.Position >= s.target:
+		return fmt.Errorf("the log has taken nothing for %.0f s", stuck.Seconds())
+	}
+	return nil
 }
 
 // Warnings are what does not keep the node from taking events, and what a person should know.
