@@ -102,21 +102,22 @@ func TestPoisonIsSkipped(t *testing.T) {
 	}
 }
 
-// TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log is passed over by all,
-// and sent again from its sender's journal: what it has is stored, once.
+// TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log, which has answered it, is
+// passed over by all, and sent again from its sender's journal: what it has is stored, once. It is
+// lost on its way once more. A frame that was made behind the answer does not come before it.
 func TestOwnPoisonIsSentAgain(t *testing.T) {
 	log := memorylog.New("a", "b")
-	var spoil atomic.Bool
+	const spoil, lose, loseOne, keep = 1, 2, 3, 0
+	var fate atomic.Int32
+	lost := memorylog.Fate{Lost: true, Silent: true}
 	log.Fate = func(message []byte) memorylog.Fate {
-		if !spoil.Load() {
-			return memorylog.Fate{}
+		switch {
+		case fate.CompareAndSwap(spoil, lose):
+			message[len(message)/2] ^= 1
+		case fate.Load() == lose, fate.CompareAndSwap(loseOne, keep):
+			return lost
 		}
-		if spoil.Swap(false) {
-			spoiled := slices.Clone(message)
-			spoiled[len(spoiled)/2] ^= 1
-			log.Put(spoiled)
-		}
-		return memorylog.Fate{Lost: true}
+		return memorylog.Fate{}
 	}
 	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
 	for _, n := range nodes {
@@ -125,25 +126,35 @@ func TestOwnPoisonIsSentAgain(t *testing.T) {
 	if _, err := nodes[0].p.Publish(Store, requestOf("x")); err != nil {
 		t.Fatal(err)
 	}
-	spoil.Store(true)
-	if _, err := nodes[0].p.Publish(Journal, requestOf("y")); err != nil {
+	log.Stall(true)
+	fate.Store(spoil)
+	if _, err := nodes[0].p.Publish(Replicated, requestOf("y")); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := nodes[0].p.Publish(Journal, requestOf("z")); err != nil {
+		t.Fatal(err)
+	}
+	log.Stall(false)
 	for _, n := range nodes {
 		awaitHalt(t, n)
 		n.kill()
 	}
 	log.Put(messageOf(t, cluster.Control{Skip: 2}))
+	fate.Store(loseOne)
 	for _, n := range nodes {
 		n.start()
 		awaitProof(t, n)
 	}
-	out, err := nodes[1].p.Publish(Store, requestOf("z"))
+	within(t, 10*time.Second, "all is in the log", func() bool {
+		_, unlogged := nodes[0].p.Node().Outbox.Depth()
+		return unlogged == 0
+	})
+	head, err := log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range nodes {
-		n.awaitPosition(max(out.Position, 5))
+		n.awaitPosition(head.Last)
 	}
 	stored := map[string]int{}
 	for _, line := range sameReplicas(t, nodes...) {

@@ -55,6 +55,7 @@ type sent struct {
 	accepted time.Time // when the journal had them; zero: they were read from the log, or are in the store
 	ticket   *Ticket   // nil: it is of an earlier life, and nobody waits
 	fresh    []byte    // its bytes, until it is sent for the first time; nil: the journal alone has them
+	after    uint64    // it says that its session was acknowledged so far, which is of an earlier life
 	answer   uint64    // the latest place that the log has told for it; 0: none
 	at       uint64    // its place in the log, or a later one; 0: it is not known to be there
 }
@@ -173,7 +174,7 @@ func (o *Outbox) Load(j Journal, backlog []journal.Frame, cursor *Cursor) error 
 			if f, rest, err = Decode(rest); err != nil {
 				return fmt.Errorf("the journal at segment %d, %d: %w", in.Start.Segment, in.Start.Offset, err)
 			}
-			s := &sent{frameKey: frameKey{f.Session, f.Number}, from: from, to: len(body) - len(rest), last: len(rest) == 0, events: f.Events}
+			s := &sent{frameKey: frameKey{f.Session, f.Number}, from: from, to: len(body) - len(rest), last: len(rest) == 0, events: f.Events, after: f.Acked}
 			if seen := cursor.Sessions[f.Session]; seen.Number >= f.Number {
 				s.at = seen.Position
 			} else {

@@ -183,12 +183,15 @@ type sending struct {
 }
 
 // view shows the frame behind the first so many. None of a session is sent before all of an earlier
-// one are in the log: it could come before what is then sent again.
+// one are in the log: it could come before what is then sent again. Nor is one sent before all are
+// that it says were acknowledged: that was by another log, or of a message that was passed over, and
+// where it came first every replica would take the log for one that has lost them.
 func (o *Outbox) view(next uint64) (v sending) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	v.acked, v.changed = o.gone+uint64(o.acked), o.changed
-	if i := int(max(next, v.acked) - o.gone); i < len(o.frames) && o.frames[i].session == o.frames[o.acked].session {
+	i := int(max(next, v.acked) - o.gone)
+	if i < len(o.frames) && o.frames[i].session == o.frames[o.acked].session && o.frames[i].after < o.frames[o.acked].number {
 		v.next = o.frames[i]
 	}
 	return v
