@@ -113,8 +113,9 @@ func compareTold(a, b *cluster.Beat) (said, fault string) {
 
 // replicaAt is what a node says of itself.
 type replicaAt struct {
-	LastSeq int64 `json:"last_seq"`
-	Cluster struct {
+	LastSeq    int64 `json:"last_seq"`
+	ExpiredSeq int64 `json:"expired_seq"`
+	Cluster    struct {
 		Node     string `json:"node"`
 		Epoch    uint64 `json:"epoch"`
 		Position uint64 `json:"position"`
@@ -158,7 +159,7 @@ func checkDeep(ctx context.Context, peers []*peer, w io.Writer) (faults []string
 		}
 		defer exports[i].body.Close()
 	}
-	compared, fault, err := compareExports(exports)
+	compared, fault, err := compareExports(exports, func() (int64, error) { return expiredThrough(ctx, peers) })
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +204,20 @@ func awaitAll(ctx context.Context, peers []*peer) (names []string, until int64, 
 		}
 	}
 	return names, furthest.LastSeq, nil, nil
+}
+
+// expiredThrough is up to where content has expired at one of the peers. What an export shows, its
+// node counts a moment later.
+func expiredThrough(ctx context.Context, peers []*peer) (through int64, err error) {
+	time.Sleep(deepPause)
+	for _, p := range peers {
+		now, err := p.stats(ctx)
+		if err != nil {
+			return 0, err
+		}
+		through = max(through, now.ExpiredSeq)
+	}
+	return through, nil
 }
 
 // deepEvent is an event as a node gives it.
@@ -263,8 +278,18 @@ func (e *deepExport) next() error {
 	return nil
 }
 
-// compareExports reads all exports side by side, up to the first difference.
-func compareExports(exports []*deepExport) (compared int64, fault string, err error) {
+// past moves behind the events up to a seq, and reports whether it was at one of them.
+func (e *deepExport) past(seq int64) (moved bool, err error) {
+	for err == nil && !e.ended && e.now.Seq <= seq {
+		moved, err = true, e.next()
+	}
+	return moved, err
+}
+
+// compareExports reads all exports side by side, up to the first difference. They begin one after
+// the other, and each page shows what has not expired by then: so an event that some have, and that
+// has expired at one peer since, is passed over by all.
+func compareExports(exports []*deepExport, expired func() (int64, error)) (compared int64, fault string, err error) {
 	for ; ; compared++ {
 		var errs []error
 		for _, e := range exports {
@@ -273,8 +298,16 @@ func compareExports(exports []*deepExport) (compared int64, fault string, err er
 		if err := errors.Join(errs...); err != nil {
 			return compared, "", err
 		}
-		if fault := difference(exports); fault != "" {
-			return compared, fault, nil
+		for fault := difference(exports); fault != ""; fault = difference(exports) {
+			through, err := expired()
+			moved := false
+			for _, e := range exports {
+				past, failed := e.past(through)
+				moved, err = moved || past, errors.Join(err, failed)
+			}
+			if err != nil || !moved {
+				return compared, fault, err
+			}
 		}
 		if exports[0].ended {
 			return compared, "", nil

@@ -133,15 +133,20 @@ func TestDeepNamesTheFirstDifference(t *testing.T) {
 		exports  [3]string
 		says     []string
 		compared int64
+		expired  int64
 	}{
-		"the same":             {[3]string{all, all, all}, nil, 3},
-		"no events":            {[3]string{"", "", ""}, nil, 0},
-		"later ones":           {[3]string{all + event(9, "9"), all, all + event(9, "8")}, nil, 3},
-		"another payload":      {[3]string{all, event(1, "1") + event(2, "3") + event(4, "4"), all}, []string{`seq 2, topic "t", event_id "e2"`, "node-0 and node-2 have", "node-1 have"}, 0},
-		"one that is missing":  {[3]string{all, all, event(1, "1") + event(4, "4")}, []string{`seq 2, topic "t", event_id "e2"`, "node-2 have not"}, 0},
-		"one that others lack": {[3]string{all, event(1, "1") + event(2, "2") + event(3, "3") + event(4, "4"), all}, []string{"seq 3", "node-0 and node-2 have not", "node-1 have"}, 0},
-		"an end too early":     {[3]string{all, all, event(1, "1") + event(2, "2")}, []string{"seq 4", "node-2 have not"}, 0},
-		"three ways":           {[3]string{all, event(1, "7") + event(2, "2"), event(1, "8")}, []string{"seq 1", "node-0 have", "node-1 have", "node-2 have"}, 0},
+		"the same":                   {[3]string{all, all, all}, nil, 3, 0},
+		"no events":                  {[3]string{"", "", ""}, nil, 0, 0},
+		"later ones":                 {[3]string{all + event(9, "9"), all, all + event(9, "8")}, nil, 3, 0},
+		"another payload":            {[3]string{all, event(1, "1") + event(2, "3") + event(4, "4"), all}, []string{`seq 2, topic "t", event_id "e2"`, "node-0 and node-2 have", "node-1 have"}, 0, 0},
+		"one that is missing":        {[3]string{all, all, event(1, "1") + event(4, "4")}, []string{`seq 2, topic "t", event_id "e2"`, "node-2 have not"}, 0, 0},
+		"one that others lack":       {[3]string{all, event(1, "1") + event(2, "2") + event(3, "3") + event(4, "4"), all}, []string{"seq 3", "node-0 and node-2 have not", "node-1 have"}, 0, 0},
+		"an end too early":           {[3]string{all, all, event(1, "1") + event(2, "2")}, []string{"seq 4", "node-2 have not"}, 0, 0},
+		"three ways":                 {[3]string{all, event(1, "7") + event(2, "2"), event(1, "8")}, []string{"seq 1", "node-0 have", "node-1 have", "node-2 have"}, 0, 0},
+		"an export that began later": {[3]string{all, event(2, "2") + event(4, "4"), all}, nil, 2, 1},
+		"expired between two pages":  {[3]string{all, event(1, "1") + event(4, "4"), all}, nil, 2, 3},
+		"all of it has expired":      {[3]string{all, "", all}, nil, 0, 4},
+		"behind what has expired":    {[3]string{all, event(4, "4"), all}, []string{"seq 2", "node-1 have not"}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var exports []*deepExport
@@ -159,7 +164,7 @@ func TestDeepNamesTheFirstDifference(t *testing.T) {
 				defer e.body.Close()
 				exports = append(exports, e)
 			}
-			compared, fault, err := compareExports(exports)
+			compared, fault, err := compareExports(exports, func() (int64, error) { return c.expired, nil })
 			if err != nil || c.says == nil && (fault != "" || compared != c.compared) || c.says != nil && fault == "" {
 				t.Fatalf("%d, %q, %v", compared, fault, err)
 			}
@@ -169,6 +174,42 @@ func TestDeepNamesTheFirstDifference(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDeepWhileEventsExpire: an event that expires while the exports begin, one after the other, is
+// in that of the first peer alone. That is no difference, and one that has not expired is.
+func TestDeepWhileEventsExpire(t *testing.T) {
+	for _, expires := range []int64{2, 0} {
+		var begun atomic.Bool
+		var peers []*peer
+		for _, from := range []int64{1, 3} {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/stats" {
+					expired := int64(0)
+					if begun.Load() {
+						expired = expires
+					}
+					fmt.Fprintf(w, `{"last_seq":4,"expired_seq":%d,"cluster":{"node":"from-%d","epoch":1,"position":9}}`, expired, from)
+					return
+				}
+				begun.Store(true)
+				for seq := from; seq <= 4; seq++ {
+					fmt.Fprintf(w, `{"seq":%d,"topic":"t","event_id":"e"}`+"\n", seq)
+				}
+			}))
+			defer server.Close()
+			p, err := (&ClusterConfig{}).newPeer(server.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			peers = append(peers, p)
+		}
+		var said strings.Builder
+		faults, err := checkDeep(t.Context(), peers, &said)
+		if err != nil || (len(faults) > 0) != (expires == 0) || expires > 0 && !strings.Contains(said.String(), "the same 2 events") {
+			t.Errorf("through %d has expired: %q, %q, %v", expires, said.String(), faults, err)
+		}
 	}
 }
 
@@ -194,7 +235,7 @@ func TestDeepBreaksOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.body.Close()
-	if _, fault, err := compareExports([]*deepExport{a, b}); err == nil || fault != "" {
+	if _, fault, err := compareExports([]*deepExport{a, b}, nil); err == nil || fault != "" {
 		t.Errorf("%q, %v", fault, err)
 	}
 }

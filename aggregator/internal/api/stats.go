@@ -24,6 +24,7 @@ type statistics struct {
 	Rejected         int64                `json:"rejected"`
 	RejectedByCode   map[event.Code]int64 `json:"rejected_by_code"` // since the start
 	Expired          int64                `json:"expired"`
+	ExpiredSeq       int64                `json:"expired_seq"` // through which all have
 	QueueDepth       int64                `json:"queue_depth"`
 	QueueBytes       int64                `json:"queue_bytes"`
 	Topics           []store.Topic        `json:"topics"`
@@ -88,7 +89,7 @@ func (a *Server) stats(ctx *fasthttp.RequestCtx) {
 	c := a.pipeline.Counters()
 	s := statistics{
 		Received: c.Received, UniqueProcessed: c.UniqueProcessed, DuplicateDropped: c.DuplicateDropped, Conflicts: c.Conflicts, Failed: c.Failed,
-		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics, TopicsDamaged: damage,
+		Rejected: c.Rejected, RejectedByCode: a.rejected.counts(), Expired: c.Expired, ExpiredSeq: c.ExpiredSeq, QueueDepth: c.QueueDepth, QueueBytes: c.QueueBytes, Topics: topics, TopicsDamaged: damage,
 		UptimeSeconds: time.Since(a.started).Seconds(), StartedAt: a.started.UTC().Format(time.RFC3339Nano),
 		Version: a.cfg.Version, Ack: string(a.cfg.Ack), Ready: a.Ready() == nil, LastSeq: c.LastSeq,
 		Commits: c.Commits, FailedCommits: c.FailedCommits, Checkpoints: c.Checkpoints,
