@@ -12,14 +12,33 @@ type sample struct {
 	at   time.Time
 }
 
-// samplesKept bounds them; one is taken a second.
-const samplesKept = 3600
+const (
+	// samplesKept is at how many of them some are dropped; one is taken a second.
+	samplesKept = 3600
+	// sampleShare is to which part of itself a lag is known at least: a year has some 3300 samples.
+	sampleShare = 256
+)
 
 // sample notes where the log ends. mu is held.
 func (n *Node) sample(last uint64, at time.Time) {
-	if last > n.status.applied.Position && len(n.status.samples) < samplesKept {
-		n.status.samples = append(n.status.samples, sample{last, at})
+	if last <= n.status.applied.Position {
+		return
 	}
+	if len(n.status.samples) >= samplesKept {
+		n.status.thin(at)
+	}
+	n.status.samples = append(n.status.samples, sample{last, at})
+}
+
+// thin drops the samples that are close to the one before them, for their age. mu is held.
+func (s *status) thin(now time.Time) {
+	kept := s.samples[:1]
+	for _, next := range s.samples[1:] {
+		if next.at.Sub(kept[len(kept)-1].at) >= now.Sub(next.at)/sampleShare {
+			kept = append(kept, next)
+		}
+	}
+	s.samples = kept
 }
 
 // lag is how long ago the log ended where the store has not yet come. mu is held.
