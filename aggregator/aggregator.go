@@ -205,7 +205,7 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	go run(a.pipeline.RunWriter, work, a.written, a.failed)
 	if a.pipeline.Node() != nil {
 		a.replicated = make(chan struct{})
-		go run(a.pipeline.RunNode, work, a.replicated, a.failed)
+		go run(a.runNode, work, a.replicated, a.failed)
 	}
 	if a.cfg.DedupMemory != nil {
 		go a.watchMemory(work)

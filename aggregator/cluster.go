@@ -139,6 +139,16 @@ func (a *instance) awaitHead(log *jetstream.Log) (head cluster.Head, err error) 
 	}
 }
 
+// runNode runs the node until ctx ends. Whether -node is one of the cluster's names a replica hears
+// only once the log answers.
+func (a *instance) runNode(ctx context.Context) error {
+	err := a.pipeline.RunNode(ctx)
+	if errors.Is(err, cluster.ErrNotNamed) {
+		err = fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return err
+}
+
 // newNode reads how far the store is, and what is left in the outbox.
 func (a *instance) newNode(log *jetstream.Log, j *journal.Journal, backlog []journal.Frame) (*cluster.Node, error) {
 	cfg := cluster.Config{Name: a.cfg.Node, Version: a.cfg.Version, Log: log, Registry: log.Registry(), MaxLag: a.cfg.MaxLag, LogKeep: a.cfg.LogKeep, Retention: a.cfg.Retention, Journal: j, Logger: a.log}

@@ -588,6 +588,31 @@ func TestSecondOfANameEnds(t *testing.T) {
 	first.stop()
 }
 
+// TestUnknownNameEnds: a replica under a name that the log does not have would be no other's second
+// store, and the log would not wait for it. It ends before it is ready or acknowledges anything.
+func TestUnknownNameEnds(t *testing.T) {
+	log := memorylog.New("a", "b")
+	n := newClusterNode(t, "c", log)
+	within(t, 10*time.Second, "its end", func() bool {
+		if n.p.Ready(Journal) == nil || n.p.Node().Durable() == nil {
+			t.Error("it was ready")
+		}
+		select {
+		case err := <-n.failed:
+			if !errors.Is(err, cluster.ErrNotNamed) || !strings.Contains(err.Error(), "-node=c is none of the cluster's: [a b]") {
+				t.Errorf("it ended with %v", err)
+			}
+			return true
+		default:
+			return false
+		}
+	})
+	n.kill()
+	if _, revision, err := log.Get(t.Context(), "c"); revision > 0 || err != nil {
+		t.Errorf("it has told something: %d, %v", revision, err)
+	}
+}
+
 // TestOddOneHalts: of three replicas the one that has decided otherwise halts, and no other.
 func TestOddOneHalts(t *testing.T) {
 	log := memorylog.New("a", "b", "c")

@@ -99,8 +99,11 @@ func (n *Node) beat(ctx context.Context) error {
 	l := lease{registry: n.cfg.Registry, node: n.cfg.Name, session: n.Outbox.session.String()}
 	var proved time.Time
 	for {
-		if err := n.look(ctx); errors.Is(err, ErrHalted) {
+		switch err := n.look(ctx); {
+		case errors.Is(err, ErrHalted):
 			n.haltFor(err)
+		case errors.Is(err, ErrNotNamed): // before anything is told under that name
+			return err
 		}
 		if err := n.tell(ctx, &l, n.own()); err != nil {
 			return err

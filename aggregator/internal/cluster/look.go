@@ -3,12 +3,14 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // look asks the log what it is, and whether it is the one that was applied. An error that is
-// ErrHalted is for good.
+// ErrHalted or ErrNotNamed is for good.
 func (n *Node) look(ctx context.Context) error {
 	n.mu.Lock()
 	applied := n.status.applied.Position // what is applied while it answers it need not know of
@@ -40,6 +42,10 @@ func (n *Node) look(ctx context.Context) error {
 	return nil
 }
 
+// ErrNotNamed means that the log names no such node: nobody would count its store, and the log would
+// not wait for it.
+var ErrNotNamed = errors.New("the log names no such node")
+
 // check compares a log with what was taken of it. A log that was made anew, or that went back, says
 // "nothing new" to a reader who only asks for more. What was read and is not yet applied waits in
 // this process: the log need not have it any more. applied is how far the store was when the log
@@ -51,6 +57,8 @@ func (n *Node) check(head *Head, applied uint64, now time.Time) error {
 		return halt("the log is of the cluster %s, epoch %d, and the store of %s, epoch %d", head.Cluster, head.Epoch, id.Cluster, id.Epoch)
 	case !head.Created.Equal(id.Created):
 		return halt("the log was made anew, on %s: what was applied is of one of %s", head.Created.UTC().Format(time.RFC3339Nano), id.Created.UTC().Format(time.RFC3339Nano))
+	case len(head.Nodes) > 0 && !slices.Contains(head.Nodes, n.cfg.Name):
+		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrNotNamed, n.cfg.Name, head.Nodes)
 	case head.Last < applied:
 		return n.tooShort(head, applied, now)
 	case head.First > n.status.read+1:
