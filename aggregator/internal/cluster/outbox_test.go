@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -180,6 +181,35 @@ func TestLargeRequestIsCut(t *testing.T) {
 	}
 	if Fits(make([]byte, MaxEventBytes+1)) || !Fits(r.Data) {
 		t.Error("Fits is wrong")
+	}
+}
+
+// goneJournal has no frame any more.
+type goneJournal struct{}
+
+var errGone = errors.New("the segment is gone")
+
+func (goneJournal) Read(journal.Frame, []byte) ([]byte, error) { return nil, errGone }
+
+// TestReleasedIsNotSent: a frame that is to be sent again may be read back, applied and released
+// with its segment before it is read from the journal. It is passed over. That one cannot be read
+// which is in the outbox is an error.
+func TestReleasedIsNotSent(t *testing.T) {
+	o := NewOutbox()
+	fill(t, o, 1)
+	f := o.view(0).next
+	o.takeFresh(f)
+	s := &sender{outbox: o, journal: goneJournal{}}
+	if err := s.send(f); !errors.Is(err, errGone) {
+		t.Errorf("while it is in the outbox: %v", err)
+	}
+	o.Read(o.session, 1, 5)
+	o.Applied(&Entry{Frame: Frame{Session: o.session, Number: 1}}, []bool{true}, []int64{1})
+	if _, _, ok := o.Release(5); !ok {
+		t.Fatal("it was not released")
+	}
+	if err := s.send(f); err != nil {
+		t.Errorf("once it was released: %v", err)
 	}
 }
 

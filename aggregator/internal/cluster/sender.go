@@ -103,6 +103,9 @@ func (s *sender) rest(ctx context.Context, most time.Duration, changed <-chan st
 // send hands a frame to the log. What the log says at once is as what it says later.
 func (s *sender) send(f *sent) error {
 	message, err := s.message(f)
+	if err != nil && !s.outbox.has(f) { // read back from the log, and released with its segment
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -131,6 +134,7 @@ func (s *sender) message(f *sent) ([]byte, error) {
 	if s.held != f.in {
 		body, err := s.journal.Read(f.in, s.body)
 		if err != nil {
+			s.held = journal.Frame{} // what is in the buffer is nobody's
 			return nil, err
 		}
 		s.held, s.body = f.in, body
@@ -195,6 +199,13 @@ func (o *Outbox) view(next uint64) (v sending) {
 		v.next = o.frames[i]
 	}
 	return v
+}
+
+// has reports that a frame is in the outbox yet.
+func (o *Outbox) has(s *sent) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.byKey[s.frameKey] == s
 }
 
 // refused notes that the log did not take a frame, and whether for want of room. It stays so until
