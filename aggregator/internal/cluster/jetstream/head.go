@@ -32,7 +32,7 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 	defer cancel()
 	s, err := l.js.Stream(ctx, l.stream())
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return cluster.Head{}, fmt.Errorf("%w: there is no stream %s: it is made by `aggregator cluster init`", cluster.ErrUnreachable, l.stream())
+		return cluster.Head{}, l.missing(parent)
 	}
 	if err != nil {
 		if silent := errors.Is(err, context.DeadlineExceeded) && parent.Err() == nil; silent && l.conn.IsConnected() || apiCode(err) == unavailable {
@@ -56,6 +56,19 @@ func (l *Log) Head(parent context.Context) (cluster.Head, error) {
 	l.peers = head.Peers
 	l.mu.Unlock()
 	return head, nil
+}
+
+// missing says who makes the log that is not there. If there is one of a later epoch, nobody does.
+func (l *Log) missing(ctx context.Context) error {
+	if epochs, err := l.Epochs(ctx); err == nil && len(epochs) > 0 && epochs[len(epochs)-1] > l.epoch {
+		return fmt.Errorf("%w: there is no stream %s any more, but one of epoch %d: `aggregator cluster new-epoch` takes this replica there, or `cluster join` makes it anew",
+			cluster.ErrUnreachable, l.stream(), epochs[len(epochs)-1])
+	}
+	made := "init"
+	if l.epoch > 1 {
+		made = "new-epoch -begin"
+	}
+	return fmt.Errorf("%w: there is no stream %s: it is made by `aggregator cluster %s`", cluster.ErrUnreachable, l.stream(), made)
 }
 
 var errLeaderless = errors.New("it has no leader")

@@ -178,6 +178,33 @@ func TestServerTakesFrames(t *testing.T) {
 	}
 }
 
+// TestMissingLog: who asks a log that is not there hears which command makes it, or that the cluster
+// has gone on with a later one.
+func TestMissingLog(t *testing.T) {
+	for _, c := range []struct {
+		epoch         uint64
+		streams, says string
+	}{
+		{1, `[]`, "made by `aggregator cluster init`"},
+		{2, `["KV_SEKALI_NODES","SEKALI_1"]`, "made by `aggregator cluster new-epoch -begin`"},
+		{1, `["SEKALI_3","KV_SEKALI_NODES","SEKALI_2"]`, "one of epoch 3: `aggregator cluster new-epoch` takes this replica there"},
+	} {
+		w := &wire{t: t}
+		w.says = func(subject, _ string, say func(from, text string)) {
+			text := `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`
+			if subject == "$JS.API.STREAM.NAMES" {
+				text = `{"total":3,"offset":0,"limit":1024,"streams":` + c.streams + `}`
+			}
+			say("", text)
+		}
+		l := w.serve()
+		l.epoch = c.epoch
+		if _, err := l.Head(t.Context()); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("epoch %d beside %s: %v, want %q", c.epoch, c.streams, err, c.says)
+		}
+	}
+}
+
 // TestGapIsSeenTwice: that a reading begins with a later message than it asked for may be a loss on
 // the way. It is believed once the next reading begins so, too.
 func TestGapIsSeenTwice(t *testing.T) {
