@@ -187,17 +187,21 @@ func count(n int, thing string) string {
 }
 
 // awaitInit tries until the servers have found each other.
-func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted) (head cluster.Head, err error) {
+func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted) (cluster.Head, error) {
+	var why error
 	for {
 		attempt, cancel := context.WithTimeout(ctx, clusterBudget/4)
-		head, err = log.Init(attempt, wanted)
+		head, err := log.Init(attempt, wanted)
 		cancel()
 		if err == nil || errors.Is(err, jetstream.ErrExists) {
 			return head, err
 		}
+		if ctx.Err() == nil || why == nil { // that the time is up is no reason
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			return head, err
+			return head, why
 		case <-time.After(joinPause):
 		}
 	}

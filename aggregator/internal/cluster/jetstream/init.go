@@ -58,13 +58,30 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 			metaApply: strconv.FormatUint(uint64(w.Apply), 10)},
 	})
 	if err != nil {
-		return cluster.Head{}, fmt.Errorf("make the stream %s: %w", l.stream(), err)
+		return cluster.Head{}, l.notMade(ctx, err, w.Bytes)
 	}
 	head := headOf(s.CachedInfo(), l.subject())
 	if len(head.Faults) > 0 {
 		return head, fmt.Errorf("the stream %s was not made as it was asked for: %s", l.stream(), strings.Join(head.Faults, "; "))
 	}
 	return head, nil
+}
+
+// noPeers is the server's code where too few servers can have a stream, as for want of room.
+const noPeers = 10005
+
+// notMade is why the log was not made. A log of before keeps its share of the servers' room, though
+// nothing comes into it any more.
+func (l *Log) notMade(ctx context.Context, why error, bytes int64) error {
+	why = fmt.Errorf("make the stream %s: %w", l.stream(), why)
+	if apiCode(why) != noPeers || !strings.Contains(why.Error(), "insufficient storage") {
+		return why
+	}
+	epochs, err := l.Epochs(ctx)
+	if err != nil || len(epochs) == 0 {
+		return fmt.Errorf("%w: the servers' -store-bytes has no room for %d bytes", why, bytes)
+	}
+	return fmt.Errorf("%w: the servers' -store-bytes has no room for %d bytes beside the logs of the epochs %d: docs/howto/cluster.md says what to do", why, bytes, epochs)
 }
 
 func random() []byte {

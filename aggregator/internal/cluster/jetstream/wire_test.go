@@ -205,6 +205,31 @@ func TestMissingLog(t *testing.T) {
 	}
 }
 
+// TestNoRoomForALog: who makes a log that the servers have no room for hears which others are there.
+func TestNoRoomForALog(t *testing.T) {
+	w := &wire{t: t}
+	w.says = func(subject, _ string, say func(from, text string)) {
+		switch subject {
+		case "$JS.API.INFO":
+			say("", `{}`)
+		case "$JS.API.STREAM.CREATE.KV_SEKALI_NODES":
+			say("", `{"config":{"name":"KV_SEKALI_NODES"},"created":"2026-11-23T06:41:10Z"}`)
+		case "$JS.API.STREAM.CREATE.SEKALI_4":
+			say("", `{"error":{"code":400,"err_code":10005,"description":"no suitable peers for placement, insufficient storage"}}`)
+		case "$JS.API.STREAM.NAMES":
+			say("", `{"total":4,"offset":0,"limit":1024,"streams":["SEKALI_3","KV_SEKALI_NODES","SEKALI_1","SEKALI_2"]}`)
+		default:
+			say("", `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`)
+		}
+	}
+	l := w.serve()
+	l.epoch = 4
+	_, err := l.Init(t.Context(), Wanted{Nodes: []string{"a", "b"}, Replicas: 3, Bytes: 1 << 30})
+	if err == nil || !strings.Contains(err.Error(), "insufficient storage") || !strings.Contains(err.Error(), "-store-bytes has no room for 1073741824 bytes beside the logs of the epochs [1 2 3]") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // TestGapIsSeenTwice: that a reading begins with a later message than it asked for may be a loss on
 // the way. It is believed once the next reading begins so, too.
 func TestGapIsSeenTwice(t *testing.T) {
