@@ -257,8 +257,8 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	return nil
 }
 
-// nearlyFull says that the log has little room left, and for which node it keeps what it has; "": it
-// has room. For one that is away it keeps three quarters at most: that is well below.
+// nearlyFull says that the log has little room left, and for which node it keeps what it has; "":
+// it has room. For one that is away it keeps three quarters at most: that is well below.
 func nearlyFull(ctx context.Context, registry cluster.Registry, head cluster.Head) string {
 	if head.MaxBytes == 0 || head.Bytes <= head.MaxBytes/10*9 {
 		return ""

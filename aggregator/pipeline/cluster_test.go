@@ -595,7 +595,7 @@ func TestUnknownNameEnds(t *testing.T) {
 	n := newClusterNode(t, "c", log)
 	within(t, 10*time.Second, "its end", func() bool {
 		if n.p.Ready(Journal) == nil || n.p.Node().Durable() == nil {
-			t.Error("it was ready")
+			t.Fatal("it is ready, or acknowledges what it is given")
 		}
 		select {
 		case err := <-n.failed:
@@ -645,8 +645,8 @@ func TestOddOneHalts(t *testing.T) {
 }
 
 // TestLeftBehindHalts: a node that was away while the others went on with a new log finds the old
-// one as it was. It hears of the new one before it acknowledges anything, and is never ready. A word
-// of an earlier epoch is of one that was left behind, and hurts nobody.
+// one as it was. It hears of the new one before it acknowledges anything, and is never ready. A
+// word of an earlier epoch is of one that was left behind, and hurts nobody.
 func TestLeftBehindHalts(t *testing.T) {
 	for name, c := range map[string]struct {
 		later int

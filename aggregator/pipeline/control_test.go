@@ -102,9 +102,9 @@ func TestPoisonIsSkipped(t *testing.T) {
 	}
 }
 
-// TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log, which has answered it, is
-// passed over by all, and sent again from its sender's journal: what it has is stored, once. It is
-// lost on its way once more. A frame that was made behind the answer does not come before it.
+// TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log, which has answered it,
+// is passed over by all, and sent again from its sender's journal: what it has is stored, once. It
+// is lost on its way once more. A frame that was made behind the answer does not come before it.
 func TestOwnPoisonIsSentAgain(t *testing.T) {
 	log := memorylog.New("a", "b")
 	const spoil, lose, loseOne, keep = 1, 2, 3, 0

@@ -42,8 +42,8 @@ func (n *Node) look(ctx context.Context) error {
 	return nil
 }
 
-// ErrNotNamed means that the log names no such node: nobody would count its store, and the log would
-// not wait for it.
+// ErrNotNamed means that the log names no such node: nobody would count its store, and the log
+// would not wait for it.
 var ErrNotNamed = errors.New("the log names no such node")
 
 // check compares a log with what was taken of it. A log that was made anew, or that went back, says

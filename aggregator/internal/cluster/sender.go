@@ -188,8 +188,8 @@ type sending struct {
 
 // view shows the frame behind the first so many. None of a session is sent before all of an earlier
 // one are in the log: it could come before what is then sent again. Nor is one sent before all are
-// that it says were acknowledged: that was by another log, or of a message that was passed over, and
-// where it came first every replica would take the log for one that has lost them.
+// that it says were acknowledged: that was by another log, or of a message that was passed over,
+// and where it came first every replica would take the log for one that has lost them.
 func (o *Outbox) view(next uint64) (v sending) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

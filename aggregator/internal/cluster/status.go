@@ -88,8 +88,8 @@ func (s *status) notTold() error {
 }
 
 // takesNothing is a fault: the log has no room, or says what it is and takes no frame. What an
-// earlier life has left is not sent before the store has caught up, and a node that has halted sends
-// nothing.
+// earlier life has left is not sent before the store has caught up, and a node that has halted
+// sends nothing.
 func (s *status) takesNothing(full bool, stuck time.Duration) error {
 	switch {
 	case s.halted != nil || s.headErr != nil:

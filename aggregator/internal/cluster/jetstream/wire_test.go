@@ -178,8 +178,8 @@ func TestServerTakesFrames(t *testing.T) {
 	}
 }
 
-// TestMissingLog: who asks a log that is not there hears which command makes it, or that the cluster
-// has gone on with a later one.
+// TestMissingLog: who asks a log that is not there hears which command makes it, or that the
+// cluster has gone on with a later one.
 func TestMissingLog(t *testing.T) {
 	for _, c := range []struct {
 		epoch         uint64
@@ -205,7 +205,8 @@ func TestMissingLog(t *testing.T) {
 	}
 }
 
-// TestNoRoomForALog: who makes a log that the servers have no room for hears which others are there.
+// TestNoRoomForALog: who makes a log that the servers have no room for hears which others are
+// there.
 func TestNoRoomForALog(t *testing.T) {
 	w := &wire{t: t}
 	w.says = func(subject, _ string, say func(from, text string)) {
