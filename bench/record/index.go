@@ -1,6 +1,9 @@
 package record
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // IDLayout is how a run's folder is named by when it began, in UTC.
 const IDLayout = "20060102-150405"
@@ -24,6 +27,10 @@ type LeftOut struct {
 	Repeat   int    `json:"repeat"`
 	Why      string `json:"why"`
 }
+
+// Failed says that the run was begun and came to no result. Else it was skipped, since this machine
+// cannot do what it asks for.
+func (l LeftOut) Failed() bool { return strings.HasPrefix(l.Why, "failed: ") }
 
 // Entry is one result folder and its verdict.
 type Entry struct {

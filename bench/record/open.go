@@ -15,6 +15,9 @@ var ErrNone = errors.New("no results")
 type Folder struct {
 	Dir string // as reached from the path given to Open
 	Run Run
+	// LeftOut are the runs that were planned under the path given to Open and left no result. It is
+	// one list, the same in each of its folders: a run of which nothing is left has no folder.
+	LeftOut []LeftOut
 }
 
 // Open finds the results under a path: that of a result folder, of a run's folder (with
@@ -24,44 +27,55 @@ func Open(path string) ([]Folder, error) {
 	case exists(filepath.Join(path, RunFile)):
 		return openAll(path, []string{"."})
 	case exists(filepath.Join(path, IndexFile)):
-		return openRun(path)
+		folders, left, err := openRun(path)
+		return handOn(folders, left), err
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	var all []Folder
+	var out []LeftOut
 	for _, entry := range entries {
 		dir := filepath.Join(path, entry.Name())
 		if !entry.IsDir() || !exists(filepath.Join(dir, IndexFile)) {
 			continue
 		}
-		folders, err := openRun(dir)
+		folders, left, err := openRun(dir)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, folders...)
+		all, out = append(all, folders...), append(out, left...)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("record: %w: %s holds neither %s nor %s, nor runs with results", ErrNone, path, RunFile, IndexFile)
 	}
-	return all, nil
+	return handOn(all, out), nil
 }
 
-func openRun(path string) ([]Folder, error) {
+// handOn has each folder say what was left out.
+func handOn(folders []Folder, left []LeftOut) []Folder {
+	for i := range folders {
+		folders[i].LeftOut = left
+	}
+	return folders
+}
+
+func openRun(path string) ([]Folder, []LeftOut, error) {
 	index, err := ReadIndex(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var names []string
 	for _, entry := range index.Results {
 		// The file may come from anywhere; it names folders beside itself and nothing else.
 		if entry.Dir != filepath.Base(entry.Dir) || !filepath.IsLocal(entry.Dir) {
-			return nil, fmt.Errorf("%s: %q is not the name of a folder beside it", filepath.Join(path, IndexFile), entry.Dir)
+			return nil, nil, fmt.Errorf("%s: %q is not the name of a folder beside it", filepath.Join(path, IndexFile), entry.Dir)
 		}
 		names = append(names, entry.Dir)
 	}
-	return openAll(path, names)
+	folders, err := openAll(path, names)
+	return folders, index.LeftOut, err
 }
 
 func openAll(path string, names []string) ([]Folder, error) {
@@ -72,7 +86,7 @@ func openAll(path string, names []string) ([]Folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		folders = append(folders, Folder{dir, run})
+		folders = append(folders, Folder{Dir: dir, Run: run})
 	}
 	return folders, nil
 }
