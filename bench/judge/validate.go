@@ -120,6 +120,19 @@ func Disturbed(v record.Validity) bool {
 	})
 }
 
+// DespiteDirtyTree is the validity without what was not committed. Who compares a change before it
+// is a commit asks for it, and says beside the verdict that nobody can make the figures again.
+func DespiteDirtyTree(v record.Validity) record.Validity {
+	if !slices.ContainsFunc(v.Reasons, isDirtyTree) {
+		return v
+	}
+	v.Reasons = slices.DeleteFunc(slices.Clone(v.Reasons), isDirtyTree)
+	v.Valid = len(v.Reasons) == 0
+	return v
+}
+
+func isDirtyTree(r record.Reason) bool { return r.Code == DirtyTree }
+
 func because(code, format string, args ...any) record.Reason {
 	return record.Reason{Code: code, Text: fmt.Sprintf(format, args...)}
 }

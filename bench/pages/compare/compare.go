@@ -11,7 +11,8 @@
 //   - same or better: every deciding metric's interval lies within the margin or on the good side.
 //     All have to, so that nothing is corrected (an intersection-union test): the chance to pass a
 //     B that is worse by the margin is 2.5 %.
-//   - not enough evidence: neither, and what it would take is estimated from the scatter.
+//   - not enough evidence: neither, and what it would take is estimated from the scatter. Where B
+//     came to no result in a case, the other cases do not pass it either.
 //
 // Where the sides took turns (A B, B A, A B, …), their repeats are compared pair by pair, with
 // Wilcoxon's signed ranks: what the machine does to both of a pair cancels, and a drift, which
@@ -66,6 +67,10 @@ func (v Verdict) String() string {
 // ErrNothing is of two sides that have no case in common, or of which one has no result.
 var ErrNothing = errors.New("nothing to compare")
 
+// ErrReport is of a comparison that has its verdict, and of which a table or a picture could not be
+// written. No verdict rests on either.
+var ErrReport = errors.New("the verdict stands, and its report is not whole")
+
 // Config names the two sides, each a result folder, a run or a folder of runs.
 type Config struct {
 	A, B     string
@@ -73,6 +78,9 @@ type Config struct {
 	Looks    int     // how often the sides are looked at before a verdict, at most; 0: once
 	Same     bool    // both sides are one program: the noise floor is printed
 	Pictures string  // folder for the queue traces, made if need be; "": none
+	// Uncommitted says that changes which are not committed make no run INVALID: who asks for the
+	// comparison says of which side they are.
+	Uncommitted bool
 }
 
 // Result is what a comparison comes to.
@@ -81,14 +89,14 @@ type Result struct {
 	Withheld []string // deciding metrics that neither side has, and why: case: metric: why
 }
 
-// Run compares B with A, prints the tables and returns what it comes to.
+// Run compares B with A, prints the tables and returns what it comes to, also beside an ErrReport.
 func Run(c Config, w io.Writer) (Result, error) {
 	none := Result{Verdict: NotEnough}
-	a, err := readSide(c.A)
+	a, crashedA, err := readSide(c.A, c.Uncommitted)
 	if err != nil {
 		return none, err
 	}
-	b, err := readSide(c.B)
+	b, crashed, err := readSide(c.B, c.Uncommitted)
 	if err != nil {
 		return none, err
 	}
@@ -97,6 +105,8 @@ func Run(c Config, w io.Writer) (Result, error) {
 	for _, name := range alone {
 		fmt.Fprintf(w, "not compared, since only one side has it: %s\n", name)
 	}
+	printCrashed(w, "A", crashedA)
+	printCrashed(w, "B", crashed)
 	if len(pairs) == 0 {
 		return none, fmt.Errorf("compare: %w: %s and %s have no scenario and case in common", ErrNothing, c.A, c.B)
 	}
@@ -106,16 +116,23 @@ func Run(c Config, w io.Writer) (Result, error) {
 	}
 	tests := correct(pairs)
 	result := Result{Verdict: SameOrBetter}
+	if len(crashed) > 0 { // what the others say is no evidence for it
+		result.Verdict = NotEnough
+	}
+	var unwritten []error
 	for i := range pairs {
 		if err := pairs[i].report(w, design{pairs[i].paired, tests, max(1, c.Looks)}, c, margin); err != nil {
-			return none, fmt.Errorf("compare: %w", err)
+			unwritten = append(unwritten, err)
 		}
 		result.Verdict = result.Verdict.with(pairs[i].verdict())
 		for _, a := range pairs[i].absent {
 			result.Withheld = append(result.Withheld, fmt.Sprintf("%s: %s: %s", pairs[i].b.label, a.name, a.why))
 		}
 	}
-	fmt.Fprintf(w, "\n%s%s\n", result.Verdict.sentence(c.Same, margin), result.Verdict.reservations(pairs, tests))
+	fmt.Fprintf(w, "\n%s%s%s\n", result.Verdict.sentence(c.Same, margin), result.Verdict.reservations(pairs, tests), noResultIn(crashed))
+	if err := errors.Join(unwritten...); err != nil {
+		return result, fmt.Errorf("compare: %w: %w", ErrReport, err)
+	}
 	return result, nil
 }
 
@@ -139,7 +156,7 @@ func (p *pair) report(w io.Writer, d design, c Config, margin float64) error {
 	}
 	path, err := p.draw(c.Pictures)
 	if err != nil {
-		return err
+		return fmt.Errorf("queue traces: %w", err)
 	}
 	_, err = fmt.Fprintf(w, "queue traces: %s\n", path)
 	return err
@@ -207,26 +224,29 @@ type group struct {
 	responses [][]float64 // response times of each repeat in ms; none where each has its own p99
 }
 
-// readSide recomputes every summary from the raw files.
-func readSide(path string) ([]group, error) {
+// readSide recomputes every summary from the raw files. Beside them it returns what came to no
+// result and was not skipped.
+func readSide(path string, uncommitted bool) (groups []group, crashed []record.LeftOut, err error) {
 	folders, err := record.Open(path)
 	if errors.Is(err, record.ErrNone) {
 		err = fmt.Errorf("compare: %w: %w", ErrNothing, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var groups []group
 	for _, f := range folders {
 		raw, err := record.ReadRaw(f.Dir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		summary, err := figures.Summarize(raw)
 		if err != nil {
-			return nil, fmt.Errorf("compare: %s: %w", f.Dir, err)
+			return nil, nil, fmt.Errorf("compare: %s: %w", f.Dir, err)
 		}
 		f.Run.Validity = judge.Validate(raw, summary)
+		if uncommitted {
+			f.Run.Validity = judge.DespiteDirtyTree(f.Run.Validity)
+		}
 		at := slices.IndexFunc(groups, func(g group) bool { return g.label == f.Run.Scenario.Label() })
 		if at < 0 {
 			at = len(groups)
@@ -238,7 +258,10 @@ func readSide(path string) ([]group, error) {
 			groups[at].responses = append(groups[at].responses, responses(raw))
 		}
 	}
-	return groups, nil
+	if len(folders) > 0 { // each has all of them
+		crashed = slices.DeleteFunc(slices.Clone(folders[0].LeftOut), func(l record.LeftOut) bool { return !l.Failed() })
+	}
+	return groups, crashed, nil
 }
 
 // pair is what is compared: the same scenario and case of both sides, unless each side is a single

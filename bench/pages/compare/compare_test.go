@@ -3,6 +3,7 @@ package compare
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -202,6 +203,87 @@ func TestBrokenExpectationIsWorse(t *testing.T) {
 	}
 }
 
+// What A breaks excuses nothing else that B breaks: a loss counts beside a refused attempt of A.
+func TestBrokenByName(t *testing.T) {
+	a, b := side(t, 2, overload), side(t, 2, overload)
+	broken := func(dir, name string) {
+		change(t, dir, func(r *record.Run) {
+			r.Expectations = append(r.Expectations, record.Expectation{Name: name, Expected: "0", Got: "3"})
+		})
+	}
+	broken(filepath.Join(a, "burst-2"), "refused")
+	broken(filepath.Join(b, "burst-1"), "refused")
+	if v, out := compare(t, a, b); v != NotEnough || strings.Contains(out, "NOT HELD by B") {
+		t.Errorf("refused by both: %v\n%s", v, out)
+	}
+	broken(filepath.Join(b, "burst-2"), "lost")
+	if v, out := compare(t, a, b); v != Worse || !strings.Contains(out, "NOT HELD by B: lost: expected 0, got 3") || strings.Contains(out, "NOT HELD by B: refused") {
+		t.Errorf("refused by both, and lost by B: %v\n%s", v, out)
+	}
+	broken(filepath.Join(a, "burst-1"), "lost")
+	if v, out := compare(t, a, b); v != NotEnough {
+		t.Errorf("lost by both: %v\n%s", v, out)
+	}
+}
+
+// together is a folder of these runs.
+func together(t *testing.T, runs ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i, run := range runs {
+		if err := os.Rename(run, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// A side whose repeats are not of one program is no side of a comparison.
+func TestOneProgramASide(t *testing.T) {
+	again := overload
+	again.Seed = 100
+	for _, of := range []string{"A", "B"} {
+		a, b := side(t, 8, overload), side(t, 8, again)
+		takeTurns(t, a, b, 8)
+		for i := range 8 { // the sides differ, as they may
+			change(t, filepath.Join(b, fmt.Sprintf("burst-%d", i+1)), func(r *record.Run) { r.Aggregator.Version = "new" })
+		}
+		var said bytes.Buffer
+		if result, err := Run(Config{A: a, B: b, Margin: 0.3}, &said); err != nil || result.Verdict != SameOrBetter {
+			t.Errorf("%v, %v\n%s", result.Verdict, err, said.String())
+		}
+		change(t, filepath.Join(map[string]string{"A": a, "B": b}[of], "burst-5"), func(r *record.Run) { r.Aggregator.Version = "other" })
+		said.Reset()
+		result, err := Run(Config{A: a, B: b, Margin: 0.3}, &said)
+		if err != nil || result.Verdict != NotEnough || strings.Count(said.String(), "WARNING: "+of+" is not one program: version ") != 1 {
+			t.Errorf("%s: %v, %v\n%s", of, result.Verdict, err, said.String())
+		}
+	}
+}
+
+// Changes that are not committed forbid a verdict, but not where who asks says of them himself.
+func TestUncommitted(t *testing.T) {
+	again := overload
+	again.Seed = 100
+	a, b := side(t, 8, overload), side(t, 8, again)
+	takeTurns(t, a, b, 8)
+	for i := range 8 {
+		change(t, filepath.Join(b, fmt.Sprintf("burst-%d", i+1)), func(r *record.Run) { r.Environment.Dirty = true })
+	}
+	for uncommitted, want := range map[bool]Verdict{false: NotEnough, true: SameOrBetter} {
+		var said bytes.Buffer
+		result, err := Run(Config{A: a, B: b, Margin: 0.3, Uncommitted: uncommitted}, &said)
+		if err != nil || result.Verdict != want || strings.Contains(said.String(), "INVALID") == uncommitted {
+			t.Errorf("%v: %v, %v\n%s", uncommitted, result.Verdict, err, said.String())
+		}
+	}
+	change(t, filepath.Join(b, "burst-1"), func(r *record.Run) { r.Environment.Filesystem = "tmpfs" })
+	var said bytes.Buffer
+	if result, err := Run(Config{A: a, B: b, Margin: 0.3, Uncommitted: true}, &said); err != nil || result.Verdict != NotEnough || !strings.Contains(said.String(), "B is INVALID: the data folder is on tmpfs") {
+		t.Errorf("on tmpfs too: %v, %v\n%s", result.Verdict, err, said.String())
+	}
+}
+
 // The environment of every repeat is looked at, not that of the first alone.
 func TestEveryRepeatsEnvironment(t *testing.T) {
 	for _, of := range []string{"A", "B"} {
@@ -327,6 +409,26 @@ func TestChanceIsNeverNothing(t *testing.T) {
 	}
 }
 
+// A picture that cannot be drawn takes no verdict away, and no case that comes after it.
+func TestPictureThatCannotBeDrawn(t *testing.T) {
+	other, slower := overload, overload
+	other.Scenario = "steady"
+	slower.EventsPerS, slower.Seed = 3000, 100
+	a, b := together(t, side(t, 8, overload), side(t, 1, other)), together(t, side(t, 8, slower), side(t, 1, other))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	result, err := Run(Config{A: a, B: b, Pictures: filepath.Join(file, "pictures")}, &said)
+	if result.Verdict != Worse || !errors.Is(err, ErrReport) || strings.Count(fmt.Sprint(err), "not a directory") != 2 {
+		t.Errorf("%v, %v", result.Verdict, err)
+	}
+	if !strings.Contains(said.String(), "== steady") || !strings.Contains(said.String(), "\nB is worse than A") {
+		t.Errorf("%s", said.String())
+	}
+}
+
 func TestPictureAndErrors(t *testing.T) {
 	a, b := side(t, 1, overload), side(t, 1, overload)
 	pictures := filepath.Join(t.TempDir(), "new")
@@ -337,7 +439,7 @@ func TestPictureAndErrors(t *testing.T) {
 	if err != nil || bytes.Count(svg, []byte("burst")) < 2 {
 		t.Errorf("the picture does not name both sides (%v)", err)
 	}
-	if _, err := Run(Config{A: a, B: t.TempDir()}, &bytes.Buffer{}); err == nil {
+	if _, err := Run(Config{A: a, B: t.TempDir()}, &bytes.Buffer{}); err == nil || errors.Is(err, ErrReport) {
 		t.Error("an empty folder was compared")
 	}
 	if pairs, alone := match([]group{{label: "a"}, {label: "b"}}, []group{{label: "c"}}); len(pairs) != 0 || len(alone) != 3 {

@@ -270,7 +270,22 @@ func (p *pair) verdict() Verdict {
 }
 
 // broken says that B broke what A did not, by its own doing.
-func (p *pair) broken() bool { return !p.a.broken() && p.b.broken() }
+func (p *pair) broken() bool {
+	return slices.ContainsFunc(p.b.folders, func(f record.Folder) bool { return len(p.brokenByBAlone(f.Run)) > 0 })
+}
+
+// brokenByBAlone are the expectations that a run of B broke and no run of A did, by their names:
+// what A refused does not excuse what B lost.
+func (p *pair) brokenByBAlone(run record.Run) []record.Expectation {
+	return slices.DeleteFunc(judge.Broken(run), func(e record.Expectation) bool { return p.a.broke(e.Name) })
+}
+
+// broke says that a repeat broke the expectation of that name.
+func (g group) broke(name string) bool {
+	return slices.ContainsFunc(g.folders, func(f record.Folder) bool {
+		return slices.ContainsFunc(judge.Broken(f.Run), func(e record.Expectation) bool { return e.Name == name })
+	})
+}
 
 // broken says that a repeat is not as expected, and that it is no machine's doing. What an audit
 // must find is an expectation: a loss may be one.

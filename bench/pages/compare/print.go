@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 
 	"sekali/bench/internal/chart"
-	"sekali/bench/judge"
 )
 
 // print writes one pair: what speaks against comparing it, the metrics that decide, what they lack,
@@ -41,11 +40,8 @@ func (p *pair) print(w io.Writer, d design, margin float64) error {
 }
 
 func (p *pair) printBroken(w io.Writer) {
-	if !p.broken() {
-		return
-	}
 	for _, f := range p.b.folders {
-		for _, e := range judge.Broken(f.Run) {
+		for _, e := range p.brokenByBAlone(f.Run) {
 			fmt.Fprintf(w, "NOT HELD by B: %s: expected %s, got %s (%s)\n", e.Name, e.Expected, e.Got, f.Dir)
 		}
 	}

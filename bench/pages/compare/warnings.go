@@ -47,6 +47,9 @@ func (p *pair) warnings() []string {
 		name  string
 		group group
 	}{{"A", p.a}, {"B", p.b}} {
+		if programs := side.group.programs(); programs != "" {
+			warnings = append(warnings, fmt.Sprintf("%s is not one program: %s", side.name, programs))
+		}
 		for _, f := range side.group.folders {
 			if !f.Run.Validity.Valid {
 				warnings = append(warnings, fmt.Sprintf("%s is INVALID: %s (%s)", side.name, strings.Join(f.Run.Validity.Texts(), "; "), f.Dir))
@@ -57,6 +60,18 @@ func (p *pair) warnings() []string {
 		}
 	}
 	return warnings
+}
+
+// programs names two of a side that is not one program, and the repeat that shows it; "": it is
+// one. A record that has no version shows nothing.
+func (g group) programs() string {
+	first := g.folders[0].Run.Aggregator.Version
+	for _, f := range g.folders[1:] {
+		if version := f.Run.Aggregator.Version; first != "" && version != "" && version != first {
+			return fmt.Sprintf("version %s and version %s (%s)", first, version, f.Dir)
+		}
+	}
+	return ""
 }
 
 // maxSyncFactor is how far apart the disk's own sync times may be: the disk is another one then, or

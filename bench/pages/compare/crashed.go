@@ -1,0 +1,33 @@
+package compare
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"sekali/bench/record"
+)
+
+// printCrashed names the runs of a side that came to no result: no table has them.
+func printCrashed(w io.Writer, side string, crashed []record.LeftOut) {
+	for _, l := range crashed {
+		fmt.Fprintf(w, "NO RESULT of %s: %s, repeat %d: %s\n", side, labelOf(l), l.Repeat, l.Why)
+	}
+}
+
+// noResultIn ends the last line: for these cases the figures of the others do not speak.
+func noResultIn(crashed []record.LeftOut) string {
+	var labels []string
+	for _, l := range crashed {
+		if label := labelOf(l); !slices.Contains(labels, label) {
+			labels = append(labels, label)
+		}
+	}
+	if len(labels) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; B came to no result in %s, and no figure of another run is evidence for it", strings.Join(labels, ", "))
+}
+
+func labelOf(l record.LeftOut) string { return record.Scenario{Name: l.Scenario, Case: l.Case}.Label() }

@@ -1,0 +1,65 @@
+package compare
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"sekali/bench/record"
+)
+
+// leaveOut has a run's index say that a case came to no result.
+func leaveOut(t *testing.T, dir, why string) {
+	t.Helper()
+	index, err := record.ReadIndex(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index.LeftOut = append(index.LeftOut, record.LeftOut{Scenario: "kill", Case: "journal", Repeat: 1, Why: why})
+	if err := record.WriteIndex(dir, index); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A case of B that came to no result is no evidence for B, whatever the others say: also where
+// nothing is left of its run. What was skipped, and what A lacks, says nothing of B.
+func TestCrashedCases(t *testing.T) {
+	again := overload
+	again.Seed = 100
+	const crashed = "failed: the aggregator ended by itself"
+	for name, test := range map[string]struct {
+		of, why string
+		alone   bool // the run has no other case
+		want    Verdict
+	}{
+		"B beside others": {"B", crashed, false, NotEnough},
+		"B alone":         {"B", crashed, true, NotEnough},
+		"B skipped":       {"B", "skipped: strace is not installed", false, SameOrBetter},
+		"A":               {"A", crashed, false, SameOrBetter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := side(t, 8, overload), side(t, 8, again)
+			takeTurns(t, a, b, 8)
+			at := map[string]string{"A": a, "B": b}[test.of]
+			if test.alone {
+				at = side(t, 0, overload)
+			}
+			leaveOut(t, at, test.why)
+			if test.alone {
+				b = together(t, b, at)
+			}
+			var said bytes.Buffer
+			result, err := Run(Config{A: a, B: b, Margin: 0.3}, &said)
+			if err != nil || result.Verdict != test.want {
+				t.Errorf("%v, %v\n%s", result.Verdict, err, said.String())
+			}
+			lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+			if named := strings.Contains(lines[len(lines)-1], "B came to no result in kill/journal"); named != (test.want == NotEnough) {
+				t.Errorf("the last line: %s", lines[len(lines)-1])
+			}
+			if want := "NO RESULT of " + test.of + ": kill/journal, repeat 1: " + test.why + "\n"; strings.Contains(said.String(), want) != (test.why == crashed) {
+				t.Errorf("%q:\n%s", want, said.String())
+			}
+		})
+	}
+}
