@@ -56,7 +56,9 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 		if errors.As(err, &ab.NotBegun{}) {
 			return exitUsage
 		}
-		return exitFailed
+		if !errors.Is(err, comparison.ErrReport) {
+			return exitFailed
+		}
 	}
 	return exitOfVerdict(verdict)
 }

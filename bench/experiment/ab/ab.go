@@ -40,8 +40,10 @@ func Folder(out string, now time.Time) string {
 	return filepath.Join(out, "runs", "ab-"+now.UTC().Format(record.IDLayout))
 }
 
-// Sit compares two aggregators and returns the verdict on B. It writes ab.json whatever the verdict
-// is. An error is NotBegun where nothing can be run at all; else ctx ended, or a file is at fault.
+// Sit compares two aggregators and returns the verdict on B. Once there is a pair it writes
+// ab.json, whatever the verdict is and however the sitting ends. An error is NotBegun where nothing
+// can be run at all, and a compare.ErrReport beside a verdict; else ctx ended, or it could not go
+// on.
 func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, error) {
 	s := sitting{Config: c, stdout: stdout, record: Record{Format: format, Margin: c.Margin}}
 	for _, one := range c.Runner.Scenarios {
@@ -52,9 +54,22 @@ func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, erro
 	if err := s.prepare(ctx); err != nil {
 		return compare.NotEnough, NotBegun{err}
 	}
+	s.sayUncommitted()
 	if least := compare.LeastRepeats(s.cases, 1); s.Pairs > 0 && s.Pairs < least {
 		fmt.Fprintf(stdout, "WARNING: %d pairs are too few to call anything worse: that takes %d\n", s.Pairs, least)
 	}
+	verdict, err := s.decide(ctx)
+	if s.done == 0 {
+		return verdict, err
+	}
+	if err := errors.Join(err, s.finish(ctx, verdict, err)); err != nil {
+		return verdict, err
+	}
+	return verdict, s.unwritten
+}
+
+// decide runs pairs and looks at them, until they decide or there are enough of them.
+func (s *sitting) decide(ctx context.Context) (compare.Verdict, error) {
 	verdict := compare.NotEnough
 	for i, pairs := range s.record.Looks {
 		if err := s.turns(ctx, pairs); err != nil {
@@ -69,12 +84,32 @@ func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, erro
 			break
 		}
 		if !last {
-			fmt.Fprintf(stdout, "after %d pairs: not enough evidence yet, on to %d\n", pairs, s.record.Looks[i+1])
+			fmt.Fprintf(s.stdout, "after %d pairs: not enough evidence yet, on to %d\n", pairs, s.record.Looks[i+1])
 		}
 	}
+	return verdict, nil
+}
+
+// finish writes what the sitting came to, and why it has no verdict. err is what ended it.
+func (s *sitting) finish(ctx context.Context, verdict compare.Verdict, err error) error {
+	s.record.A, s.record.B = s.sides[0].Side, s.sides[1].Side
 	s.record.Pairs, s.record.SetAside, s.record.Verdict = s.done-s.aside, s.aside, verdict.String()
-	s.conclude(verdict)
-	return verdict, s.record.write(c.Out)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		s.record.Ended = fmt.Sprintf("interrupted after %d pairs", s.record.Pairs)
+	case err != nil:
+		s.record.Ended = fmt.Sprintf("could not go on after %d pairs: %v", s.record.Pairs, err)
+	case verdict != compare.NotEnough:
+	case s.failed+s.broken > 0:
+		s.record.Ended = fmt.Sprintf("gave up after %d pairs: what a program did to its own run no repeat mends", s.record.Pairs)
+	case s.Pairs == 0:
+		s.record.Ended = fmt.Sprintf("gave up after %d pairs; -repeat N takes N of them", s.record.Pairs)
+	}
+	if s.record.Ended != "" {
+		fmt.Fprintln(s.stdout, s.record.Ended)
+	}
+	s.sayUncommitted()
+	return s.record.write(s.Out)
 }
 
 // NotBegun is why nothing could be run.
@@ -93,6 +128,9 @@ type sitting struct {
 	aside  int // pairs that were set aside
 	failed int // results that the pairs lack
 	broken int // pairs that a program, not the machine, made INVALID or broke an expectation in
+
+	lab       bool  // this lab was built with changes that are not committed
+	unwritten error // what the last look could not print or draw
 }
 
 // looks are the numbers of pairs after which the sides are compared, the last one in any case.
@@ -111,7 +149,11 @@ func (s *sitting) looks() []int {
 func (s *sitting) look(last bool) (compare.Verdict, error) {
 	var said bytes.Buffer
 	result, err := compare.Run(compare.Config{A: filepath.Join(s.Out, "a", "runs"), B: filepath.Join(s.Out, "b", "runs"),
-		Margin: s.Margin, Same: s.B == "", Looks: len(s.record.Looks), Pictures: filepath.Join(s.Out, "pictures")}, &said)
+		Margin: s.Margin, Same: s.B == "", Looks: len(s.record.Looks), Pictures: filepath.Join(s.Out, "pictures"), Uncommitted: true}, &said)
+	s.unwritten = nil
+	if errors.Is(err, compare.ErrReport) {
+		s.unwritten, err = err, nil
+	}
 	if errors.Is(err, compare.ErrNothing) && s.failed > 0 { // the verdict is NotEnough
 		fmt.Fprintln(&said, err)
 		err = nil
@@ -128,18 +170,4 @@ func (s *sitting) look(last bool) (compare.Verdict, error) {
 		}
 	}
 	return verdict, err
-}
-
-// conclude says how a sitting without a verdict ended.
-func (s *sitting) conclude(verdict compare.Verdict) {
-	switch {
-	case verdict != compare.NotEnough:
-	case s.failed+s.broken > 0:
-		s.record.Ended = fmt.Sprintf("gave up after %d pairs: what a program did to its own run no repeat mends", s.record.Pairs)
-	case s.Pairs == 0:
-		s.record.Ended = fmt.Sprintf("gave up after %d pairs; -repeat N takes N of them", s.record.Pairs)
-	}
-	if s.record.Ended != "" {
-		fmt.Fprintln(s.stdout, s.record.Ended)
-	}
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -149,6 +149,113 @@ func TestTooFewPairs(t *testing.T) {
 	}
 }
 
+// TestEndsWithPairs: a sitting that cannot go on, or is interrupted, leaves what it has.
+func TestEndsWithPairs(t *testing.T) {
+	for name, test := range map[string]struct {
+		last  int // runs that are begun
+		ended string
+		begun bool
+	}{
+		"vanished at once":  {1, "", false},
+		"vanished mid-way":  {2, "could not go on after 1 pairs: b, 2 of 10 was not begun", true},
+		"vanished in a":     {3, "could not go on after 1 pairs: a, 2 of 10 was not begun", true},
+		"interrupted later": {4, "interrupted after 2 pairs", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			out, runs := t.TempDir(), 0
+			run := func(c runner.Config) (string, runner.Outcome) {
+				if runs++; runs > test.last {
+					if strings.HasPrefix(name, "interrupted") {
+						interrupt()
+						return "", runner.Failed
+					}
+					return "", runner.NotBegun
+				}
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+				if err := write(dir, at(runs), 4000, true, uint64(runs)); err != nil {
+					t.Fatal(err)
+				}
+				return dir, 0
+			}
+			verdict, err := Sit(ctx, configOf(t, out, 0, run), io.Discard)
+			if err == nil || verdict != compare.NotEnough || errors.As(err, &NotBegun{}) == test.begun {
+				t.Errorf("%v, %v", verdict, err)
+			}
+			left, err := Read(out)
+			if !test.begun {
+				if !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("without a pair: %+v, %v", left, err)
+				}
+				return
+			}
+			if err != nil || left.Ended != test.ended || left.Verdict != verdict.String() || left.A.Given == "" {
+				t.Errorf("%+v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestPictureThatCannotBeDrawn takes no verdict away, and no pair that is still to come.
+func TestPictureThatCannotBeDrawn(t *testing.T) {
+	for name, test := range map[string]struct {
+		b       func(n int) float64
+		verdict compare.Verdict
+		pairs   int
+	}{"worse": {steady(2000), compare.Worse, 10}, "all over": {func(n int) float64 { return wild(n + 5) }, compare.NotEnough, 40}} {
+		t.Run(name, func(t *testing.T) {
+			out, runs := t.TempDir(), 0
+			if err := os.WriteFile(filepath.Join(out, "pictures"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			run := func(c runner.Config) (string, runner.Outcome) {
+				rate := 4000.
+				if filepath.Base(c.Out) == "b" {
+					rate = test.b(runs / 2)
+				} else if test.pairs == 40 {
+					rate = wild(runs / 2)
+				}
+				runs++
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+				if err := write(dir, at(runs), rate, true, uint64(runs)); err != nil {
+					t.Fatal(err)
+				}
+				return dir, 0
+			}
+			verdict, left, said, err := sit(t, out, 0, run)
+			if verdict != test.verdict || !errors.Is(err, compare.ErrReport) || left.Verdict != verdict.String() || left.Pairs != test.pairs {
+				t.Errorf("%v, %+v, %v\n%s", verdict, left, err, said)
+			}
+		})
+	}
+}
+
+// sit has two empty programs compared, and returns what Sit does and leaves.
+func sit(t *testing.T, out string, pairs int, run func(runner.Config) (string, runner.Outcome)) (verdict compare.Verdict, left Record, said string, err error) {
+	t.Helper()
+	var stdout strings.Builder
+	verdict, err = Sit(t.Context(), configOf(t, out, pairs, run), &stdout)
+	left, errRead := Read(out)
+	if errRead != nil {
+		t.Error(errRead)
+	}
+	return verdict, left, stdout.String(), err
+}
+
+func configOf(t *testing.T, out string, pairs int, run func(runner.Config) (string, runner.Outcome)) Config {
+	t.Helper()
+	program := filepath.Join(out, "program")
+	if err := os.WriteFile(program, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return Config{Runner: runner.Config{Scenarios: []*scenario.Scenario{{Name: "noise", Cases: make([]scenario.Case, 1)}}},
+		A: program, B: out + "/./program", Pairs: pairs, Out: out, Run: run}
+}
+
+// at is when a run began.
+func at(run int) time.Time { return time.Unix(int64(60*run), 0) }
+
 func steady(rate float64) func(int) float64 { return func(int) float64 { return rate } }
 
 // wild is a server whose runs differ by up to a half, in no order.
@@ -168,56 +275,6 @@ func write(dir string, at time.Time, rate float64, held bool, seed uint64) error
 	run.Expectations[0].Held = held
 	return errors.Join(record.WriteRun(one, run),
 		record.WriteIndex(dir, record.Index{Format: record.Format, Results: []record.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1}}}))
-}
-
-// TestRevisions: a side may be a revision, whose aggregator is built, while what is not committed
-// stays what it is; or a folder, which is built with what is not committed.
-func TestRevisions(t *testing.T) {
-	repository := t.TempDir()
-	t.Chdir(repository)
-	say := func(text string) {
-		t.Helper()
-		main := fmt.Sprintf("package main\n\nvar version string\n\nfunc main() { println(%q, version) }\n", text)
-		if err := errors.Join(os.MkdirAll("cmd/aggregator", 0o755), os.WriteFile("cmd/aggregator/main.go", []byte(main), 0o644),
-			os.WriteFile("go.mod", []byte("module tiny\n\ngo 1.26\n"), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	commit := func() {
-		t.Helper()
-		for _, args := range [][]string{{"add", "-A"}, {"-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "-m", "x"}} {
-			if _, err := git(t.Context(), ".", nil, args...); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if _, err := git(t.Context(), ".", nil, "init", "-q"); err != nil {
-		t.Fatal(err)
-	}
-	say("first")
-	commit()
-	say("second")
-	commit()
-	say("third")
-	for given, want := range map[string]string{"HEAD~1": "first", "HEAD": "second", ".": "third"} {
-		found, err := find(context.Background(), given, filepath.Join(t.TempDir(), "programs"))
-		if err != nil {
-			t.Fatalf("%s: %v", given, err)
-		}
-		said, err := exec.Command(found.Program).CombinedOutput()
-		if err != nil || !strings.HasPrefix(string(said), want+" ") {
-			t.Errorf("%s says %q, %v", given, said, err)
-		}
-		if found.Commit == "" || !strings.Contains(string(said), found.Commit) {
-			t.Errorf("%s: commit %q, the program says %q", given, found.Commit, said)
-		}
-	}
-	if left, err := git(t.Context(), ".", nil, "status", "--porcelain"); err != nil || left != "M cmd/aggregator/main.go" {
-		t.Errorf("the repository has %q, %v", left, err)
-	}
-	if _, err := find(t.Context(), "HEAD~9", t.TempDir()); err == nil || !strings.Contains(err.Error(), "no revision of git here") {
-		t.Errorf("an unknown revision: %v", err)
-	}
 }
 
 // TestDisturbedPairsAreSetAside: what the machine did to either side costs a pair, what a program

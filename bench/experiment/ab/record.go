@@ -35,6 +35,8 @@ type Side struct {
 	Given   string `json:"given"` // as it was named by who asked
 	Program string `json:"program"`
 	Commit  string `json:"commit"` // it was built from; "": it was given as a program or a URL
+	// Uncommitted says that it was built with changes that are not committed.
+	Uncommitted bool `json:"uncommitted,omitempty"`
 }
 
 func (r *Record) write(dir string) error {

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"sekali/bench/experiment/runner"
+	"sekali/bench/internal/machine"
+	"sekali/bench/record"
 )
 
 // side is one of the two aggregators, and the name of its folder.
@@ -31,17 +35,48 @@ func (s *sitting) prepare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("-%s %s: %w", name, given[i], err)
 		}
+		found.Uncommitted = uncommitted(found)
 		s.sides[i] = side{name, found}
 		if found.Commit != "" {
 			fmt.Fprintf(s.stdout, "%s: built from %s\n", name, found.Commit)
 		}
 	}
-	s.record.A, s.record.B = s.sides[0].Side, s.sides[1].Side
+	s.lab = machine.Read(s.Runner.Version).Dirty
 	return nil
 }
 
-// find takes a program or a URL as it is, and builds the aggregator of a folder with go.mod or of a
-// revision of the git repository here into a folder of its own.
+// uncommitted says that a program was built with changes that are not committed, as far as its
+// stamps or git say so. Of a URL nothing is known before its first run.
+func uncommitted(s Side) bool {
+	var stamped record.Environment
+	machine.AddProgram(&stamped, s.Program)
+	return stamped.Dirty || isDirty(s.Commit)
+}
+
+// isDirty says that git described a tree with changes.
+func isDirty(version string) bool { return strings.HasSuffix(version, "-dirty") }
+
+// sayUncommitted warns of figures that nobody can make again, before the first run and beside the
+// verdict. It takes no verdict away: who changes something wants to know before the commit.
+func (s *sitting) sayUncommitted() {
+	var of []string
+	for _, side := range s.sides {
+		if side.Uncommitted {
+			of = append(of, side.name)
+		}
+	}
+	if s.lab {
+		of = append(of, "the lab")
+	}
+	if len(of) > 0 {
+		fmt.Fprintf(s.stdout, "WARNING: built with changes that are not committed: %s. Nobody can make these figures again. The runs are called INVALID for it, and are compared all the same.\n",
+			strings.Join(of, ", "))
+	}
+}
+
+// find takes a URL as it is. It copies a program, and builds the aggregator of a folder with go.mod
+// or of a revision of the git repository here, into a folder of its own: a make build meanwhile
+// leaves the side what it is.
 func find(ctx context.Context, given, into string) (Side, error) {
 	found := Side{Given: given, Program: given}
 	if runner.IsURL(given) {
@@ -49,7 +84,8 @@ func find(ctx context.Context, given, into string) (Side, error) {
 	}
 	if info, err := os.Stat(given); err == nil {
 		if !info.IsDir() {
-			return found, nil
+			found.Program, err = copyProgram(given, into)
+			return found, err
 		}
 		if _, err := os.Stat(filepath.Join(given, "go.mod")); err != nil {
 			return found, fmt.Errorf("the folder has no go.mod, so there is nothing to build")
@@ -84,6 +120,39 @@ func find(ctx context.Context, given, into string) (Side, error) {
 	}
 	found.Program, err = build(ctx, tree, into, commit)
 	return found, err
+}
+
+// copyProgram copies a program, and the log server that a cluster's cases look for beside it, and
+// returns its path.
+func copyProgram(given, into string) (string, error) {
+	into, err := filepath.Abs(into)
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(into, "aggregator")
+	if err := errors.Join(os.MkdirAll(into, 0o755), copyFile(given, program)); err != nil {
+		return "", err
+	}
+	err = copyFile(filepath.Join(filepath.Dir(given), logServer), filepath.Join(into, logServer))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return program, err
+}
+
+// logServer is the log server's name, beside the aggregator.
+const logServer = "sekali-log"
+
+func copyFile(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, info.Mode().Perm())
 }
 
 // build makes the aggregator as make build does, and returns its path.

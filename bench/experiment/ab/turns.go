@@ -22,16 +22,16 @@ func (s *sitting) turns(ctx context.Context, pairs int) error {
 		if err != nil {
 			return err
 		}
-		missing, broken, disturbed, err := evidenceOf(dirs, s.cases)
+		missing, broken, disturbed, err := s.evidenceOf(dirs)
 		if err != nil {
 			return err
 		}
 		if disturbed != "" && s.aside < mostSetAside(pairs) {
-			s.aside++
-			fmt.Fprintf(s.stdout, "set aside, to be run again at the end (%d of at most %d): %s\n", s.aside, mostSetAside(pairs), disturbed)
 			if err := s.setAside(dirs); err != nil {
 				return err
 			}
+			s.aside++
+			fmt.Fprintf(s.stdout, "set aside, to be run again at the end (%d of at most %d): %s\n", s.aside, mostSetAside(pairs), disturbed)
 			continue
 		}
 		s.failed += missing
@@ -57,7 +57,11 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 			return dirs, ctx.Err()
 		}
 		if outcome == runner.NotBegun {
-			return dirs, NotBegun{fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)}
+			err := fmt.Errorf("%s, %d of %d was not begun", side.name, s.done+1, of)
+			if s.done == 0 {
+				err = NotBegun{err}
+			}
+			return dirs, err
 		}
 		dirs[at] = dir
 	}
@@ -70,24 +74,33 @@ func mostSetAside(pairs int) int { return max(2, pairs/4) }
 
 // evidenceOf counts the results that a pair lacks, and says what the machine did to one of its
 // runs. It says nothing of the machine where a run lacks a result, or is broken or INVALID for any
-// other reason: that may be a program's doing, and is not set aside.
-func evidenceOf(dirs [2]string, cases int) (missing int, broken bool, disturbed string, err error) {
-	for _, dir := range dirs {
+// other reason: that may be a program's doing, and is not set aside. Changes that are not committed
+// are no reason, and are said once where only the run tells of them.
+func (s *sitting) evidenceOf(dirs [2]string) (missing int, broken bool, disturbed string, err error) {
+	told := false
+	for i, dir := range dirs {
 		index, err := record.ReadIndex(dir)
 		if err != nil {
 			return 0, false, "", err
 		}
-		missing += cases - len(index.Results)
+		missing += s.cases - len(index.Results)
 		for _, entry := range index.Results {
 			run, err := record.ReadRun(filepath.Join(dir, entry.Dir))
 			if err != nil {
 				return 0, false, "", err
 			}
+			if isDirty(run.Aggregator.Version) && !s.sides[i].Uncommitted {
+				s.sides[i].Uncommitted, told = true, true
+			}
+			run.Validity = judge.DespiteDirtyTree(run.Validity)
 			if judge.Disturbed(run.Validity) {
 				disturbed = fmt.Sprintf("%s (%s)", strings.Join(run.Validity.Texts(), "; "), filepath.Join(dir, entry.Dir))
 			}
 			broken = broken || len(judge.Broken(run)) > 0 || !run.Validity.Valid && !judge.Disturbed(run.Validity)
 		}
+	}
+	if told {
+		s.sayUncommitted()
 	}
 	if missing > 0 || broken {
 		disturbed = ""
