@@ -21,7 +21,8 @@ func TestStartedUntilItWorks(t *testing.T) {
 	}
 }
 
-// TestStartIsNotCutOff: after a restore a start may take an hour, and one that was ended begins anew.
+// TestStartIsNotCutOff: after a restore a start may take an hour, and one that was ended begins
+// anew.
 func TestStartIsNotCutOff(t *testing.T) {
 	text, err := os.ReadFile("sekali.service")
 	if err != nil || !strings.Contains(string(text), "\nTimeoutStartSec=infinity\n") {

@@ -32,8 +32,8 @@ const (
 )
 
 // walPages is the WAL length at which the writer stops until it is given back: 1 GB. A reader that
-// never ends its transaction keeps all that was written since. Meanwhile only the journal takes more,
-// up to its own bound, as while the database is locked.
+// never ends its transaction keeps all that was written since. Meanwhile only the journal takes
+// more, up to its own bound, as while the database is locked.
 const walPages = 4 * checkpointPages
 
 // ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.

@@ -18,8 +18,8 @@ func (r *rig) toldOfLock() bool {
 	return slices.ContainsFunc(r.p.Warnings(), func(w string) bool { return strings.HasPrefix(w, "database_locked: ") })
 }
 
-// TestAHeldWAL: a reader's snapshot keeps the WAL from being given back. Meanwhile the journal takes
-// what fits into its backlog, and no other level takes anything; then all of it is stored.
+// TestAHeldWAL: a reader's snapshot keeps the WAL from being given back. Meanwhile the journal
+// takes what fits into its backlog, and no other level takes anything; then all of it is stored.
 func TestAHeldWAL(t *testing.T) {
 	cfg := roomy
 	cfg.BacklogBytes = 2000

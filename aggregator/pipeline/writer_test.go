@@ -12,9 +12,9 @@ import (
 	"sekali/aggregator/store"
 )
 
-// TestStopWhileLocked: what is only counted, events that were refused, is committed at a stop. Where
-// another process holds the database until the time is over, that count is left, and the stop is no
-// failure.
+// TestStopWhileLocked: what is only counted, events that were refused, is committed at a stop.
+// Where another process holds the database until the time is over, that count is left, and the stop
+// is no failure.
 func TestStopWhileLocked(t *testing.T) {
 	r := newRig(t, roomy)
 	defer r.remove()

@@ -54,8 +54,8 @@ func checkColumns(c *sqlite.Conn, d Design) error {
 	return fmt.Errorf("schema version %d without %s: %w", schemaVersion, strings.Join(missing, ", "), errBetween)
 }
 
-// columns are those of the tables and views that are named. A person may have made others: of a view
-// on a table that is gone, or with a function that only the shell has, SQLite says an error here.
+// columns are those of the tables and views that are named. A person may have made others: a view
+// on a table that is gone, or with a function that only the shell has, is an error here.
 func columns(c *sqlite.Conn, named string) (map[string]bool, error) {
 	found := map[string]bool{}
 	err := c.Rows(`SELECT m.name || '.' || i.name FROM sqlite_schema m, pragma_table_info(m.name) i

@@ -291,8 +291,8 @@ func TestDesignIsKept(t *testing.T) {
 	}
 }
 
-// TestViewsOfAPerson: whoever looks at the database may leave a view that only the shell can read, or
-// that nobody can any more. The next start, the check and the backup go on beside it.
+// TestViewsOfAPerson: whoever looks at the database may leave a view that only the shell can read,
+// or that nobody can any more. The next start, the check and the backup go on beside it.
 func TestViewsOfAPerson(t *testing.T) {
 	dir := t.TempDir()
 	s, state, err := Open(dir, Design{})

@@ -197,8 +197,8 @@ func pageOfTopic(ctx context.Context, db querier, page Page, each func(seq int64
 	return nil
 }
 
-// selectExpiredRun is the newest run whose blocks have all expired. Runs do not overlap: of those that
-// begin up to there one may end behind it, and so no more than two are looked at.
+// selectExpiredRun is the newest run whose blocks have all expired. Runs do not overlap: of those
+// that begin up to there one may end behind it, and so no more than two are looked at.
 const selectExpiredRun = "SELECT first_seq FROM topic_runs WHERE first_seq <= ?1 AND last_seq <= ?1 ORDER BY first_seq DESC LIMIT 1"
 
 // dropRuns removes the runs whose blocks have all expired.

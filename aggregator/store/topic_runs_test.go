@@ -160,8 +160,8 @@ func TestManyTopicsAgainstAMap(t *testing.T) {
 	}
 }
 
-// TestExpirySearchesRuns: the runs that have not expired are not looked through, within a transaction
-// that holds the writer up.
+// TestExpirySearchesRuns: the runs that have not expired are not looked through, within a
+// transaction that holds the writer up.
 func TestExpirySearchesRuns(t *testing.T) {
 	s, _, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
 	if err != nil {
@@ -177,8 +177,8 @@ func TestExpirySearchesRuns(t *testing.T) {
 	}
 }
 
-// TestExpiredTopicsTakeNoPlace: a topic that has no event any more is not listed, and takes no place
-// of those that are.
+// TestExpiredTopicsTakeNoPlace: a topic that has no event any more is not listed, and takes no
+// place of those that are.
 func TestExpiredTopicsTakeNoPlace(t *testing.T) {
 	for _, packed := range []bool{false, true} {
 		s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
