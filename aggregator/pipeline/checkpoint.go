@@ -36,6 +36,9 @@ const (
 // more, up to its own bound, as while the database is locked.
 const walPages = 4 * checkpointPages
 
+// WALBytes is that length in bytes.
+const WALBytes = walPages * store.PageBytes
+
 // ErrWALHeld means that somebody else's transaction keeps the WAL from being given back.
 var ErrWALHeld = errors.New("the WAL is full: a reader of the database has held its snapshot for too long")
 

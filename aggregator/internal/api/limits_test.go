@@ -80,6 +80,7 @@ func TestDocumentedLimits(t *testing.T) {
 	want["events of a request"] = written(event.MaxEventsPerRequest)
 	want["`topic`, `event_id`, `source`"] = written(api.Bytes(event.MaxTextBytes))
 	want["bytes of a transaction's events"] = written(api.Bytes(pipeline.BatchBytes)) + ", or one request"
+	want["the WAL, while a reader holds its snapshot: another process, or a backup"] = written(api.Bytes(pipeline.WALBytes)) + ", and the transaction that went over it"
 	want["time that the data folder may be out of its place"] = written(pipeline.GoneFor)
 	want["room that is left on the disk"] = fmt.Sprintf("%s and %d × what waits, in memory too", written(api.Bytes(pipeline.RoomLeast)), pipeline.RoomPerByte)
 	for name, flag := range map[string]string{
