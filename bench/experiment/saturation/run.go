@@ -36,13 +36,13 @@ var (
 	errBudget      = errors.New("the budget was used up")
 	errFailed      = errors.New("a run failed")
 	errSkipped     = errors.New("nothing was run")
-	errUsage       = errors.New("nothing could be run")
+	errUsage       = errors.New("a run could not be begun")
 )
 
 // Run searches as often as it was asked to, measures the curve, writes search.json however that
 // ends, and returns it with its outcome: that of runner.Run for what failed, and
 // runner.Invalid where the searches went to their end, or to that of the budget, without an
-// answer that they agree on.
+// answer that they agree on. Where the first probe cannot be begun there is nothing to write.
 func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, runner.Outcome) {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(config.Search.Budget), errBudget)
 	defer cancel()
@@ -51,7 +51,10 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (Record, 
 		Repeat: config.Search.Repeat, BudgetS: time.Duration(config.Search.Budget).Seconds(), Searches: []Answer{}}}
 	outcome := s.run(ctx)
 	if outcome == runner.NotBegun {
-		return s.record, outcome
+		if len(s.record.Dirs()) == 0 {
+			return s.record, outcome
+		}
+		outcome = runner.Failed // what was asked could be run: the program has vanished since
 	}
 	if err := errors.Join(s.record.Write(config.Runner.Out), s.unlink()); err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)

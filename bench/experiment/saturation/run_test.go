@@ -88,6 +88,9 @@ func TestRunEnds(t *testing.T) {
 	third := func(probe int, _ *scenario.Scenario) runner.Outcome {
 		return map[bool]runner.Outcome{true: runner.Failed}[probe == 3]
 	}
+	vanished := func(probe int, _ *scenario.Scenario) runner.Outcome {
+		return map[bool]runner.Outcome{true: runner.NotBegun}[probe == 3]
+	}
 	curve := func(_ int, s *scenario.Scenario) runner.Outcome {
 		return map[bool]runner.Outcome{true: runner.Failed}[len(s.Cases) > 1]
 	}
@@ -106,9 +109,10 @@ func TestRunEnds(t *testing.T) {
 		"not confirmed": {model: saturationtest.Aggregator{Capacity: func(probe int) float64 {
 			return map[bool]float64{true: 40, false: 1}[probe <= 8]
 		}}, outcome: 3, reason: ErrNotConfirmed.Error(), probes: 18},
-		"a probe fails": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: third}, outcome: 1, reason: errFailed.Error() + ": ", probes: 2},
-		"interrupted":   {model: saturationtest.Aggregator{Capacity: steady(40)}, interrupt: 3, outcome: 1, reason: "interrupted", probes: 2},
-		"the budget":    {model: saturationtest.Aggregator{Capacity: steady(40)}, change: func(c *Config) { c.Search.Budget = 1 }, outcome: 3, reason: "the budget was used up: 1ns"},
+		"a probe fails":        {model: saturationtest.Aggregator{Capacity: steady(40), Exit: third}, outcome: 1, reason: errFailed.Error() + ": ", probes: 2},
+		"the program vanishes": {model: saturationtest.Aggregator{Capacity: steady(40), Exit: vanished}, outcome: 1, reason: errUsage.Error(), probes: 2},
+		"interrupted":          {model: saturationtest.Aggregator{Capacity: steady(40)}, interrupt: 3, outcome: 1, reason: "interrupted", probes: 2},
+		"the budget":           {model: saturationtest.Aggregator{Capacity: steady(40)}, change: func(c *Config) { c.Search.Budget = 1 }, outcome: 3, reason: "the budget was used up: 1ns"},
 		"cannot be planned": {model: saturationtest.Aggregator{Capacity: steady(40)}, outcome: 1, reason: "saturation.yaml:11:1: ", change: func(c *Config) {
 			c.Plan.text = []byte(saturationtest.Text + "cases: []\n")
 		}},
