@@ -26,7 +26,6 @@ load:
   events_per_request: 5
   phases:
     - {name: measured, rate: 1/s, duration: 400ms, measured: true}
-expect: {unacknowledged: any}
 `
 
 // narrow is a server that works off 100 requests a second: quick while at most 30 ms of work waits,

@@ -51,17 +51,28 @@ func (p *Plan) probe(kind Kind, n int, rate float64) (*scenario.Scenario, error)
 		if kind == Confirming && phase.Measured {
 			duration *= confirmLength
 		}
-		phases = append(phases, fmt.Sprintf("{name: %s, rate: %s/s, duration: %s, measured: %v}", phase.Name, decimal(rate), duration, phase.Measured))
+		text := fmt.Sprintf("{name: %s, rate: %s/s, duration: %s, measured: %v", phase.Name, decimal(rate), duration, phase.Measured)
+		if phase.Arrivals != "" {
+			text += ", arrivals: " + phase.Arrivals
+		}
+		phases = append(phases, text+"}")
 	}
-	// The objective says what may be refused or not answered: a rate that misses it is no failure.
-	return p.with(fmt.Sprintf("cases:\n  - name: %s\n    load: {phases: [%s]}\n    expect: {refused: any, failures: any}\n",
-		caseName(kind, n), strings.Join(phases, ", ")))
+	return p.with(caseText(caseName(kind, n)) + fmt.Sprintf("    load: {phases: [%s]}\n", strings.Join(phases, ", ")))
+}
+
+// caseText is a case in which attempts may be refused, and requests may never get through. The
+// objective says how much of that there may be: a rate that misses it is no failure of the run.
+func caseText(name string) string {
+	return fmt.Sprintf("cases:\n  - name: %s\n    expect: {unacknowledged: any, refused: any, failures: any}\n", name)
 }
 
 func caseName(kind Kind, n int) string { return fmt.Sprintf("%s-%02d", kind, n) }
 
 // decimal writes a rate in full.
 func decimal(rate float64) string { return strconv.FormatFloat(rate, 'f', -1, 64) }
+
+// curveName is the case that the curve's rates are laid over: curve-rate-40.
+const curveName = "curve"
 
 // curvePoints are the shares of the rate that was found at which the curve is measured.
 var curvePoints = []float64{0.10, 0.20, 0.35, 0.50, 0.65, 0.75, 0.85, 0.95, 1.00, 1.05}
@@ -78,7 +89,7 @@ func (p *Plan) curve(rate float64) (*scenario.Scenario, error) {
 	if values = slices.Compact(values); len(values) < 2 {
 		return nil, nil
 	}
-	return p.with("sweep: {parameter: load.rate, values: [" + strings.Join(values, ", ") + "]}\n")
+	return p.with(caseText(curveName) + "sweep: {parameter: load.rate, values: [" + strings.Join(values, ", ") + "]}\n")
 }
 
 func (p *Plan) with(more string) (*scenario.Scenario, error) {

@@ -18,6 +18,7 @@ import (
 	"sekali/bench/labtest/saturationtest"
 	"sekali/bench/record"
 	"sekali/bench/scenario"
+	"sekali/loadgen/attack"
 )
 
 // settings are those of a search for 40 requests a second.
@@ -324,6 +325,62 @@ func TestTextIsAScenario(t *testing.T) {
 		}
 		if _, err := NewPlan(s); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// TestArrivalsAreKept: a search with random arrivals has them in each probe, and on the curve.
+func TestArrivalsAreKept(t *testing.T) {
+	s, err := scenario.Parse("s.yaml", []byte(strings.ReplaceAll(saturationtest.Text, "rate: 1/s", "rate: 1/s, arrivals: poisson")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewPlan(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe, err := plan.probe(Probing, 1, 12.3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve, err := plan.curve(40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range append(probe.Cases, curve.Cases...) {
+		for _, phase := range one.Settings.Load.Phases {
+			if phase.Arrivals != attack.Poisson {
+				t.Errorf("%s, %s: arrivals %q", one.Name, phase.Name, phase.Arrivals)
+			}
+		}
+	}
+}
+
+// TestObjectiveAloneSaysWhatMayBeRefused: whatever the scenario expects, a rate that is too high
+// fails neither a probe nor the curve; what the audit finds still does.
+func TestObjectiveAloneSaysWhatMayBeRefused(t *testing.T) {
+	for _, expect := range []string{"", "expect: {refused: 0, failures: 0, unacknowledged: 0}\n", "expect: {unacknowledged: any}\n"} {
+		s, err := scenario.Parse("s.yaml", []byte(saturationtest.Text+expect))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewPlan(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		probe, err := plan.probe(Confirming, 1, 40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		curve, err := plan.curve(40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range append(probe.Cases, curve.Cases...) {
+			e := one.Settings.Expect
+			if e.Refused != scenario.Any || e.Failures != scenario.Any || e.Unacknowledged != scenario.Any || e.Lost != scenario.Exactly(0) {
+				t.Errorf("%q, %s: %+v", expect, one.Name, e)
+			}
 		}
 	}
 }
