@@ -22,6 +22,7 @@ type model struct {
 	attempts []ledger.Attempt
 	promised func(ledger.Attempt) bool
 	life     *Life
+	began    time.Time // zero: times are not looked at
 
 	order    []uint64 // originals in the order of storing
 	seen     map[uint64]bool
@@ -74,7 +75,7 @@ func (m *model) events() []Event {
 }
 
 func (m *model) audit(t interface{ Fatal(...any) }, events iter.Seq[*Event]) Report {
-	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised, Life: m.life,
+	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised, Life: m.life, StartedAt: m.began,
 		Attempts: func() iter.Seq2[ledger.Attempt, error] {
 			return func(yield func(ledger.Attempt, error) bool) {
 				for _, a := range m.attempts {

@@ -78,6 +78,9 @@ func NewChecker(sent Sent) (*Checker, error) {
 		if attempt.Request >= sent.Requests {
 			return nil, fmt.Errorf("audit: ledger: request %d of %d planned", attempt.Request, sent.Requests)
 		}
+		if tooLate(attempt) {
+			c.timing = nil
+		}
 		fate := c.fate(attempt)
 		for original := range c.events(attempt) {
 			if c.timing != nil && fate != refused {

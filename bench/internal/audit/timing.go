@@ -21,7 +21,8 @@ const (
 	maxTimed = 5_000_000
 	// clockSlack is how far the aggregator's clock may be from the sender's: both are of one machine.
 	clockSlack = 100 * time.Millisecond
-	// tick is the unit in which times are held: 32 bits of it are 11 hours.
+	// tick is the unit in which times are held: 32 bits of it are 11.9 hours. A longer load too is
+	// audited without the two checks.
 	tick  = 10 * time.Microsecond
 	never = ^uint32(0)
 )
@@ -54,6 +55,11 @@ func newTiming(startedAt time.Time, originals uint64) *timing {
 		t.sent[i], t.done[i] = never, never
 	}
 	return t
+}
+
+// tooLate says that a time of the attempt is beyond what 32 bits hold.
+func tooLate(a ledger.Attempt) bool {
+	return time.Duration(max(a.SentNS, a.DoneNS))/tick >= time.Duration(never)-1 // carry rounds up
 }
 
 // carry notes an attempt that may have been taken.
