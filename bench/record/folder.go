@@ -40,10 +40,20 @@ func ReadIndex(dir string) (Index, error) {
 	return index, checkFormat(filepath.Join(dir, IndexFile), index.Format)
 }
 
-// WriteIndex writes the index.json of a run's folder.
+// WriteIndex writes the index.json of a run's folder, in the place of one that is there: who is
+// killed meanwhile, or reads it, has the one or the other whole. Nothing waits for the disk, since
+// another run is about to be measured on it.
 func WriteIndex(dir string, index Index) error {
 	index.Format = Format
-	return WriteJSON(filepath.Join(dir, IndexFile), index)
+	name := filepath.Join(dir, IndexFile)
+	fresh := name + ".new"
+	if err := WriteJSON(fresh, index); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, name); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
 }
 
 // WriteHistograms writes histograms.json into a result folder.

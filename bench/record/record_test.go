@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -45,6 +46,32 @@ func TestTimes(t *testing.T) {
 	}
 	if _, ok := (record.Times{}).QuantileMS(0.5); ok || times.Count() != 1000 {
 		t.Errorf("%d counted", times.Count())
+	}
+}
+
+// TestIndexIsAlwaysWhole: who reads an index while the next is written has the old one, to its end.
+func TestIndexIsAlwaysWhole(t *testing.T) {
+	dir := t.TempDir()
+	if err := record.WriteIndex(dir, record.Index{ID: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	reading, err := os.Open(filepath.Join(dir, record.IndexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reading.Close()
+	if err := record.WriteIndex(dir, record.Index{ID: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	var old record.Index
+	if err := json.NewDecoder(reading).Decode(&old); err != nil || old.ID != "old" {
+		t.Errorf("%q, %v", old.ID, err)
+	}
+	if next, err := record.ReadIndex(dir); err != nil || next.ID != "new" {
+		t.Errorf("%q, %v", next.ID, err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v, %v", files, err)
 	}
 }
 

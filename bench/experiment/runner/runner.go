@@ -96,7 +96,6 @@ func Run(ctx context.Context, config Config, stdout, stderr io.Writer) (dir stri
 	index := record.Index{ID: config.id, StartedAt: time.Now(), Environment: config.environment, Planned: len(config.jobs()), Results: []record.Entry{}}
 	end := closing{w: stdout, colours: wantsColour(stdout), dir: dir, pages: config.Finished != nil}
 	config.runJobs(ctx, dir, &index, &end, stdout, stderr)
-	index.FinishedAt = time.Now()
 	return dir, config.end(ctx, dir, index, &end, stdout, stderr)
 }
 
@@ -108,6 +107,10 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 	times := newEstimate(jobs)
 	defer lines.keep(times.left)()
 	for i, job := range jobs {
+		// A SIGKILL leaves what there is so far. The last of it is written by end, which says more.
+		if err := record.WriteIndex(dir, *index); err != nil {
+			fmt.Fprintf(stderr, "bench: %v\n", err)
+		}
 		times.begin(i, time.Now())
 		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), cannotReach(job.settings.Network), c.cannotCluster(job.settings)); why != nil {
 			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
@@ -145,12 +148,16 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 
 // end writes the index and the link to the newest run, and says how it all came out.
 func (c *Config) end(ctx context.Context, dir string, index record.Index, closing *closing, stdout, stderr io.Writer) Outcome {
+	interrupted := ctx.Err() != nil
+	if !interrupted {
+		index.FinishedAt = time.Now()
+	}
 	err := record.WriteIndex(dir, index)
 	if !c.KeepData {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, dataDir)))
 	}
 	closing.print()
-	if ctx.Err() != nil {
+	if interrupted {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, record.InterruptedFile), []byte("This run was interrupted and is not whole.\n"), 0o644))
 		fmt.Fprintf(stdout, "interrupted; what there is: %s\n", dir)
 	} else {
@@ -160,7 +167,7 @@ func (c *Config) end(ctx context.Context, dir string, index record.Index, closin
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)
 	}
-	if err != nil || ctx.Err() != nil {
+	if err != nil || interrupted {
 		return Failed
 	}
 	return closing.outcome()

@@ -294,6 +294,9 @@ func TestProcessIsRunAndMeasured(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if !o.index.Whole() || o.index.Ended() != 2 || o.index.Planned != 2 {
+		t.Errorf("the index does not say that all of it was run: %+v", o.index)
+	}
 	if latest, err := os.Readlink(filepath.Join(o.dir, "..", "..", LatestLink)); err != nil || latest != filepath.Join(runsDir, filepath.Base(o.dir)) {
 		t.Errorf("latest is %q, %v", latest, err)
 	}
@@ -435,6 +438,9 @@ func TestInterrupt(t *testing.T) {
 	if o.outcome != Failed || !strings.Contains(o.output, "interrupted") {
 		t.Errorf("outcome %d:\n%s", o.outcome, o.output)
 	}
+	if o.index.Whole() || o.index.Planned != 3 {
+		t.Errorf("the index says that all of it was run: %+v", o.index)
+	}
 	for _, marked := range []string{o.dir, filepath.Join(o.dir, "short-1")} {
 		if _, err := os.Stat(filepath.Join(marked, record.InterruptedFile)); err != nil {
 			t.Error(err)
@@ -444,6 +450,35 @@ func TestInterrupt(t *testing.T) {
 		if _, err := os.Lstat(absent); !os.IsNotExist(err) {
 			t.Errorf("%s: %v", absent, err)
 		}
+	}
+}
+
+// TestKilledLab: a lab that is killed in its second case leaves an index with the first, which says
+// that there was to be more. Whoever reads the index meanwhile finds it whole.
+func TestKilledLab(t *testing.T) {
+	out := t.TempDir()
+	text := strings.Replace(short, "800ms", "1s", 1) + "cases:\n  - {name: one}\n  - {name: two}\n"
+	command, said := lab{}.start(t, out, text)
+	var dirs []string
+	var index record.Index
+	for end := time.Now().Add(time.Minute); len(index.Results) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		dirs, _ = filepath.Glob(filepath.Join(out, runsDir, "*", record.IndexFile)) // the pattern is well formed
+		for _, name := range dirs {
+			var err error
+			if index, err = record.ReadIndex(filepath.Dir(name)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := command.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = command.Wait() // it was killed
+	if len(dirs) != 1 || index.Whole() || index.Ended() != 1 || index.Planned != 2 {
+		t.Fatalf("%v: %+v\n%s", dirs, index, said)
+	}
+	if folders, err := record.Open(filepath.Dir(dirs[0])); err != nil || len(folders) != 1 || folders[0].Run.Scenario.Case != "one" {
+		t.Errorf("%v, %+v\n%s", err, folders, said)
 	}
 }
 

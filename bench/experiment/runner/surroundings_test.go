@@ -55,10 +55,9 @@ load:
     - {name: measured, clients: 1, duration: 2s, measured: true}
 `
 
-// measure runs the lab and returns its only result.
-func (l lab) measure(t *testing.T, text string) record.Run {
+// start starts the lab, which writes its results into out; it is to be waited for.
+func (l lab) start(t *testing.T, out, text string) (*exec.Cmd, *strings.Builder) {
 	t.Helper()
-	out := t.TempDir()
 	if l.first == "" {
 		l.first = ":"
 	}
@@ -68,11 +67,19 @@ func (l lab) measure(t *testing.T, text string) record.Run {
 	command := exec.Command("sh", "-c", l.first+` && exec "$0"`, os.Args[0])
 	command.Env = append(os.Environ(), labVariable+"="+out, scenarioVariable+"="+text, aggregatorVariable+"="+l.program, serveVariable+"=honest")
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var said strings.Builder
-	command.Stdout, command.Stderr = &said, &said
+	said := &strings.Builder{}
+	command.Stdout, command.Stderr = said, said
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return command, said
+}
+
+// measure runs the lab and returns its only result.
+func (l lab) measure(t *testing.T, text string) record.Run {
+	t.Helper()
+	out := t.TempDir()
+	command, said := l.start(t, out, text)
 	ended := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
