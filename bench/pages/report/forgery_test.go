@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sekali/bench/figures"
 	"sekali/bench/internal/audit"
@@ -216,6 +217,13 @@ var forgeries = []struct {
 	{"a repeat in the index", func(f forger) { f.index(func(i *record.Index) { i.Results[0].Repeat++ }) }, "index.json"},
 	{"the machine in the index", func(f forger) { f.index(func(i *record.Index) { i.Environment.Cores = 64 }) }, "index.json"},
 	{"the time in the index", func(f forger) { f.index(func(i *record.Index) { i.FinishedAt = i.FinishedAt.AddDate(0, 0, -1) }) }, "began outside of the sitting"},
+	{"a sitting that was interrupted, all of whose runs are there", func(f forger) { f.index(func(i *record.Index) { i.FinishedAt = time.Time{} }) },
+		"index.json: the sitting was interrupted: 5 of 5 runs had ended"},
+	{"a sitting that was killed", func(f forger) {
+		f.without("burst-1")
+		remove(f.t, f.folder("burst-1"))
+		f.index(func(i *record.Index) { i.FinishedAt = time.Time{} })
+	}, "index.json: the sitting was interrupted: 4 of 5 runs had ended"},
 	{"a sum of the faults", func(f forger) { f.faults(func(r *record.FaultSummary) { r.Acknowledged++ }) }, "faults.json"},
 	{"the times of a fault", func(f forger) { f.faults(func(r *record.FaultSummary) { r.Times *= 10 }) }, "faults.json"},
 	{"a kind of fault, gone", func(f forger) { f.withoutFault(func(*record.Faults) {}) }, "faults.json"},

@@ -107,6 +107,9 @@ func (s sitting) sentence(n int, absent []string) string {
 	for _, left := range s.LeftOut {
 		text += fmt.Sprintf("; without a result: %s, %s", record.Scenario{Name: left.Scenario, Case: left.Case}.Label(), cell(left.Why))
 	}
+	if !s.Whole() {
+		text += "; **interrupted**"
+	}
 	if len(absent) > 0 {
 		text += "; **absent: " + strings.Join(absent, "; ") + "**"
 	}

@@ -66,14 +66,17 @@ func verifySitting(dir string) (differences []error) {
 	if err != nil {
 		return []error{err}
 	}
+	if !s.Whole() {
+		differences = append(differences, fmt.Errorf("%s: the sitting was interrupted: %d of %d runs had ended", name, s.Ended(), s.Planned))
+	}
 	if len(s.runs) == 0 {
-		return []error{fmt.Errorf("%s: no result", name)}
+		return append(differences, fmt.Errorf("%s: no result", name))
 	}
 	again := s.Index
 	again.Results = nil
 	for i, run := range s.runs {
 		again.Results = append(again.Results, entryOf(s.Results[i].Dir, run))
-		if run.StartedAt.Before(s.StartedAt) || run.StartedAt.After(s.FinishedAt) {
+		if run.StartedAt.Before(s.StartedAt) || s.Whole() && run.StartedAt.After(s.FinishedAt) {
 			differences = append(differences, fmt.Errorf("%s: %s began outside of the sitting", name, s.Results[i].Dir))
 		}
 		if run.ID != s.ID {
