@@ -429,10 +429,56 @@ func TestWhatDidNotHoldIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := allText(t, dir)
-	for _, want := range []string{"**INVALID**: built with the race detector", "**not held: lost: expected 0, got 12**", "**unique_processed is"} {
+	for _, want := range []string{"**INVALID**: built with the race detector", "**not held: lost: expected 0, got 12**", "**unique_processed is",
+		"| [kill/journal](kill.md) | **FAILED** |"} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("the report does not say %q", want)
 		}
+	}
+}
+
+// TestVerdictOfACase: it is that of `bench run`, of the worst repeat.
+func TestVerdictOfACase(t *testing.T) {
+	of := func(valid bool, broken string) repeat {
+		run := record.Run{Validity: record.Validity{Valid: valid}, Audit: &audit.Report{}}
+		if !valid {
+			run.Validity.Reasons = []record.Reason{{Code: "generator_stalled", Text: "it stood still"}}
+		}
+		for _, name := range []string{"lost", "refused"} {
+			run.Expectations = append(run.Expectations, record.Expectation{Name: name, Held: name != broken})
+		}
+		if broken == "lost" {
+			run.Audit.Lost = 12
+		}
+		return repeat{Run: run}
+	}
+	for _, c := range []struct {
+		repeats []repeat
+		want    string
+	}{
+		{[]repeat{of(true, ""), of(true, "")}, "VALID"},
+		{[]repeat{of(true, ""), of(true, "refused")}, "**FAILED**"},
+		{[]repeat{of(true, "lost")}, "**FAILED**"},
+		{[]repeat{of(true, ""), of(false, "")}, "**INVALID**"},
+		{[]repeat{of(false, "refused")}, "**INVALID**"}, // the machine may have done it
+		{[]repeat{of(false, "lost"), of(true, "")}, "**FAILED**"},
+	} {
+		if got := (&group{Repeats: c.repeats}).verdict(); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.repeats, got, c.want)
+		}
+	}
+}
+
+// TestInterruptedSitting: the report does not show it as a whole one.
+func TestInterruptedSitting(t *testing.T) {
+	whole := sitting{Index: record.Index{ID: "a", Planned: 1, FinishedAt: time.Now()}, dir: "a", runs: []record.Run{{}}}
+	killed := whole
+	killed.FinishedAt = time.Time{}
+	if text := whole.sentence(1, nil); strings.Contains(text, "interrupted") {
+		t.Error(text)
+	}
+	if text := killed.sentence(1, nil); !strings.Contains(text, "**interrupted**") {
+		t.Error(text)
 	}
 }
 

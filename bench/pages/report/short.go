@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sekali/bench/internal/chart"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -205,18 +206,25 @@ func (s *set) every() string {
 	var text strings.Builder
 	text.WriteString("| scenario/case | verdict | processed, events/s | p50, ms | p99, ms | lost, of the acknowledged events | day, commit |\n|---|---|---:|---:|---:|---:|---|\n")
 	for _, g := range s.groups() {
-		verdict := "VALID"
-		if validity(g) != verdict {
-			verdict = "**INVALID**"
-		}
 		name := fmt.Sprintf("[%s](results/pages/%s.md)", cell(g.Label()), g.Scenario)
 		if g.closed() {
 			name += ", closed loop"
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s | %s |\n", name, verdict, g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s of %s | %s |\n", name, g.verdict(), g.middle(processedPerS), g.middle(responseP50), g.middle(responseP99),
 			exact(lost(g)), exact(acknowledged(g)), cell(g.measured()))
 	}
 	return text.String()
+}
+
+// verdict is the worst of the repeats', each as `bench run` says it.
+func (g *group) verdict() string {
+	switch {
+	case slices.ContainsFunc(g.Repeats, func(r repeat) bool { return len(judge.Broken(r.Run)) > 0 }):
+		return "**FAILED**"
+	case validity(g) != "VALID":
+		return "**INVALID**"
+	}
+	return "VALID"
 }
 
 // measured says on which days, and at which commits, the repeats were run.
