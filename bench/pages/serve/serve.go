@@ -21,7 +21,8 @@ const (
 	// headerTimeout and writeTimeout bound a request; a comparison of two long runs takes seconds.
 	headerTimeout = 10 * time.Second
 	writeTimeout  = 2 * time.Minute
-	// stopTimeout bounds the wait for requests under way when the server ends.
+	// stopTimeout bounds the wait for requests under way when the server ends. What takes longer, a
+	// comparison, is cut off: nobody who stops the server waits for it.
 	stopTimeout = 5 * time.Second
 )
 
@@ -46,8 +47,13 @@ func Run(ctx context.Context, c Config, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: writeTimeout}
 	fmt.Fprintf(stdout, "%s is at http://%s/ until ctrl-C\n", c.Dir, listener.Addr())
+	return serve(ctx, listener, handler, stopTimeout)
+}
+
+// serve serves until ctx ends, and for so long beyond it as there are requests under way.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, atMost time.Duration) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: headerTimeout, WriteTimeout: writeTimeout}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
@@ -55,9 +61,13 @@ func Run(ctx context.Context, c Config, stdout io.Writer) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), atMost)
 	defer cancel()
-	if err := server.Shutdown(stopping); err != nil {
+	err := server.Shutdown(stopping)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = server.Close()
+	}
+	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
