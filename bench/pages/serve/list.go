@@ -13,6 +13,7 @@ import (
 	"sekali/bench/experiment/ab"
 	"sekali/bench/experiment/saturation"
 	"sekali/bench/internal/chart"
+	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -23,6 +24,9 @@ const (
 	maxDepth = 6
 )
 
+// failedCase is the verdict on a case that broke an expectation, or came to no result.
+const failedCase = "FAILED"
+
 // run is a folder with an index.json.
 type run struct {
 	Path        string // below the handler's folder, with slashes; "." is that folder
@@ -30,18 +34,19 @@ type run struct {
 	Commit      string
 	Environment string
 	Problem     string // why it cannot be read; "": it can
-	Interrupted bool   // ended early: not all of its cases are there
+	Interrupted string // that not all of its cases may be there, and how many are; "": it is whole
 	Curves      []string
 	Rows        []row
 }
 
-// row is one result.
+// row is one result, or a case that came to none.
 type row struct {
-	Path, Label, Dir           string
+	Path, Label, Dir           string // of a case without a result, Path is that of the run
 	Started                    time.Time
 	Commit                     string   // "+" behind it: and changes that were not committed
 	Verdict                    string   // VALID, INVALID or FAILED
 	Reason                     string   // why not VALID
+	None                       bool     // it came to no result
 	Rate, P50, P99, Lost       *float64 // nil: not known
 	Read                       bool     // its run.json was read
 	Page                       bool     // it has a report.html; a search's probes have none
@@ -49,12 +54,12 @@ type row struct {
 	scenario, environmentOfRun string
 }
 
-// Link is where a row's name leads: its page, or its files.
+// Link is the URL where a row's name leads: its page, or its files.
 func (r row) Link() string {
 	if r.Page {
-		return path.Join(r.Path, record.PageFile)
+		return fileURL(path.Join(r.Path, record.PageFile))
 	}
-	return r.Path + "/"
+	return fileURL(r.Path) + "/"
 }
 
 // Class is how the verdict is coloured.
@@ -247,7 +252,13 @@ func (h *Handler) read(name string) run {
 		}
 		one.Rows = append(one.Rows, h.row(one, entry))
 	}
-	one.Interrupted = h.exists(name, record.InterruptedFile)
+	for _, left := range index.LeftOut {
+		if why, failed := strings.CutPrefix(left.Why, "failed: "); failed {
+			one.Rows = append(one.Rows, row{Path: name, Label: record.Scenario{Name: left.Scenario, Case: left.Case}.Label(), None: true,
+				Started: one.Started, Commit: one.Commit, Verdict: failedCase, Reason: "no result: " + why})
+		}
+	}
+	one.Interrupted = interrupted(index, h.exists(name, record.InterruptedFile))
 	curves, err := fs.Glob(h.root.FS(), path.Join(name, "*.svg"))
 	for _, curve := range curves {
 		one.Curves = append(one.Curves, path.Base(curve))
@@ -258,23 +269,44 @@ func (h *Handler) read(name string) run {
 	return one
 }
 
+// interrupted says that a run is not whole. One that was killed could leave no mark, and looks like
+// one that goes on.
+func interrupted(index record.Index, marked bool) string {
+	text := "interrupted"
+	switch {
+	case marked:
+	case index.Whole():
+		return ""
+	default:
+		text += ", or still under way"
+	}
+	if index.Planned == 0 {
+		return text + ": not all of its cases are there"
+	}
+	return text + fmt.Sprintf(": %d of %d cases", index.Ended(), index.Planned)
+}
+
 func (h *Handler) exists(parts ...string) bool {
 	_, err := h.root.Stat(path.Join(parts...))
 	return err == nil
 }
 
-// row takes the figures out of a result's run.json, and why it is INVALID or what did not hold.
+func verdict(held, valid bool) string {
+	switch {
+	case !held:
+		return failedCase
+	case !valid:
+		return "INVALID"
+	}
+	return "VALID"
+}
+
+// row takes the figures out of a result's run.json, the verdict, which is that of `bench run`, and
+// why it is INVALID or what did not hold. Of one that cannot be read there is what the index says.
 func (h *Handler) row(of run, entry record.Entry) row {
 	r := row{Path: path.Join(of.Path, entry.Dir), Dir: entry.Dir, Started: of.Started, Commit: of.Commit,
 		Label: record.Scenario{Name: entry.Scenario, Case: entry.Case}.Label(), scenario: entry.Scenario, environmentOfRun: of.Environment}
-	switch {
-	case !entry.Held:
-		r.Verdict = "FAILED"
-	case !entry.Valid:
-		r.Verdict = "INVALID"
-	default:
-		r.Verdict = "VALID"
-	}
+	r.Verdict = verdict(entry.Held, entry.Valid)
 	r.Page, r.Trace = h.exists(r.Path, record.PageFile), h.exists(r.Path, record.TraceFile)
 	// A link that leads out of the folder is refused by the root.
 	if !h.exists(r.Path, record.RunFile) {
@@ -286,7 +318,7 @@ func (h *Handler) row(of run, entry record.Entry) row {
 		r.Reason = "not readable"
 		return r
 	}
-	r.Read = true
+	r.Read, r.Verdict = true, verdict(len(judge.Broken(one)) == 0, one.Validity.Valid)
 	if rate := one.Summary.ThroughputProcessedPerS; rate != nil {
 		rounded := math.Round(*rate)
 		r.Rate = &rounded

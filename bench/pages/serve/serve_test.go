@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"sekali/bench/experiment/ab"
 	"sekali/bench/experiment/saturation"
+	"sekali/bench/judge"
 	"sekali/bench/labtest/resulttest"
 	"sekali/bench/pages/report"
 	"sekali/bench/record"
@@ -35,7 +37,7 @@ func results(t *testing.T) string {
 	outside := t.TempDir()
 	dir := filepath.Join(outside, "results")
 	runDir := filepath.Join(dir, "runs", "20261123-064110")
-	index := record.Index{ID: "20261123-064110", StartedAt: time.Date(2026, 11, 23, 6, 41, 10, 0, time.UTC),
+	index := record.Index{ID: "20261123-064110", StartedAt: time.Date(2026, 11, 23, 6, 41, 10, 0, time.UTC), FinishedAt: time.Date(2026, 11, 23, 6, 42, 0, 0, time.UTC),
 		Environment: record.Environment{CPUModel: "synthetic <cpu>", Cores: 2}}
 	for i, model := range []resulttest.Model{
 		{Scenario: "burst", Repeat: 1, Ack: "journal", Rate: 100, Measured: 2 * time.Second, EventsPerS: 4000, Seed: 1},
@@ -46,7 +48,8 @@ func results(t *testing.T) string {
 		if err := resulttest.Write(filepath.Join(runDir, name), model); err != nil {
 			t.Fatal(err)
 		}
-		if model.Kill > 0 { // the page with all that a page can have
+		if model.Kill > 0 { // the page with all that a page can have, of a run that is INVALID
+			rewrite(t, filepath.Join(runDir, name), func(r *record.Run) { r.Environment.Race = true })
 			if err := resulttest.AddProfile(filepath.Join(runDir, name), "sekali/aggregator/store.(*Store).commit", "runtime.memmove"); err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +69,8 @@ func results(t *testing.T) string {
 		Ack: "journal", Rate: 10, Measured: time.Second, EventsPerS: 4000, Seed: 3}); err != nil {
 		t.Fatal(err)
 	}
-	if err := record.WriteIndex(probes, record.Index{ID: "20261122-064110", StartedAt: time.Date(2026, 11, 22, 6, 41, 10, 0, time.UTC),
+	began := time.Date(2026, 11, 22, 6, 41, 10, 0, time.UTC)
+	if err := record.WriteIndex(probes, record.Index{ID: "20261122-064110", StartedAt: began, FinishedAt: began.Add(time.Minute),
 		Results: []record.Entry{{Dir: "saturation-probe-01-1", Scenario: "saturation", Case: "probe-01", Repeat: 1, Valid: true, Held: true, Clean: true}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +98,21 @@ func results(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// rewrite changes a result, and makes what follows from it anew.
+func rewrite(t *testing.T, dir string, change func(*record.Run)) {
+	t.Helper()
+	resulttest.RewriteRun(t, dir, change)
+	if _, err := judge.Finish(dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// list is the page of all runs.
+func list(t *testing.T, dir string) string {
+	t.Helper()
+	return get(newHandler(t, dir), "/").Body.String()
 }
 
 func newHandler(t *testing.T, dir string) *Handler {
@@ -408,18 +427,7 @@ func TestTrendAndSparks(t *testing.T) {
 // whole.
 func TestListHasFigures(t *testing.T) {
 	dir := results(t)
-	handler, err := New(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer handler.Close()
-	list := func() string {
-		answer, request := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
-		request.Host = "localhost"
-		handler.ServeHTTP(answer, request)
-		return answer.Body.String()
-	}
-	before := list()
+	before := list(t, dir)
 	if cells := regexp.MustCompile(`<td class="number">[0-9][0-9 .]*</td>`).FindAllString(before, -1); len(cells) < 7 { // of 10 requests there is neither rate nor percentile
 		t.Errorf("figures: %q", cells)
 	}
@@ -430,7 +438,7 @@ func TestListHasFigures(t *testing.T) {
 	if err := os.WriteFile(mark, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(list(), "interrupted: not all") {
+	if !strings.Contains(list(t, dir), "interrupted: not all") {
 		t.Error("an interrupted run is not called so")
 	}
 }
@@ -473,7 +481,107 @@ func TestInterruptedRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(aRun), record.InterruptedFile), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if text := get(newHandler(t, dir), "/").Body.String(); strings.Count(text, "interrupted:") != 1 {
+	if text := list(t, dir); strings.Count(text, "interrupted:") != 1 {
 		t.Errorf("not said once:\n%s", text)
 	}
+}
+
+// changeIndex changes the index of the run that has two results.
+func changeIndex(t *testing.T, dir string, change func(*record.Index)) {
+	t.Helper()
+	folder := filepath.Join(dir, filepath.FromSlash(aRun))
+	index, err := record.ReadIndex(folder)
+	if err == nil {
+		change(&index)
+		err = record.WriteIndex(folder, index)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKilledRun: a run that was killed has an index without an end, and is shown as what it is.
+func TestKilledRun(t *testing.T) {
+	dir := results(t)
+	changeIndex(t, dir, func(i *record.Index) { i.FinishedAt, i.Planned = time.Time{}, 5 })
+	if text := list(t, dir); strings.Count(text, "interrupted, or still under way: 2 of 5 cases") != 1 || !strings.Contains(text, "kill/journal") {
+		t.Errorf("%s", text)
+	}
+}
+
+// TestCaseWithoutAResult: a case that crashed is a row, and FAILED. There is nothing to compare it
+// by, and its name leads to what it left in the run's folder. What was skipped is no failure.
+func TestCaseWithoutAResult(t *testing.T) {
+	dir := results(t)
+	changeIndex(t, dir, func(i *record.Index) {
+		i.LeftOut = []record.LeftOut{{Scenario: "kill", Case: "store", Repeat: 1, Why: "failed: ended by itself: exit code 1"},
+			{Scenario: "network", Repeat: 1, Why: "skipped: it needs root"}}
+	})
+	before, after := list(t, results(t)), list(t, dir)
+	if strings.Count(after, ">FAILED<") != strings.Count(before, ">FAILED<")+1 || strings.Contains(after, "it needs root") {
+		t.Errorf("%s", after)
+	}
+	if strings.Count(after, `type="radio"`) != strings.Count(before, `type="radio"`) {
+		t.Error("it can be chosen to be compared")
+	}
+	row := regexp.MustCompile(`<a href="([^"]*)">kill/store</a>.*`).FindStringSubmatch(after)
+	if row == nil || row[1] != "/files/"+aRun+"/" || !strings.Contains(row[0], "no result: ended by itself: exit code 1") {
+		t.Errorf("%q", row)
+	}
+	of := filepath.Join(dir, filepath.FromSlash(aRun))
+	row = regexp.MustCompile(`<a href="([^"]*)">kill/store</a>`).FindStringSubmatch(list(t, of))
+	if row == nil || row[1] != "/files/" {
+		t.Errorf("of the run alone: %q", row)
+	}
+}
+
+// TestVerdictIsThatOfTheRun: what was refused in an INVALID run is no failure, as `bench run` says;
+// what its audit found is.
+func TestVerdictIsThatOfTheRun(t *testing.T) {
+	for broken, want := range map[string]string{"refused": "INVALID", "lost": "FAILED"} {
+		dir := results(t)
+		changeIndex(t, dir, func(i *record.Index) { i.Results[1].Held = false })
+		rewrite(t, filepath.Join(dir, filepath.FromSlash(killed)), func(r *record.Run) {
+			for i := range r.Expectations {
+				r.Expectations[i].Held = r.Expectations[i].Name != broken
+			}
+			if broken == "lost" {
+				r.Audit.Lost = 12
+			}
+		})
+		text := list(t, dir)
+		if verdict := regexp.MustCompile(`>kill/journal</a>[^\n]*\n<td class="bad">(\w+)</td>`).FindStringSubmatch(text); verdict == nil || verdict[1] != want {
+			t.Errorf("%s: %q, want %s\n%s", broken, verdict, want, text)
+		}
+	}
+}
+
+// TestStopDoesNotWaitForAComparison: who asks for the end gets it, whatever takes long.
+func TestStopDoesNotWaitForAComparison(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	long := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(begun); <-release })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, cut := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- serve(ctx, listener, long, 10*time.Millisecond) }()
+	go func() {
+		answer, err := http.Get("http://" + listener.Addr().String())
+		if err == nil {
+			answer.Body.Close()
+		}
+		cut <- err
+	}()
+	<-begun
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-cut; err == nil {
+		t.Error("the request was answered")
+	}
+	close(release)
+	http.DefaultClient.CloseIdleConnections()
 }
