@@ -18,6 +18,9 @@ type Folder struct {
 	// LeftOut are the runs that were planned under the path given to Open and left no result. It is
 	// one list, the same in each of its folders: a run of which nothing is left has no folder.
 	LeftOut []LeftOut
+	// Interrupted says how far its run had come when it ended early, or that it goes on; "": it is
+	// whole, or was opened without its index.
+	Interrupted string
 }
 
 // Open finds the results under a path: that of a result folder, of a run's folder (with
@@ -75,6 +78,11 @@ func openRun(path string) ([]Folder, []LeftOut, error) {
 		names = append(names, entry.Dir)
 	}
 	folders, err := openAll(path, names)
+	for i := range folders {
+		if !index.Whole() && index.Planned > 0 {
+			folders[i].Interrupted = fmt.Sprintf("%d of %d runs had ended", index.Ended(), index.Planned)
+		}
+	}
 	return folders, index.LeftOut, err
 }
 

@@ -105,6 +105,8 @@ func Run(c Config, w io.Writer) (Result, error) {
 	for _, name := range alone {
 		fmt.Fprintf(w, "not compared, since only one side has it: %s\n", name)
 	}
+	printInterrupted(w, "A", a)
+	printInterrupted(w, "B", b)
 	printCrashed(w, "A", crashedA)
 	printCrashed(w, "B", crashed)
 	if len(pairs) == 0 {

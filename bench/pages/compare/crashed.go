@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,6 +14,19 @@ import (
 func printCrashed(w io.Writer, side string, crashed []record.LeftOut) {
 	for _, l := range crashed {
 		fmt.Fprintf(w, "NO RESULT of %s: %s, repeat %d: %s\n", side, labelOf(l), l.Repeat, l.Why)
+	}
+}
+
+// printInterrupted names the runs of a side that are not whole. What they had measured by then counts.
+func printInterrupted(w io.Writer, side string, groups []group) {
+	told := map[string]bool{}
+	for _, g := range groups {
+		for _, f := range g.folders {
+			if run := filepath.Dir(f.Dir); f.Interrupted != "" && !told[run] {
+				told[run] = true
+				fmt.Fprintf(w, "INTERRUPTED, or still under way: %s, %s, of which %s\n", side, run, f.Interrupted)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"sekali/bench/record"
 )
@@ -61,5 +62,31 @@ func TestCrashedCases(t *testing.T) {
 				t.Errorf("%q:\n%s", want, said.String())
 			}
 		})
+	}
+}
+
+// A run that was killed has an index, of what it had measured by then: that it is not whole is said
+// once, and once it is whole no more.
+func TestInterruptedRun(t *testing.T) {
+	a, b := side(t, 2, overload), side(t, 2, overload)
+	index, err := record.ReadIndex(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index.Planned = 9
+	for _, ended := range []time.Time{{}, time.Now()} {
+		index.FinishedAt = ended
+		if err := record.WriteIndex(b, index); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		if _, err := Run(Config{A: a, B: b}, &said); err != nil {
+			t.Fatal(err)
+		}
+		want := map[bool]int{true: 1, false: 0}[ended.IsZero()]
+		line := "INTERRUPTED, or still under way: B, " + b + ", of which 2 of 9 runs had ended\n"
+		if strings.Count(said.String(), line) != want || strings.Count(said.String(), "INTERRUPTED") != want {
+			t.Errorf("ended %v: want %d times %q\n%s", ended, want, line, said.String())
+		}
 	}
 }
