@@ -17,7 +17,7 @@ func printCrashed(w io.Writer, side string, crashed []record.LeftOut) {
 	}
 }
 
-// printInterrupted names the runs of a side that are not whole. What they had measured by then counts.
+// printInterrupted names the runs of a side that are not whole. What they had measured counts.
 func printInterrupted(w io.Writer, side string, groups []group) {
 	told := map[string]bool{}
 	for _, g := range groups {
