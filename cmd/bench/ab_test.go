@@ -30,8 +30,8 @@ func TestABUsage(t *testing.T) {
 	}
 }
 
-// TestABTakesTurns runs a server against itself: A B, B A, and the comparison sees that they took
-// turns.
+// TestABTakesTurns runs a server against itself: A B, B A, or B A, A B, and the comparison sees
+// that they took turns.
 func TestABTakesTurns(t *testing.T) {
 	server := httptest.NewServer(memoryserver.New())
 	defer server.Close()
@@ -46,7 +46,7 @@ func TestABTakesTurns(t *testing.T) {
 	for _, line := range begun.FindAllStringSubmatch(stdout, -1) {
 		order = append(order, line[1])
 	}
-	if got, want := strings.Join(order, "; "), "a, 1; b, 1; b, 2; a, 2; a, 3; b, 3; b, 4; a, 4"; len(order) < 4 || !strings.HasPrefix(want, got) {
+	if got := strings.Join(order, "; "); !regexp.MustCompile(`^(?:a, 1; b, 1; b, 2; a, 2|b, 1; a, 1; a, 2; b, 2)(?:; |$)`).MatchString(got) {
 		t.Errorf("order: %s", got)
 	}
 	for _, want := range []string{"The sides took turns", "Noise floor", "A against itself: not enough evidence"} {

@@ -32,7 +32,7 @@ const usage = `usage: bench <command> [flags]
   run      run scenarios, audit them, write results/runs/<run>/
   profile  run one scenario with CPU, heap, mutex and block profiles
   compare  set two runs or result folders side by side
-  ab       run two programs in turn, A B, B A, and say what the evidence says of B
+  ab       run two programs in turn, pair by pair, and say what the evidence says of B
   saturate search the highest rate that meets an objective
   faults   kill, cut, fill, starve and damage an aggregator, and count what was lost
   cluster-faults  kill, cut off and starve a cluster, and count what was lost

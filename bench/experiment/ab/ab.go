@@ -1,5 +1,5 @@
-// Package ab runs two aggregators in turn, A B, B A, A B, …, so that what the machine does to one
-// it does to the other, until a comparison of them can decide.
+// Package ab runs two aggregators in turn, A B, B A or B A, A B, so that what the machine does to
+// one it does to the other, until a comparison of them can decide.
 package ab
 
 import (
@@ -125,6 +125,7 @@ type sitting struct {
 	sides  [2]side
 	cases  int // of all scenarios
 	done   int // pairs that were run, those set aside included
+	coin   int // the side that began the last pair of an even number
 	aside  int // pairs that were set aside
 	failed int // results that the pairs lack
 	broken int // pairs that a program, not the machine, made INVALID or broke an expectation in

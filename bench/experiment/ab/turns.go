@@ -3,6 +3,7 @@ package ab
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,8 +47,9 @@ func (s *sitting) turns(ctx context.Context, pairs int) error {
 func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) {
 	config := s.Runner
 	config.Repeat = 1
+	begins := s.first()
 	for turn := range s.sides {
-		at := first(s.done) ^ turn
+		at := begins ^ turn
 		side := s.sides[at]
 		fmt.Fprintf(s.stdout, "%s, %d of %d\n", side.name, s.done+1, of)
 		config.Aggregator, config.Out = side.Program, filepath.Join(s.Out, side.name)
@@ -122,6 +124,11 @@ func (s *sitting) setAside(dirs [2]string) error {
 	return nil
 }
 
-// first is the side that begins a pair: A, B, A, B, …, so that who goes second is not always the
-// same.
-func first(pair int) int { return pair % 2 }
+// first is the side that begins the next pair. Each side begins one of two pairs, so that a drift
+// hits both alike. A coin says which, so that what comes and goes in step with the runs does too.
+func (s *sitting) first() int {
+	if s.done%2 == 0 {
+		s.coin = rand.IntN(2)
+	}
+	return s.coin ^ s.done%2
+}
