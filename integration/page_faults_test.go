@@ -148,8 +148,8 @@ func TestPageFollowsInChromium(t *testing.T) {
 }
 
 // TestPageShowsInChromium: the newest events are the newest where they are large, a payload's
-// numbers stay as they were sent, a chart has a gap where there is nothing to draw, and a token that
-// may not read all is told so.
+// numbers stay as they were sent, a chart has a gap where there is nothing to draw, and a token
+// that may not read all is told so.
 func TestPageShowsInChromium(t *testing.T) {
 	t.Parallel()
 	chrome := chromiumtest.Start(t)
