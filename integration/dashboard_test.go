@@ -135,7 +135,7 @@ func TestPageInChromium(t *testing.T) {
 			until(t, tab, "the newest events", `document.querySelector("tbody").rows.length === 50 && document.querySelector("tbody td").textContent === "63"`)
 			a.publishAs(t, "live", `{"n":2}`, 2)
 			until(t, tab, "live events", `document.querySelector("tbody td").textContent === "65"`)
-			until(t, tab, "figures of two polls", `!/–/.test(document.querySelector("#figures dd").textContent) && document.querySelectorAll("polyline[points]").length === 4`)
+			until(t, tab, "figures of two polls", `!/–/.test(document.querySelector("#figures dd").textContent) && document.querySelectorAll("path[d]").length === 4`)
 			if dir := os.Getenv("SEKALI_SCREENSHOTS"); dir != "" {
 				picture, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
 				if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "dashboard-"+v.name+".png"), picture, 0o644)); err != nil {

@@ -9,7 +9,8 @@
   let range = null; // [from, to] in seconds, null for the whole
 
   const seconds = run.charts.flatMap((chart) => chart.points[0]);
-  const whole = [Math.min(0, ...seconds), Math.max(1, ...seconds)];
+  // Not Math.min(...seconds): a long run has more than a call takes.
+  const whole = seconds.reduce(([min, max], s) => [Math.min(min, s), Math.max(max, s)], [0, 1]);
 
   function format(v) {
     if (v == null) return "–";
