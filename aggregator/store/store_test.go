@@ -295,7 +295,7 @@ func TestDesignIsKept(t *testing.T) {
 // or that nobody can any more. The next start, the check and the backup go on beside it.
 func TestViewsOfAPerson(t *testing.T) {
 	dir := t.TempDir()
-	s, state, err := Open(dir, Design{})
+	s, _, err := Open(dir, Design{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,8 @@ func TestViewsOfAPerson(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, state, err = Open(dir, Design{}); err != nil {
+	s, state, err := Open(dir, Design{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	row := Row{Event: event.Event{Topic: "a", ID: "1", Timestamp: "2026-11-23T06:41:10Z"}, ReceivedAt: "2026-11-23T06:41:10.000000000Z"}
