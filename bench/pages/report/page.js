@@ -9,8 +9,7 @@
   let range = null; // [from, to] in seconds, null for the whole
 
   const seconds = run.charts.flatMap((chart) => chart.points[0]);
-  // Not Math.min(...seconds): a long run has more than a call takes.
-  const whole = seconds.reduce(([min, max], s) => [Math.min(min, s), Math.max(max, s)], [0, 1]);
+  const whole = [Math.min(0, ...seconds), Math.max(1, ...seconds)];
 
   function format(v) {
     if (v == null) return "–";
