@@ -182,6 +182,7 @@ func repliesDropped(s *sitting) error {
 	if err := t.load(url, ended); err != nil {
 		return err
 	}
+	t.injected()
 	t.record.Injected = int(times)
 	now, err := a.drained()
 	if err != nil {

@@ -51,7 +51,7 @@ func Run(ctx context.Context, config Config, kind Kind) (record.Fault, error) {
 		err = kind.inject(s)
 	}
 	var skip skipError
-	if errors.As(err, &skip) {
+	if errors.As(err, &skip) && !s.injected { // else a trial, and what it found broken, would be dropped
 		s.record.Skipped, err = skip.why, nil
 		s.record.Trials = []record.Trial{}
 	}
@@ -73,7 +73,9 @@ type sitting struct {
 	dir     string // everything that is written lies below
 	folders int
 	record  record.Fault
-	cleanup []func() // in the order of taking
+	// injected: a fault was. What cannot be tried from then on is no skip, but an error.
+	injected bool
+	cleanup  []func() // in the order of taking
 }
 
 // skipError says why a fault cannot be tried here.

@@ -112,7 +112,10 @@ func (t *trial) expect(err error) {
 }
 
 // injected notes that the fault was injected once more.
-func (t *trial) injected() { t.record.Injected++ }
+func (t *trial) injected() {
+	t.record.Injected++
+	t.s.injected = true
+}
 
 // restart starts the aggregator on what a fault left, and notes how long it takes to be ready.
 func (t *trial) restart(flags ...string) (*aggregator, error) {
