@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -168,7 +169,7 @@ func logDiskFull(s *sitting) error {
 			c.givesUp(i)
 			return err
 		}, func() error {
-			return errors.Join(os.Remove(foreign(dirs[i])), c.StartLog(c.Machines[i]), c.revive())
+			return errors.Join(os.Remove(foreign(dirs[i])), c.StartLog(c.Machines[i]), c.revive(i))
 		})
 	})
 }
@@ -213,8 +214,8 @@ func twoDisksFull(s *sitting) error {
 			}
 			c.struck()
 			end := time.Now().Add(outageWait)
-			return c.supervised(func() bool { return c.over() || time.Now().After(end) })
-		}, func() error { return c.revive() })
+			return c.supervised(full, func() bool { return c.over() || time.Now().After(end) })
+		}, func() error { return c.revive(full...) })
 	})
 }
 
@@ -222,7 +223,7 @@ func twoDisksFull(s *sitting) error {
 // acknowledged meanwhile, and each node has to say why.
 func (c *clusterTrial) noneTakesMore(full []int, dirs []string) {
 	end := time.Now().Add(fullFor)
-	_ = c.supervised(func() bool {
+	_ = c.supervised(full, func() bool {
 		for _, i := range full { // what a start has given back
 			c.expect(fill(dirs[i]))
 		}
@@ -242,7 +243,7 @@ func (c *clusterTrial) noneTakesMore(full []int, dirs []string) {
 
 // supervised starts again what ends, as a supervisor does, until over says so. What cannot start is
 // tried again.
-func (c *clusterTrial) supervised(over func() bool) error {
+func (c *clusterTrial) supervised(full []int, over func() bool) error {
 	for !over() {
 		if !c.s.sleep(time.Second) {
 			return c.s.ctx.Err()
@@ -254,17 +255,22 @@ func (c *clusterTrial) supervised(over func() bool) error {
 			default:
 			}
 		}
-		_ = c.revive()
+		_ = c.revive(full...)
 	}
 	return nil
 }
 
-// revive starts the aggregators that have ended.
-func (c *clusterTrial) revive() error {
+// revive starts the aggregators that have ended. Those of machines whose disks are not full had no
+// reason to.
+func (c *clusterTrial) revive(full ...int) error {
 	var failures []error
-	for _, m := range c.Machines {
+	for i, m := range c.Machines {
 		select {
 		case <-m.Node.Exited():
+			if !slices.Contains(full, i) {
+				said, _ := c.readyz(i)
+				c.broken("node-%d, whose disk is not full, has %s", i+1, said)
+			}
 			failures = append(failures, c.StartUnready(m))
 		default:
 		}

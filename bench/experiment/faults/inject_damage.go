@@ -134,8 +134,11 @@ func (d damage) fill(t *trial, program string) error {
 		}
 	}
 	time.AfterFunc(400*time.Millisecond, a.Kill)
-	if err := t.load(a.URL, a.Exited()); err != nil || !d.backlog {
+	if err := t.load(a.URL, a.Exited()); err != nil {
 		return err
+	}
+	if t.wasKilled(a); !d.backlog {
+		return nil
 	}
 	data, err := t.s.copyOf(t.data)
 	if err != nil {

@@ -312,8 +312,9 @@ func memory(s *sitting) error {
 		case <-a.Exited():
 			killed++
 		default:
-			a.kill()
+			a.Kill()
 		}
+		t.wasKilled(a)
 		t.injected()
 		if a, err = t.restart(); err != nil { // outside of the limit
 			return err

@@ -41,6 +41,7 @@ func (t *trial) loadUntilCut(a *aggregator, d *powercut.Disk, after time.Duratio
 	if err != nil {
 		return err
 	}
+	t.wasKilled(a)
 	t.injected()
 	return d.Again()
 }
