@@ -33,7 +33,7 @@ func ClusterCatalogue() []Kind {
 		{Name: "the leader's machine cut off", Injects: "its wire is down for 25 s: publishers, log servers and aggregators get nothing through",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned(unplug, plugIn)},
 		{Name: "the leader's machine flaps", Injects: "its wire is down for 2 s and up for 2 s, six times",
-			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: partitioned(flap, plugIn)},
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: flapping},
 		{Name: "the leader's machine is deaf", Injects: "for 25 s it hears nothing of the other machines, which hear it",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Deaf, (*cluster.Network).Heal)},
 		{Name: "an aggregator cut off from the log", Injects: "for 25 s what it sends to any log server goes nowhere",

@@ -21,6 +21,9 @@ const cutFor = 25 * time.Second
 // has a network namespace.
 func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *sitting) error {
 	return func(s *sitting) error {
+		if err := cluster.CannotNetwork(); err != nil { // it tries the tool of the cuts too
+			return skip("%v", err)
+		}
 		network, err := cluster.NewNetwork(machines)
 		if err != nil {
 			return skip("%v", err)
@@ -29,9 +32,9 @@ func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *
 		if err != nil {
 			return errors.Join(err, network.Close())
 		}
-		s.onEnd(func() {
+		s.onEnd(func() error {
 			c.Kill()
-			_ = network.Close()
+			return network.Close()
 		})
 		return c.repeated(func(c *clusterTrial, leader, _ int) error {
 			began := time.Now()
@@ -52,16 +55,18 @@ const (
 	flaps     = 6
 )
 
-func flap(n *cluster.Network, machine int) error {
-	for range flaps {
-		for _, plugged := range []bool{false, true} {
-			if err := n.Plug(machine, plugged); err != nil {
+func flapping(s *sitting) error {
+	return partitioned(func(n *cluster.Network, machine int) error {
+		for i := range 2 * flaps {
+			if err := n.Plug(machine, i%2 == 1); err != nil {
 				return err
 			}
-			time.Sleep(flapEvery)
+			if !s.sleep(flapEvery) {
+				return s.ctx.Err()
+			}
 		}
-	}
-	return nil
+		return nil
+	}, plugIn)(s)
 }
 
 // clusterPowerCut cuts the power of machines: log server, aggregator and both their folders.
@@ -131,7 +136,7 @@ func (s *sitting) onSmallDisks() (c *clusterTrial, dirs []string, err error) {
 		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", logDiskBytes, "sekali", dir).CombinedOutput(); err != nil {
 			return nil, nil, skip("mount -t tmpfs: %s", out)
 		}
-		s.onEnd(func() { _ = exec.Command("umount", dir).Run() })
+		s.onEnd(unmount(dir))
 		dirs = append(dirs, dir)
 	}
 	c, err = s.newCluster(cluster.Config{Dirs: dirs}, clusterLevels...)

@@ -19,7 +19,7 @@ func (s *sitting) newDisk() (*powercut.Disk, error) {
 	if err != nil {
 		return nil, skip("%v", err)
 	}
-	s.onEnd(func() { _ = d.Close() })
+	s.onEnd(d.Close)
 	return d, nil
 }
 

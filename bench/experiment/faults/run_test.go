@@ -65,6 +65,22 @@ func TestBrokenIsNotSkipped(t *testing.T) {
 	}
 }
 
+// TestNotGivenBack: what a kind leaves on the machine is an error, however it ended, and the rest is
+// given back all the same.
+func TestNotGivenBack(t *testing.T) {
+	for name, inject := range map[string]func(s *sitting) error{"holds": holds, "skips": skips} {
+		rest := false
+		_, err := Run(t.Context(), Config{Log: io.Discard}, fake("a", func(s *sitting) error {
+			s.onEnd(func() error { rest = true; return nil })
+			s.onEnd(func() error { return errors.New("umount: busy") })
+			return inject(s)
+		}))
+		if err == nil || !strings.Contains(err.Error(), "umount: busy") || !rest {
+			t.Errorf("%s: %v, the rest was given back: %v", name, err, rest)
+		}
+	}
+}
+
 // TestRunAllKeepsWhatIsNotItsOwn: neither somebody else's folder nor a name that is mistyped costs
 // anybody anything.
 func TestRunAllKeepsWhatIsNotItsOwn(t *testing.T) {
