@@ -65,8 +65,8 @@ func TestBrokenIsNotSkipped(t *testing.T) {
 	}
 }
 
-// TestNotGivenBack: what a kind leaves on the machine is an error, however it ended, and the rest is
-// given back all the same.
+// TestNotGivenBack: what a kind leaves on the machine is an error, however it ended, and the rest
+// is given back all the same.
 func TestNotGivenBack(t *testing.T) {
 	for name, inject := range map[string]func(s *sitting) error{"holds": holds, "skips": skips} {
 		rest := false
