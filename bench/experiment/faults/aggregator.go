@@ -77,9 +77,10 @@ func (s *sitting) run(config process.Config) (*aggregator, error) {
 		return nil, err
 	}
 	a := &aggregator{Process: p, client: newClient(publishers), log: log}
-	s.onEnd(func() {
+	s.onEnd(func() error {
 		a.client.CloseIdleConnections()
 		a.kill()
+		return nil
 	})
 	return a, nil
 }
@@ -195,6 +196,6 @@ func (s *sitting) openDatabase(data string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	s.onEnd(func() { _ = db.Close() })
+	s.onEnd(func() error { _ = db.Close(); return nil }) // nothing of it stays
 	return db, nil
 }

@@ -15,8 +15,8 @@ func ClusterCatalogue() []Kind {
 	killed := func(name, injects string, long int, role ofCluster, atOnce bool) Kind {
 		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterKilled(role, atOnce)}
 	}
-	stopped := func(name string, long int, d time.Duration) Kind {
-		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterStopped(d)}
+	stopped := func(name string, long int, inject func(s *sitting) error) Kind {
+		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: inject}
 	}
 	wrong := func(name, injects string, how func(c *clusterTrial, all *clocks, machine, round int) error) Kind {
 		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: clockWrong(how)}
@@ -27,13 +27,13 @@ func ClusterCatalogue() []Kind {
 		killed("SIGKILL of an aggregator", "each in turn", 10, oneAggregator, false),
 		killed("SIGKILL of the leader's machine", "the log server that leads and the aggregator beside it", 10, leaderMachine, false),
 		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
-		stopped("SIGSTOP of the log leader for 3 s", 3, 3*time.Second),
-		stopped("SIGSTOP of the log leader for 15 s", 3, 15*time.Second),
-		stopped("SIGSTOP of the log leader for 40 s", 2, 40*time.Second), // longer than any leader remains one
+		stopped("SIGSTOP of the log leader for 3 s", 3, clusterPaused(3*time.Second)),
+		stopped("SIGSTOP of the log leader for 15 s", 3, clusterStopped(15*time.Second)),
+		stopped("SIGSTOP of the log leader for 40 s", 2, clusterStopped(40*time.Second)), // longer than any leader remains one
 		{Name: "the leader's machine cut off", Injects: "its wire is down for 25 s: publishers, log servers and aggregators get nothing through",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned(unplug, plugIn)},
 		{Name: "the leader's machine flaps", Injects: "its wire is down for 2 s and up for 2 s, six times",
-			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: partitioned(flap, plugIn)},
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: flapping},
 		{Name: "the leader's machine is deaf", Injects: "for 25 s it hears nothing of the other machines, which hear it",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Deaf, (*cluster.Network).Heal)},
 		{Name: "an aggregator cut off from the log", Injects: "for 25 s what it sends to any log server goes nowhere",

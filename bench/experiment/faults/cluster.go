@@ -54,10 +54,18 @@ type clusterTrial struct {
 	astray bool // an aggregator has started with a wrong clock, and dates events by it
 }
 
+// haveLogServer skips what cannot be tried without log servers.
+func (s *sitting) haveLogServer() error {
+	if _, err := os.Stat(s.LogServer); err != nil {
+		return skip("%s is not built: make log", s.LogServer)
+	}
+	return nil
+}
+
 // newCluster starts one. The zero config is three machines on the loopback.
 func (s *sitting) newCluster(config cluster.Config, levels ...string) (*clusterTrial, error) {
-	if _, err := os.Stat(s.LogServer); err != nil {
-		return nil, skip("%s is not built: make log", s.LogServer)
+	if err := s.haveLogServer(); err != nil {
+		return nil, err
 	}
 	dir, err := s.folder()
 	if err != nil {
@@ -73,7 +81,7 @@ func (s *sitting) newCluster(config cluster.Config, levels ...string) (*clusterT
 	if err != nil {
 		return nil, err
 	}
-	s.onEnd(c.Kill)
+	s.onEnd(func() error { c.Kill(); return nil })
 	t.publishers, t.pause, t.timeout = machines*len(levels), clusterPause, clusterTimeout
 	t.others = c.URLs()[1:]
 	return &clusterTrial{trial: t, Cluster: c, client: newClient(machines)}, nil

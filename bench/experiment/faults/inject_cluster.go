@@ -69,7 +69,23 @@ func clusterKilled(role ofCluster, atOnce bool) func(s *sitting) error {
 	}
 }
 
-// clusterStopped stops the log's leader for a while, as a suspended machine is.
+// clusterPaused stops the log's leader for so long and no longer: it may come back before there is
+// another one, and lead on.
+func clusterPaused(d time.Duration) func(s *sitting) error {
+	return func(s *sitting) error {
+		return s.inCluster(func(c *clusterTrial, leader, _ int) error {
+			p := c.Machines[leader].Log
+			return c.out(func() error {
+				err := p.Signal(syscall.SIGSTOP)
+				s.sleep(d)
+				return errors.Join(err, p.Signal(syscall.SIGCONT))
+			}, func() error { return nil })
+		})
+	}
+}
+
+// clusterStopped stops the log's leader as a suspended machine is, until the others go on without
+// it, and for so long at least.
 func clusterStopped(d time.Duration) func(s *sitting) error {
 	return func(s *sitting) error {
 		return s.inCluster(func(c *clusterTrial, leader, _ int) error {

@@ -96,7 +96,7 @@ func (c *clusterTrial) logOf() (js jetstream.JetStream, config jetstream.StreamC
 	if err != nil {
 		return nil, config, err
 	}
-	c.s.onEnd(conn.Close)
+	c.s.onEnd(func() error { conn.Close(); return nil })
 	if js, err = jetstream.New(conn); err != nil {
 		return nil, config, err
 	}
@@ -138,6 +138,9 @@ func lazySync(s *sitting) error {
 }
 
 func (s *sitting) syncLazily() error {
+	if err := s.haveLogServer(); err != nil {
+		return err
+	}
 	dir, err := s.folder()
 	if err != nil {
 		return err
@@ -151,7 +154,7 @@ func (s *sitting) syncLazily() error {
 	if err != nil {
 		return err
 	}
-	s.onEnd(logs.Kill)
+	s.onEnd(func() error { logs.Kill(); return nil })
 	c := &clusterTrial{trial: t, Cluster: logs, client: newClient(machines)}
 	for _, m := range c.Machines {
 		if err := c.StartUnready(m); err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +21,9 @@ const cutFor = 25 * time.Second
 // has a network namespace.
 func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *sitting) error {
 	return func(s *sitting) error {
+		if err := cluster.CannotNetwork(); err != nil { // it tries the tool of the cuts too
+			return skip("%v", err)
+		}
 		network, err := cluster.NewNetwork(machines)
 		if err != nil {
 			return skip("%v", err)
@@ -28,9 +32,9 @@ func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *
 		if err != nil {
 			return errors.Join(err, network.Close())
 		}
-		s.onEnd(func() {
+		s.onEnd(func() error {
 			c.Kill()
-			_ = network.Close()
+			return network.Close()
 		})
 		return c.repeated(func(c *clusterTrial, leader, _ int) error {
 			began := time.Now()
@@ -51,16 +55,18 @@ const (
 	flaps     = 6
 )
 
-func flap(n *cluster.Network, machine int) error {
-	for range flaps {
-		for _, plugged := range []bool{false, true} {
-			if err := n.Plug(machine, plugged); err != nil {
+func flapping(s *sitting) error {
+	return partitioned(func(n *cluster.Network, machine int) error {
+		for i := range 2 * flaps {
+			if err := n.Plug(machine, i%2 == 1); err != nil {
 				return err
 			}
-			time.Sleep(flapEvery)
+			if !s.sleep(flapEvery) {
+				return s.ctx.Err()
+			}
 		}
-	}
-	return nil
+		return nil
+	}, plugIn)(s)
 }
 
 // clusterPowerCut cuts the power of machines: log server, aggregator and both their folders.
@@ -130,7 +136,7 @@ func (s *sitting) onSmallDisks() (c *clusterTrial, dirs []string, err error) {
 		if out, err := exec.Command("mount", "-t", "tmpfs", "-o", logDiskBytes, "sekali", dir).CombinedOutput(); err != nil {
 			return nil, nil, skip("mount -t tmpfs: %s", out)
 		}
-		s.onEnd(func() { _ = exec.Command("umount", dir).Run() })
+		s.onEnd(unmount(dir))
 		dirs = append(dirs, dir)
 	}
 	c, err = s.newCluster(cluster.Config{Dirs: dirs}, clusterLevels...)
@@ -168,7 +174,7 @@ func logDiskFull(s *sitting) error {
 			c.givesUp(i)
 			return err
 		}, func() error {
-			return errors.Join(os.Remove(foreign(dirs[i])), c.StartLog(c.Machines[i]), c.revive())
+			return errors.Join(os.Remove(foreign(dirs[i])), c.StartLog(c.Machines[i]), c.revive(i))
 		})
 	})
 }
@@ -213,8 +219,8 @@ func twoDisksFull(s *sitting) error {
 			}
 			c.struck()
 			end := time.Now().Add(outageWait)
-			return c.supervised(func() bool { return c.over() || time.Now().After(end) })
-		}, func() error { return c.revive() })
+			return c.supervised(full, func() bool { return c.over() || time.Now().After(end) })
+		}, func() error { return c.revive(full...) })
 	})
 }
 
@@ -222,7 +228,7 @@ func twoDisksFull(s *sitting) error {
 // acknowledged meanwhile, and each node has to say why.
 func (c *clusterTrial) noneTakesMore(full []int, dirs []string) {
 	end := time.Now().Add(fullFor)
-	_ = c.supervised(func() bool {
+	_ = c.supervised(full, func() bool {
 		for _, i := range full { // what a start has given back
 			c.expect(fill(dirs[i]))
 		}
@@ -242,7 +248,7 @@ func (c *clusterTrial) noneTakesMore(full []int, dirs []string) {
 
 // supervised starts again what ends, as a supervisor does, until over says so. What cannot start is
 // tried again.
-func (c *clusterTrial) supervised(over func() bool) error {
+func (c *clusterTrial) supervised(full []int, over func() bool) error {
 	for !over() {
 		if !c.s.sleep(time.Second) {
 			return c.s.ctx.Err()
@@ -254,17 +260,22 @@ func (c *clusterTrial) supervised(over func() bool) error {
 			default:
 			}
 		}
-		_ = c.revive()
+		_ = c.revive(full...)
 	}
 	return nil
 }
 
-// revive starts the aggregators that have ended.
-func (c *clusterTrial) revive() error {
+// revive starts the aggregators that have ended. Those of machines whose disks are not full had no
+// reason to.
+func (c *clusterTrial) revive(full ...int) error {
 	var failures []error
-	for _, m := range c.Machines {
+	for i, m := range c.Machines {
 		select {
 		case <-m.Node.Exited():
+			if !slices.Contains(full, i) {
+				said, _ := c.readyz(i)
+				c.broken("node-%d, whose disk is not full, has %s", i+1, said)
+			}
 			failures = append(failures, c.StartUnready(m))
 		default:
 		}

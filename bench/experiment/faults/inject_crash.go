@@ -38,6 +38,7 @@ func killed(s *sitting) error {
 		if err := t.load(a.URL, a.Exited()); err != nil {
 			return err
 		}
+		t.wasKilled(a)
 		t.injected()
 		if a, err = t.restart(); err != nil {
 			return err
@@ -62,6 +63,7 @@ func killedAtMemory(s *sitting) error {
 		if err := t.load(a.URL, a.Exited()); err != nil {
 			return err
 		}
+		t.wasKilled(a)
 		t.injected()
 		if a, err = t.restart(); err != nil {
 			return err
@@ -101,7 +103,7 @@ func crashAt(place string) func(s *sitting) error {
 			if err != nil {
 				return err
 			}
-			a.kill()
+			t.kill(a)
 		}
 		for _, n := range s.passes() {
 			if passedAtStart[place] {
@@ -120,7 +122,7 @@ func crashAt(place string) func(s *sitting) error {
 			if err != nil {
 				return err
 			}
-			a.kill()
+			t.kill(a)
 		}
 		a, err := s.startCrash(nil, t.data)
 		if err != nil {
@@ -151,7 +153,11 @@ func (t *trial) crash(at string, flags ...string) error {
 		a.Kill()
 	})
 	defer timer.Stop()
-	return t.load(a.URL, a.Exited())
+	err = t.load(a.URL, a.Exited())
+	if err == nil {
+		t.wasKilled(a)
+	}
+	return err
 }
 
 // crashedExpiring kills the aggregator while events expire. What has expired can no more be read:

@@ -134,8 +134,11 @@ func (d damage) fill(t *trial, program string) error {
 		}
 	}
 	time.AfterFunc(400*time.Millisecond, a.Kill)
-	if err := t.load(a.URL, a.Exited()); err != nil || !d.backlog {
+	if err := t.load(a.URL, a.Exited()); err != nil {
 		return err
+	}
+	if t.wasKilled(a); !d.backlog {
+		return nil
 	}
 	data, err := t.s.copyOf(t.data)
 	if err != nil {
@@ -156,7 +159,13 @@ func (d damage) fill(t *trial, program string) error {
 // met nothing that is read. What was acknowledged and is new when it is published again was lost,
 // and that is seen too: a WAL ends, by SQLite's rules, before the first page that does not fit.
 func (d damage) holdConsequences(t *trial) {
-	whole, consequences := t.stream.Originals(t.next*t.record.EventsPerRequest), 0
+	whole, consequences := uint64(0), 0 // of a backlog, the events that the undamaged files had
+	if d.backlog {
+		for _, err := range t.record.Whole.Originals() {
+			t.expect(err)
+			whole++
+		}
+	}
 	for _, look := range t.record.Looks {
 		lost := look.Again != nil && look.Again.Duplicates < look.Again.Accepted
 		if look.End != record.Shown || lost || d.backlog && look.Counters.UniqueProcessed < whole {

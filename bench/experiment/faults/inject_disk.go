@@ -65,7 +65,7 @@ func (s *sitting) mountSmall() (string, error) {
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprint("size=", smallDisk), "sekali", mount).CombinedOutput(); err != nil {
 		return "", skip("mount -t tmpfs: %s", out)
 	}
-	s.onEnd(func() { _ = exec.Command("umount", mount).Run() })
+	s.onEnd(unmount(mount))
 	return mount, nil
 }
 

@@ -95,7 +95,7 @@ func (s *sitting) openSilent(a *aggregator) error {
 		if err != nil {
 			return err
 		}
-		s.onEnd(func() { c.Close() })
+		s.onEnd(c.Close)
 		if i%2 == 0 {
 			if _, err := io.WriteString(c, "POST /publish HTTP/1.1\r\nHost: aggregator\r\nContent-Length: 100\r\n\r\n["); err != nil {
 				return err
@@ -112,7 +112,7 @@ func (s *sitting) dropReplies(server string, drop func() bool) (url string, err 
 	if err != nil {
 		return "", err
 	}
-	s.onEnd(func() { listener.Close() })
+	s.onEnd(listener.Close)
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -182,6 +182,7 @@ func repliesDropped(s *sitting) error {
 	if err := t.load(url, ended); err != nil {
 		return err
 	}
+	t.injected()
 	t.record.Injected = int(times)
 	now, err := a.drained()
 	if err != nil {
@@ -311,8 +312,9 @@ func memory(s *sitting) error {
 		case <-a.Exited():
 			killed++
 		default:
-			a.kill()
+			a.Kill()
 		}
+		t.wasKilled(a)
 		t.injected()
 		if a, err = t.restart(); err != nil { // outside of the limit
 			return err
@@ -335,7 +337,7 @@ func (s *sitting) memoryGroup() (procs string, err error) {
 	if err := os.Mkdir(group, 0o755); err != nil {
 		return "", skip("no memory cgroup: %v", err)
 	}
-	s.onEnd(func() { _ = os.Remove(group) })
+	s.onEnd(func() error { return os.Remove(group) })
 	if err := os.WriteFile(filepath.Join(group, limitFile), []byte(fmt.Sprint(memoryLimit)), 0); err != nil {
 		return "", skip("no memory limit: %v", err)
 	}

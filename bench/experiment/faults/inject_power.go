@@ -19,7 +19,7 @@ func (s *sitting) newDisk() (*powercut.Disk, error) {
 	if err != nil {
 		return nil, skip("%v", err)
 	}
-	s.onEnd(func() { _ = d.Close() })
+	s.onEnd(d.Close)
 	return d, nil
 }
 
@@ -41,6 +41,7 @@ func (t *trial) loadUntilCut(a *aggregator, d *powercut.Disk, after time.Duratio
 	if err != nil {
 		return err
 	}
+	t.wasKilled(a)
 	t.injected()
 	return d.Again()
 }

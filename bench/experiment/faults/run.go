@@ -48,7 +48,7 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 		began := time.Now()
 		row, file, err := runInto(ctx, config, kind, record.Sitting{Number: i + 1, Of: len(kinds)}, dir)
 		if ctx.Err() != nil {
-			return false, errors.Join(ctx.Err(), write(dir, found))
+			return false, errors.Join(ctx.Err(), err, write(dir, found))
 		}
 		if err != nil {
 			failed = append(failed, err)

@@ -47,6 +47,40 @@ func TestRunAllShowsSomething(t *testing.T) {
 	}
 }
 
+// TestBrokenIsNotSkipped: what cannot go on after a fault was injected is an error, and what was
+// broken by then does not become a kind that was skipped.
+func TestBrokenIsNotSkipped(t *testing.T) {
+	broken := fake("b", func(s *sitting) error {
+		one, err := s.newTrial(t.TempDir(), everyLevel...)
+		if err != nil {
+			return err
+		}
+		one.injected()
+		one.broken("nobody was answered")
+		return skip("it has ended")
+	})
+	held, err := RunAll(t.Context(), Config{Log: io.Discard}, []Kind{fake("a", holds), broken}, regexp.MustCompile(""), t.TempDir(), io.Discard)
+	if held || err == nil || !strings.Contains(err.Error(), "it has ended") {
+		t.Errorf("held %v, %v", held, err)
+	}
+}
+
+// TestNotGivenBack: what a kind leaves on the machine is an error, however it ended, and the rest
+// is given back all the same.
+func TestNotGivenBack(t *testing.T) {
+	for name, inject := range map[string]func(s *sitting) error{"holds": holds, "skips": skips} {
+		rest := false
+		_, err := Run(t.Context(), Config{Log: io.Discard}, fake("a", func(s *sitting) error {
+			s.onEnd(func() error { rest = true; return nil })
+			s.onEnd(func() error { return errors.New("umount: busy") })
+			return inject(s)
+		}))
+		if err == nil || !strings.Contains(err.Error(), "umount: busy") || !rest {
+			t.Errorf("%s: %v, the rest was given back: %v", name, err, rest)
+		}
+	}
+}
+
 // TestRunAllKeepsWhatIsNotItsOwn: neither somebody else's folder nor a name that is mistyped costs
 // anybody anything.
 func TestRunAllKeepsWhatIsNotItsOwn(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -39,19 +40,23 @@ type Config struct {
 
 // Run tries one kind of fault. The error is for what could not be tried; what was promised and not
 // kept is in the record.
-func Run(ctx context.Context, config Config, kind Kind) (record.Fault, error) {
+func Run(ctx context.Context, config Config, kind Kind) (left record.Fault, err error) {
 	dir, err := os.MkdirTemp("", "sekali-fault-")
 	if err != nil {
 		return record.Fault{}, fmt.Errorf("faults: %w", err)
 	}
 	s := &sitting{Config: config, ctx: ctx, dir: dir, kind: kind}
 	s.record = record.Fault{Name: kind.Name, Promise: kind.Promise, Tells: kind.Tells, Trials: []record.Trial{}}
-	defer s.cleanUp()
+	defer func() { // a mount or a network that stays is in the way of what comes next
+		if failed := s.cleanUp(); failed != nil {
+			err = errors.Join(err, fmt.Errorf("faults: %s: afterwards: %w", kind.Name, failed))
+		}
+	}()
 	if err = errNotShort; s.times() > 0 { // never injected, it would have held
 		err = kind.inject(s)
 	}
 	var skip skipError
-	if errors.As(err, &skip) {
+	if errors.As(err, &skip) && !s.injected { // else a trial, and what it found broken, would be dropped
 		s.record.Skipped, err = skip.why, nil
 		s.record.Trials = []record.Trial{}
 	}
@@ -73,7 +78,9 @@ type sitting struct {
 	dir     string // everything that is written lies below
 	folders int
 	record  record.Fault
-	cleanup []func() // in the order of taking
+	// injected: a fault was. What cannot be tried from then on is no skip, but an error.
+	injected bool
+	cleanup  []func() error // in the order of taking
 }
 
 // skipError says why a fault cannot be tried here.
@@ -87,13 +94,26 @@ var errNotShort = skip("-short, and integration has the same as a test")
 func skip(format string, args ...any) error { return skipError{fmt.Sprintf(format, args...)} }
 
 // onEnd gives something back when the sitting ends, the last first.
-func (s *sitting) onEnd(f func()) { s.cleanup = append(s.cleanup, f) }
+func (s *sitting) onEnd(f func() error) { s.cleanup = append(s.cleanup, f) }
 
-func (s *sitting) cleanUp() {
+// cleanUp's error says what could not be given back. Files that stay harm nobody.
+func (s *sitting) cleanUp() error {
+	var failures []error
 	for i := len(s.cleanup) - 1; i >= 0; i-- {
-		s.cleanup[i]()
+		failures = append(failures, s.cleanup[i]())
 	}
 	_ = os.RemoveAll(s.dir)
+	return errors.Join(failures...)
+}
+
+// unmount is for onEnd.
+func unmount(dir string) func() error {
+	return func() error {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("umount: %w: %s", err, out)
+		}
+		return nil
+	}
 }
 
 // folder makes a new folder.

@@ -112,7 +112,25 @@ func (t *trial) expect(err error) {
 }
 
 // injected notes that the fault was injected once more.
-func (t *trial) injected() { t.record.Injected++ }
+func (t *trial) injected() {
+	t.record.Injected++
+	t.s.injected = true
+}
+
+// kill kills the aggregator, which is to live by then.
+func (t *trial) kill(a *aggregator) {
+	a.kill()
+	t.wasKilled(a)
+}
+
+// wasKilled waits until the aggregator is gone. Every kill here is a SIGKILL, that of a crash place
+// and of the kernel too: another end is its own, and a broken promise.
+func (t *trial) wasKilled(a *aggregator) {
+	<-a.Exited()
+	if exit, _ := a.Wait(context.Background()); exit.Signal != "SIGKILL" {
+		t.broken("it ended by itself: %s", exit)
+	}
+}
 
 // restart starts the aggregator on what a fault left, and notes how long it takes to be ready.
 func (t *trial) restart(flags ...string) (*aggregator, error) {

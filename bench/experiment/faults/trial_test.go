@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -104,6 +106,25 @@ func TestCaughtByLastWords(t *testing.T) {
 		c.caught(0, diverged...)
 		if (len(c.record.Caught) == 1) != found || (len(c.record.Broken) == 0) != found {
 			t.Errorf("%s: caught %q, broken %q", words, c.record.Caught, c.record.Broken)
+		}
+	}
+}
+
+// TestEndsByItself: an aggregator that ends by itself was not killed.
+func TestEndsByItself(t *testing.T) {
+	for how, broken := range map[string]bool{"exit 2": true, "exit 0": true, "kill -9 $$": false} {
+		program := filepath.Join(t.TempDir(), "aggregator")
+		text := "#!/bin/sh\necho '{\"msg\":\"listening\",\"addr\":\"127.0.0.1:1\"}' >&2\nsleep 0.1\n" + how + "\n"
+		if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s := &sitting{Config: Config{Crash: program, Log: io.Discard}, ctx: t.Context()}
+		one, err := s.newTrial(t.TempDir(), everyLevel...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := one.crash("somewhere:1"); err != nil || (len(one.record.Broken) == 1) != broken {
+			t.Errorf("%s: %v, %q", how, err, one.record.Broken)
 		}
 	}
 }

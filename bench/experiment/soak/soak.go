@@ -175,7 +175,9 @@ func (s *soaking) kill() {
 	s.mu.Unlock()
 	if p != nil {
 		p.Kill()
-		<-p.Exited()
+		if exit, _ := p.Wait(context.Background()); exit.Signal != "SIGKILL" {
+			s.broken("it ended by itself: %s", exit)
+		}
 	}
 }
 
