@@ -94,21 +94,17 @@ func numbered(what string, n int) string {
 // A reader that is behind, as while the aggregator is away, does not take for a continuation what
 // has grown beyond its place since the file was truncated.
 func TestTruncatedWhileTheReaderIsBehind(t *testing.T) {
-	before, after := numbered("before", 2000), numbered("after", 3000)
-	l := followLog(t, "app.log", before)
-	l.lines(1)
-	l.do(os.WriteFile(l.path+".1", []byte(before), 0o600), os.Truncate(l.path, 0))
-	l.append(after)
-	l.lines(1 << 20)
-	l.check(before, after)
-	if len(l.warns) > 0 {
-		t.Errorf("%q", l.warns)
-	}
+	truncatedAfterALine(t, numbered("before", 2000), numbered("after", 3000))
 }
 
 // What is known of the beginning of a short file is not replaced by what came after a truncation.
 func TestTruncatedWhileItIsShort(t *testing.T) {
-	before, after := numbered("before", 3), numbered("after", 5)
+	truncatedAfterALine(t, numbered("before", 3), numbered("after", 5))
+}
+
+// truncatedAfterALine truncates a log, of which there is a copy, when one line was read.
+func truncatedAfterALine(t *testing.T, before, after string) {
+	t.Helper()
 	l := followLog(t, "app.log", before)
 	l.lines(1)
 	l.do(os.WriteFile(l.path+".1", []byte(before), 0o600), os.Truncate(l.path, 0))

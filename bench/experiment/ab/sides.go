@@ -133,15 +133,12 @@ func copyProgram(given, into string) (string, error) {
 	if err := errors.Join(os.MkdirAll(into, 0o755), copyFile(given, program)); err != nil {
 		return "", err
 	}
-	err = copyFile(filepath.Join(filepath.Dir(given), logServer), filepath.Join(into, logServer))
+	err = copyFile(runner.LogProgram(given), runner.LogProgram(program))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return program, err
 }
-
-// logServer is the log server's name, beside the aggregator.
-const logServer = "sekali-log"
 
 func copyFile(from, to string) error {
 	info, err := os.Stat(from)

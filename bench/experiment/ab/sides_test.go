@@ -83,7 +83,7 @@ func TestProgramIsCopied(t *testing.T) {
 	for _, log := range []bool{false, true} {
 		script("given", "before")
 		if log {
-			script(logServer, "before")
+			script("sekali-log", "before")
 		}
 		into := filepath.Join(out, fmt.Sprint(log))
 		found, err := find(t.Context(), given, into)
@@ -93,8 +93,8 @@ func TestProgramIsCopied(t *testing.T) {
 		script("given", "after")
 		programs := []string{found.Program}
 		if log {
-			script(logServer, "after")
-			programs = append(programs, filepath.Join(into, logServer))
+			script("sekali-log", "after")
+			programs = append(programs, filepath.Join(into, "sekali-log"))
 		}
 		for _, program := range programs {
 			if said, err := exec.Command(program).Output(); err != nil || string(said) != "before\n" {

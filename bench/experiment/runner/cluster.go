@@ -59,8 +59,10 @@ type logServer struct {
 	past     process.Usage    // of the processes that have ended
 }
 
-// logProgram is the program of the log servers: beside the aggregator's, as make builds both.
-func (c *Config) logProgram() string { return filepath.Join(filepath.Dir(c.Aggregator), "sekali-log") }
+// LogProgram is the program of the log servers: beside the aggregator's, as make builds both.
+func LogProgram(aggregator string) string {
+	return filepath.Join(filepath.Dir(aggregator), "sekali-log")
+}
 
 // cannotCluster says why a cluster cannot be started; nil: it can, or none is wanted.
 func (c *Config) cannotCluster(s scenario.Settings) error {
@@ -70,8 +72,8 @@ func (c *Config) cannotCluster(s scenario.Settings) error {
 	case c.external():
 		return errors.New("a cluster is started for the case, and cannot be one that is running already")
 	}
-	if _, err := os.Stat(c.logProgram()); err != nil {
-		return fmt.Errorf("%s is not built: make log", c.logProgram())
+	if _, err := os.Stat(LogProgram(c.Aggregator)); err != nil {
+		return fmt.Errorf("%s is not built: make log", LogProgram(c.Aggregator))
 	}
 	return nil
 }
@@ -85,7 +87,7 @@ func (s *session) startCluster(ctx context.Context, log io.Writer) error {
 			return err
 		}
 	}
-	c, err := cluster.StartLogs(ctx, cluster.Config{Dir: s.data, Network: s.network, LogServer: s.config.logProgram(), Aggregator: s.config.Aggregator,
+	c, err := cluster.StartLogs(ctx, cluster.Config{Dir: s.data, Network: s.network, LogServer: LogProgram(s.config.Aggregator), Aggregator: s.config.Aggregator,
 		Nodes: wanted.Nodes, Replicas: wanted.Replicas, LazySync: wanted.Lazy(), Flags: s.run.Aggregator.Flags, Log: func(string) io.Writer { return shared }})
 	if err != nil {
 		return err

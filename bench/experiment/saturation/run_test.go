@@ -329,9 +329,10 @@ func TestTextIsAScenario(t *testing.T) {
 	}
 }
 
-// TestArrivalsAreKept: a search with random arrivals has them in each probe, and on the curve.
-func TestArrivalsAreKept(t *testing.T) {
-	s, err := scenario.Parse("s.yaml", []byte(strings.ReplaceAll(saturationtest.Text, "rate: 1/s", "rate: 1/s, arrivals: poisson")))
+// planned are the cases of a probe at a rate, and of the curve up to 40.
+func planned(t *testing.T, text string, kind Kind, rate float64) []scenario.Case {
+	t.Helper()
+	s, err := scenario.Parse("s.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +340,7 @@ func TestArrivalsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe, err := plan.probe(Probing, 1, 12.3)
+	probe, err := plan.probe(kind, 1, rate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +348,13 @@ func TestArrivalsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, one := range append(probe.Cases, curve.Cases...) {
+	return append(probe.Cases, curve.Cases...)
+}
+
+// TestArrivalsAreKept: a search with random arrivals has them in each probe, and on the curve.
+func TestArrivalsAreKept(t *testing.T) {
+	text := strings.ReplaceAll(saturationtest.Text, "rate: 1/s", "rate: 1/s, arrivals: poisson")
+	for _, one := range planned(t, text, Probing, 12.3) {
 		for _, phase := range one.Settings.Load.Phases {
 			if phase.Arrivals != attack.Poisson {
 				t.Errorf("%s, %s: arrivals %q", one.Name, phase.Name, phase.Arrivals)
@@ -360,23 +367,7 @@ func TestArrivalsAreKept(t *testing.T) {
 // fails neither a probe nor the curve; what the audit finds still does.
 func TestObjectiveAloneSaysWhatMayBeRefused(t *testing.T) {
 	for _, expect := range []string{"", "expect: {refused: 0, failures: 0, unacknowledged: 0}\n", "expect: {unacknowledged: any}\n"} {
-		s, err := scenario.Parse("s.yaml", []byte(saturationtest.Text+expect))
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan, err := NewPlan(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		probe, err := plan.probe(Confirming, 1, 40)
-		if err != nil {
-			t.Fatal(err)
-		}
-		curve, err := plan.curve(40)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, one := range append(probe.Cases, curve.Cases...) {
+		for _, one := range planned(t, saturationtest.Text+expect, Confirming, 40) {
 			e := one.Settings.Expect
 			if e.Refused != scenario.Any || e.Failures != scenario.Any || e.Unacknowledged != scenario.Any || e.Lost != scenario.Exactly(0) {
 				t.Errorf("%q, %s: %+v", expect, one.Name, e)
