@@ -152,20 +152,22 @@ func TestTooFewPairs(t *testing.T) {
 // TestEndsWithPairs: a sitting that cannot go on, or is interrupted, leaves what it has.
 func TestEndsWithPairs(t *testing.T) {
 	for name, test := range map[string]struct {
-		last  int // runs that are begun
-		ended string
+		last  int    // runs that are begun
+		ended string // SIDE is the one that was not begun
 		begun bool
 	}{
-		"vanished at once":  {1, "", false},
-		"vanished mid-way":  {2, "could not go on after 1 pairs: b, 2 of 10 was not begun", true},
-		"vanished in a":     {3, "could not go on after 1 pairs: a, 2 of 10 was not begun", true},
-		"interrupted later": {4, "interrupted after 2 pairs", true},
+		"vanished at once":      {1, "", false},
+		"vanished mid-way":      {2, "could not go on after 1 pairs: SIDE, 2 of 10 was not begun", true},
+		"vanished in the other": {3, "could not go on after 1 pairs: SIDE, 2 of 10 was not begun", true},
+		"interrupted later":     {4, "interrupted after 2 pairs", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			out, runs := t.TempDir(), 0
+			var order []string
 			run := func(c runner.Config) (string, runner.Outcome) {
+				order = append(order, filepath.Base(c.Out))
 				if runs++; runs > test.last {
 					if strings.HasPrefix(name, "interrupted") {
 						interrupt()
@@ -190,7 +192,8 @@ func TestEndsWithPairs(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || left.Ended != test.ended || left.Verdict != verdict.String() || left.A.Given == "" {
+			ended := strings.Replace(test.ended, "SIDE", order[len(order)-1], 1)
+			if err != nil || left.Ended != ended || left.Verdict != verdict.String() || left.A.Given == "" {
 				t.Errorf("%+v, %v", left, err)
 			}
 		})
