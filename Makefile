@@ -32,7 +32,7 @@ COUNT ?= 6
 test lint log-test senders-test: export GOFLAGS := -trimpath $(GOFLAGS)
 test lint log-test senders-test: export CGO_ENABLED := 0
 
-.PHONY: help build bench test faults cluster-faults mutants soak compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
+.PHONY: help build bench test faults cluster-faults mutants soak reference compare profile report verify lint vuln sbom release module fuzz log log-test cluster compose-test senders-test yardsticks bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -157,6 +157,14 @@ mutants: build ## aggregators that lie, one kind after the other, and what the l
 
 soak: build ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
 	bin/bench soak -time $(SOAK_TIME)
+
+# The programs first, for all are built from one commit and nothing is compiled while figures are taken.
+reference: build log ## measure all that REPORT.md is made from anew, alone, about 2 hours: results/reference [SOAK_TIME=30m]
+	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
+	cd bench/yardsticks && go test ./... && $(GO_BUILD) -o ../../bin/yardsticks .
+	cd bench/yardsticks/victorialogs && go build -trimpath -o ../../../bin/victoria-logs github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs
+	cd integration/senders && go test -run NONE ./...
+	SOAK_TIME=$(SOAK_TIME) tools/reference.sh results/sitting
 
 # Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has no failing input.
 fuzz: ## each fuzz target for FUZZ_TIME (20s) [FUZZ=aggregator/event]

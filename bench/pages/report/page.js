@@ -9,7 +9,7 @@
   let range = null; // [from, to] in seconds, null for the whole
 
   const seconds = run.charts.flatMap((chart) => chart.points[0]);
-  const whole = [Math.min(0, ...seconds), Math.max(1, ...seconds)];
+  const whole = seconds.reduce(([least, most], s) => [Math.min(least, s), Math.max(most, s)], [0, 1]);
 
   function format(v) {
     if (v == null) return "–";

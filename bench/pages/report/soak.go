@@ -134,8 +134,15 @@ func (s *soak) answer() string {
 	case grown > 0:
 		trend = fmt.Sprintf("growth in %d of %d comparisons", grown, len(judge.Drifts(s.SoakSummary)))
 	}
-	return fmt.Sprintf("%s of %s lost, in %.0f min at %s events/s with %d SIGKILLs; %s",
-		exact(s.Lost), exact(s.Acknowledged), s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), trend)
+	also := ""
+	if s.Duplicated > 0 {
+		also = fmt.Sprintf(", **%s stored twice**", exact(s.Duplicated))
+	}
+	if len(s.Broken) > 0 {
+		also += fmt.Sprintf(", **%d other promises broken**", len(s.Broken))
+	}
+	return fmt.Sprintf("%s of %s lost%s, in %.0f min at %s events/s with %d SIGKILLs; %s",
+		exact(s.Lost), exact(s.Acknowledged), also, s.Seconds/60, exact(uint64(s.RequestsPerS)*uint64(s.EventsPerRequest)), len(s.KillsS), trend)
 }
 
 // Invalid says why the soak shows nothing; "" if it does.
