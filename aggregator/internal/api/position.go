@@ -53,6 +53,12 @@ func epochChanged(ctx *fasthttp.RequestCtx, name string, is, of uint64) {
 	problem(ctx, fasthttp.StatusConflict, "epoch_changed", fmt.Sprintf("the log is of epoch %d, %s of epoch %d", is, name, of))
 }
 
+// ofEpochKey marks a request whose place in the log carried this log's epoch.
+type ofEpochKey struct{}
+
+// isOfEpoch reports whether the reader's place is known to be one of this log's.
+func isOfEpoch(ctx *fasthttp.RequestCtx) bool { return ctx.UserValue(ofEpochKey{}) != nil }
+
 // ofEpoch lets a reader's place carry the epoch that it is of, as the ids of a stream do: `1-4711`.
 // In a log that was made anew, a number may be another event's. It reports false if it has
 // answered; else the place is the number alone from here on.
@@ -71,6 +77,7 @@ func ofEpoch(ctx *fasthttp.RequestCtx, epoch uint64) bool {
 			return false
 		}
 		set(strconv.FormatUint(seq, 10))
+		ctx.SetUserValue(ofEpochKey{}, true)
 		return true
 	}
 	args, header := ctx.QueryArgs(), &ctx.Request.Header

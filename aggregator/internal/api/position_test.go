@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -114,7 +115,9 @@ func TestPositions(t *testing.T) {
 		{"/events?min_position=1-1", "", 200, `"event_id":"1"`},
 		{"/events?min_position=1-1&after=1-0", "", 200, `"event_id":"1"`},
 		{"/events?after=1-1", "", 200, `"events":[]`},
-		{"/events?after=1-9", "", 409, "cursor_beyond_end"},
+		{"/events?after=1-9", "", 503, "lagging"},
+		{"/events/stream", "1-9", 503, "lagging"},
+		{"/events?after=9", "", 409, "cursor_beyond_end"},
 		{"/events?after=2-0", "", 409, "epoch_changed"},
 		{"/events?after=1-x", "", 400, "after="},
 		{"/events?after=-1", "", 400, "after="},
@@ -133,6 +136,22 @@ func TestPositions(t *testing.T) {
 			t.Errorf("%s %s: %d %s %v, want %d %s", c.path, c.id, status, text, header, c.status, c.says)
 		}
 	}
+	// A reader who comes from a replica that is ahead by a moment is kept waiting, not sent away.
+	behind := make(chan string, 1)
+	go func() {
+		status, text, _ := do("GET", "/events?after=1-2", "", "")
+		behind <- fmt.Sprint(status, text)
+	}()
+	time.Sleep(100 * time.Millisecond)
+	select {
+	case early := <-behind:
+		t.Errorf("a cursor that this replica has not come to: %s, want a wait", early)
+	default:
+	}
+	do("POST", "/publish", `{"topic":"t","event_id":"2","timestamp":"2026-11-23T06:41:10Z"}`, "")
+	if text := <-behind; !strings.HasPrefix(text, "200") || !strings.Contains(text, `"events":[]`) {
+		t.Errorf("a cursor that this replica then came to: %s", text)
+	}
 	log.Put([]byte("poison"))
 	for end := time.Now().Add(10 * time.Second); p.Node().Halted() == nil && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
@@ -140,7 +159,7 @@ func TestPositions(t *testing.T) {
 	if status, text, header := do("GET", "/events", "", ""); status != 200 || !strings.Contains(text, `"event_id":"1"`) || header.Get(staleHeader) != "true" {
 		t.Errorf("a halted replica shows %d %s %v", status, text, header)
 	}
-	if status, text, _ := do("GET", "/events?min_position=1-2", "", ""); status != 503 || !strings.Contains(text, `"halted"`) {
+	if status, text, _ := do("GET", "/events?min_position=1-3", "", ""); status != 503 || !strings.Contains(text, `"halted"`) {
 		t.Errorf("a position that a halted replica does not come to: %d %s", status, text)
 	}
 	if status, text, _ := do("GET", "/readyz", "", ""); status != 503 || !strings.Contains(text, "halted") {

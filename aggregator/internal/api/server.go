@@ -81,6 +81,7 @@ type Server struct {
 	tokenMu  sync.Mutex // held while tokens are replaced
 	rejected rejections
 	waits    sampled                // publishers that are to come again
+	cuts     sampled                // streams that were cut off
 	lastHost atomic.Pointer[string] // that checkHost let in last
 	loopback bool                   // the listener is for this machine; set before the first request
 

@@ -52,12 +52,22 @@ func (a *Server) stream(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusServiceUnavailable, "busy", fmt.Sprintf("%d streams are open, that is the most", a.cfg.MaxStreams))
 		return
 	}
-	conn, revoked := ctx.Conn(), revoked(ctx)
-	a.streamed(ctx, func() { a.streams.Add(-1) }, func(w *bufio.Writer) (whole bool) {
-		f := &follower{server: a, w: w, page: page, conn: conn, watch: a.pipeline.Watch(page.Topic), revoked: revoked}
-		defer f.watch.Stop()
-		f.run()
-		return true // a stream has no end of its own, and its reader comes again
+	f := &follower{server: a, page: page, conn: ctx.Conn(), watch: a.pipeline.Watch(page.Topic), revoked: revoked(ctx)}
+	handed := false
+	defer func() {
+		if !handed {
+			f.close()
+		}
+	}()
+	if f.next, f.through, err = f.read(); err != nil && !errors.Is(err, errBusy) {
+		a.unreadable(ctx, err)
+		return
+	}
+	f.isRead = err == nil
+	handed = true
+	a.streamed(ctx, f.close, func(w *bufio.Writer) (whole bool) {
+		f.w = w
+		return f.run()
 	})
 }
 
@@ -95,19 +105,43 @@ type follower struct {
 	watch   *pipeline.Watch
 	revoked <-chan struct{}
 	rested  time.Time // when the next page may be sent
+
+	// The first page is read before the answer begins: what cannot be read is an error of the
+	// request, and not a stream that ends at once, comes again, and says nothing.
+	isRead  bool // next and through are what read returned, and not sent yet
+	next    *page
+	through int64
 }
 
-// run writes events until the client goes, its token is revoked, or the server stops.
-func (f *follower) run() {
+// close gives back what the stream holds.
+func (f *follower) close() {
+	f.watch.Stop()
+	if f.next != nil {
+		f.next.release()
+	}
+	f.server.streams.Add(-1)
+}
+
+// run writes events until the client goes, its token is revoked, or the server stops. It reports
+// whether that is all that ended it: a page that cannot be read cuts the stream off. Else a stream
+// has no end of its own, and its reader comes again.
+func (f *follower) run() (whole bool) {
 	if f.write("retry: "+strconv.FormatInt(streamRetry.Milliseconds(), 10)+"\n") != nil || f.keep() != nil {
-		return
+		return true
 	}
 	keep := time.NewTicker(streamKeep)
 	defer keep.Stop()
 	for {
 		sent, more, err := f.send()
+		if errors.Is(err, errGone) {
+			return true
+		}
 		if err != nil {
-			return
+			if n := f.server.cuts.take(1, time.Now()); n > 0 {
+				f.server.log.Warn("a stream was cut off, since its next page cannot be read; this is the latest",
+					"streams", n, "after", f.page.After, "error", err)
+			}
+			return false
 		}
 		if sent || more {
 			f.rested = time.Now().Add(streamPoll)
@@ -116,7 +150,7 @@ func (f *follower) run() {
 			keep.Reset(streamKeep)
 		}
 		if !f.wait(more, keep.C) {
-			return
+			return true
 		}
 	}
 }
@@ -124,6 +158,11 @@ func (f *follower) run() {
 // read is the next page, and up to which seq nothing of the stream is behind it, unless it is full;
 // nil: there is none.
 func (f *follower) read() (p *page, through int64, err error) {
+	if f.isRead {
+		p, through = f.next, f.through
+		f.isRead, f.next = false, nil
+		return p, through, nil
+	}
 	events, through, ok := f.watch.Since(f.page.After)
 	switch {
 	case ok && len(events) == 0:
@@ -140,7 +179,7 @@ func (f *follower) read() (p *page, through int64, err error) {
 }
 
 // send writes what is new. It reports whether it wrote anything, and whether there may be more that
-// nobody will tell of: the page was full, or there was no room.
+// nobody will tell of: the page was full, or there was no room. errGone: the client has gone.
 func (f *follower) send() (sent, more bool, err error) {
 	p, through, err := f.read()
 	switch {
@@ -160,10 +199,16 @@ func (f *follower) send() (sent, more bool, err error) {
 	if p.events == 0 {
 		return false, p.full, nil
 	}
-	if _, err := f.w.Write(p.data); err != nil {
-		return false, false, err
+	if f.server.extend(f.conn)() != nil {
+		return false, false, errGone
 	}
-	return true, p.full, f.flush()
+	if _, err := f.w.Write(p.data); err != nil {
+		return false, false, errGone
+	}
+	if f.flush() != nil {
+		return false, false, errGone
+	}
+	return true, p.full, nil
 }
 
 // wait waits for new events, unless there are more already, and then until the stream has rested.
