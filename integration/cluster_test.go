@@ -101,28 +101,8 @@ func startCluster(t *testing.T) *testCluster {
 // startClusterWith is startCluster with more flags of the log's servers, and of the nodes.
 func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
 	t.Helper()
-	program, err := logBinary()
-	if err != nil {
-		t.Skipf("skipped: sekali-log cannot be built here: %v", err)
-	}
-	clusters <- struct{}{}
-	t.Cleanup(func() { <-clusters })
-	c := &testCluster{program: program, flags: flags, locks: make([]sync.RWMutex, 3)}
-	held, err := ports.Hold(6)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(held.Release)
-	urls, routes := held.Addresses[:3], held.Addresses[3:]
-	for i := range 3 {
-		name := fmt.Sprint("log-", i+1)
-		args := []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}
-		s := &logServer{name: name, args: append(args, logFlags...)}
-		s.start(t, c.program)
-		t.Cleanup(s.kill)
-		c.logs = append(c.logs, s)
-	}
-	c.urls = "nats://" + strings.Join(urls, ",nats://")
+	c := startLogs(t, logFlags)
+	c.flags = flags
 	init := append([]string{"cluster", "init", "-cluster", c.urls, "-nodes", "a,b,c"}, flags...)
 	if out, err := exec.Command(binary, init...).CombinedOutput(); err != nil {
 		t.Fatalf("cluster init: %v\n%s", err, out)
@@ -132,6 +112,34 @@ func startClusterWith(t *testing.T, logFlags, flags []string) *testCluster {
 		c.nodes = append(c.nodes, nil)
 		c.startNode(t, i, name)
 	}
+	return c
+}
+
+// startLogs starts the three servers of a log that nobody has made yet.
+func startLogs(t *testing.T, flags []string) *testCluster {
+	t.Helper()
+	program, err := logBinary()
+	if err != nil {
+		t.Skipf("skipped: sekali-log cannot be built here: %v", err)
+	}
+	clusters <- struct{}{}
+	t.Cleanup(func() { <-clusters })
+	c := &testCluster{program: program, locks: make([]sync.RWMutex, 3)}
+	held, err := ports.Hold(6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(held.Release)
+	urls, routes := held.Addresses[:3], held.Addresses[3:]
+	for i := range 3 {
+		name := fmt.Sprint("log-", i+1)
+		args := []string{"-name", name, "-dir", t.TempDir(), "-listen", urls[i], "-cluster-listen", routes[i], "-routes", strings.Join(routes, ",")}
+		s := &logServer{name: name, args: append(args, flags...)}
+		s.start(t, c.program)
+		t.Cleanup(s.kill)
+		c.logs = append(c.logs, s)
+	}
+	c.urls = "nats://" + strings.Join(urls, ",nats://")
 	return c
 }
 
