@@ -24,6 +24,8 @@ func ClusterCatalogue() []Kind {
 	return []Kind{
 		killed("SIGKILL of the log leader", "the log server that leads is killed, and started again once every level is acknowledged", 20, logLeader, false),
 		killed("SIGKILL of a log follower", "one that does not lead", 10, logFollower, false),
+		{Name: "SIGKILL of the server that leads the list of streams", Injects: "it is the log's leader too, or it is not",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 10, inject: listLeaderKilled},
 		killed("SIGKILL of an aggregator", "each in turn", 10, oneAggregator, false),
 		killed("SIGKILL of the leader's machine", "the log server that leads and the aggregator beside it", 10, leaderMachine, false),
 		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
@@ -36,6 +38,8 @@ func ClusterCatalogue() []Kind {
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: flapping},
 		{Name: "the leader's machine is deaf", Injects: "for 25 s it hears nothing of the other machines, which hear it",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Deaf, (*cluster.Network).Heal)},
+		{Name: "the leader's machine and another one estranged", Injects: "for 25 s the two hear nothing of each other, and the third machine hears both",
+			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Estranged, (*cluster.Network).Heal)},
 		{Name: "an aggregator cut off from the log", Injects: "for 25 s what it sends to any log server goes nowhere",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).WithoutLog, (*cluster.Network).Heal)},
 		{Name: "power cut of the leader's machine", Injects: "the file system of its log server and its aggregator is shut down without a flush",

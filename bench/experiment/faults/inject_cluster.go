@@ -1,9 +1,14 @@
 package faults
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"sekali/bench/system/cluster"
 	"sekali/bench/system/process"
@@ -67,6 +72,52 @@ func clusterKilled(role ofCluster, atOnce bool) func(s *sitting) error {
 			})
 		})
 	}
+}
+
+// listLeaderKilled kills the log server that leads those which list the streams.
+func listLeaderKilled(s *sitting) error {
+	return s.inCluster(func(c *clusterTrial, _, _ int) error {
+		i, err := c.listLeader()
+		if err != nil {
+			return err
+		}
+		v := victims{logs: []int{i}}
+		return c.out(func() error {
+			kill(c.processes(v)...)
+			return nil
+		}, func() error { return c.again(v) })
+	})
+}
+
+// listLeader is the machine whose log server leads the list of streams, as any server says.
+func (c *clusterTrial) listLeader() (int, error) {
+	conn, err := nats.Connect(c.LogURLs())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	for end := time.Now().Add(healWait); time.Now().Before(end); c.s.sleep(100 * time.Millisecond) {
+		answer, err := conn.Request("$SYS.REQ.SERVER.PING.JSZ", nil, time.Second)
+		if err != nil {
+			continue
+		}
+		var told struct {
+			Data struct {
+				Meta struct {
+					Leader string `json:"leader"`
+				} `json:"meta_cluster"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal(answer.Data, &told); err != nil {
+			return 0, fmt.Errorf("a log server's answer %.80q: %w", answer.Data, err)
+		}
+		for i, m := range c.Machines {
+			if strings.HasPrefix(told.Data.Meta.Leader, m.LogName+"-") {
+				return i, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("the list of streams has had no leader for %v", healWait)
 }
 
 // clusterPaused stops the log's leader for so long and no longer: it may come back before there is

@@ -82,6 +82,12 @@ func (n *Network) Apart(i int) error {
 	return n.rules(i, "ip saddr "+n.others(i)+" drop", "ip daddr "+n.others(i)+" drop")
 }
 
+// Estranged has a machine and the next one hear nothing of each other. The others hear both.
+func (n *Network) Estranged(i int) error {
+	next := n.host((i + 1) % n.machines)
+	return n.rules(i, "ip saddr "+next+" drop", "ip daddr "+next+" drop")
+}
+
 // LogApart has a machine's log server and the other machines hear nothing of each other. Its
 // aggregator reaches their log servers.
 func (n *Network) LogApart(i int) error {

@@ -60,6 +60,8 @@ func TestCuts(t *testing.T) {
 		"deaf":      {(*Network).Deaf, (*Network).Heal, map[[3]int]bool{{lab, 1, node}: true, {0, 1, node}: false, {0, 2, log}: true}},
 		"apart": {(*Network).Apart, (*Network).Heal, map[[3]int]bool{{lab, 1, node}: true, {0, 1, node}: false, {0, 1, log}: false,
 			{1, 0, log}: false, {1, 1, log}: true, {0, 2, log}: true}},
+		"estranged from the next": {(*Network).Estranged, (*Network).Heal, map[[3]int]bool{{lab, 1, node}: true, {1, 2, log}: false, {2, 1, log}: false,
+			{1, 0, log}: true, {0, 1, log}: true, {0, 2, log}: true}},
 		"its log server apart":        {(*Network).LogApart, (*Network).Heal, map[[3]int]bool{{0, 1, log}: false, {0, 1, node}: true, {1, 0, log}: true, {1, 1, log}: true}},
 		"its aggregator from the log": {(*Network).WithoutLog, (*Network).Heal, map[[3]int]bool{{1, 0, log}: false, {1, 1, log}: false, {0, 1, log}: true, {lab, 1, node}: true}},
 	} {
