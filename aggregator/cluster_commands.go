@@ -232,6 +232,7 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	if lacking := head.Lacking(); lacking != "" {
 		wrong = append(wrong, lacking)
 	}
+	wrong = append(wrong, beingFilled(ctx, log.Copies, head)...)
 	if err := log.Synced(ctx); err != nil {
 		wrong = append(wrong, err.Error())
 	} else {
@@ -255,6 +256,36 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	}
 	fmt.Fprintln(w, "ok")
 	return nil
+}
+
+// fillWait is how long a server of the log may take to have what the log had at the beginning of
+// that time. One that is not being filled has it at once.
+const fillWait = 2 * time.Second
+
+// beingFilled says whose copy of the log is not whole. Such a server does not lead, and keeps another
+// from it that has less than it was told of: so until it is filled the loss of one more is the loss
+// of the quorum, though three are there. Where no server answers that, nothing is said.
+func beingFilled(ctx context.Context, copies func(context.Context) (map[string]uint64, error), head cluster.Head) (faults []string) {
+	for end := time.Now().Add(fillWait); ; {
+		ends, err := copies(ctx)
+		if err != nil || len(ends) == 0 {
+			return nil
+		}
+		faults = nil
+		for _, p := range head.Peers {
+			switch last, said := ends[p.Name]; {
+			case p.Offline:
+			case !said:
+				faults = append(faults, "the log's server "+p.Name+" has not said how far its copy goes")
+			case last < head.Last:
+				faults = append(faults, fmt.Sprintf("the log's server %s is being filled: its copy goes to %d of %d", p.Name, last, head.Last))
+			}
+		}
+		if len(faults) == 0 || time.Now().After(end) || ctx.Err() != nil {
+			return faults
+		}
+		time.Sleep(joinPause)
+	}
 }
 
 // nearlyFull says that the log has little room left, and for which node it keeps what it has; "":

@@ -148,3 +148,46 @@ func TestFaultsAreCounted(t *testing.T) {
 		t.Errorf("%q, %q", none, some)
 	}
 }
+
+// TestServerBeingFilled: a server whose own copy of the log does not come to where the log was is a
+// fault, whatever its leader says of it. One that gets there in a moment is none, nor is one that is
+// away, which is a fault by itself.
+func TestServerBeingFilled(t *testing.T) {
+	head := cluster.Head{Last: 5152, Peers: []cluster.Peer{{Name: "log-1"}, {Name: "log-2"}, {Name: "log-3"}, {Name: "log-4", Offline: true}}}
+	for name, c := range map[string]struct {
+		log1, grows uint64 // where the copy of log-1 is, and by how much at each look
+		silent      bool
+		want        []string
+	}{
+		"whole":        {log1: 5152},
+		"beyond":       {log1: 9000},
+		"nearly there": {log1: 5000, grows: 100},
+		"being filled": {log1: 45, grows: 1, want: []string{"the log's server log-1 is being filled: its copy goes to", "of 5152"}},
+		"has none":     {want: []string{"log-1 is being filled: its copy goes to 0 of 5152"}},
+		"says nothing": {silent: true, want: []string{"log-1 has not said how far its copy goes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := c.log1
+			faults := beingFilled(t.Context(), func(context.Context) (map[string]uint64, error) {
+				ends := map[string]uint64{"log-1": at, "log-2": 5152, "log-3": 5160}
+				if c.silent {
+					delete(ends, "log-1")
+				}
+				at += c.grows
+				return ends, nil
+			}, head)
+			if len(faults) != min(1, len(c.want)) {
+				t.Fatalf("%q, want %q", faults, c.want)
+			}
+			for _, words := range c.want {
+				if !strings.Contains(faults[0], words) {
+					t.Errorf("%q, want %q", faults[0], words)
+				}
+			}
+		})
+	}
+	if faults := beingFilled(t.Context(), func(context.Context) (map[string]uint64, error) { return nil, nil }, head); faults != nil {
+		t.Errorf("of servers of which none answers: %q", faults)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -348,5 +349,28 @@ func TestWithoutLeaderSaysWhoIsThere(t *testing.T) {
 				t.Errorf("made anew, it says %v", err)
 			}
 		})
+	}
+}
+
+// TestCopies: each server says itself how far its copy of the log goes, also one that has none yet.
+func TestCopies(t *testing.T) {
+	w := &wire{t: t}
+	w.says = func(subject, body string, say func(from, text string)) {
+		if subject != pingStreams || !strings.Contains(body, `"streams":true`) {
+			return
+		}
+		say("", `{"server":{"name":"log-1"},"data":{"account_details":[{"stream_detail":[{"name":"KV_SEKALI_NODES","state":{"last_seq":9}},{"name":"SEKALI_1","state":{"last_seq":5064}}]}]}}`)
+		say("", `nonsense`)
+		say("", `{"server":{"name":"log-4"},"error":{"description":"off"}}`)
+		say("", `{"server":{"name":"log-2"},"data":{"account_details":[{"stream_detail":[{"name":"SEKALI_1","state":{"last_seq":45}}]}]}}`)
+		say("", `{"server":{"name":"log-3"},"data":{}}`)
+	}
+	l := w.serve()
+	l.mu.Lock()
+	l.peers = []cluster.Peer{{Name: "log-1"}, {Name: "log-2"}, {Name: "log-3"}, {Name: "log-5", Offline: true}}
+	l.mu.Unlock()
+	ends, err := l.Copies(t.Context())
+	if want := map[string]uint64{"log-1": 5064, "log-2": 45, "log-3": 0}; err != nil || !maps.Equal(ends, want) {
+		t.Errorf("%v, %v; want %v", ends, err, want)
 	}
 }
