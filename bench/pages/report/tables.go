@@ -285,8 +285,15 @@ func causes(g *group) string {
 }
 
 func checks(g *group) string {
-	var failed []string
-	var held int
+	failed, held := failedChecks(g)
+	if len(failed) > 0 {
+		return "**" + strings.Join(failed, "; ") + "**"
+	}
+	return fmt.Sprintf("all %d held", held)
+}
+
+// failedChecks are those of the audits that did not hold, and how many did.
+func failedChecks(g *group) (failed []string, held int) {
 	for _, r := range g.Repeats {
 		for _, c := range r.Run.Audit.Checks {
 			if c.Held {
@@ -296,15 +303,19 @@ func checks(g *group) string {
 			}
 		}
 	}
+	return failed, held
+}
+
+func expectations(g *group) string {
+	failed, held := failedExpectations(g)
 	if len(failed) > 0 {
-		return "**" + strings.Join(failed, "; ") + "**"
+		return "**not held: " + strings.Join(failed, "; ") + "**"
 	}
 	return fmt.Sprintf("all %d held", held)
 }
 
-func expectations(g *group) string {
-	var failed []string
-	var held int
+// failedExpectations are those that did not hold, and how many did.
+func failedExpectations(g *group) (failed []string, held int) {
 	for _, r := range g.Repeats {
 		for _, e := range r.Run.Expectations {
 			if e.Held {
@@ -314,10 +325,7 @@ func expectations(g *group) string {
 			}
 		}
 	}
-	if len(failed) > 0 {
-		return "**not held: " + strings.Join(failed, "; ") + "**"
-	}
-	return fmt.Sprintf("all %d held", held)
+	return failed, held
 }
 
 // validity is VALID, or every reason against it.
