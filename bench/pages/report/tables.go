@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 )
 
@@ -241,8 +242,40 @@ func little(g *group) string {
 	return trace + " / " + g.show(func(s record.Summary) *float64 { return s.LittleLatencyEvents })
 }
 
-// auditRows are the audit's counts, and what became of its checks.
-var auditRows = slices.Concat(auditCounts, []row{
+// outsideRows are what a reader outside saw while the load lasted, beside what the aggregator says
+// of itself, and what that cost. A run without looks has none.
+var outsideRows = []row{
+	waitRow("p50", func(q audit.Quantiles) float64 { return q.P50 }),
+	waitRow("p99", func(q audit.Quantiles) float64 { return q.P99 }),
+	waitRow("max", func(q audit.Quantiles) float64 { return q.Max }),
+	{"that reader's looks, share of the time", func(g *group) string {
+		return g.seen(func(w audit.Waits) float64 { return w.Share })
+	}},
+}
+
+func waitRow(name string, of func(audit.Quantiles) float64) row {
+	return row{"events waited, by a reader outside, " + name + ", ms: at least / at most", func(g *group) string {
+		least := g.seen(func(w audit.Waits) float64 { return of(w.AtLeastMS) })
+		if least == withheld {
+			return withheld
+		}
+		return least + " / " + g.seen(func(w audit.Waits) float64 { return of(w.AtMostMS) })
+	}}
+}
+
+// seen shows a figure of the looks from outside.
+func (g *group) seen(of func(audit.Waits) float64) string {
+	return showValues(g.repeatValues(func(r repeat) *float64 {
+		if a := r.Run.Audit; a == nil || a.Waits == nil || a.Waits.Bounded == 0 {
+			return nil
+		}
+		v := of(*r.Run.Audit.Waits)
+		return &v
+	}))
+}
+
+// auditRows are the audit's counts, what was seen from outside, and what became of its checks.
+var auditRows = slices.Concat(auditCounts, outsideRows, []row{
 	{"checks of counters and database", checks},
 	{"expectations", expectations},
 	{"make verify computes it from", recomputed},
