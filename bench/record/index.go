@@ -32,12 +32,23 @@ type LeftOut struct {
 	Scenario string `json:"scenario"`
 	Case     string `json:"case"`
 	Repeat   int    `json:"repeat"`
-	Why      string `json:"why"`
+	Code     string `json:"code,omitempty"` // LeftFailed or LeftSkipped; absent in an index of before there were codes
+	Why      string `json:"why"`            // in words, behind the code
 }
 
-// Failed says that the run was begun and came to no result. Else it was skipped, since this machine
-// cannot do what it asks for.
-func (l LeftOut) Failed() bool { return strings.HasPrefix(l.Why, "failed: ") }
+// The codes of what left no result.
+const (
+	LeftFailed  = "failed"  // it was begun
+	LeftSkipped = "skipped" // this machine cannot do what it asks for
+)
+
+// Failed says that the run was begun and came to no result. Else it was skipped.
+func (l LeftOut) Failed() bool {
+	if l.Code == "" { // of before: only the words have it
+		return strings.HasPrefix(l.Why, LeftFailed+": ")
+	}
+	return l.Code == LeftFailed
+}
 
 // Entry is one result folder and its verdict.
 type Entry struct {

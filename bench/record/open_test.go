@@ -26,7 +26,10 @@ func TestOpenHandsOnWhatWasLeftOut(t *testing.T) {
 	}
 	write("1", record.Index{Results: []record.Entry{{Dir: "steady-1"}, {Dir: "burst-1"}}, LeftOut: []record.LeftOut{{Scenario: "kill", Why: "failed: it ended by itself"}}})
 	write("2", record.Index{LeftOut: []record.LeftOut{{Scenario: "network", Why: "skipped: ip is not installed"}}})
-	for path, want := range map[string]int{runs: 2, filepath.Join(runs, "1"): 1, filepath.Join(runs, "1", "burst-1"): 0} {
+	// Of later ones the code says it, whatever the words are.
+	write("3", record.Index{Results: []record.Entry{{Dir: "steady-1"}}, LeftOut: []record.LeftOut{{Scenario: "kill", Code: record.LeftFailed, Why: "it ended by itself"},
+		{Scenario: "network", Code: record.LeftSkipped, Why: "failed: not so"}}})
+	for path, want := range map[string]int{runs: 4, filepath.Join(runs, "3"): 2, filepath.Join(runs, "1"): 1, filepath.Join(runs, "1", "burst-1"): 0} {
 		folders, err := record.Open(path)
 		if err != nil || len(folders) == 0 {
 			t.Fatalf("%s: %d folders, %v", path, len(folders), err)

@@ -11,7 +11,7 @@ import (
 
 	"sekali/bench/experiment/ab"
 	"sekali/bench/experiment/runner"
-	comparison "sekali/bench/pages/compare"
+	"sekali/bench/pages/compare"
 )
 
 // compareInTurn runs two aggregators in turn. Its exit code is the verdict on B. Without -b, A runs
@@ -56,7 +56,7 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 		if errors.As(err, &ab.NotBegun{}) {
 			return exitUsage
 		}
-		if !errors.Is(err, comparison.ErrReport) {
+		if !errors.Is(err, compare.ErrReport) {
 			return exitFailed
 		}
 	}
@@ -65,7 +65,7 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 
 // marginFlag is given in per cent, and is a part once it is parsed.
 func marginFlag(flags *flag.FlagSet) *float64 {
-	margin := comparison.DefaultMargin
+	margin := compare.DefaultMargin
 	flags.Func("margin", fmt.Sprintf("`per cent` by which B may be worse and count as the same (default %v)", 100*margin), func(text string) error {
 		percent, err := strconv.ParseFloat(text, 64)
 		if err != nil || !(percent > 0 && percent < 100) {

@@ -13,9 +13,9 @@ import (
 	"sekali/bench/record"
 )
 
-// audit holds a finished result folder's ledger against a server that still has its events, or an
-// export of them.
-func audit(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// auditAgain holds a finished result folder's ledger against a server that still has its events, or
+// an export of them.
+func auditAgain(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("audit", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	tokenFile := flags.String("token-file", "", "`file` of the server's bearer token")

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 
-	comparison "sekali/bench/pages/compare"
+	"sekali/bench/pages/compare"
 	"sekali/bench/record"
 )
 
-// compare sets two runs or result folders side by side; its exit code is the verdict on the second.
-func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
+// compareRuns sets two runs or result folders side by side; its exit code is the verdict on the
+// second.
+func compareRuns(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("compare", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	pictures := flags.String("pictures", "results/runs/compare", "`folder` that gets the queue traces; empty draws none")
@@ -25,7 +26,7 @@ func compare(_ context.Context, args []string, stdout, stderr io.Writer) int {
 			return exitUsage
 		}
 	}
-	result, err := comparison.Run(comparison.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
+	result, err := compare.Run(compare.Config{A: flags.Arg(0), B: flags.Arg(1), Margin: *margin, Pictures: *pictures}, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench compare: %v\n", err)
 	}

@@ -11,7 +11,7 @@ func TestCompareOfNothing(t *testing.T) {
 	empty := t.TempDir()
 	for _, args := range [][]string{{empty, empty}, {empty + "/missing", empty}, {empty}} {
 		var stdout, stderr bytes.Buffer
-		if exit := compare(t.Context(), append([]string{"-pictures", ""}, args...), &stdout, &stderr); exit != 2 || stderr.Len() == 0 {
+		if exit := compareRuns(t.Context(), append([]string{"-pictures", ""}, args...), &stdout, &stderr); exit != 2 || stderr.Len() == 0 {
 			t.Errorf("%q: exit %d, %s", args, exit, strings.TrimSpace(stderr.String()))
 		}
 	}

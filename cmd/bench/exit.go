@@ -2,7 +2,7 @@ package main
 
 import (
 	"sekali/bench/experiment/runner"
-	comparison "sekali/bench/pages/compare"
+	"sekali/bench/pages/compare"
 )
 
 // The exit codes of the contract.
@@ -53,11 +53,11 @@ func exitOf(o runner.Outcome) int {
 }
 
 // exitOfVerdict is the code for what a comparison came to.
-func exitOfVerdict(v comparison.Verdict) int {
+func exitOfVerdict(v compare.Verdict) int {
 	switch v {
-	case comparison.SameOrBetter:
+	case compare.SameOrBetter:
 		return exitHeld
-	case comparison.NotEnough:
+	case compare.NotEnough:
 		return exitInvalid
 	}
 	return exitFailed

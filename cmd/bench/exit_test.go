@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"sekali/bench/experiment/runner"
-	comparison "sekali/bench/pages/compare"
+	"sekali/bench/pages/compare"
 )
 
 // TestExitCodes: scripts know the codes by their numbers, as docs/reference/commands.md has them.
@@ -14,7 +14,7 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("outcome %d: exit code %d, want %d", outcome, got, want)
 		}
 	}
-	for verdict, want := range map[comparison.Verdict]int{comparison.SameOrBetter: 0, comparison.Worse: 1, comparison.NotEnough: 3, 99: 1} {
+	for verdict, want := range map[compare.Verdict]int{compare.SameOrBetter: 0, compare.Worse: 1, compare.NotEnough: 3, 99: 1} {
 		if got := exitOfVerdict(verdict); got != want {
 			t.Errorf("verdict %s: exit code %d, want %d", verdict, got, want)
 		}

@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"io"
 
-	reports "sekali/bench/pages/report"
+	"sekali/bench/pages/report"
 )
 
-// report makes REPORT.md and what belongs to it from results/reference/.
-func report(_ context.Context, args []string, stdout, stderr io.Writer) int {
+// writeReport makes REPORT.md and what belongs to it from results/reference/.
+func writeReport(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("report", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	root := flags.String("root", ".", "`folder` of the repository")
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return exit
 	}
-	written, err := reports.Write(*root)
+	written, err := report.Write(*root)
 	for _, name := range written {
 		fmt.Fprintln(stdout, name)
 	}
@@ -36,7 +36,7 @@ func verify(_ context.Context, args []string, stdout, stderr io.Writer) int {
 	if exit, ok := parse(flags, args, "", 0); !ok {
 		return exit
 	}
-	same, err := reports.Verify(*root, stdout)
+	same, err := report.Verify(*root, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench verify: %v\n", err)
 	}

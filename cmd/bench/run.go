@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"sekali/bench/experiment/runner"
-	reports "sekali/bench/pages/report"
+	"sekali/bench/pages/report"
 	"sekali/bench/scenario"
 	"sekali/scenarios"
 )
@@ -126,7 +126,7 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	flags.SetOutput(stderr)
 	f := runFlags{}
 	f.bind(flags)
-	f.config.Profile, f.config.Version, f.config.Finished = profiled, version, reports.WritePage
+	f.config.Profile, f.config.Version, f.config.Finished = profiled, version, report.WritePage
 	if !profiled {
 		flags.StringVar(&f.from, "from", "", "`run.json` of a result, to be run again exactly as it was planned")
 	}
@@ -145,7 +145,7 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	if dir == "" || ctx.Err() != nil {
 		return dir, exit
 	}
-	curves, err := reports.WriteCurves(dir, nil)
+	curves, err := report.WriteCurves(dir, nil)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench %s: %v\n", name, err)
 		return dir, max(exit, exitFailed)

@@ -12,7 +12,7 @@ import (
 	"sekali/bench/experiment/runner"
 	"sekali/bench/experiment/saturation"
 	"sekali/bench/judge/objective"
-	reports "sekali/bench/pages/report"
+	"sekali/bench/pages/report"
 	"sekali/bench/scenario"
 )
 
@@ -83,14 +83,14 @@ func saturate(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return exitUsage
 	}
 	f.config.Run = runner.Run
-	f.config.Runner.Version, f.config.Runner.Self, f.config.Runner.Finished = version, self, reports.WritePage
+	f.config.Runner.Version, f.config.Runner.Self, f.config.Runner.Finished = version, self, report.WritePage
 	f.config.Runner.Out = saturation.Folder(f.config.Runner.Out, time.Now())
 	record, outcome := saturation.Run(ctx, f.config, stdout, stderr)
 	exit := exitOf(outcome)
 	if record.Curve == "" {
 		return exit
 	}
-	curves, err := reports.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)), f.config.Search.Objective.Objective)
+	curves, err := report.WriteCurves(filepath.Join(f.config.Runner.Out, filepath.FromSlash(record.Curve)), f.config.Search.Objective.Objective)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench saturate: %v\n", err)
 		return exitFailed

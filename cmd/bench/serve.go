@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"io"
 
-	pages "sekali/bench/pages/serve"
+	"sekali/bench/pages/serve"
 )
 
-// serve shows results in a browser until it is interrupted.
-func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+// serveResults shows results in a browser until it is interrupted.
+func serveResults(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "127.0.0.1:8090", "loopback `address`; port 0 picks one")
 	if exit, ok := parse(flags, args, "<folder of runs>", 1); !ok {
 		return exit
 	}
-	if err := pages.Run(ctx, pages.Config{Dir: flags.Arg(0), Listen: *listen}, stdout); err != nil {
+	if err := serve.Run(ctx, serve.Config{Dir: flags.Arg(0), Listen: *listen}, stdout); err != nil {
 		fmt.Fprintf(stderr, "bench %v\n", err)
 		return exitUsage
 	}

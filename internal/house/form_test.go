@@ -125,6 +125,43 @@ func TestAloneStartNothing(t *testing.T) {
 	}
 }
 
+// TestCommandsLeaveNames: no function of these commands has the name of one of our packages, so
+// that each is imported under its own.
+func TestCommandsLeaveNames(t *testing.T) {
+	packages, functions := map[string]bool{}, map[string]string{}
+	sources(t, func(name string, text []byte) {
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Name.Name != "main" {
+			packages[file.Name.Name] = true
+			return
+		}
+		if !strings.HasPrefix(name, "cmd/bench/") && !strings.HasPrefix(name, "cmd/loadgen/") {
+			return
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil {
+				functions[f.Name.Name] = name
+			}
+		}
+		for _, i := range file.Imports {
+			if i.Name != nil && strings.HasPrefix(i.Path.Value, `"sekali/`) {
+				t.Errorf("%s imports %s as %s", name, i.Path.Value, i.Name.Name)
+			}
+		}
+	})
+	for function, name := range functions {
+		if packages[function] {
+			t.Errorf("%s: the function %s has the name of a package", name, function)
+		}
+	}
+	if len(functions) < 10 {
+		t.Errorf("only %d functions: the test looks in the wrong place", len(functions))
+	}
+}
+
 // TestFunctionLength: a function fits a screen.
 func TestFunctionLength(t *testing.T) {
 	sources(t, func(name string, text []byte) {

@@ -49,8 +49,8 @@ type job struct {
 }
 
 // leftOut is the job in the index, where it left no result.
-func (j job) leftOut(why string) record.LeftOut {
-	return record.LeftOut{Scenario: j.scenario.Name, Case: j.name, Repeat: j.repeat, Why: why}
+func (j job) leftOut(code string, why error) record.LeftOut {
+	return record.LeftOut{Scenario: j.scenario.Name, Case: j.name, Repeat: j.repeat, Code: code, Why: code + ": " + why.Error()}
 }
 
 // label names the job for people.

@@ -113,7 +113,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 		}
 		times.begin(i, time.Now())
 		if why := cmp.Or(cannotBreak(job.settings.Fault), cannotHold(job.settings.Disk), cannotReach(job.settings.Network), c.cannotCluster(job.settings)); why != nil {
-			index.LeftOut = append(index.LeftOut, job.leftOut("skipped: "+why.Error()))
+			index.LeftOut = append(index.LeftOut, job.leftOut(record.LeftSkipped, why))
 			end.add(done{job: job, conclusion: skipped, why: why.Error()})
 			fmt.Fprintf(stdout, "skipped: %s: %v\n", job.label(), why)
 			continue
@@ -133,7 +133,7 @@ func (c *Config) runJobs(ctx context.Context, dir string, index *record.Index, e
 		}
 		times.finish(time.Now())
 		if err != nil {
-			index.LeftOut = append(index.LeftOut, job.leftOut("failed: "+err.Error()))
+			index.LeftOut = append(index.LeftOut, job.leftOut(record.LeftFailed, err))
 			end.add(done{job: job, conclusion: failed, why: err.Error()})
 			fmt.Fprintf(stdout, "FAILED %s: %v\n", job.label(), err)
 			continue

@@ -549,6 +549,29 @@ func TestWaitsAsMultiplesOfASync(t *testing.T) {
 	}
 }
 
+// TestSeenFromOutside: the table of the audit shows between what a reader outside saw events wait,
+// and nothing where none looked.
+func TestSeenFromOutside(t *testing.T) {
+	of := func(bounded uint64, least, most float64) repeat {
+		waits := &audit.Waits{Bounded: bounded, Share: 0.03, AtLeastMS: audit.Quantiles{P50: least}, AtMostMS: audit.Quantiles{P50: most}}
+		return repeat{Run: record.Run{Audit: &audit.Report{Waits: waits}}}
+	}
+	for _, c := range []struct {
+		repeats      []repeat
+		waits, share string
+	}{
+		{[]repeat{of(1000, 12, 70)}, "12 / 70", "0.03"},
+		{[]repeat{of(1000, 12, 70), of(1000, 14, 70)}, "13 (12 to 14) / 70", "0.03"},
+		{[]repeat{of(0, 0, 0)}, withheld, withheld},
+		{[]repeat{{Run: record.Run{Audit: &audit.Report{}}}}, withheld, withheld},
+	} {
+		g := &group{Repeats: c.repeats}
+		if waits, share := outsideRows[0].cell(g), outsideRows[3].cell(g); waits != c.waits || share != c.share {
+			t.Errorf("%q and %q, want %q and %q", waits, share, c.waits, c.share)
+		}
+	}
+}
+
 // TestMeasured: a row of all scenarios says the days and the commits of its repeats, each once.
 func TestMeasured(t *testing.T) {
 	of := func(day int, commit string) repeat {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sekali/bench/figures"
+	"sekali/bench/internal/audit"
 	"sekali/bench/record"
 )
 
@@ -241,8 +242,40 @@ func little(g *group) string {
 	return trace + " / " + g.show(func(s record.Summary) *float64 { return s.LittleLatencyEvents })
 }
 
-// auditRows are the audit's counts, and what became of its checks.
-var auditRows = slices.Concat(auditCounts, []row{
+// outsideRows are what a reader outside saw while the load lasted, beside what the aggregator says
+// of itself, and what that cost. A run without looks has none.
+var outsideRows = []row{
+	waitRow("p50", func(q audit.Quantiles) float64 { return q.P50 }),
+	waitRow("p99", func(q audit.Quantiles) float64 { return q.P99 }),
+	waitRow("max", func(q audit.Quantiles) float64 { return q.Max }),
+	{"that reader's looks, share of the time", func(g *group) string {
+		return g.seen(func(w audit.Waits) float64 { return w.Share })
+	}},
+}
+
+func waitRow(name string, of func(audit.Quantiles) float64) row {
+	return row{"events waited, by a reader outside, " + name + ", ms: at least / at most", func(g *group) string {
+		least := g.seen(func(w audit.Waits) float64 { return of(w.AtLeastMS) })
+		if least == withheld {
+			return withheld
+		}
+		return least + " / " + g.seen(func(w audit.Waits) float64 { return of(w.AtMostMS) })
+	}}
+}
+
+// seen shows a figure of the looks from outside.
+func (g *group) seen(of func(audit.Waits) float64) string {
+	return showValues(g.repeatValues(func(r repeat) *float64 {
+		if a := r.Run.Audit; a == nil || a.Waits == nil || a.Waits.Bounded == 0 {
+			return nil
+		}
+		v := of(*r.Run.Audit.Waits)
+		return &v
+	}))
+}
+
+// auditRows are the audit's counts, what was seen from outside, and what became of its checks.
+var auditRows = slices.Concat(auditCounts, outsideRows, []row{
 	{"checks of counters and database", checks},
 	{"expectations", expectations},
 	{"make verify computes it from", recomputed},
@@ -285,8 +318,15 @@ func causes(g *group) string {
 }
 
 func checks(g *group) string {
-	var failed []string
-	var held int
+	failed, held := failedChecks(g)
+	if len(failed) > 0 {
+		return "**" + strings.Join(failed, "; ") + "**"
+	}
+	return fmt.Sprintf("all %d held", held)
+}
+
+// failedChecks are those of the audits that did not hold, and how many did.
+func failedChecks(g *group) (failed []string, held int) {
 	for _, r := range g.Repeats {
 		for _, c := range r.Run.Audit.Checks {
 			if c.Held {
@@ -296,15 +336,19 @@ func checks(g *group) string {
 			}
 		}
 	}
+	return failed, held
+}
+
+func expectations(g *group) string {
+	failed, held := failedExpectations(g)
 	if len(failed) > 0 {
-		return "**" + strings.Join(failed, "; ") + "**"
+		return "**not held: " + strings.Join(failed, "; ") + "**"
 	}
 	return fmt.Sprintf("all %d held", held)
 }
 
-func expectations(g *group) string {
-	var failed []string
-	var held int
+// failedExpectations are those that did not hold, and how many did.
+func failedExpectations(g *group) (failed []string, held int) {
 	for _, r := range g.Repeats {
 		for _, e := range r.Run.Expectations {
 			if e.Held {
@@ -314,10 +358,7 @@ func expectations(g *group) string {
 			}
 		}
 	}
-	if len(failed) > 0 {
-		return "**not held: " + strings.Join(failed, "; ") + "**"
-	}
-	return fmt.Sprintf("all %d held", held)
+	return failed, held
 }
 
 // validity is VALID, or every reason against it.

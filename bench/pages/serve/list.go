@@ -253,7 +253,8 @@ func (h *Handler) read(name string) run {
 		one.Rows = append(one.Rows, h.row(one, entry))
 	}
 	for _, left := range index.LeftOut {
-		if why, failed := strings.CutPrefix(left.Why, "failed: "); failed {
+		if left.Failed() {
+			why := strings.TrimPrefix(left.Why, record.LeftFailed+": ")
 			one.Rows = append(one.Rows, row{Path: name, Label: record.Scenario{Name: left.Scenario, Case: left.Case}.Label(), None: true,
 				Started: one.Started, Commit: one.Commit, Verdict: failedCase, Reason: "no result: " + why})
 		}
