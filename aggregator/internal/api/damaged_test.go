@@ -15,9 +15,9 @@ import (
 	"sekali/internal/sqlite"
 )
 
-// TestStreamAtADamagedBlock: a stream that begins there is 503, which names the block. One that comes
-// to it has all before, and is then cut off: an answer that ends as if it were whole is asked for
-// again and again, and nobody is told.
+// TestStreamAtADamagedBlock: a stream that begins there is 503, which names the block. One that
+// comes to it has all before, and is then cut off: an answer that ends as if it were whole is asked
+// for again and again, and nobody is told.
 func TestStreamAtADamagedBlock(t *testing.T) {
 	dir := t.TempDir()
 	s, state, err := store.Open(dir, store.Design{Layout: store.LayoutBlocks})
