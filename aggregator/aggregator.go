@@ -48,12 +48,14 @@ const (
 var ErrConfig = errors.New("configuration")
 
 // Run runs an aggregator until ctx ends and everything accepted is committed, or until
-// it cannot go on. Once it serves it logs "listening" with its addresses.
+// it cannot go on. Once it serves it logs "listening" with its addresses, and until then, every
+// startingEvery, what it is at.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	a := &instance{cfg: cfg, log: log, failed: make(chan error, failures), hangups: make(chan os.Signal, 1)}
+	a := &instance{cfg: cfg, log: log, failed: make(chan error, failures), hangups: make(chan os.Signal, 1),
+		starting: starting{ctx: ctx, log: log, began: time.Now()}}
 	if cfg.guarded() { // before the files are read: what changes them later tells by it
 		signal.Notify(a.hangups, unix.SIGHUP)
 		defer signal.Stop(a.hangups)
@@ -63,7 +65,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	if err := a.open(secrets); err != nil {
+	if err := a.open(secrets); errors.Is(err, errEnded) {
+		log.Info("stopped before it listened", a.starting.now()...)
+		return nil
+	} else if err != nil {
 		return err
 	}
 	err = a.serve(ctx, secrets.certificates)
@@ -82,6 +87,8 @@ type instance struct {
 	closers []func() error // of what is open, the first opened first
 	failed  chan error     // why it cannot go on
 	hangups chan os.Signal // SIGHUPs, from before the tokens are read on
+
+	starting starting // what open is at
 
 	store    *store.Store
 	pipeline *pipeline.Pipeline
@@ -107,42 +114,62 @@ func (a *instance) close() (err error) {
 
 // open takes the data folder and the addresses. Those of -admin and -metrics serve from now on.
 func (a *instance) open(secrets secrets) error {
-	if err := a.openFolder(); err != nil {
-		return err
+	defer a.starting.tell()()
+	state, err := a.openFolder()
+	if err == nil {
+		err = a.openJournal(state)
 	}
-	return a.listen(secrets)
+	if err == nil {
+		err = a.starting.at("listening")
+	}
+	if err == nil {
+		err = a.listen(secrets)
+	}
+	return err
 }
 
-// openFolder takes the data folder: one process, one database, one journal.
-func (a *instance) openFolder() error {
+// openFolder takes the data folder, one process alone, and opens its database.
+func (a *instance) openFolder() (state store.State, err error) {
+	if err := a.starting.at("taking the data folder"); err != nil {
+		return state, err
+	}
 	unlock, err := lock(a.cfg.Data)
 	if err != nil {
-		return err
+		return state, err
 	}
 	a.closers = append(a.closers, func() error { unlock(); return nil })
 	if err := removeLeftovers(a.cfg.Data, a.cfg.Node); err != nil {
-		return err
+		return state, err
 	}
 	// The journal is begun once a database is. One that has nothing then has lost it, and would lose
 	// what is left of it in its WAL.
 	if has, err := journal.Begun(filepath.Join(a.cfg.Data, "journal")); err != nil {
-		return err
+		return state, err
 	} else if has {
 		if err := store.Begun(a.cfg.Data); err != nil {
-			return err
+			return state, err
 		}
 	}
-	s, state, err := openStore(a.cfg)
+	s, state, err := openStore(a.cfg, &a.starting)
 	if errors.Is(err, store.ErrDesign) {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return state, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if err != nil {
-		return err
+		return state, err
 	}
 	a.store = s
 	a.closers = append(a.closers, s.Close)
 	if err := a.cfg.checkRetention(s.Info.Layout); err != nil {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
+		return state, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return state, nil
+}
+
+// openJournal opens the journal that belongs to the database, and what rests on both.
+func (a *instance) openJournal(state store.State) error {
+	s := a.store
+	if err := a.starting.at("reading the journal"); err != nil {
+		return err
 	}
 	j, backlog, err := journal.Open(filepath.Join(a.cfg.Data, "journal"), state.Journal)
 	if err != nil {

@@ -128,7 +128,10 @@ func (a *instance) join(log *jetstream.Log, waiting int) error {
 // awaitHead asks a log that may be starting. One whose servers refuse the login is not waited for.
 func (a *instance) awaitHead(log *jetstream.Log) (head cluster.Head, err error) {
 	for end := time.Now().Add(joinBudget); ; time.Sleep(joinPause) {
-		if head, err = log.Head(context.Background()); err == nil || time.Now().After(end) {
+		if err := a.starting.at("asking the cluster's log what it is"); err != nil {
+			return head, err
+		}
+		if head, err = log.Head(a.starting.ctx); err == nil || time.Now().After(end) {
 			return head, err
 		}
 		if errors.Is(err, cluster.ErrLogin) { // by all of them?
@@ -160,6 +163,9 @@ func (a *instance) newNode(log *jetstream.Log, j *journal.Journal, backlog []jou
 		return err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.starting.at("reading what waits for the cluster's log"); err != nil {
 		return nil, err
 	}
 	node := cluster.Open(cfg, kept)

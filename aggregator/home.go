@@ -68,13 +68,16 @@ func keepReserve(data string) {
 }
 
 // openStore opens the store, if need be with the room of the reserve.
-func openStore(cfg Config) (*store.Store, store.State, error) {
+func openStore(cfg Config, told *starting) (*store.Store, store.State, error) {
+	if err := told.at("opening the database"); err != nil {
+		return nil, store.State{}, err
+	}
 	design := store.Design{Dedup: store.Dedup(cfg.Dedup), Layout: store.Layout(cfg.Layout)}
-	s, state, err := store.Open(cfg.Data, design)
-	if err == nil || freeBytes(cfg.Data) >= reserveBytes || os.Remove(filepath.Join(cfg.Data, reserveFile)) != nil {
+	s, state, err := store.OpenAndTell(cfg.Data, design, told.keys)
+	if err == nil || errors.Is(err, errEnded) || freeBytes(cfg.Data) >= reserveBytes || os.Remove(filepath.Join(cfg.Data, reserveFile)) != nil {
 		return s, state, err
 	}
-	return store.Open(cfg.Data, design)
+	return store.OpenAndTell(cfg.Data, design, told.keys)
 }
 
 // freeBytes is what the disk has left; one that cannot be asked is not what is wrong.

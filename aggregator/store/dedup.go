@@ -97,12 +97,29 @@ func runsConfig(c *sqlite.Conn, l layout, dir string, last int64) (config dedup.
 	return config, nil
 }
 
-func openRuns(c *sqlite.Conn, l layout, dir string, last int64, memtableKeys int) (*runsDedup, error) {
-	config, err := runsConfig(c, l, dir, last)
+// progressEvery is how many events are read until it is told how far it is: some thousand times a
+// second.
+const progressEvery = 1 << 10
+
+// openRuns opens the index of the database that c is connected to, whose events end at last.
+func (s *Store) openRuns(c *sqlite.Conn, last int64) (*runsDedup, error) {
+	config, err := runsConfig(c, s.layout, filepath.Dir(s.path), last)
 	if err != nil {
 		return nil, err
 	}
-	config.MemtableKeys = memtableKeys
+	config.MemtableKeys = s.memtableKeys
+	if events, read := config.Events, 0; s.progress != nil {
+		config.Events = func(from, to int64, each func(seq int64, topic, id string, content dedup.Content) error) error {
+			return events(from, to, func(seq int64, topic, id string, content dedup.Content) error {
+				if read++; read%progressEvery == 0 {
+					if err := s.progress(seq, last); err != nil {
+						return err
+					}
+				}
+				return each(seq, topic, id, content)
+			})
+		}
+	}
 	index, err := dedup.Open(config)
 	if err != nil {
 		return nil, err

@@ -19,7 +19,17 @@ var errReadOnly = errors.New("the file is read-only")
 // Open opens or creates the database in dir and returns its state. An existing one has to be of the
 // design that is asked for; "" is any, and for a new one runs and blocks.
 func Open(dir string, asked Design) (*Store, State, error) {
-	return open(&Store{path: filepath.Join(dir, File), asked: asked})
+	return OpenAndTell(dir, asked, nil)
+}
+
+// Progress is told now and then up to which seq the keys of the events are read, and which is the
+// last. Its error ends the opening, which leaves what one leaves that fails.
+type Progress func(seq, last int64) error
+
+// OpenAndTell is Open for who wants to hear how far it is: where runs are missing, as after a
+// restore, it reads all events. tell is nil, or called until it returns.
+func OpenAndTell(dir string, asked Design, tell Progress) (*Store, State, error) {
+	return open(&Store{path: filepath.Join(dir, File), asked: asked, progress: tell})
 }
 
 func open(s *Store) (_ *Store, _ State, err error) {
@@ -49,6 +59,7 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	s.Pool, s.turns = &Pool{DB: db, prepared: map[string]*sql.Stmt{}}, make(chan struct{}, readers)
 	s.Pool.SetMaxOpenConns(readers)
 	s.Pool.SetMaxIdleConns(readers)
+	s.progress = nil
 	return s, state, nil
 }
 
@@ -116,7 +127,7 @@ func (s *Store) openWriter(c *sqlite.Conn) (State, error) {
 	}
 	var d deduper = &tableDedup{}
 	if info.Dedup == DedupRuns {
-		if d, err = openRuns(c, s.layout, filepath.Dir(s.path), state.LastSeq, s.memtableKeys); err != nil {
+		if d, err = s.openRuns(c, state.LastSeq); err != nil {
 			return State{}, err
 		}
 	}

@@ -52,10 +52,11 @@ type Store struct {
 	Info         Info
 
 	// Owned by the writer.
-	writer *sqlite.Conn
-	dedup  deduper      // nil while the writer's connection is
-	keeper *sqlite.Conn // see keep
-	shut   bool         // the writer holds reading
+	writer   *sqlite.Conn
+	dedup    deduper      // nil while the writer's connection is
+	keeper   *sqlite.Conn // see keep
+	shut     bool         // the writer holds reading
+	progress Progress     // of Open; nil: nobody wants to hear it, or it has opened
 
 	marks            marks
 	memory           atomic.Int64                       // what dedup takes

@@ -94,8 +94,9 @@ func (c *connection) waiting() (time.Duration, bool) {
 // connections knows what every connection is at: those that wait longest make room for others, and
 // those that wait for a request need not hold up a stop.
 type connections struct {
-	closed atomic.Bool
-	most   int // that may be open
+	closed  atomic.Bool
+	refused atomic.Int64 // since the start, for want of a place
+	most    int          // that may be open
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
@@ -236,6 +237,7 @@ func (l listener) Accept() (net.Conn, error) {
 		if taken := l.connections.add(c); taken != nil {
 			return taken, nil
 		}
+		l.connections.refused.Add(1)
 		if _, secure := c.(*tls.Conn); !secure { // a handshake would keep the others waiting
 			_ = c.SetWriteDeadline(time.Now().Add(refusalBudget)) // fails only with the connection
 			_, _ = c.Write(refusal(l.connections.most))

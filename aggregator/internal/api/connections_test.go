@@ -1,10 +1,14 @@
 package api
 
 import (
+	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 )
 
@@ -49,4 +53,58 @@ func TestMostConnections(t *testing.T) {
 			t.Errorf("%d streams: %d connections, want %d", streams, most, want)
 		}
 	}
+}
+
+// TestRefusedConnectionsAreCounted: who finds all places taken is told so, and counted. No handler
+// sees them.
+func TestRefusedConnectionsAreCounted(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.DiscardHandler))
+	a.conns.most = 1
+	taken := make(chan net.Conn, 1)
+	go func() {
+		for l := (listener{ln, &a.conns}); ; {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			taken <- c
+		}
+	}()
+	first, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	defer (<-taken).Close()
+	for range 2 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 503 ") {
+			t.Errorf("%q, %v", text, err)
+		}
+		c.Close()
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(a)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "sekali_refused_connections_total" {
+			if n := f.GetMetric()[0].GetCounter().GetValue(); n != 2 {
+				t.Errorf("%v connections were refused, want 2", n)
+			}
+			return
+		}
+	}
+	t.Error("refused connections are in no metric")
 }

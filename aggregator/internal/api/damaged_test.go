@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"sekali/aggregator/event"
 	"sekali/aggregator/store"
@@ -64,5 +67,20 @@ func TestStreamAtADamagedBlock(t *testing.T) {
 	}
 	if open := l.a.streams.Load(); open != 0 {
 		t.Errorf("%d streams hold their place after they have ended", open)
+	}
+}
+
+// TestFailedReadsAreLoggedBySample: a reader of what is damaged comes again and again.
+func TestFailedReadsAreLoggedBySample(t *testing.T) {
+	var lines strings.Builder
+	a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.NewTextHandler(&lines, nil)))
+	for range 3 {
+		var ctx fasthttp.RequestCtx
+		if a.unreadable(&ctx, store.ErrDamaged); ctx.Response.StatusCode() != fasthttp.StatusServiceUnavailable {
+			t.Errorf("it is answered %d", ctx.Response.StatusCode())
+		}
+	}
+	if n := strings.Count(lines.String(), "reads failed"); n != 1 {
+		t.Errorf("three reads within a moment have %d lines:\n%s", n, lines.String())
 	}
 }

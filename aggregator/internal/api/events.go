@@ -97,8 +97,10 @@ func (a *Server) readFrom(ctx *fasthttp.RequestCtx, page store.Page) (_ store.Pa
 // unreadable answers a read that the store refused, or that found no free connection or no room for
 // its page.
 func (a *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
-	if !errors.Is(err, errBusy) {
-		a.log.Warn("read failed", "path", string(ctx.Path()), "error", err)
+	if !errors.Is(err, errBusy) { // a reader of what is damaged comes again and again
+		if n := a.unread.take(1, time.Now()); n > 0 {
+			a.log.Warn("reads failed; this is the latest", "requests", n, "path", string(ctx.Path()), "error", err)
+		}
 	}
 	code, detail := "disk_failing", "the events could not be read now"
 	switch {

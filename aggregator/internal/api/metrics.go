@@ -31,6 +31,9 @@ func newAnswerMetrics() answerMetrics {
 	return m
 }
 
+var refusedConnectionsDesc = prometheus.NewDesc("sekali_refused_connections_total",
+	"Connections that were refused since the start, because all places were taken.", nil, nil)
+
 // Describe implements prometheus.Collector.
 func (a *Server) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByCollect(a, to) }
 
@@ -39,6 +42,7 @@ func (a *Server) Collect(to chan<- prometheus.Metric) {
 	a.metrics.durations.Collect(to)
 	a.metrics.refused.Collect(to)
 	a.rejected.Collect(to)
+	to <- prometheus.MustNewConstMetric(refusedConnectionsDesc, prometheus.CounterValue, float64(a.conns.refused.Load()))
 }
 
 // A request keeps the code of the error that it was answered with, and the detail.

@@ -162,6 +162,11 @@ func TestPositions(t *testing.T) {
 	if status, text, _ := do("GET", "/events?min_position=1-3", "", ""); status != 503 || !strings.Contains(text, `"halted"`) {
 		t.Errorf("a position that a halted replica does not come to: %d %s", status, text)
 	}
+	for _, c := range []struct{ path, id string }{{"/events?after=1-9", ""}, {"/events?after=9", ""}, {"/events/stream", "1-9"}} {
+		if status, text, _ := do("GET", c.path, "", c.id); status != 503 || !strings.Contains(text, `"halted"`) {
+			t.Errorf("%s %s, to which a halted replica does not come: %d %s", c.path, c.id, status, text)
+		}
+	}
 	if status, text, _ := do("GET", "/readyz", "", ""); status != 503 || !strings.Contains(text, "halted") {
 		t.Errorf("/readyz of a halted replica: %d %s", status, text)
 	}

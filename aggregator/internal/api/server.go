@@ -82,6 +82,7 @@ type Server struct {
 	rejected rejections
 	waits    sampled                // publishers that are to come again
 	cuts     sampled                // streams that were cut off
+	unread   sampled                // reads that the store refused
 	lastHost atomic.Pointer[string] // that checkHost let in last
 	loopback bool                   // the listener is for this machine; set before the first request
 
