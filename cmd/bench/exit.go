@@ -31,7 +31,7 @@ var exits = map[string]string{
 	"cluster-faults": faultExits,
 	"soak":           "0: nothing was lost, and nothing grew. 1: something was or did, or it was interrupted or could not go on. 2: a bad flag.",
 	"cluster":        "0: stopped as asked. 1: it could not go on, and says why. 2: a bad flag.",
-	"mutants": "0: the lab saw every lie that it can see. 1: it did not, or accused an honest one; an aggregator ended by itself; or it was interrupted or could not go on. " +
+	"mutants": "0: the lab saw every lie that it can see. 1: it did not, or accused an honest one; a run came to no result, and not by its lie; or it was interrupted or could not go on. " +
 		"2: a bad flag, or a folder -out with something else in it.",
 	"serve":  "0: stopped as asked. 2: a bad flag, or it cannot serve that, and says why.",
 	"report": "0: written. 1: it could not be made, and says why. 2: a bad flag.",
