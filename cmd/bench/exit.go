@@ -22,7 +22,7 @@ var exits = map[string]string{
 	"run": "0: all held. 1: an expectation or the audit failed, a case could not be run to its end, or the run was interrupted. " +
 		"2: a bad flag or scenario file. 3: INVALID, the generator or the machine set a figure; or this machine can run none of it.",
 	"profile": "0: all held. 1: as of run, or a profile cannot be read. 2: a bad flag or scenario file. 3: as of run.",
-	"compare": "0: B is the same or better. 1: B is worse. 2: a bad flag, or a folder without a result. 3: not enough evidence.",
+	"compare": "0: B is the same or better. 1: B is worse. 2: a bad flag, or a folder without a run. 3: not enough evidence, or no result.",
 	"ab": "0: B is the same or better. 1: B is worse, or there is no verdict: it was interrupted or could not go on. " +
 		"2: a bad flag, scenario file or program. 3: not enough evidence.",
 	"saturate": "0: a rate was found. 1: a run failed, or it was interrupted. 2: a bad flag or scenario file. " +
