@@ -3,17 +3,22 @@
 # hours; `make reference` calls it. Nothing else may run. Needs root for power cuts and partitions,
 # and the other systems and senders (CONTRIBUTING.md). OUT is a folder in here that is not there
 # yet; at the end it becomes results/reference, and what was that OUT.before.
-# A run that is INVALID stays in, and the report says so; what FAILED ends the sitting.
+# A run that is INVALID stays in, and the report says so; what FAILED, or a search without an
+# answer, ends the sitting.
 set -eu
 cd "$(dirname "$0")/.."
 out=$PWD/$1
 refuse() { echo "$1" >&2; exit 2; }
 [ ! -e "$out" ] && [ ! -e "$out.before" ] || refuse "$out or $out.before is there already"
-[ -z "$(git status --porcelain)" ] || refuse "uncommitted changes: a figure could not name its commit"
-[ -x bin/yardsticks ] && [ -x bin/aggregator-crash ] || refuse "not built: call make reference"
+changes=$(git status --porcelain) # a git that cannot say ends it here
+[ -z "$changes" ] || refuse "uncommitted changes: a figure could not name its commit"
+[ "$(id -u)" -eq 0 ] || refuse "power cuts and partitions need root, and would be skipped"
+for program in aggregator aggregator-crash bench sekali-log yardsticks victoria-logs; do
+	[ -x "bin/$program" ] || refuse "bin/$program is not built: call make reference"
+done
 mkdir -p "$out"
 
-step() { # COMMAND...; 3 is INVALID, or a search without an answer
+step() { # COMMAND...; 3 is INVALID
 	echo "$(date -u +%H:%M:%S) $*"
 	"$@" || { code=$?; [ $code -eq 3 ] || { echo "exit $code: $*" >&2; exit 1; }; }
 }
@@ -29,6 +34,8 @@ scenarios -repeat 2 throughput ack-levels steady burst kill
 scenarios growth recovery dedup reads read-streams slow-disk small-requests
 scenarios cluster cluster-cost cluster-kill-leader cluster-partition cluster-join cluster-join-large
 step bin/bench saturate -out "$out"
+# No report is made of a search without a curve: better now than in an hour.
+grep -q '"curve": "runs/' "$out"/runs/saturate-*/search.json || { echo "the search has no curve" >&2; exit 1; }
 step bin/yardsticks -out "$out/yardsticks"
 step bin/bench soak -out "$out/soak" -time "${SOAK_TIME:-30m}"
 step bin/bench cluster-faults -out "$out/cluster-faults"

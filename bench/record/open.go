@@ -11,6 +11,18 @@ import (
 // ErrNone is of a folder without any result.
 var ErrNone = errors.New("no results")
 
+// NoneError is an ErrNone of runs that were begun, and of which none has left a result.
+type NoneError struct {
+	Path    string
+	LeftOut []LeftOut // what was planned, and why it has no result
+}
+
+func (e NoneError) Error() string {
+	return fmt.Sprintf("record: %v: no run in %s has left one", ErrNone, e.Path)
+}
+
+func (e NoneError) Is(target error) bool { return target == ErrNone }
+
 // Folder is a result folder and what its run.json says.
 type Folder struct {
 	Dir string // as reached from the path given to Open
@@ -24,7 +36,8 @@ type Folder struct {
 }
 
 // Open finds the results under a path: that of a result folder, of a run's folder (with
-// index.json), or of a folder of runs. They come in the order in which they ran.
+// index.json), or of a folder of runs. They come in the order in which they ran. A run without any
+// result has no folders; where all runs of a folder are so, the error is a NoneError.
 func Open(path string) ([]Folder, error) {
 	switch {
 	case exists(filepath.Join(path, RunFile)):
@@ -39,6 +52,7 @@ func Open(path string) ([]Folder, error) {
 	}
 	var all []Folder
 	var out []LeftOut
+	begun := false
 	for _, entry := range entries {
 		dir := filepath.Join(path, entry.Name())
 		if !entry.IsDir() || !exists(filepath.Join(dir, IndexFile)) {
@@ -48,7 +62,10 @@ func Open(path string) ([]Folder, error) {
 		if err != nil {
 			return nil, err
 		}
-		all, out = append(all, folders...), append(out, left...)
+		all, out, begun = append(all, folders...), append(out, left...), true
+	}
+	if len(all) == 0 && begun {
+		return nil, NoneError{path, out}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("record: %w: %s holds neither %s nor %s, nor runs with results", ErrNone, path, RunFile, IndexFile)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"sekali/bench/record"
 	"sekali/loadgen/stream"
@@ -60,9 +61,9 @@ type redis struct {
 func (r *redis) start(ctx context.Context, dir string) (err error) {
 	socket := filepath.Join(dir, "redis.sock")
 	ready := func() error {
-		c, err := net.Dial("unix", socket)
+		c, err := dialRedis(ctx, socket)
 		if err == nil {
-			r.connections = append(r.connections, redisConnection{c, bufio.NewReader(c)})
+			r.connections = append(r.connections, c)
 		}
 		return err
 	}
@@ -131,6 +132,17 @@ func redisCommand(args ...string) []byte {
 type redisConnection struct {
 	conn   net.Conn
 	answer *bufio.Reader
+}
+
+// dialRedis connects. When ctx ends so does every call, also one that nobody answers.
+func dialRedis(ctx context.Context, socket string) (redisConnection, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		return redisConnection{}, err
+	}
+	context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it may be closed by then
+	return redisConnection{conn, bufio.NewReader(conn)}, nil
 }
 
 // call sends a command and returns its answer, an integer or a string.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,7 +22,8 @@ func compareRuns(_ context.Context, args []string, stdout, stderr io.Writer) int
 		return exit
 	}
 	for _, path := range flags.Args() {
-		if _, err := record.Open(path); err != nil {
+		_, err := record.Open(path)
+		if err != nil && !errors.As(err, &record.NoneError{}) { // that is no mistake in the command
 			fmt.Fprintf(stderr, "bench compare: %v\n", err)
 			return exitUsage
 		}

@@ -199,7 +199,7 @@ func (c *clusterTrial) statsOf(i int) (s clusterStats, err error) {
 
 // leader is the machine whose log server leads the log.
 func (c *clusterTrial) leader() (int, error) {
-	for end := time.Now().Add(healWait); time.Now().Before(end); c.s.sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(healWait); time.Now().Before(end) && c.s.ctx.Err() == nil; c.s.sleep(100 * time.Millisecond) {
 		for i := range c.Machines {
 			now, err := c.statsOf(i)
 			for k, m := range c.Machines {

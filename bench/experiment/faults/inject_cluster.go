@@ -96,7 +96,7 @@ func (c *clusterTrial) listLeader() (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	for end := time.Now().Add(healWait); time.Now().Before(end); c.s.sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(healWait); time.Now().Before(end) && c.s.ctx.Err() == nil; c.s.sleep(100 * time.Millisecond) {
 		answer, err := conn.Request("$SYS.REQ.SERVER.PING.JSZ", nil, time.Second)
 		if err != nil {
 			continue

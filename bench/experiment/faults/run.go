@@ -26,8 +26,8 @@ const (
 
 // RunAll tries every one of the kinds whose name only matches, and writes records, figures and
 // table into dir, which is made anew. Not held: a promise was not kept, or all was skipped. A kind
-// that could not be tried is an error, after all the others. When ctx ends, what was found by then
-// is written.
+// that could not be tried is an error, after all the others; so is one that left something behind,
+// whose row is there. When ctx ends, what was found by then is written.
 func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
 	found := record.Faults{Faults: []record.FaultSummary{}, Files: []record.File{}}
 	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
@@ -53,6 +53,8 @@ func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regex
 		if err != nil {
 			failed = append(failed, err)
 			fmt.Fprintf(progress, "%-44s failed: %v\n", kind.Name, err)
+		}
+		if err != nil && !errors.As(err, &notGivenBack{}) {
 			continue
 		}
 		found.Faults, found.Files = append(found.Faults, row), append(found.Files, file)
@@ -73,10 +75,12 @@ func write(dir string, found record.Faults) error {
 	return errors.Join(record.WriteFaults(filepath.Join(dir, FiguresFile), found), writeTable(filepath.Join(dir, TableFile), found))
 }
 
-// runInto tries one kind, writes its record, and returns what is computed from that.
+// runInto tries one kind, writes its record, and returns what is computed from that, also beside a
+// notGivenBack.
 func runInto(ctx context.Context, config Config, kind Kind, place record.Sitting, dir string) (row record.FaultSummary, file record.File, err error) {
 	left, err := Run(ctx, config, kind)
-	if err != nil {
+	behind := notGivenBack{}
+	if err != nil && !errors.As(err, &behind) {
 		return row, file, err
 	}
 	left.Sitting = &place
@@ -87,7 +91,9 @@ func runInto(ctx context.Context, config Config, kind Kind, place record.Sitting
 	if file, err = record.HashFile(dir, name); err != nil {
 		return row, file, err
 	}
-	row, err = figures.Fault(left)
+	if row, err = figures.Fault(left); err == nil && behind.error != nil {
+		err = behind
+	}
 	return row, file, err
 }
 

@@ -81,6 +81,31 @@ func TestNotGivenBack(t *testing.T) {
 	}
 }
 
+// TestRowOfWhatIsNotGivenBack: what a kind found lost is told, though it left something behind. One
+// that was not tried to its end has no row.
+func TestRowOfWhatIsNotGivenBack(t *testing.T) {
+	busy := func(then func(s *sitting) error) func(s *sitting) error {
+		return func(s *sitting) error {
+			s.onEnd(func() error { return errors.New("umount: busy") })
+			return then(s)
+		}
+	}
+	loses := busy(func(s *sitting) error {
+		s.record.Trials = append(s.record.Trials, recordtest.Trial(10, 3))
+		return nil
+	})
+	fails := busy(func(*sitting) error { return errors.New("no start") })
+	dir := t.TempDir()
+	held, err := RunAll(t.Context(), Config{Log: io.Discard}, []Kind{fake("a", loses), fake("b", fails)}, regexp.MustCompile(""), dir, io.Discard)
+	if held || err == nil || strings.Count(err.Error(), "umount: busy") != 2 || !strings.Contains(err.Error(), "no start") {
+		t.Errorf("held %v, %v", held, err)
+	}
+	found, err := record.ReadFaults(filepath.Join(dir, FiguresFile))
+	if err != nil || len(found.Faults) != 1 || found.Faults[0].Fault != "a" || found.Faults[0].Lost != 3 {
+		t.Errorf("%+v, %v", found.Faults, err)
+	}
+}
+
 // TestRunAllKeepsWhatIsNotItsOwn: neither somebody else's folder nor a name that is mistyped costs
 // anybody anything.
 func TestRunAllKeepsWhatIsNotItsOwn(t *testing.T) {

@@ -48,9 +48,16 @@ func Run(ctx context.Context, config Config, kind Kind) (left record.Fault, err 
 	s := &sitting{Config: config, ctx: ctx, dir: dir, kind: kind}
 	s.record = record.Fault{Name: kind.Name, Promise: kind.Promise, Tells: kind.Tells, Trials: []record.Trial{}}
 	defer func() { // a mount or a network that stays is in the way of what comes next
-		if failed := s.cleanUp(); failed != nil {
-			err = errors.Join(err, fmt.Errorf("faults: %s: afterwards: %w", kind.Name, failed))
+		failed := s.cleanUp()
+		if failed == nil {
+			return
 		}
+		failed = fmt.Errorf("faults: %s: afterwards: %w", kind.Name, failed)
+		if err != nil {
+			err = errors.Join(err, failed)
+			return
+		}
+		err = notGivenBack{failed}
 	}()
 	if err = errNotShort; s.times() > 0 { // never injected, it would have held
 		err = kind.inject(s)
@@ -68,6 +75,12 @@ func Run(ctx context.Context, config Config, kind Kind) (left record.Fault, err 
 	}
 	return s.record, nil
 }
+
+// notGivenBack is of a kind that was tried to its end, and whose record counts all the same: what
+// it found lost must not go with a mount that is busy.
+type notGivenBack struct{ error }
+
+func (n notGivenBack) Unwrap() error { return n.error }
 
 // sitting is one kind of fault being tried. It is for one goroutine, but for what its trials guard
 // themselves.

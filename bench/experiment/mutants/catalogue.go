@@ -35,6 +35,7 @@ type mutant struct {
 	backupBytes func([]byte) []byte                                // and what is sent of it
 	ended       func(data string, life int) (told bool, err error) // once the aggregator has ended
 
+	noResult string // what the lab says where the lie leaves no result; "": it leaves one
 	uncaught string // why the lab cannot see it; "": it does
 }
 
@@ -144,8 +145,8 @@ var catalogue = []mutant{
 			}
 		}},
 
-	{name: "destroyed", lie: "the bytes of all events are zero after SIGTERM", ended: destroy},
-	everywhere(mutant{name: "seq-shifted", lie: "every seq is higher by 1000 after a restart", load: "restart"}, func(l *liar, e *event) bool {
+	{name: "destroyed", lie: "the bytes of all events are zero after SIGTERM", ended: destroy, noResult: "what was left on the disk"},
+	everywhere(mutant{name: "seq-shifted", lie: "every seq is higher by 1000 after a restart", load: "restart", noResult: "GET /events: 409"}, func(l *liar, e *event) bool {
 		if l.life > 1 {
 			e.setSeq(e.seq() + 1000)
 		}

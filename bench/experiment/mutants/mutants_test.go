@@ -68,6 +68,30 @@ func TestLiesAreCaught(t *testing.T) {
 	}
 }
 
+// TestMachineIsNotCaught: what the machine does to a run catches no lie, be it one that the lab
+// cannot see, and accuses no honest aggregator.
+func TestMachineIsNotCaught(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "aggregator")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho 'no space left on device' >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	err = Try(t.Context(), Config{Self: self, Aggregator: program, Crash: program, Only: regexp.MustCompile("^(honest|no-sync|seq-shifted)$"), Dir: filepath.Join(dir, "runs")}, func(row Found) {
+		rows++
+		if row.Held() || row.Caught != "" || !strings.HasPrefix(row.Outcome(), "**NO RESULT**, and not by a lie: "+row.Name+": ") {
+			t.Errorf("%+v: %s", row, row.Outcome())
+		}
+	})
+	if err != nil || rows != 3 {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
 // TestEndedIsNotCaught: an aggregator that is gone in the middle of a run, its lie told, has not
 // been seen to lie.
 func TestEndedIsNotCaught(t *testing.T) {
@@ -86,7 +110,7 @@ func TestEndedIsNotCaught(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = Try(t.Context(), Config{Self: self, Aggregator: program, Only: regexp.MustCompile("^ack$"), Dir: runs}, func(row Found) {
-		if row.Held() || row.Caught != "" || !strings.Contains(row.Ended, "ended by itself: killed by SIGKILL") {
+		if row.Held() || row.Caught != "" || !strings.Contains(row.NoResult, "ended by itself: killed by SIGKILL") {
 			t.Errorf("%+v: %s", row, row.Outcome())
 		}
 	})

@@ -64,7 +64,7 @@ type Found struct {
 	Name, Lie string
 	Told      bool   // it gave something else than the truth
 	Caught    string // what the lab said; "": nothing
-	Ended     string // what the lab said of an aggregator that was gone before anything was seen; "": it was not
+	NoResult  string // why the run came to no result, and not by the lie; "": it came to one, or by the lie
 	NotTried  string // why; "": it was
 }
 
@@ -75,7 +75,7 @@ func (f Found) Held() bool {
 	switch {
 	case f.NotTried != "":
 		return true
-	case f.Ended != "":
+	case f.NoResult != "":
 		return false
 	case strings.HasPrefix(f.Name, Honest):
 		return f.Caught == ""
@@ -102,7 +102,6 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 				continue
 			}
 		}
-		var err error
 		if m.traced {
 			if _, err := exec.LookPath("strace"); err != nil {
 				row.NotTried = "strace, which counts syncs, is not installed"
@@ -110,11 +109,8 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 				continue
 			}
 		}
-		if row.Told, row.Caught, err = c.try(ctx, m, program); err != nil {
+		if err := c.try(ctx, m, program, &row); err != nil {
 			return fmt.Errorf("mutants: %s: %w", m.name, err)
-		}
-		if strings.Contains(row.Caught, runner.EndedByItself) {
-			row.Caught, row.Ended = "", row.Caught
 		}
 		show(row)
 	}
@@ -124,55 +120,63 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 	return nil
 }
 
-// try runs a mutant once. It returns whether a lie was told, and the first thing that the lab says.
-func (c Config) try(ctx context.Context, m mutant, program string) (told bool, said string, err error) {
+// try runs a mutant once, and notes whether a lie was told, and the first thing that the lab says.
+func (c Config) try(ctx context.Context, m mutant, program string, row *Found) error {
 	out := filepath.Join(c.Dir, m.name)
 	note, err := filepath.Abs(filepath.Join(out, "told"))
 	if err != nil {
-		return false, "", err
+		return err
 	}
-	said, err = c.run(ctx, m, program, out, note)
+	row.Caught, row.NoResult, err = c.run(ctx, m, program, out, note)
 	_, missing := os.Stat(note)
-	return missing == nil || m.environ != nil, said, err // what is left out by another program is left out always
+	row.Told = missing == nil || m.environ != nil // what is left out by another program is left out always
+	return err
 }
 
-func (c Config) run(ctx context.Context, m mutant, program, out, note string) (string, error) {
+// run returns the first thing that the lab says of a mutant; or why it came to no result, which
+// catches no lie but one that leaves none: a full disk, or an aggregator that ends by itself, is
+// the machine's doing.
+func (c Config) run(ctx context.Context, m mutant, program, out, note string) (said, none string, err error) {
 	asked, err := scenario.Parse(m.name+".yaml", []byte("name: "+m.name+"\nquestion: Is the lie seen?\n"+loads[m.load]))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", err
+		return "", "", err
 	}
 	path, err := filepath.Abs(filepath.Join(out, "aggregator"))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if program, err = filepath.Abs(program); err != nil {
-		return "", err
+		return "", "", err
 	}
 	if err := os.WriteFile(path, []byte(script(c.Self, m.name, note, program)), 0o755); err != nil {
-		return "", err
+		return "", "", err
 	}
-	var said, wrong bytes.Buffer
-	dir, outcome := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &said, &wrong)
+	var printed, wrong bytes.Buffer
+	dir, outcome := runner.Run(ctx, runner.Config{Scenarios: []*scenario.Scenario{asked}, Repeat: 1, Out: out, Aggregator: path, Version: c.Version, CountSyncs: m.traced}, &printed, &wrong)
 	switch {
 	case ctx.Err() != nil:
-		return "", ctx.Err()
+		return "", "", ctx.Err()
 	case outcome == runner.NotBegun || dir == "":
-		return "", fmt.Errorf("nothing was run: %s", bytes.TrimSpace(wrong.Bytes()))
+		return "", "", fmt.Errorf("nothing was run: %s", bytes.TrimSpace(wrong.Bytes()))
 	}
 	folders, err := record.Open(dir)
 	if err == nil && len(folders) > 0 {
-		return verdict(folders[0].Run), nil
+		return verdict(folders[0].Run), "", nil
 	}
 	// It came to no result: then the lab has said why.
-	_, why, failed := strings.Cut(said.String(), "FAILED ")
+	_, why, failed := strings.Cut(printed.String(), "FAILED ")
 	if !failed {
-		return "", fmt.Errorf("no result, and nobody says why: %w", cmp.Or(err, record.ErrNone))
+		return "", "", fmt.Errorf("no result, and nobody says why: %w", cmp.Or(err, record.ErrNone))
 	}
 	why, _, _ = strings.Cut(why, "\n")
-	return strings.ReplaceAll(why, path, "aggregator"), nil // the page is not of this machine
+	why = strings.ReplaceAll(why, path, "aggregator") // the page is not of this machine
+	if m.noResult != "" && strings.Contains(why, m.noResult) {
+		return why, "", nil
+	}
+	return "", why, nil
 }
 
 // verdict is what a run's record says of the aggregator first, and not of the machine: which check
@@ -232,8 +236,8 @@ func (f Found) Outcome() string {
 	switch honest := strings.HasPrefix(f.Name, Honest); {
 	case f.NotTried != "":
 		return "not tried: " + f.NotTried
-	case f.Ended != "":
-		return "**ENDED**, which is no lie: " + f.Ended
+	case f.NoResult != "":
+		return "**NO RESULT**, and not by a lie: " + f.NoResult
 	case honest && f.Caught == "":
 		return passes
 	case honest:

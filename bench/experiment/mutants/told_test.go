@@ -143,8 +143,8 @@ func TestNotTold(t *testing.T) {
 		{Found{Name: "drained", Caught: "lost is 3"}, false, "**NOT TOLD**: all that it gave was true"},
 		{Found{Name: "drained", Told: true}, false, "**NOT CAUGHT**"},
 		{Found{Name: "drained", Told: true, Caught: "lost is 3"}, true, "lost is 3"},
-		{Found{Name: "drained", Told: true, Ended: "it ended"}, false, "**ENDED**, which is no lie: it ended"},
-		{Found{Name: Honest, Ended: "it ended"}, false, "**ENDED**, which is no lie: it ended"},
+		{Found{Name: "drained", Told: true, NoResult: "it ended"}, false, "**NO RESULT**, and not by a lie: it ended"},
+		{Found{Name: Honest, NoResult: "it ended"}, false, "**NO RESULT**, and not by a lie: it ended"},
 		{Found{Name: Honest}, true, passes},
 		{Found{Name: Honest, Caught: "lost is 3"}, false, "**ACCUSED**: lost is 3"},
 	} {

@@ -140,10 +140,6 @@ func (a *aggregator) pid() int {
 	return 0
 }
 
-// EndedByItself is said of an aggregator that was gone while it was loaded or read, without our
-// doing.
-const EndedByItself = "ended by itself"
-
 // watch calls failed if the process ends without our doing, until ctx ends.
 func (a *aggregator) watch(ctx context.Context, failed func(error)) {
 	for {
@@ -161,7 +157,7 @@ func (a *aggregator) watch(ctx context.Context, failed func(error)) {
 		a.mu.Unlock()
 		if !expected && !replaced {
 			exit, _ := p.Wait(ctx)
-			failed(fmt.Errorf("the aggregator %s: %s; its log is %s", EndedByItself, exit, filepath.Base(logFile)))
+			failed(fmt.Errorf("the aggregator ended by itself: %s; its log is %s", exit, filepath.Base(logFile)))
 			return
 		}
 		select { // our doing: its successor comes, or the case ends

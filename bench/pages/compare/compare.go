@@ -94,11 +94,11 @@ func Run(c Config, w io.Writer) (Result, error) {
 	none := Result{Verdict: NotEnough}
 	a, crashedA, err := readSide(c.A, c.Uncommitted)
 	if err != nil {
-		return none, err
+		return none, noneOf(w, "A", err)
 	}
 	b, crashed, err := readSide(c.B, c.Uncommitted)
 	if err != nil {
-		return none, err
+		return none, noneOf(w, "B", err)
 	}
 	pairs, alone := match(a, b)
 	fmt.Fprintf(w, "A: %s\nB: %s\n", c.A, c.B)
@@ -131,7 +131,8 @@ func Run(c Config, w io.Writer) (Result, error) {
 			result.Withheld = append(result.Withheld, fmt.Sprintf("%s: %s: %s", pairs[i].b.label, a.name, a.why))
 		}
 	}
-	fmt.Fprintf(w, "\n%s%s%s\n", result.Verdict.sentence(c.Same, margin), result.Verdict.reservations(pairs, tests), noResultIn(crashed))
+	fmt.Fprintf(w, "\n%s%s%s%s\n", result.Verdict.sentence(c.Same, margin), result.Verdict.reservations(pairs, tests), result.Verdict.invalid(pairs),
+		noResultIn(crashed))
 	if err := errors.Join(unwritten...); err != nil {
 		return result, fmt.Errorf("compare: %w: %w", ErrReport, err)
 	}
@@ -230,6 +231,9 @@ type group struct {
 // result and was not skipped.
 func readSide(path string, uncommitted bool) (groups []group, crashed []record.LeftOut, err error) {
 	folders, err := record.Open(path)
+	if err == nil && len(folders) == 0 {
+		err = noneIn(path)
+	}
 	if errors.Is(err, record.ErrNone) {
 		err = fmt.Errorf("compare: %w: %w", ErrNothing, err)
 	}
@@ -260,9 +264,8 @@ func readSide(path string, uncommitted bool) (groups []group, crashed []record.L
 			groups[at].responses = append(groups[at].responses, responses(raw))
 		}
 	}
-	if len(folders) > 0 { // each has all of them
-		crashed = slices.DeleteFunc(slices.Clone(folders[0].LeftOut), func(l record.LeftOut) bool { return !l.Failed() })
-	}
+	// Each has all of them.
+	crashed = slices.DeleteFunc(slices.Clone(folders[0].LeftOut), func(l record.LeftOut) bool { return !l.Failed() })
 	return groups, crashed, nil
 }
 

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -15,6 +16,24 @@ func printCrashed(w io.Writer, side string, crashed []record.LeftOut) {
 	for _, l := range crashed {
 		fmt.Fprintf(w, "NO RESULT of %s: %s, repeat %d: %s\n", side, labelOf(l), l.Repeat, l.Why)
 	}
+}
+
+// noneIn is the error of a run without any result.
+func noneIn(path string) error {
+	index, err := record.ReadIndex(path)
+	if err != nil {
+		return err
+	}
+	return record.NoneError{Path: path, LeftOut: index.LeftOut}
+}
+
+// noneOf names what a side that has no result at all had planned, if that is the error.
+func noneOf(w io.Writer, side string, err error) error {
+	var none record.NoneError
+	if errors.As(err, &none) {
+		printCrashed(w, side, none.LeftOut)
+	}
+	return err
 }
 
 // printInterrupted names the runs of a side that are not whole. What they had measured counts.

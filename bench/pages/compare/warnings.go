@@ -62,6 +62,25 @@ func (p *pair) warnings() []string {
 	return warnings
 }
 
+// invalid ends the last line: how many runs of each side are INVALID, which leaves their cases
+// without a verdict on the figures.
+func (v Verdict) invalid(pairs []pair) string {
+	var invalid, all [2]int
+	for _, p := range pairs {
+		for side, g := range []group{p.a, p.b} {
+			for _, f := range g.folders {
+				if all[side]++; !f.Run.Validity.Valid {
+					invalid[side]++
+				}
+			}
+		}
+	}
+	if v != NotEnough || invalid[0]+invalid[1] == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; INVALID are %d of %d runs of A and %d of %d of B, and no figure of their cases decides", invalid[0], all[0], invalid[1], all[1])
+}
+
 // programs names two of a side that is not one program, and the repeat that shows it; "": it is
 // one. A record that has no version shows nothing.
 func (g group) programs() string {
