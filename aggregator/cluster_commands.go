@@ -152,6 +152,9 @@ func (c *ClusterConfig) checkBase(s *store.Store, state store.State) error {
 // initLog makes the log, and then what else has to be made for it.
 func (c *ClusterConfig) initLog(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted, w io.Writer, then func(cluster.Head) error) error {
 	head, err := awaitInit(ctx, log, wanted)
+	if errors.Is(err, jetstream.ErrLater) && c.Data == "" {
+		return c.goneOn(ctx, wanted, w)
+	}
 	exists := errors.Is(err, jetstream.ErrExists)
 	if err != nil && !exists {
 		return err
@@ -167,6 +170,20 @@ func (c *ClusterConfig) initLog(ctx context.Context, log *jetstream.Log, wanted 
 		what = "is there already"
 	}
 	fmt.Fprintf(w, "cluster %s: its log %s, of the nodes %s, beginning with the events up to %d\n", head.Cluster, what, strings.Join(head.Nodes, ", "), head.Base)
+	return nil
+}
+
+// goneOn is initLog where the cluster is there, and has gone on with a log of a later epoch.
+func (c *ClusterConfig) goneOn(ctx context.Context, wanted jetstream.Wanted, w io.Writer) error {
+	log, head, err := c.reachLatest(ctx)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if !slices.Equal(head.Nodes, wanted.Nodes) || len(head.Faults) > 0 {
+		return fmt.Errorf("there is a log already, of epoch %d, of the nodes %s%s", head.Epoch, strings.Join(head.Nodes, ","), faultsOf(head))
+	}
+	fmt.Fprintf(w, "cluster %s: its log is there already, of epoch %d, of the nodes %s\n", head.Cluster, head.Epoch, strings.Join(head.Nodes, ", "))
 	return nil
 }
 
@@ -186,14 +203,15 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// awaitInit tries until the servers have found each other.
+// awaitInit tries until the servers have found each other. What no later attempt would change ends
+// it.
 func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted) (cluster.Head, error) {
 	var why error
 	for {
 		attempt, cancel := context.WithTimeout(ctx, clusterBudget/4)
 		head, err := log.Init(attempt, wanted)
 		cancel()
-		if err == nil || errors.Is(err, jetstream.ErrExists) {
+		if err == nil || errors.Is(err, jetstream.ErrExists) || errors.Is(err, jetstream.ErrLater) || errors.Is(err, errFurther) {
 			return head, err
 		}
 		if ctx.Err() == nil || why == nil { // that the time is up is no reason

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/jetstream"
@@ -73,25 +75,38 @@ func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err err
 // beginEpoch makes the log of a new epoch. One that an earlier attempt has made is as good.
 func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, replica *cluster.Replica, state store.State) (cluster.Head, error) {
 	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Base: state.LastSeq, Apply: replica.Apply, Cluster: replica.Identity.Cluster,
-		From: cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash}}
+		From: cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash},
+		May:  func(ctx context.Context) error { return c.checkFurthest(ctx, log.Registry(), replica) }}
 	head, err := awaitInit(ctx, log, wanted)
-	if errors.Is(err, jetstream.ErrExists) && head.Last == 0 {
-		err = nil
-	}
-	if err != nil {
+	switch {
+	case !errors.Is(err, jetstream.ErrExists) || head.Last > 0:
 		return head, err
-	}
-	for _, name := range c.Nodes {
-		value, _, err := log.Registry().Get(ctx, name)
-		var b cluster.Beat
-		if err != nil || json.Unmarshal(value, &b) != nil || b.Cluster != replica.Identity.Cluster {
-			continue // it went with the log
-		}
-		if b.Epoch == replica.Identity.Epoch && !b.Joining && b.Position > replica.Position {
-			return head, fmt.Errorf("node %s was at %d, further than %s at %d: begin with its folder", name, b.Position, c.Data, replica.Position)
-		}
+	case !slices.Equal(head.Nodes, c.Nodes):
+		return head, fmt.Errorf("the log of epoch %d is made already, of the nodes %s: say -nodes %[2]s", head.Epoch, strings.Join(head.Nodes, ","))
 	}
 	return head, nil
+}
+
+// errFurther means that a log must not begin with a replica.
+var errFurther = errors.New("another replica is further")
+
+// checkFurthest refuses to begin with a replica if another node has told that it was further. What
+// the nodes had told may have gone with the log.
+func (c *ClusterConfig) checkFurthest(ctx context.Context, registry cluster.Registry, replica *cluster.Replica) error {
+	for _, name := range c.Nodes {
+		value, _, err := registry.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		var b cluster.Beat
+		if json.Unmarshal(value, &b) != nil || b.Cluster != replica.Identity.Cluster || b.Epoch != replica.Identity.Epoch {
+			continue // it has told nothing, or nothing of this log
+		}
+		if !b.Joining && b.Position > replica.Position {
+			return fmt.Errorf("%w: node %s was at %d, and %s is at %d: begin with its folder", errFurther, name, b.Position, c.Data, replica.Position)
+		}
+	}
+	return nil
 }
 
 // openStopped takes the folder of a stopped aggregator, and opens its store.

@@ -538,9 +538,42 @@ func TestClusterLostLog(t *testing.T) {
 		t.Errorf("a position of the lost log: %d %s %v", status, text, err)
 	}
 	runCommand(t, 0, "cluster", "status", "-cluster", c.urls)
+	init := []string{"cluster", "init", "-cluster", c.urls, "-nodes"} // of a log that a later one has followed
+	if said := runCommand(t, 0, append(init, "a,b,c")...); !strings.Contains(said, "there already, of epoch 2") {
+		t.Errorf("cluster init says %s", said)
+	}
+	runCommand(t, 1, append(init, "a,b")...)
 	for i := range c.nodes {
 		c.nodes[i].stop(t)
 		runCommand(t, 0, "check", "-data", c.dirs[i])
+	}
+}
+
+// TestClusterBeginsWithTheFurthest: a new epoch that is begun with a replica that is behind is
+// refused, and makes no log: the furthest can begin it.
+func TestClusterBeginsWithTheFurthest(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("skipped: it takes half a minute")
+	}
+	c := startCluster(t)
+	c.nodes[2].stop(t) // c is behind from here on
+	c.nodes[0].mustPublish(t, batch("first", 10), "store")
+	for a, b := c.counters(t, 0), c.counters(t, 1); a.Cluster.Position != b.Cluster.Position; b = c.counters(t, 1) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, n := range c.nodes[:2] {
+		n.stop(t) // and tells where it is
+	}
+	epoch := []string{"cluster", "new-epoch", "-cluster", c.urls, "-data"}
+	begin := []string{"-begin", "-nodes", "a,b,c", "-log-bytes", fmt.Sprint(64 << 20)}
+	if said := runCommand(t, 1, append(append(epoch, c.dirs[2]), begin...)...); !strings.Contains(said, "another replica is further: node a was at") {
+		t.Errorf("of a replica that is behind it says %s", said)
+	}
+	runCommand(t, 0, append(append(epoch, c.dirs[0]), begin...)...)
+	runCommand(t, 0, append(epoch, c.dirs[1])...)
+	if said := runCommand(t, 1, append(epoch, c.dirs[2])...); !strings.Contains(said, "make it from a copy") {
+		t.Errorf("of a replica that is behind it says %s", said)
 	}
 }
 

@@ -26,6 +26,7 @@ type fakeServer struct {
 	*httptest.Server
 	stream http.HandlerFunc
 	last   atomic.Int64 // last_seq; grows at every poll
+	epoch  atomic.Int64 // of the log; 0: it is no cluster's
 	grows  int64
 
 	mu      sync.Mutex
@@ -45,9 +46,13 @@ func startFake(t *testing.T, stream http.HandlerFunc, changed ...string) *fakeSe
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, page) })
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, `{"started_at":"x","version":"x","ready":true,"topics":[{"name":"rare"}],"last_seq":%d,
+		cluster := ""
+		if epoch := f.epoch.Load(); epoch > 0 {
+			cluster = fmt.Sprintf(`"cluster":{"epoch":%d},`, epoch)
+		}
+		fmt.Fprintf(w, `{"started_at":"x","version":"x","ready":true,"topics":[{"name":"rare"}],%s"last_seq":%d,
 			"received":0,"unique_processed":0,"duplicate_dropped":0,"conflicts":0,"failed":0,"expired":0,"queue_depth":0,
-			"backlog_bytes":0,"store":{"db_bytes":0,"wal_bytes":0},"histograms":{"processing_latency_us":[]}}`, f.last.Add(f.grows))
+			"backlog_bytes":0,"store":{"db_bytes":0,"wal_bytes":0},"histograms":{"processing_latency_us":[]}}`, cluster, f.last.Add(f.grows))
 	})
 	mux.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -116,7 +121,23 @@ func TestPageFollowsInChromium(t *testing.T) {
 	t.Run("a stream of a cluster breaks", func(t *testing.T) {
 		f := startFake(t, func(w http.ResponseWriter, r *http.Request) { tell(w, "id: 1-7") })
 		openPage(t, chrome, f.URL)
-		f.asked(t, "it goes on", func(streams []string, _ int) bool { return len(streams) > 1 && streams[1] == "7" })
+		f.asked(t, "it goes on", func(streams []string, _ int) bool { return len(streams) > 1 && streams[1] == "1-7" })
+	})
+	t.Run("a cluster goes on with a new log", func(t *testing.T) {
+		var f *fakeServer
+		f = startFake(t, func(w http.ResponseWriter, r *http.Request) {
+			if epoch := fmt.Sprint(f.epoch.Load(), "-"); !strings.HasPrefix(r.FormValue("after"), epoch) {
+				http.Error(w, "", http.StatusConflict)
+			} else {
+				tell(w, "id: "+epoch+"7")
+				f.epoch.Store(2)
+			}
+		})
+		f.epoch.Store(1)
+		openPage(t, chrome, f.URL)
+		f.asked(t, "it begins anew", func(streams []string, _ int) bool {
+			return len(streams) > 2 && strings.Join(streams[:3], " ") == "1-0 1-7 2-0"
+		})
 	})
 	t.Run("a place is refused", func(t *testing.T) {
 		f := startFake(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "", http.StatusConflict) })

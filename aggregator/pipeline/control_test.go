@@ -104,17 +104,51 @@ func TestPoisonIsSkipped(t *testing.T) {
 
 // TestOwnPoisonIsSentAgain: a frame that was damaged on its way to the log, which has answered it,
 // is passed over by all, and sent again from its sender's journal: what it has is stored, once. It
-// is lost on its way once more. A frame that was made behind the answer does not come before it.
+// is lost on its way once more. A frame that was made behind the answer does not come before it. If
+// the log has that one already, nobody halts at it.
 func TestOwnPoisonIsSentAgain(t *testing.T) {
+	for name, isLost := range map[string]bool{"what follows is lost": true, "what follows is in the log": false} {
+		t.Run(name, func(t *testing.T) { ownPoisonIsSentAgain(t, isLost) })
+	}
+}
+
+// logged waits until all that a node has is in the log, and returns the log's end.
+func logged(t *testing.T, log *memorylog.Log, n *clusterNode) (last uint64) {
+	t.Helper()
+	within(t, 10*time.Second, "all is in the log", func() bool {
+		_, unlogged := n.p.Node().Outbox.Depth()
+		return unlogged == 0
+	})
+	head, err := log.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head.Last
+}
+
+// numberOf is a frame's; 0: it is none.
+func numberOf(message []byte) uint64 {
+	f, _, err := cluster.Decode(message)
+	if err != nil {
+		return 0
+	}
+	return f.Number
+}
+
+func ownPoisonIsSentAgain(t *testing.T, isLost bool) {
 	log := memorylog.New("a", "b")
-	const spoil, lose, loseOne, keep = 1, 2, 3, 0
+	const spoil, lose, loseOne, loseSame, keep = 1, 2, 3, 4, 0
 	var fate atomic.Int32
 	lost := memorylog.Fate{Lost: true, Silent: true}
+	then, last := int32(loseSame), uint64(3)
+	if isLost {
+		then, last = lose, 2
+	}
 	log.Fate = func(message []byte) memorylog.Fate {
 		switch {
-		case fate.CompareAndSwap(spoil, lose):
+		case fate.CompareAndSwap(spoil, then):
 			message[len(message)/2] ^= 1
-		case fate.Load() == lose, fate.CompareAndSwap(loseOne, keep):
+		case fate.Load() == lose, fate.Load() == loseSame && numberOf(message) == 2, fate.CompareAndSwap(loseOne, keep):
 			return lost
 		}
 		return memorylog.Fate{}
@@ -134,6 +168,10 @@ func TestOwnPoisonIsSentAgain(t *testing.T) {
 	if _, err := nodes[0].p.Publish(Journal, requestOf("z")); err != nil {
 		t.Fatal(err)
 	}
+	within(t, 10*time.Second, "the log's end", func() bool {
+		head, err := log.Head(t.Context())
+		return err == nil && head.Last >= last
+	})
 	log.Stall(false)
 	for _, n := range nodes {
 		awaitHalt(t, n)
@@ -145,16 +183,9 @@ func TestOwnPoisonIsSentAgain(t *testing.T) {
 		n.start()
 		awaitProof(t, n)
 	}
-	within(t, 10*time.Second, "all is in the log", func() bool {
-		_, unlogged := nodes[0].p.Node().Outbox.Depth()
-		return unlogged == 0
-	})
-	head, err := log.Head(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	last = logged(t, log, nodes[0])
 	for _, n := range nodes {
-		n.awaitPosition(head.Last)
+		n.awaitPosition(last)
 	}
 	stored := map[string]int{}
 	for _, line := range sameReplicas(t, nodes...) {
@@ -168,6 +199,61 @@ func TestOwnPoisonIsSentAgain(t *testing.T) {
 	if stored["x"] != 1 || stored["y"] != 1 || stored["z"] != 1 {
 		t.Errorf("stored is %v", stored)
 	}
+}
+
+// TestSenderHaltsAtItsPoison: a node that comes to its own damaged frame when all are told to pass
+// over it takes it for one that is in the log, and would give up its journal. It halts, and its
+// next life sends the frame again. The others go on.
+func TestSenderHaltsAtItsPoison(t *testing.T) {
+	log := memorylog.New("a", "b")
+	const spoil, lose, keep = 1, 2, 0
+	var fate atomic.Int32 // of the first frame
+	log.Fate = func(message []byte) memorylog.Fate {
+		switch first := numberOf(message) == 1; {
+		case first && fate.CompareAndSwap(spoil, lose):
+			message[len(message)/2] ^= 1
+		case first && fate.Load() == lose:
+			return memorylog.Fate{Lost: true, Silent: true}
+		}
+		return memorylog.Fate{}
+	}
+	sender, other := newClusterNode(t, "a", log), newClusterNode(t, "b", log)
+	awaitProof(t, sender)
+	awaitProof(t, other)
+	log.Down(true)
+	for _, id := range []string{"x", "y"} {
+		if _, err := sender.p.Publish(Journal, requestOf(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sender.kill()
+	fate.Store(spoil)
+	log.Stall(true)
+	log.Down(false)
+	sender.start()
+	logged(t, log, sender)
+	log.Put(messageOf(t, cluster.Control{Skip: 1}))
+	fate.Store(keep)
+	log.Stall(false)
+	awaitHalt(t, sender)
+	if err := sender.p.Node().Halted(); !strings.Contains(err.Error(), "message 1 of the log is one of this node's") {
+		t.Error(err)
+	}
+	sender.kill()
+	sender.start()
+	last := logged(t, log, sender)
+	for _, n := range []*clusterNode{sender, other} {
+		n.awaitPosition(last)
+		if err := n.p.Node().Halted(); err != nil {
+			t.Errorf("%s has halted: %v", n.name, err)
+		}
+	}
+	lines := sameReplicas(t, sender, other)
+	if !strings.HasPrefix(lines[0], "1 t x ") || !strings.HasPrefix(lines[1], "2 t y ") {
+		t.Errorf("stored is %q", lines)
+	}
+	sender.stop()
+	other.stop()
 }
 
 // TestApplyVersion: the version of what frames lead to changes at one place of the log, once every

@@ -12,14 +12,19 @@ import (
 )
 
 // TestReadyOnceCompared: a node that could not yet tell the others where it is, nor read what they
-// tell, is not ready, although the log is there and syncs: it may have diverged.
+// tell, is not ready, although the log is there and syncs: it may have diverged. Nor does it
+// acknowledge anything beyond its journal: the log may be one that the others have left.
 func TestReadyOnceCompared(t *testing.T) {
 	log := memorylog.New("a", "b")
 	log.Mute(true)
 	n := newClusterNode(t, "a", log)
 	within(t, 10*time.Second, "the proof of sync, and the log's end", func() bool {
-		return n.p.Node().Durable() == nil && n.p.Node().Status().Leader != ""
+		status := n.p.Node().Status()
+		return status.Synced && status.Leader != ""
 	})
+	if _, err := n.p.Publish(Replicated, requestOf("x")); !errors.Is(err, cluster.ErrStarting) {
+		t.Errorf("it is told to keep an event: %v", err)
+	}
 	for _, level := range []Level{Journal, Replicated} {
 		if err := n.p.Ready(level); !errors.Is(err, cluster.ErrStarting) {
 			t.Errorf("%s: %v", level, err)

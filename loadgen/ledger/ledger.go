@@ -73,6 +73,7 @@ var refusals = map[string]bool{
 	// Of a node of a cluster. Not no_quorum: what was sent may be in the log.
 	"halted":         true,
 	"log_not_synced": true,
+	"starting":       true,
 }
 
 // Outcome judges the attempt by itself. What is not known to be refused is

@@ -37,6 +37,7 @@ func TestOutcome(t *testing.T) {
 		{503, "disk_full", Refused},
 		{503, "shutting_down", Refused},
 		{503, "log_not_synced", Refused},
+		{503, "starting", Refused},
 		{503, "halted", Refused},
 		{503, "no_quorum", Unknown},
 		{503, "busy", Refused},

@@ -113,7 +113,7 @@ func (n *Node) beat(ctx context.Context) error {
 			n.haltFor(err)
 		}
 		n.noteRound(&l, heard)
-		// Behind what the others tell: until they were asked once, nothing is acknowledged beyond the
+		// Behind what the others tell: until all were heard once, nothing is acknowledged beyond the
 		// journal. The log may be one that they have left.
 		if time.Since(proved) >= proofEvery || n.Durable() != nil {
 			n.prove(ctx)

@@ -38,6 +38,16 @@ func (c *Cursor) Skip(at uint64) error {
 	return nil
 }
 
+// passedOver reports that a message behind a place in the log, and up to another, was passed over.
+func (c *Cursor) passedOver(behind, through uint64) bool {
+	for at := range c.Skipped {
+		if at > behind && at <= through {
+			return true
+		}
+	}
+	return false
+}
+
 // note notes that a message was passed over.
 func (c *Cursor) note(at uint64) {
 	if c.Skipped == nil {
@@ -49,7 +59,8 @@ func (c *Cursor) note(at uint64) {
 // Next moves to the message at a place in the log. It counts if it is the next of its session: a
 // sender who does not know whether a frame has arrived sends it again, under its number, and all
 // behind it. So a repeat is no publisher's duplicate, and a frame that has overtaken another comes
-// again behind it.
+// again behind it. So does one that follows an acknowledged frame which was passed over, damaged:
+// the next life of its sender sends both again.
 //
 // An error halts: the reader has lost a message, the log has lost a frame that it had acknowledged,
 // or two processes write under one session.
@@ -66,7 +77,7 @@ func (c *Cursor) Next(at uint64, f *Frame) (counts bool, err error) {
 	}
 	seen := c.Sessions[f.Session]
 	switch {
-	case f.Acked > seen.Number:
+	case f.Acked > seen.Number && !c.passedOver(seen.Position, f.AckedAt):
 		return false, halt("the log has lost frames of the session %v that it had acknowledged: up to %d at %d, and up to %d are here",
 			f.Session, f.Acked, f.AckedAt, seen.Number)
 	case f.Number == seen.Number && f.Sum != seen.Sum:

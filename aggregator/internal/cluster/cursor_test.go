@@ -96,6 +96,39 @@ func TestCursorHalts(t *testing.T) {
 	}
 }
 
+// TestFollowerOfPoison: a frame that says one was acknowledged which was passed over, as a control
+// says, is passed over too, and both count once they are sent again. Of what was acknowledged at
+// another place, nothing explains the loss.
+func TestFollowerOfPoison(t *testing.T) {
+	f, other := chainOf(t, NewSession(), 3), chainOf(t, NewSession(), 2)
+	c := Cursor{Sessions: map[Session]Seen{}}
+	if counts, err := c.Next(1, &f[0]); !counts || err != nil {
+		t.Fatal(counts, err)
+	}
+	if err := c.Skip(2); err != nil { // the second, damaged
+		t.Fatal(err)
+	}
+	f[2].Acked, f[2].AckedAt = 2, 2
+	for i, step := range []struct {
+		frame  int
+		counts bool
+	}{{2, false}, {1, true}, {2, true}} {
+		if counts, err := c.Next(uint64(i+3), &f[step.frame]); err != nil || counts != step.counts {
+			t.Fatalf("frame %d: counts %v, %v; want %v", step.frame+1, counts, err, step.counts)
+		}
+	}
+	other[1].Acked, other[1].AckedAt = 1, 1
+	if _, err := c.Next(6, &other[1]); !errors.Is(err, ErrHalted) || !strings.Contains(err.Error(), "lost frames") {
+		t.Errorf("a frame that was acknowledged before the one that was passed over: %v", err)
+	}
+	o := NewOutbox()
+	own := f[2]
+	own.Session = o.session
+	if !o.lacks(&own, Seen{Number: 1}) || o.lacks(&own, Seen{Number: 2}) || o.lacks(&f[2], Seen{Number: 1}) {
+		t.Error("who has sent it in this life, and it alone, has to see that one before has not come")
+	}
+}
+
 // TestDecodeRefuses: each flipped bit, each cut and each event that the store could not take is
 // refused, before it is sent as well as when it is read.
 func TestDecodeRefuses(t *testing.T) {

@@ -242,6 +242,9 @@ func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, err
 		}
 		counts, err = n.cursor.Next(at, &f)
 	}
+	if err == nil && !counts && n.Outbox.lacks(&f, n.cursor.Sessions[f.Session]) {
+		return nil, halt("message %d of the log follows one of this node's that has not come: start this node again, which sends both again", at)
+	}
 	if err == nil {
 		return &Entry{At: at, Frame: f, Counts: counts}, nil
 	}
@@ -253,6 +256,9 @@ func (n *Node) next(ctx context.Context, at uint64, message []byte) (*Entry, err
 	}
 	if skip, failed := n.ToSkip(ctx, at); failed != nil || !skip {
 		return nil, cmp.Or(failed, err)
+	}
+	if n.Outbox.answeredAt(at) { // it believes that to be acknowledged, and would give it up
+		return nil, halt("message %d of the log is one of this node's, and is passed over: start this node again, which sends it again", at)
 	}
 	if err := n.cursor.Skip(at); err != nil {
 		return nil, err

@@ -246,6 +246,19 @@ func (o *Outbox) Read(session Session, number, at uint64) (accepted time.Time) {
 	return accepted
 }
 
+// answeredAt reports that the log has told the place for one of the frames.
+func (o *Outbox) answeredAt(at uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.frames, func(s *sent) bool { return s.at == at || s.answer == at })
+}
+
+// lacks reports a frame of this life that says more was acknowledged than has come: what was is not
+// sent again before the next life.
+func (o *Outbox) lacks(f *Frame, seen Seen) bool {
+	return f.Session == o.session && f.Acked > seen.Number
+}
+
 // Waiting is how many events are in the journal, and were not yet read from the log.
 func (o *Outbox) Waiting() (events int) {
 	o.mu.Lock()

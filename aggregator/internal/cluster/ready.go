@@ -55,6 +55,8 @@ var (
 	ErrLagging  = errors.New("this replica is behind the log")
 	ErrNoQuorum = errors.New("the log has no leader, or cannot be reached")
 	ErrStarting = errors.New("this node has begun a moment ago")
+
+	errNotCompared = fmt.Errorf("%w: it is not yet compared with the other nodes, whose words cannot be read", ErrStarting)
 )
 
 // Durable says why nothing can be promised to be in the log now; nil: it can.
@@ -75,6 +77,10 @@ func (n *Node) Durable() error {
 		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.unproven)
 	case n.status.unproven != nil:
 		return fmt.Errorf("%w: %w", ErrUnproven, n.status.unproven)
+	case !n.status.compared && n.status.headErr != nil:
+		return fmt.Errorf("%w: %w", ErrNoQuorum, n.status.headErr)
+	case !n.status.compared: // the log may be one that the others have left
+		return errNotCompared
 	}
 	return nil
 }
@@ -107,11 +113,11 @@ func (n *Node) Ready(durable bool) error {
 	if st.headErr != nil && (durable || !st.asked || errors.Is(st.headErr, ErrLogin)) {
 		return fmt.Errorf("%w: %w", ErrNoQuorum, st.headErr)
 	}
+	if st.applied.Position < st.target { // until then nothing is sent that an earlier life has left
+		return fmt.Errorf("%w: since its start, by %d frames", ErrLagging, st.target-st.applied.Position)
+	}
 	if durable && stuck > stuckAfter {
 		return fmt.Errorf("%w: it has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
-	}
-	if st.applied.Position < st.target {
-		return fmt.Errorf("%w: since its start, by %d frames", ErrLagging, st.target-st.applied.Position)
 	}
 	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
 		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, st.head.Last-min(st.head.Last, st.applied.Position), lag.Seconds())
@@ -127,7 +133,7 @@ func (s *status) starting(name string) error {
 	case !s.named:
 		return fmt.Errorf("%w: it waits for the name %s, until a process that had it has told nothing for %v", ErrStarting, name, leaseBeats*beatEvery)
 	case !s.compared:
-		return fmt.Errorf("%w: it is not yet compared with the other nodes, whose words cannot be read", ErrStarting)
+		return errNotCompared
 	}
 	return nil
 }

@@ -1,9 +1,25 @@
 package cluster
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
+
+// TestLagIsNoStuckLog: until a store has caught up, nothing is sent that an earlier life has left.
+// The log that has not taken it is not the reason.
+func TestLagIsNoStuckLog(t *testing.T) {
+	n := &Node{cfg: Config{Name: "a", MaxLag: time.Hour}, Outbox: NewOutbox(), Replica: &Replica{}, status: status{asked: true, named: true, compared: true, target: 1}}
+	fill(t, n.Outbox, 1)
+	n.Outbox.since = time.Now().Add(-2 * stuckAfter)
+	if err := n.Ready(true); !errors.Is(err, ErrLagging) {
+		t.Errorf("before it has caught up: %v", err)
+	}
+	n.status.applied.Position = 1
+	if err := n.Ready(true); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("then: %v", err)
+	}
+}
 
 // TestLagOfHours: a store that has come a part of the way is as late as the log's end was where it
 // is now, to a hundredth, be that minutes or a day ago.

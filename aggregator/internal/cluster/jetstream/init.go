@@ -25,10 +25,17 @@ type Wanted struct {
 	// Of a later epoch.
 	Cluster string             // "": it is drawn
 	From    cluster.Checkpoint // where the first replica was in the epoch before
+	// May says why the log must not be made. It is asked once there is a registry, and before there is
+	// a log: nobody removes that again. nil: it may.
+	May func(ctx context.Context) error
 }
 
-// ErrExists means that there is a log already.
-var ErrExists = errors.New("the log exists")
+var (
+	// ErrExists means that there is a log already.
+	ErrExists = errors.New("the log exists")
+	// ErrLater means that the cluster has gone on with another log.
+	ErrLater = errors.New("there is a log of a later epoch")
+)
 
 // Init makes the log and its registry. A log that is there is left as it is: ErrExists, with what
 // it says of itself.
@@ -43,6 +50,9 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 		return headOf(s.CachedInfo(), l.subject()), ErrExists
 	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return cluster.Head{}, l.unreachable(err)
+	}
+	if err := l.mayMake(ctx, w); err != nil {
+		return cluster.Head{}, err
 	}
 	id := w.Cluster
 	if id == "" {
@@ -65,6 +75,21 @@ func (l *Log) Init(ctx context.Context, w Wanted) (cluster.Head, error) {
 		return head, fmt.Errorf("the stream %s was not made as it was asked for: %s", l.stream(), strings.Join(head.Faults, "; "))
 	}
 	return head, nil
+}
+
+// mayMake says why a log that is not there must not be made.
+func (l *Log) mayMake(ctx context.Context, w Wanted) error {
+	epochs, err := l.Epochs(ctx)
+	if err != nil {
+		return err
+	}
+	if n := len(epochs); n > 0 && epochs[n-1] > l.epoch {
+		return fmt.Errorf("%w, %d: the log of epoch %d is not made", ErrLater, epochs[n-1], l.epoch)
+	}
+	if w.May == nil {
+		return nil
+	}
+	return w.May(ctx)
 }
 
 // noPeers is the server's code where too few servers can have a stream, as for want of room.

@@ -232,6 +232,39 @@ func TestNoRoomForALog(t *testing.T) {
 	}
 }
 
+// TestNoLogIsMade: no log is made that another has followed, nor one of which it is said that it
+// must not be: nobody would remove it again.
+func TestNoLogIsMade(t *testing.T) {
+	further := errors.New("another replica is further")
+	for name, c := range map[string]struct {
+		streams   string
+		may, want error
+	}{
+		"a later one is there": {`["KV_SEKALI_NODES","SEKALI_3"]`, nil, ErrLater},
+		"it must not be":       {`["KV_SEKALI_NODES","SEKALI_1"]`, further, further},
+	} {
+		w := &wire{t: t}
+		w.says = func(subject, _ string, say func(from, text string)) {
+			switch subject {
+			case "$JS.API.INFO":
+				say("", `{}`)
+			case "$JS.API.STREAM.CREATE.KV_SEKALI_NODES":
+				say("", `{"config":{"name":"KV_SEKALI_NODES"},"created":"2026-11-23T06:41:10Z"}`)
+			case "$JS.API.STREAM.NAMES":
+				say("", `{"total":2,"offset":0,"limit":1024,"streams":`+c.streams+`}`)
+			default:
+				say("", `{"error":{"code":404,"err_code":10059,"description":"stream not found"}}`)
+			}
+		}
+		l := w.serve()
+		l.epoch = 2
+		_, err := l.Init(t.Context(), Wanted{Nodes: []string{"a", "b"}, Replicas: 3, Bytes: 1 << 30, May: func(context.Context) error { return c.may }})
+		if !errors.Is(err, c.want) || w.wasAsked("$JS.API.STREAM.CREATE.SEKALI_2") {
+			t.Errorf("%s: %v, and a log was asked for: %v", name, err, w.wasAsked("$JS.API.STREAM.CREATE.SEKALI_2"))
+		}
+	}
+}
+
 // TestGapIsSeenTwice: that a reading begins with a later message than it asked for may be a loss on
 // the way. It is believed once the next reading begins so, too.
 func TestGapIsSeenTwice(t *testing.T) {
