@@ -280,9 +280,9 @@ func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
 // that time. One that is not being filled has it at once.
 const fillWait = 2 * time.Second
 
-// beingFilled says whose copy of the log is not whole. Such a server does not lead, and keeps another
-// from it that has less than it was told of: so until it is filled the loss of one more is the loss
-// of the quorum, though three are there. Where no server answers that, nothing is said.
+// beingFilled says whose copy of the log is not whole. Such a server does not lead, and keeps
+// another from it that has less than it was told of: so until it is filled the loss of one more is
+// the loss of the quorum, though three are there. Where no server answers that, nothing is said.
 func beingFilled(ctx context.Context, copies func(context.Context) (map[string]uint64, error), head cluster.Head) (faults []string) {
 	for end := time.Now().Add(fillWait); ; {
 		ends, err := copies(ctx)

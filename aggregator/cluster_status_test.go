@@ -149,9 +149,9 @@ func TestFaultsAreCounted(t *testing.T) {
 	}
 }
 
-// TestServerBeingFilled: a server whose own copy of the log does not come to where the log was is a
-// fault, whatever its leader says of it. One that gets there in a moment is none, nor is one that is
-// away, which is a fault by itself.
+// TestServerBeingFilled: a server whose own copy of the log does not come to where the log was is
+// a fault, whatever its leader says of it. One that gets there in a moment is none, nor is one that
+// is away, which is a fault by itself.
 func TestServerBeingFilled(t *testing.T) {
 	head := cluster.Head{Last: 5152, Peers: []cluster.Peer{{Name: "log-1"}, {Name: "log-2"}, {Name: "log-3"}, {Name: "log-4", Offline: true}}}
 	for name, c := range map[string]struct {
