@@ -202,10 +202,7 @@ func (f *follower) send() (sent, more bool, err error) {
 	if f.server.extend(f.conn)() != nil {
 		return false, false, errGone
 	}
-	if _, err := f.w.Write(p.data); err != nil {
-		return false, false, errGone
-	}
-	if f.flush() != nil {
+	if _, err := f.w.Write(p.data); err != nil || f.w.Flush() != nil {
 		return false, false, errGone
 	}
 	return true, p.full, nil

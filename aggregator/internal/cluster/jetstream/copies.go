@@ -29,25 +29,11 @@ type jsz struct {
 // Copies is up to where each server's own copy of the log goes, by the server's name; 0: it has
 // none. Who does not answer within proofWait is not in it.
 func (l *Log) Copies(ctx context.Context) (ends map[string]uint64, err error) {
-	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
-	if err != nil {
-		return nil, l.unreachable(err)
-	}
-	defer func() { _ = answers.Unsubscribe() }()
-	if err := l.conn.PublishRequest(pingStreams, answers.Subject, []byte(`{"accounts":true,"streams":true}`)); err != nil {
-		return nil, l.unreachable(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, proofWait)
-	defer cancel()
 	ends = map[string]uint64{}
-	for !l.allIn(ends) {
-		m, err := answers.NextMsgWithContext(ctx)
-		if err != nil || len(m.Data) == 0 {
-			break
-		}
+	err = l.eachServer(ctx, pingStreams, []byte(`{"accounts":true,"streams":true}`), func() bool { return l.allIn(ends) }, func(answer []byte) {
 		var said jsz
-		if json.Unmarshal(m.Data, &said) != nil || said.Server.Name == "" || said.Data == nil {
-			continue
+		if json.Unmarshal(answer, &said) != nil || said.Server.Name == "" || said.Data == nil {
+			return
 		}
 		ends[said.Server.Name] = 0
 		for _, account := range said.Data.Accounts {
@@ -57,8 +43,8 @@ func (l *Log) Copies(ctx context.Context) (ends map[string]uint64, err error) {
 				}
 			}
 		}
-	}
-	return ends, nil
+	})
+	return ends, err
 }
 
 // allIn reports that every server that is there has answered.

@@ -77,27 +77,37 @@ func (l *Log) ask(ctx context.Context, recent time.Duration, all bool) error {
 		return nil
 	}
 	l.mu.Unlock()
-	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
+	err := l.eachServer(ctx, pingServers, nil, func() bool { return l.allAnswered(asked, all) }, func(answer []byte) { l.note(answer, time.Now()) })
 	if err != nil {
-		return l.unreachable(err)
-	}
-	defer func() { _ = answers.Unsubscribe() }()
-	if err := l.conn.PublishRequest(pingServers, answers.Subject, nil); err != nil {
-		return l.unreachable(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, proofWait)
-	defer cancel()
-	for !l.allAnswered(asked, all) {
-		m, err := answers.NextMsgWithContext(ctx)
-		if err != nil || len(m.Data) == 0 {
-			break
-		}
-		l.note(m.Data, time.Now())
+		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if asked.After(l.asked) {
 		l.asked = asked
+	}
+	return nil
+}
+
+// eachServer asks all servers, and hands their answers over until those are enough, or proofWait is
+// over.
+func (l *Log) eachServer(ctx context.Context, subject string, question []byte, enough func() bool, take func(answer []byte)) error {
+	answers, err := l.conn.SubscribeSync(l.conn.NewInbox())
+	if err != nil {
+		return l.unreachable(err)
+	}
+	defer func() { _ = answers.Unsubscribe() }()
+	if err := l.conn.PublishRequest(subject, answers.Subject, question); err != nil {
+		return l.unreachable(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, proofWait)
+	defer cancel()
+	for !enough() {
+		m, err := answers.NextMsgWithContext(ctx)
+		if err != nil || len(m.Data) == 0 {
+			break
+		}
+		take(m.Data)
 	}
 	return nil
 }
