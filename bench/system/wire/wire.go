@@ -1,7 +1,8 @@
 // Package wire makes a network between publishers and the aggregator: two virtual interfaces, one
-// here and one in a namespace of its own, each of which delays and slows what it sends. The
-// aggregator listens on the end here. Publishers' sockets are made in the namespace, by the process
-// that always sends the load; whatever else asks the aggregator does so over the loopback.
+// here and one in a namespace of its own. The kernel slows what each sends (tbf); this process
+// delays it, for few kernels can (netem). The aggregator listens on the end here. Publishers'
+// sockets are made in the namespace, by the process that always sends the load; whatever else asks
+// the aggregator does so over the loopback.
 package wire
 
 import (
@@ -20,12 +21,11 @@ import (
 )
 
 const (
-	// queueBytes and queuePackets may wait at an end before any are dropped. TCP keeps far less there:
+	// queueBytes may wait at an end that has a rate, before any are dropped. TCP keeps far less there:
 	// nothing is lost.
-	queueBytes   = 64 << 20
-	queuePackets = 100_000
-	// An end without a delay lets through at once what it has saved up in a 4000th of a second, which
-	// is several times as long as a timer of the kernel comes late, and two packets at least.
+	queueBytes = 64 << 20
+	// Such an end lets through at once what it has saved up in a 4000th of a second, which is several
+	// times as long as a timer of the kernel comes late, and two packets at least.
 	burstsPerS = 4000
 	leastBurst = 2 * 1514
 	// dialTimeout bounds the opening of a connection.
@@ -48,6 +48,10 @@ type Wire struct {
 	name       string // of the interface here; the one in the namespace is "wire"
 	host, peer string // addresses of this end and of the other
 	space      *os.File
+
+	// Of a network with a delay: both interfaces, and what ends their carriers.
+	tunnels []int
+	stop    func() error
 }
 
 // made counts the networks of this process, each of which has a name and addresses of its own.
@@ -67,17 +71,44 @@ func Open(limit Limit) (*Wire, error) {
 	if err := apart(w.makeSpace); err != nil {
 		return nil, fmt.Errorf("no network namespace can be made: %w", err)
 	}
-	err := run(fmt.Sprintf("ip link add %s type veth peer name wire netns /proc/%d/fd/%d", w.name, os.Getpid(), w.space.Fd()))
+	link := w.plug
+	if limit.RTT > 0 {
+		link = w.tunnel
+	}
+	err := link()
 	if err == nil {
 		err = w.end(w.name, w.host)
 	}
 	if err == nil {
 		err = w.within(func() error { return w.end("wire", w.peer) })
 	}
+	if err == nil && limit.RTT > 0 {
+		w.stop, err = carry([2]int(w.tunnels), limit.RTT/2)
+	}
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// plug makes both interfaces, of which the kernel hands what one sends to the other.
+func (w *Wire) plug() error {
+	return run(fmt.Sprintf("ip link add %s type veth peer name wire netns /proc/%d/fd/%d", w.name, os.Getpid(), w.space.Fd()))
+}
+
+// tunnel makes both interfaces, for carriers.
+func (w *Wire) tunnel() error {
+	open := func(name string) error {
+		end, err := openTunnel(name)
+		if err == nil {
+			w.tunnels = append(w.tunnels, end)
+		}
+		return err
+	}
+	if err := open(w.name); err != nil {
+		return err
+	}
+	return w.within(func() error { return open("wire") })
 }
 
 // Cannot says why no such network can be made here and used; nil: it can.
@@ -101,28 +132,22 @@ func (w *Wire) makeSpace() (err error) {
 
 // end sets an interface up, in the namespace that it is in.
 func (w *Wire) end(name, address string) error {
-	for _, command := range []string{"ip addr add " + address + "/30 dev " + name, "ip link set " + name + " up"} {
+	up := []string{"ip addr add " + address + "/30 dev " + name, "ip link set " + name + " up"}
+	if w.limit.RTT > 0 {
+		up[1] += fmt.Sprint(" txqueuelen ", queuePackets)
+	}
+	if mbit := w.limit.MbitPerS; mbit > 0 {
+		// No packet is longer than what passes at once: tbf would cut it up for good.
+		burst := max(leastBurst, mbit*1e6/8/burstsPerS)
+		up = append(up, fmt.Sprintf("ip link set %s gso_max_size %d", name, min(burst, 1<<16)),
+			fmt.Sprintf("tc qdisc add dev %s root tbf rate %dmbit burst %db limit %db", name, mbit, burst, queueBytes))
+	}
+	for _, command := range up {
 		if err := run(command); err != nil {
 			return err
 		}
 	}
-	if discipline := w.limit.discipline(); discipline != "" {
-		return run("tc qdisc add dev " + name + " root " + discipline)
-	}
 	return nil
-}
-
-// discipline is how an end sends, in the words of tc; "": at once.
-func (l Limit) discipline() string {
-	switch {
-	case l.RTT > 0 && l.MbitPerS > 0:
-		return fmt.Sprintf("netem limit %d delay %dus rate %dmbit", queuePackets, (l.RTT / 2).Microseconds(), l.MbitPerS)
-	case l.RTT > 0:
-		return fmt.Sprintf("netem limit %d delay %dus", queuePackets, (l.RTT / 2).Microseconds())
-	case l.MbitPerS > 0:
-		return fmt.Sprintf("tbf rate %dmbit burst %db limit %db", l.MbitPerS, max(leastBurst, l.MbitPerS*1e6/8/burstsPerS), queueBytes)
-	}
-	return ""
 }
 
 // Host is the address of this end.
@@ -180,10 +205,15 @@ func run(line string) error {
 }
 
 // Close takes both interfaces away, and the namespace once the last socket in it has gone.
-func (w *Wire) Close() error {
-	var err error
+func (w *Wire) Close() (err error) {
+	if w.stop != nil {
+		err = w.stop()
+	}
+	for _, end := range w.tunnels {
+		err = errors.Join(err, unix.Close(end))
+	}
 	if _, missing := os.Stat("/sys/class/net/" + w.name); missing == nil {
-		err = run("ip link del " + w.name)
+		err = errors.Join(err, run("ip link del "+w.name))
 	}
 	return errors.Join(err, w.space.Close())
 }
