@@ -8,8 +8,9 @@ import (
 	"sekali/bench/record"
 )
 
-// TestClusterFaults tries those of a cluster's faults, once, that no other test here has: a machine
-// that is lost for ever, the control that loses it, and one that must be caught.
+// TestClusterFaults tries those of a cluster's faults, once, that no other test here has: an
+// upgrade, a flipped bit in a log server's files, a machine that is lost for ever, the control that
+// loses it, and one that must be caught.
 func TestClusterFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")

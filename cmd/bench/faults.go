@@ -26,6 +26,7 @@ func tryClusterFaults(ctx context.Context, args []string, stdout, stderr io.Writ
 	config := faults.Config{Log: io.Discard}
 	flags := faultFlags("cluster-faults", &config, stderr)
 	flags.StringVar(&config.LogServer, "log", filepath.Join("bin", "sekali-log"), "`program` of the log servers")
+	flags.StringVar(&config.Upgrade, "upgrade", "", "`program` that aggregators are upgraded to; the default is that of -aggregator")
 	flags.IntVar(&config.Count, "count", 0, "how `often` each fault is injected; 0: as the catalogue says")
 	return runFaults(ctx, flags, args, &config, faults.ClusterCatalogue(), stdout, stderr)
 }

@@ -29,6 +29,8 @@ func ClusterCatalogue() []Kind {
 		killed("SIGKILL of an aggregator", "each in turn", 10, oneAggregator, false),
 		killed("SIGKILL of the leader's machine", "the log server that leads and the aggregator beside it", 10, leaderMachine, false),
 		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
+		{Name: "an upgrade, one after the other", Injects: "each aggregator is stopped (SIGTERM) and started as the program to upgrade to, then each log server is stopped and started",
+			Promise: nothingLost, Tells: record.TellsOutages, Short: 1, Long: 2, inject: upgraded},
 		stopped("SIGSTOP of the log leader for 3 s", 3, clusterPaused(3*time.Second)),
 		stopped("SIGSTOP of the log leader for 15 s", 3, clusterStopped(15*time.Second)),
 		stopped("SIGSTOP of the log leader for 40 s", 2, clusterStopped(40*time.Second)), // longer than any leader remains one
@@ -57,6 +59,8 @@ func ClusterCatalogue() []Kind {
 			Promise: nothingLost, Short: 1, Long: 5, inject: machineLost(3)},
 		{Name: "a machine lost for ever, one copy of the log", Injects: "the same with a log that is on one server alone",
 			Promise: control, Short: 1, Long: 3, inject: machineLost(1)},
+		{Name: "a flipped bit in a log server's files", Injects: "in a message that the leader or a follower has, or in its part of the servers' own log, while it is down",
+			Promise: nothingLost, Tells: record.TellsOutages, Short: 1, Long: 6, inject: logFlipped},
 		{Name: "a log folder wiped", Injects: "a log server loses its folder and comes back with -replace",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: logWiped},
 		{Name: "the stream deleted and made anew", Injects: "by an operator; all halt, and a new epoch begins with the furthest replica",

@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,6 +120,35 @@ func (c *clusterTrial) listLeader() (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("the list of streams has had no leader for %v", healWait)
+}
+
+// upgraded stops each aggregator, and starts the program to upgrade to in its place, and stops and
+// starts each log server, the next when an operator would find nothing wrong.
+func upgraded(s *sitting) error {
+	return s.inCluster(func(c *clusterTrial, _, _ int) error {
+		for _, m := range c.Machines {
+			m.NodeConfig.Binary = cmp.Or(s.Upgrade, s.Aggregator)
+			if err := c.restarted(m.Node, func() error { return c.StartUnready(m) }); err != nil {
+				return err
+			}
+		}
+		for _, m := range c.Machines {
+			if err := c.restarted(m.Log, func() error { return c.StartLog(m) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// restarted stops a process, and starts what takes its place.
+func (c *clusterTrial) restarted(p *process.Process, start func() error) error {
+	return c.out(func() error {
+		ctx, cancel := context.WithTimeout(c.s.ctx, healWait)
+		defer cancel()
+		_, err := p.Stop(ctx)
+		return err
+	}, start)
 }
 
 // clusterPaused stops the log's leader for so long and no longer: it may come back before there is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -418,6 +419,42 @@ func logWiped(s *sitting) error {
 			return os.RemoveAll(c.Machines[i].LogDir)
 		}, func() error { return c.replaceLog(i) })
 	})
+}
+
+// logFlipped flips a bit in the files of a killed log server, the leader's and a follower's in turn:
+// in the messages, or in the log by which the servers agree on them.
+func logFlipped(s *sitting) error {
+	return s.inCluster(func(c *clusterTrial, leader, round int) error {
+		m := c.Machines[(leader+round%2)%machines]
+		return c.out(func() error {
+			kill(m.Log)
+			return flipBlock(m.LogDir, round/2%2 == 1)
+		}, func() error { return c.StartLog(m) })
+	})
+}
+
+// flipBlock flips a bit in the longest block of messages of a log server, its own or the servers'.
+func flipBlock(dir string, agreed bool) error {
+	var longest string
+	var size int64
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".blk" || strings.Contains(path, "_js_") != agreed {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > size {
+			longest, size = path, info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(longest) // "" is an error too
+	if err != nil {
+		return fmt.Errorf("no block of messages in %s: %w", dir, err)
+	}
+	return os.WriteFile(longest, flip(content), 0o600)
 }
 
 // folderCopied gives one node a copy of another's data folder, journal included, in place of its

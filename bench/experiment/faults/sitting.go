@@ -32,6 +32,7 @@ type Config struct {
 	Aggregator string    // the program
 	Crash      string    // the program built with -tags sekali_crash
 	LogServer  string    // the program of a cluster's log servers
+	Upgrade    string    // the program that a cluster's aggregators are upgraded to; "": the same
 	Count      int       // how often each fault is injected, in place of the catalogue's number; 0: as it says
 	Dumps      string    // pattern of SQL dumps of databases of older versions; without a match that fault is skipped
 	Short      bool      // each fault few times and for a moment, as in a test
