@@ -8,11 +8,12 @@ import (
 	"sekali/bench/record"
 )
 
-// TestClusterFaults tries those of a cluster's faults, once, that no other test here has: a machine
-// that is lost for ever, the control that loses it, and one that must be caught.
+// TestClusterFaults tries those of a cluster's faults, once, that no other test here has: a stopped
+// log leader, a node cut off from the log, a power cut of all, a machine that is lost for ever, the
+// control that loses it, and one that must be caught.
 func TestClusterFaults(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped: it takes half a minute")
+		t.Skip("skipped: it takes a minute")
 	}
 	logServer, err := logBinary()
 	if err != nil {
