@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,7 +36,7 @@ func ClusterCheck(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	peers := make([]*peer, len(c.Peers))
 	for i, url := range c.Peers {
 		var err error
-		if peers[i], err = c.newPeer(url); err != nil {
+		if peers[i], err = c.newPeer(url, peerStalls); err != nil {
 			return err
 		}
 	}
@@ -253,8 +254,8 @@ func (p *peer) export(ctx context.Context, node string, until int64) (*deepExpor
 	return e, nil
 }
 
-// next moves to the next event; ended: there is none up to until. An export that breaks off is an
-// error, and no difference.
+// next moves to the next event; ended: there is none up to until. An export that breaks off, or
+// that stalls, is an error, and no difference.
 func (e *deepExport) next() error {
 	if e.ended {
 		return nil
@@ -262,13 +263,16 @@ func (e *deepExport) next() error {
 	if !e.lines.Scan() {
 		e.ended = true
 		if err := e.lines.Err(); err != nil {
-			return fmt.Errorf("the events of %s: %w", e.node, err)
+			return fmt.Errorf("the events of %s behind seq %d: %w", e.node, e.now.Seq, err)
 		}
 		return nil
 	}
 	before := e.now.Seq
 	e.now = deepEvent{line: e.lines.Text()}
 	if err := json.Unmarshal(e.lines.Bytes(), &e.now); err != nil {
+		if !e.lines.Scan() { // of an export that broke off it is the line that did not arrive whole
+			err = cmp.Or(e.lines.Err(), err)
+		}
 		return fmt.Errorf("the events of %s behind seq %d: %w", e.node, before, err)
 	}
 	if e.now.Seq <= before {

@@ -208,10 +208,14 @@ func count(n int, thing string) string {
 func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted) (cluster.Head, error) {
 	var why error
 	for {
-		attempt, cancel := context.WithTimeout(ctx, clusterBudget/4)
+		each := clusterBudget / 4
+		if wanted.May != nil {
+			each += stoppedFor // which it watches
+		}
+		attempt, cancel := context.WithTimeout(ctx, each)
 		head, err := log.Init(attempt, wanted)
 		cancel()
-		if err == nil || errors.Is(err, jetstream.ErrExists) || errors.Is(err, jetstream.ErrLater) || errors.Is(err, errFurther) {
+		if err == nil || errors.Is(err, jetstream.ErrExists) || errors.Is(err, jetstream.ErrLater) || errors.Is(err, errNotStopped) || errors.Is(err, errFurther) {
 			return head, err
 		}
 		if ctx.Err() == nil || why == nil { // that the time is up is no reason

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/jetstream"
@@ -48,11 +49,11 @@ func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err err
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
+	ctx, cancel := context.WithTimeout(ctx, clusterBudget+stoppedFor)
 	defer cancel()
 	var head cluster.Head
 	if c.Begin {
-		head, err = c.beginEpoch(ctx, log, replica, state)
+		head, err = c.beginEpoch(ctx, log, replica, state, w)
 	} else {
 		head, err = awaitHeadOf(ctx, log)
 	}
@@ -73,10 +74,19 @@ func ClusterNewEpoch(ctx context.Context, c ClusterConfig, w io.Writer) (err err
 }
 
 // beginEpoch makes the log of a new epoch. One that an earlier attempt has made is as good.
-func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, replica *cluster.Replica, state store.State) (cluster.Head, error) {
+func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, replica *cluster.Replica, state store.State, w io.Writer) (cluster.Head, error) {
 	wanted := jetstream.Wanted{Nodes: c.Nodes, Replicas: c.Replicas, Bytes: c.LogBytes, Base: state.LastSeq, Apply: replica.Apply, Cluster: replica.Identity.Cluster,
 		From: cluster.Checkpoint{Position: replica.Position, Hash: replica.Hash},
-		May:  func(ctx context.Context) error { return c.checkFurthest(ctx, log.Registry(), replica) }}
+		May: func(ctx context.Context) error {
+			told, err := log.Told(ctx)
+			if err == nil {
+				err = checkStopped(ctx, log.Registry(), append(told, c.Nodes...), w)
+			}
+			if err != nil {
+				return err
+			}
+			return c.checkFurthest(ctx, log.Registry(), replica) // which no longer changes
+		}}
 	head, err := awaitInit(ctx, log, wanted)
 	switch {
 	case !errors.Is(err, jetstream.ErrExists) || head.Last > 0:
@@ -85,6 +95,50 @@ func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, repl
 		return head, fmt.Errorf("the log of epoch %d is made already, of the nodes %s: say -nodes %[2]s", head.Epoch, strings.Join(head.Nodes, ","))
 	}
 	return head, nil
+}
+
+// stoppedFor is how long a node is watched before it counts as stopped. One that was killed and
+// started again tells nothing for the first three of these seconds.
+const stoppedFor = 5 * time.Second
+
+// errNotStopped means that a log must not begin yet.
+var errNotStopped = errors.New("not all aggregators are stopped")
+
+// checkStopped refuses to begin while a node runs: what it goes on to apply of the log before, and
+// may acknowledge, would be in no other store. A node that runs tells each second how far it is.
+// One that does not reach the log's servers cannot be seen, and that is written.
+func checkStopped(ctx context.Context, registry cluster.Registry, nodes []string, w io.Writer) error {
+	slices.Sort(nodes)
+	nodes = slices.Compact(nodes)
+	before := map[string]uint64{}
+	for _, name := range nodes {
+		_, revision, err := registry.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		before[name] = revision
+	}
+	select {
+	case <-time.After(stoppedFor):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var running []string
+	for _, name := range nodes {
+		value, revision, err := registry.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		var b cluster.Beat
+		if revision != before[name] && (json.Unmarshal(value, &b) != nil || !b.Left) {
+			running = append(running, name)
+		}
+	}
+	if len(running) > 0 {
+		return fmt.Errorf("%w: these go on to tell how far they are: %s", errNotStopped, strings.Join(running, ", "))
+	}
+	fmt.Fprintf(w, "the nodes %s have told nothing for %v: one that runs and does not reach the log's servers could not be seen\n", strings.Join(nodes, ", "), stoppedFor)
+	return nil
 }
 
 // errFurther means that a log must not begin with a replica.

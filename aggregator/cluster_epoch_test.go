@@ -3,8 +3,11 @@ package aggregator
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/memorylog"
@@ -43,6 +46,57 @@ func TestBeginsWithTheFurthest(t *testing.T) {
 	}
 	log.Mute(true)
 	if err := c.checkFurthest(t.Context(), log.Registry(), replica); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Errorf("while nobody can be asked: %v", err)
+	}
+}
+
+// TestBeginsOnceAllAreStopped: while a node tells how far it is no log begins, and it is named. A
+// last word is none that runs, nor is one that was killed. Whom nobody could have seen is said.
+func TestBeginsOnceAllAreStopped(t *testing.T) {
+	for name, c := range map[string]struct {
+		nodes []string // that tell during it
+		last  bool     // that they have ended
+		says  string
+	}{
+		"none tells":          {nil, false, ""},
+		"one tells":           {[]string{"c"}, false, "how far they are: c"},
+		"two tell":            {[]string{"c", "a"}, false, "how far they are: a, c"},
+		"one is just stopped": {[]string{"c"}, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := memorylog.New("a", "b", "c")
+				tell := func(node string, left bool, revision uint64) {
+					value, err := json.Marshal(cluster.Beat{Node: node, Left: left})
+					if err == nil {
+						_, err = log.Registry().Put(t.Context(), node, value, revision)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				for _, node := range []string{"a", "c"} { // b has never told anything
+					tell(node, false, 0)
+				}
+				time.AfterFunc(stoppedFor-time.Second/10, func() {
+					for _, node := range c.nodes {
+						tell(node, c.last, 1)
+					}
+				})
+				var said strings.Builder
+				err := checkStopped(t.Context(), log.Registry(), []string{"c", "a", "b", "a"}, &said)
+				if errors.Is(err, errNotStopped) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%v, want %q", err, c.says)
+				}
+				if err == nil && !strings.Contains(said.String(), "the nodes a, b, c have told nothing for 5s") {
+					t.Errorf("it says %q", said.String())
+				}
+			})
+		})
+	}
+	log := memorylog.New("a")
+	log.Mute(true)
+	if err := checkStopped(t.Context(), log.Registry(), []string{"a"}, io.Discard); !errors.Is(err, cluster.ErrUnreachable) {
 		t.Errorf("while nobody can be asked: %v", err)
 	}
 }

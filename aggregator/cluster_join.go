@@ -114,7 +114,7 @@ func ClusterJoin(ctx context.Context, c ClusterConfig, w io.Writer) (err error) 
 		if c.Node == "" {
 			return fmt.Errorf("%w: -node is needed: the log is kept for it meanwhile", ErrConfig)
 		}
-		if j.peer, err = c.newPeer(c.From); err != nil {
+		if j.peer, err = c.newPeer(c.From, peerMakes); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -26,8 +27,8 @@ const (
 	// one for somebody else.
 	peerPatience = time.Minute
 	peerPause    = time.Second
-	// peerMakes is how long the peer may take to make it, and peerStalls how long nothing of it may
-	// come.
+	// peerMakes is how long the peer may take to make it, and peerStalls how long nothing may come of
+	// an answer. A page of an export takes 20 s at most: half of that it waits for room.
 	peerMakes  = 11 * time.Minute
 	peerStalls = 30 * time.Second
 	// peerProblem bounds what is read of an answer that is an error.
@@ -39,11 +40,12 @@ type peer struct {
 	url    string // without a slash at its end
 	token  string
 	client *http.Client
+	stalls time.Duration // peerStalls, but in tests
 }
 
-// newPeer reads what is needed to ask an aggregator.
-func (c *ClusterConfig) newPeer(url string) (*peer, error) {
-	p := &peer{url: strings.TrimRight(url, "/")}
+// newPeer reads what is needed to ask an aggregator, whose answers begin within a time.
+func (c *ClusterConfig) newPeer(url string, begins time.Duration) (*peer, error) {
+	p := &peer{url: strings.TrimRight(url, "/"), stalls: peerStalls}
 	token, err := secret("peer-token-file", c.PeerTokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -60,11 +62,14 @@ func (c *ClusterConfig) newPeer(url string) (*peer, error) {
 			return nil, fmt.Errorf("%w: -peer-ca: %s holds no certificate", ErrConfig, c.PeerCA)
 		}
 	}
-	p.client = &http.Client{Transport: &http.Transport{TLSClientConfig: secure, ResponseHeaderTimeout: peerMakes, Proxy: http.ProxyFromEnvironment}}
+	dialer := net.Dialer{Timeout: peerStalls}
+	p.client = &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: secure, TLSHandshakeTimeout: peerStalls,
+		ResponseHeaderTimeout: begins, Proxy: http.ProxyFromEnvironment}}
 	return p, nil
 }
 
-// get asks for a path. The answer's body is the caller's to close.
+// get asks for a path. The answer's body is the caller's to close. Reading it is an error where it
+// stalls.
 func (p *peer) get(ctx context.Context, path, accept string) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
@@ -76,7 +81,28 @@ func (p *peer) get(ctx context.Context, path, accept string) (*http.Response, er
 	if accept != "" {
 		request.Header.Set("Accept", accept)
 	}
-	return p.client.Do(request)
+	answer, err := p.client.Do(request)
+	if err == nil {
+		answer.Body = steady{answer.Body, p.stalls}
+	}
+	return answer, err
+}
+
+var errStalled = errors.New("it has stalled")
+
+// steady is a body that is closed where nothing of it comes for too long while it is read.
+type steady struct {
+	io.ReadCloser
+	stalls time.Duration
+}
+
+func (s steady) Read(b []byte) (int, error) {
+	stalled := time.AfterFunc(s.stalls, func() { s.ReadCloser.Close() })
+	n, err := s.ReadCloser.Read(b)
+	if !stalled.Stop() && err != nil {
+		err = fmt.Errorf("%w: nothing has come for %v", errStalled, s.stalls)
+	}
+	return n, err
 }
 
 // refusedBy is an answer that is an error. later: it may be another a moment later.
@@ -148,9 +174,7 @@ func (p *peer) receive(ctx context.Context, answer *http.Response, file string) 
 		return 0, err
 	}
 	sum := sha256.New()
-	stalled := time.AfterFunc(peerStalls, func() { answer.Body.Close() })
-	n, err := io.Copy(io.MultiWriter(target, sum), arriving{answer.Body, stalled})
-	stalled.Stop()
+	n, err := io.Copy(io.MultiWriter(target, sum), arriving{answer.Body})
 	if err = errors.Join(err, target.Close(), ctx.Err()); err != nil || n != answer.ContentLength {
 		return n, errors.Join(fmt.Errorf("%s: %w: %d of %d bytes", p.url, errCopyTorn, n, answer.ContentLength), err)
 	}
@@ -160,16 +184,12 @@ func (p *peer) receive(ctx context.Context, answer *http.Response, file string) 
 	return n, nil
 }
 
-// arriving puts off the end of a body that goes on to arrive.
-type arriving struct {
-	io.Reader
-	stalled *time.Timer
-}
+// arriving is a copy on its way.
+type arriving struct{ io.Reader }
 
 func (a arriving) Read(b []byte) (int, error) {
 	n, err := a.Reader.Read(b)
 	if n > 0 {
-		a.stalled.Reset(peerStalls)
 		crash.Here(crash.JoinCopying)
 	}
 	return n, err

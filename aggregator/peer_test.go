@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // givesCopy answers as a peer that gives a copy, spoilt as a case says.
@@ -58,7 +59,7 @@ func TestCopyHasToBeWhole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)
 			defer server.Close()
-			p, err := (&ClusterConfig{}).newPeer(server.URL + "/")
+			p, err := (&ClusterConfig{}).newPeer(server.URL+"/", peerStalls)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +95,7 @@ func TestBusyPeerIsAskedAgain(t *testing.T) {
 	if err := os.WriteFile(token, []byte("s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p, err := (&ClusterConfig{PeerTokenFile: token}).newPeer(server.URL)
+	p, err := (&ClusterConfig{PeerTokenFile: token}).newPeer(server.URL, peerStalls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestDeepNamesTheFirstDifference(t *testing.T) {
 			for i, text := range c.exports {
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
 				defer server.Close()
-				p, err := (&ClusterConfig{}).newPeer(server.URL)
+				p, err := (&ClusterConfig{}).newPeer(server.URL, peerStalls)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -199,7 +200,7 @@ func TestDeepWhileEventsExpire(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			p, err := (&ClusterConfig{}).newPeer(server.URL)
+			p, err := (&ClusterConfig{}).newPeer(server.URL, peerStalls)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,7 +222,7 @@ func TestDeepBreaksOff(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer server.Close()
-	p, err := (&ClusterConfig{}).newPeer(server.URL)
+	p, err := (&ClusterConfig{}).newPeer(server.URL, peerStalls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,5 +238,85 @@ func TestDeepBreaksOff(t *testing.T) {
 	defer b.body.Close()
 	if _, fault, err := compareExports([]*deepExport{a, b}, nil); err == nil || fault != "" {
 		t.Errorf("%q, %v", fault, err)
+	}
+}
+
+// TestPeerStalls: a peer that stops in the middle of an answer, or before its beginning, is an
+// error that names it, and says how far it came. One that is only slow is not.
+func TestPeerStalls(t *testing.T) {
+	const stalls, event = 200 * time.Millisecond, `{"seq":1,"topic":"t","event_id":"e"}` + "\n"
+	stopped := make(chan struct{})
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		says   []string
+	}{
+		"in the middle": {func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, event+`{"seq":2,`)
+			w.(http.Flusher).Flush()
+			<-stopped
+		}, []string{"the events of a behind seq 1", "nothing has come for 200ms"}},
+		"at the beginning": {func(http.ResponseWriter) { <-stopped }, []string{"/events", "timeout"}},
+		"it is slow": {func(w http.ResponseWriter) {
+			for i := range len(event) {
+				_, _ = io.WriteString(w, event[i:i+1])
+				w.(http.Flusher).Flush()
+				time.Sleep(stalls / 20)
+			}
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.answer(w) }))
+			defer server.CloseClientConnections() // and Close would wait for what stands still
+			p, err := (&ClusterConfig{}).newPeer(server.URL, stalls)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.stalls = stalls
+			ended := make(chan error, 1)
+			go func() {
+				e, err := p.export(t.Context(), "a", 9)
+				for err == nil && !e.ended {
+					err = e.next()
+				}
+				ended <- err
+			}()
+			select {
+			case err = <-ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("it is waited for without an end")
+			}
+			if (err == nil) != (c.says == nil) {
+				t.Fatal(err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in %q", want, err)
+				}
+			}
+		})
+	}
+	close(stopped)
+}
+
+// TestCopyStalls: so is one that stops in the middle of a copy.
+func TestCopyStalls(t *testing.T) {
+	stopped := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Digest", "sha-256=:eA==:")
+		w.Header().Set("Content-Length", "17")
+		_, _ = io.WriteString(w, "all o")
+		w.(http.Flusher).Flush()
+		<-stopped
+	}))
+	defer server.Close()
+	defer close(stopped)
+	p, err := (&ClusterConfig{}).newPeer(server.URL, peerMakes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stalls = 200 * time.Millisecond
+	_, err = p.copyTo(t.Context(), filepath.Join(t.TempDir(), "copy"))
+	if !errors.Is(err, errStalled) || !strings.Contains(err.Error(), "5 of 17 bytes") {
+		t.Error(err)
 	}
 }

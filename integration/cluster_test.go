@@ -549,24 +549,29 @@ func TestClusterLostLog(t *testing.T) {
 	}
 }
 
-// TestClusterBeginsWithTheFurthest: a new epoch that is begun with a replica that is behind is
-// refused, and makes no log: the furthest can begin it.
+// TestClusterBeginsWithTheFurthest: a new epoch that is begun while nodes run, named by -nodes or
+// not, or with a replica that is behind, is refused, and makes no log: the furthest can begin it.
 func TestClusterBeginsWithTheFurthest(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("skipped: it takes half a minute")
 	}
 	c := startCluster(t)
-	c.nodes[2].stop(t) // c is behind from here on
-	c.nodes[0].mustPublish(t, batch("first", 10), "store")
+	c.settle(t)
+	c.nodes[2].stop(t)
+	epoch := []string{"cluster", "new-epoch", "-cluster", c.urls, "-data"}
+	begin := []string{"-begin", "-log-bytes", fmt.Sprint(64 << 20), "-nodes", "b,c"}
+	if said := runCommand(t, 1, append(append(epoch, c.dirs[2]), begin...)...); !strings.Contains(said, "how far they are: a, b") {
+		t.Errorf("while two nodes run it says %s", said)
+	}
+	begin[len(begin)-1] = "a,b,c"
+	c.nodes[0].mustPublish(t, batch("first", 10), "store") // c is behind from here on
 	for a, b := c.counters(t, 0), c.counters(t, 1); a.Cluster.Position != b.Cluster.Position; b = c.counters(t, 1) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for _, n := range c.nodes[:2] {
 		n.stop(t) // and tells where it is
 	}
-	epoch := []string{"cluster", "new-epoch", "-cluster", c.urls, "-data"}
-	begin := []string{"-begin", "-nodes", "a,b,c", "-log-bytes", fmt.Sprint(64 << 20)}
 	if said := runCommand(t, 1, append(append(epoch, c.dirs[2]), begin...)...); !strings.Contains(said, "another replica is further: node a was at") {
 		t.Errorf("of a replica that is behind it says %s", said)
 	}

@@ -313,6 +313,24 @@ func TestEmptyFolder(t *testing.T) {
 	}
 }
 
+// TestReplaceWaits: while most of the servers are away, the place of a lost one cannot be taken.
+// That is said, with what to do, and it is taken once they are back.
+func TestReplaceWaits(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t).startAll()
+	c.ready()
+	away, lost := c.servers[1], c.servers[2]
+	away.end(syscall.SIGKILL)
+	lost.end(syscall.SIGKILL)
+	lost.dir = t.TempDir()
+	c.start(lost, "-replace")
+	c.within(joinTimeout+firstSays+15*time.Second, "it says that it waits", func() bool {
+		return lost.says("-replace has not taken out a lost server yet")
+	})
+	c.start(away)
+	c.within(90*time.Second, "the lost server is taken out", func() bool { return lost.says("took the place of a lost server") })
+}
+
 // TestStaggeredStart: the first servers of a new cluster do not come at one moment, and need not
 // wait for what only an old one could say.
 func TestStaggeredStart(t *testing.T) {

@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	answerTimeout  = time.Second      // of each question to the other servers
-	joinTimeout    = 15 * time.Second // of an empty folder's first question; longer than an election
-	succeedTimeout = 2 * time.Minute  // of taking a lost server's place; its streams are copied later
+	answerTimeout = time.Second      // of each question to the other servers
+	joinTimeout   = 15 * time.Second // of an empty folder's first question; longer than an election
+	removeTimeout = 30 * time.Second // of taking a lost server out; its streams are copied later
+	firstSays     = 15 * time.Second // after which it is said that this has not been done yet …
+	saysEvery     = time.Minute      // … and how often again
 )
 
 // join gives a new folder its name. If the cluster knows a server of this -name already, then
@@ -81,41 +83,52 @@ func (c *config) ask(ctx context.Context, log *slog.Logger) ([]peer, error) {
 	return nil, nil
 }
 
-// succeed looks once whether the cluster still has a server of this -name that was here before.
-// With -replace it is taken out, and its copies of the streams are made here; without, that is
-// said.
-func (c *config) succeed(ctx context.Context, s *server.Server, self string, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(ctx, succeedTimeout)
-	defer cancel()
-	options, err := c.options(self)
-	if err != nil {
-		return // it was no error when the server was started with them
+// succeed looks whether the cluster still has a server of this -name that was here before. With
+// -replace it is taken out, and its copies of the streams are made here; without, that is said.
+// While most of the cluster's servers are away nobody can decide that, so it tries until ctx ends.
+// With -replace it says so: until then the lost one counts, and more of the others are needed.
+func (c *config) succeed(ctx context.Context, s *server.Server, options *server.Options, log *slog.Logger) {
+	say := time.Now().Add(firstSays)
+	for ; ctx.Err() == nil; pause(ctx, answerTimeout) {
+		err := c.trySucceed(s, options, log)
+		if err == nil {
+			return
+		}
+		if c.replace && ctx.Err() == nil && time.Now().After(say) {
+			log.Warn("-replace has not taken out a lost server yet, and goes on to try: do the other servers run, and reach this one?",
+				"error", err.Error())
+			say = time.Now().Add(saysEvery)
+		}
 	}
+}
+
+// trySucceed is one attempt. An error is one that may pass.
+func (c *config) trySucceed(s *server.Server, options *server.Options, log *slog.Logger) error {
 	nc, err := connect(s, options)
 	if err != nil {
-		log.Error("cannot ask the cluster for its servers", "error", err.Error())
-		return
+		return fmt.Errorf("cannot ask the cluster for its servers: %w", err)
 	}
 	defer nc.Close()
-	for ; ctx.Err() == nil; pause(ctx, answerTimeout) {
-		peers, _ := members(nc)
-		if !contains(peers, peerID(self)) {
-			continue
-		}
-		lost := c.namesakes(peers, self)
-		if len(lost) == 0 {
-			return
-		}
-		if !c.replace {
-			log.Error("the cluster has another server of this name: if its folder is lost, start once with -replace", "name", lost[0].Name)
-			return
-		}
-		if err := remove(nc, lost[0]); err != nil {
-			log.Warn("the lost server is not taken out yet", "name", lost[0].Name, "error", err.Error())
-			continue
-		}
-		log.Info("took the place of a lost server", "name", lost[0].Name)
+	peers, _ := members(nc)
+	if peers == nil {
+		return errors.New("no leader says which servers belong to the cluster: most of them have to be there")
 	}
+	if !contains(peers, peerID(options.ServerName)) {
+		return errors.New("the cluster does not have this server yet")
+	}
+	lost := c.namesakes(peers, options.ServerName)
+	if len(lost) == 0 {
+		return nil
+	}
+	if !c.replace {
+		log.Error("the cluster has another server of this name: if its folder is lost, start once with -replace", "name", lost[0].Name)
+		return nil
+	}
+	if err := remove(nc, lost[0]); err != nil {
+		return fmt.Errorf("take out %s: %w", lost[0].Name, err)
+	}
+	log.Info("took the place of a lost server", "name", lost[0].Name)
+	return nil
 }
 
 // connect connects to the server in this process as the system's user.
@@ -175,7 +188,7 @@ func remove(nc *nats.Conn, p peer) error {
 	if err != nil {
 		return err
 	}
-	message, err := nc.Request(server.JSApiRemoveServer, request, succeedTimeout/4)
+	message, err := nc.Request(server.JSApiRemoveServer, request, removeTimeout)
 	if err != nil {
 		return err
 	}

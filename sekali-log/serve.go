@@ -49,7 +49,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 	}
 	going, stop := context.WithCancel(ctx)
 	defer stop()
-	go cfg.succeed(going, s, name, log)
+	go cfg.succeed(going, s, options, log)
 	return watch(ctx, s, log)
 }
 

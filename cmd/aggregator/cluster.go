@@ -109,7 +109,7 @@ func clusterFlags(command string, c *aggregator.ClusterConfig, nodes, peers *str
 		flags.StringVar(&c.PeerCA, "peer-ca", "", "`file` of the certificates that those of the aggregators are signed with")
 	}
 	if command == "" || command == "new-epoch" {
-		flags.BoolVar(&c.Begin, "begin", false, "make the new log: this replica is the furthest")
+		flags.BoolVar(&c.Begin, "begin", false, "make the new log: this replica is the furthest, and all aggregators are stopped; refused while one of them tells how far it is")
 	}
 	if command == "" || command == "init" || command == "new-epoch" {
 		flags.StringVar(nodes, "nodes", "", "`names` of the aggregators, with commas")

@@ -9,14 +9,14 @@ import (
 
 // ClusterCatalogue is every kind of fault of a cluster, in the order of the table. The publishers
 // use all nodes, and repeat on the next one what is not acknowledged. At the end all replicas are
-// held to each other, event by event. Short is 0 where integration has the same as a test: such a
-// kind is left out then.
+// held to each other, event by event. Short is 0 where integration has the same as a test, or
+// where it takes too long for one: such a kind is left out then.
 func ClusterCatalogue() []Kind {
 	killed := func(name, injects string, long int, role ofCluster, atOnce bool) Kind {
 		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: clusterKilled(role, atOnce)}
 	}
-	stopped := func(name string, long int, inject func(s *sitting) error) Kind {
-		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Long: long, inject: inject}
+	stopped := func(name string, short, long int, inject func(s *sitting) error) Kind {
+		return Kind{Name: name, Injects: "the log server is stopped, and goes on", Promise: nothingLost, Tells: record.TellsOutages, Short: short, Long: long, inject: inject}
 	}
 	wrong := func(name, injects string, how func(c *clusterTrial, all *clocks, machine, round int) error) Kind {
 		return Kind{Name: name, Injects: injects, Promise: nothingLost, Tells: record.TellsOutages, Long: 2, inject: clockWrong(how)}
@@ -31,9 +31,9 @@ func ClusterCatalogue() []Kind {
 		killed("SIGKILL of everything", "three log servers and three aggregators at one moment, and started again", 10, everything, true),
 		{Name: "an upgrade, one after the other", Injects: "each aggregator is stopped (SIGTERM) and started as the program to upgrade to, then each log server is stopped and started",
 			Promise: nothingLost, Tells: record.TellsOutages, Short: 1, Long: 2, inject: upgraded},
-		stopped("SIGSTOP of the log leader for 3 s", 3, clusterPaused(3*time.Second)),
-		stopped("SIGSTOP of the log leader for 15 s", 3, clusterStopped(15*time.Second)),
-		stopped("SIGSTOP of the log leader for 40 s", 2, clusterStopped(40*time.Second)), // longer than any leader remains one
+		stopped("SIGSTOP of the log leader for 3 s", 1, 3, clusterPaused(3*time.Second)),
+		stopped("SIGSTOP of the log leader for 15 s", 0, 3, clusterStopped(15*time.Second)),
+		stopped("SIGSTOP of the log leader for 40 s", 0, 2, clusterStopped(40*time.Second)), // longer than any leader remains one
 		{Name: "the leader's machine cut off", Injects: "its wire is down for 25 s: publishers, log servers and aggregators get nothing through",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned(unplug, plugIn)},
 		{Name: "the leader's machine flaps", Injects: "its wire is down for 2 s and up for 2 s, six times",
@@ -43,11 +43,11 @@ func ClusterCatalogue() []Kind {
 		{Name: "the leader's machine and another one estranged", Injects: "for 25 s the two hear nothing of each other, and the third machine hears both",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).Estranged, (*cluster.Network).Heal)},
 		{Name: "an aggregator cut off from the log", Injects: "for 25 s what it sends to any log server goes nowhere",
-			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: partitioned((*cluster.Network).WithoutLog, (*cluster.Network).Heal)},
+			Promise: nothingLost, Tells: record.TellsOutages, Short: 1, Long: 3, inject: partitioned((*cluster.Network).WithoutLog, (*cluster.Network).Heal)},
 		{Name: "power cut of the leader's machine", Injects: "the file system of its log server and its aggregator is shut down without a flush",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 5, inject: clusterPowerCut(false)},
 		{Name: "power cut of all machines", Injects: "the same with all three at one moment",
-			Promise: nothingLost, Tells: record.TellsOutages, Long: 5, inject: clusterPowerCut(true)},
+			Promise: nothingLost, Tells: record.TellsOutages, Short: 1, Long: 5, inject: clusterPowerCut(true)},
 		{Name: "the disk of a log server is full", Injects: "a foreign file fills the disk of one machine, and is removed",
 			Promise: nothingLost, Tells: record.TellsOutages, Long: 3, inject: logDiskFull},
 		{Name: "the disks of two log servers are full", Injects: "the same with two machines, the leader's among them; a supervisor starts what ends",

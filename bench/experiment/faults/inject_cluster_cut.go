@@ -14,8 +14,12 @@ import (
 	"sekali/bench/system/powercut"
 )
 
-// cutFor is how long a part of the network is away: longer than an isolated leader remains one.
-const cutFor = 25 * time.Second
+const (
+	// cutFor is how long a part of the network is away: longer than an isolated leader remains one.
+	cutFor = 25 * time.Second
+	// shortCut is it in a test: longer than a connection takes to be noticed as gone.
+	shortCut = 5 * time.Second
+)
 
 // partitioned cuts the network of one machine, that of the log's leader, and heals it. Each machine
 // has a network namespace.
@@ -39,7 +43,7 @@ func partitioned(cut, heal func(n *cluster.Network, machine int) error) func(s *
 		return c.repeated(func(c *clusterTrial, leader, _ int) error {
 			began := time.Now()
 			return c.out(func() error { return cut(network, leader) }, func() error {
-				s.sleep(time.Until(began.Add(cutFor)))
+				s.sleep(time.Until(began.Add(s.long(shortCut, cutFor))))
 				return heal(network, leader)
 			})
 		})

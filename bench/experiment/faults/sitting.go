@@ -103,7 +103,7 @@ type skipError struct{ why string }
 func (e skipError) Error() string { return "skipped: " + e.why }
 
 // errNotShort is why a kind without a short form is not tried with -short.
-var errNotShort = skip("-short, and integration has the same as a test")
+var errNotShort = skip("-short, and integration has the same as a test, or it takes too long for one")
 
 func skip(format string, args ...any) error { return skipError{fmt.Sprintf(format, args...)} }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -53,6 +54,24 @@ func (r *registry) Get(ctx context.Context, node string) (value []byte, revision
 		return nil, 0, r.log.unreachable(fmt.Errorf("the registry's answer %.80q has no revision", m.Data))
 	}
 	return answer.Message.Data, answer.Message.Seq, nil
+}
+
+// Told are the nodes that have told anything since the registry was made.
+func (l *Log) Told(ctx context.Context) (nodes []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	s, err := l.js.Stream(ctx, "KV_"+bucket)
+	if err != nil {
+		return nil, l.unreachable(err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter("$KV."+bucket+".>"))
+	if err != nil {
+		return nil, l.unreachable(err)
+	}
+	for subject := range info.State.Subjects {
+		nodes = append(nodes, strings.TrimPrefix(subject, "$KV."+bucket+"."))
+	}
+	return nodes, nil
 }
 
 // Put implements cluster.Registry.
