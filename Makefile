@@ -182,4 +182,4 @@ compose-test: ## docker-compose.yml for real: needs a Docker engine
 
 senders-test: ## other programs' senders, answers lost and the aggregator killed: results/senders/senders.json [SKIP=TestDocker]
 	cd integration/senders && $(if $(filter 0,$(RERUN)),SEKALI_SENDERS_RECORD=$(CURDIR)/results/senders/senders.json) \
-		$(TESTS) --packages=./... -- -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)')
+		SEKALI_SENDERS=$(abspath $(SEKALI_SENDERS)) $(TESTS) --packages=./... -- -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)')
