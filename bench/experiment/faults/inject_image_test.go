@@ -71,8 +71,8 @@ func TestTraceWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// TestRecordedEndsByItself: a recorded aggregator that ends without the injected fault has ended by itself,
-// and the error has its exit and its last words. One that the fault has ended has not.
+// TestRecordedEndsByItself: a recorded aggregator that ends without the injected fault has ended by
+// itself, and the error has its exit and its last words. One that the fault has ended has not.
 func TestRecordedEndsByItself(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("skipped: strace is not installed")

@@ -8,8 +8,8 @@ import (
 	"sekali/loadgen/ledger"
 )
 
-// TestLongLoad: a load that lasts longer than times can be held for has none of the three checks that
-// need them, and nobody is accused. A shorter one has all.
+// TestLongLoad: a load that lasts longer than times can be held for has none of the three checks
+// that need them, and nobody is accused. A shorter one has all.
 func TestLongLoad(t *testing.T) {
 	for hours, timed := range map[int]bool{11: true, 13: false} {
 		m := newModel(t, 10, 2, 0)
