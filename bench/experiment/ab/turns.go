@@ -78,8 +78,8 @@ func mostSetAside(pairs int) int { return max(2, pairs/4) }
 // evidenceOf counts the results that a pair lacks. What this machine skipped is no program's doing,
 // and is noted with its reason. It also says what the machine did to one of the pair's runs, unless
 // a run lacks a result, or is broken or INVALID for any other reason: that may be a program's
-// doing, and is not set aside. Changes that are not committed are no reason, and are said once where
-// only the run tells of them.
+// doing, and is not set aside. Changes that are not committed are no reason, and are said once
+// where only the run tells of them.
 func (s *sitting) evidenceOf(dirs [2]string) (missing int, broken bool, disturbed string, err error) {
 	told := false
 	for i, dir := range dirs {
