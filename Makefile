@@ -16,10 +16,11 @@ RACE := $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 UNWATCHED := modernc.org/sqlite/lib modernc.org/memory
 RACE_FLAGS := $(if $(RACE),-race $(foreach package,$(UNWATCHED),-gcflags=$(package)=-race=false))
 
-# Bounds one package's tests. integration has taken up to 9 minutes beside other packages on 2 slow cores.
+# Bounds one package's tests. integration has taken up to 9 minutes beside other packages on 2 slow
+# cores.
 TEST_TIMEOUT ?= 20m
-# The build tags, of which only the packages that know one are vetted with it; and the modules beside
-# the main one. The last two take two minutes to compile.
+# The build tags, of which only the packages that know one are vetted with it; and the modules
+# beside the main one. The last two take two minutes to compile.
 TAGS := sekali_crash sekali_slow
 BESIDE ?= integration/senders sekali-log bench/yardsticks integration/senders/collector
 # Time for each fuzz target of `make fuzz`, and for the load of `make soak`.
@@ -28,7 +29,8 @@ SOAK_TIME ?= 30m
 # How often `make bench-micro` repeats each benchmark; benchstat wants 6 at least.
 COUNT ?= 6
 
-# They compile as `make build` does, so that SQLite, which takes one to two minutes, is compiled once.
+# They compile as `make build` does, so that SQLite, which takes one to two minutes, is compiled
+# once.
 test lint log-test senders-test: export GOFLAGS := -trimpath $(GOFLAGS)
 test lint log-test senders-test: export CGO_ENABLED := 0
 
@@ -50,17 +52,18 @@ cluster: build log ## three log servers and three aggregators on this machine, u
 log-test: ## three servers of the log: killed, stopped, replaced, and the control
 	cd sekali-log && $(TESTS) --packages=./... -- -count=1 $(if $(CI),-short) -timeout 10m
 
-# For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's. Scripts
-# call bin/bench run, whose exit code is the verdict.
+# For people: an INVALID run, exit code 3, says why in its last lines and is no error of make's.
+# Scripts call bin/bench run, whose exit code is the verdict.
 bench: build $(if $(findstring cluster,$(SCENARIO)),log) ## run and audit the scenarios [SCENARIO=burst] [REPEAT=5]
 	@bin/bench run $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(REPEAT),-repeat $(REPEAT)) || test $$? -eq 3
 
-# What the race detector watches: all that the aggregator, the load generator and the client do at the
-# same time, and the lab beside a load. The other tests share nothing between goroutines, or drive
-# programs, which are built without it.
+# What the race detector watches: all that the aggregator, the load generator and the client do at
+# the same time, and the lab beside a load. The other tests share nothing between goroutines, or
+# drive programs, which are built without it.
 WATCHED := /(aggregator|loadgen|client|bench/(experiment/(runner|soak|faults)|internal/audit|record|system))(/|$$)
-# Of these, packages whose code and tests start no goroutine: a test of internal/house keeps it so. What
-# others do with them at the same time is watched in the tests of those. ingest takes 8 x as long watched.
+# Of these, packages whose code and tests start no goroutine: a test of internal/house keeps it so.
+# What others do with them at the same time is watched in the tests of those. ingest takes 8 x as
+# long watched.
 ALONE := aggregator/(event|internal/(disk|ingest))|bench/record|loadgen/stream
 # The half without it is the shorter one, and takes half of the processors.
 HALF := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(((n + 1) / 2)))
@@ -70,8 +73,9 @@ RERUN ?= 0
 TESTS := $(GO_TOOL) gotestsum --format standard-quiet --rerun-fails=$(RERUN) --rerun-fails-max-failures=3
 TEST_FLAGS := -vet=off -timeout $(TEST_TIMEOUT)
 
-# Many tests build the programs, and those that do so at the same time would each compile SQLite: so they
-# are built first. Of each half the longest package comes first; it mostly waits. `make lint` vets.
+# Many tests build the programs, and those that do so at the same time would each compile SQLite: so
+# they are built first. Of each half the longest package comes first; it mostly waits. `make lint`
+# vets.
 test: build ## all tests, race detector included; what cannot run here says why
 	@$(if $(RACE),:,echo "skipped: the race detector, which needs a C compiler ($$(go env CC) is not installed)")
 	@all=$$(go list ./...) && code=0 && { \
@@ -108,7 +112,8 @@ lint: ## gofmt, go vet with every build tag, staticcheck, and the modules' files
 		(cd $$module && go vet ./... && $(GO_TOOL) staticcheck ./...) || exit 1; \
 	done
 
-# Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the same work.
+# Fixed numbers of iterations where the cost depends on how much is stored: two outputs compare the
+# same work.
 MICRO := go test -run '^$$' -timeout 60m -count $(COUNT)
 bench-micro: ## the parts alone, for benchstat, about 15 minutes: make -s bench-micro > new.txt [COUNT=6]
 	$(MICRO) -bench . ./aggregator/event ./aggregator/internal/ingest ./aggregator/journal
@@ -126,7 +131,8 @@ yardsticks: build ## Sekali beside other systems, same events, about 6 minutes [
 		echo "VictoriaLogs could not be built: going on without"
 	bin/yardsticks $(if $(ONLY),-only $(ONLY))
 
-# A machine that cannot reach the database is not one with vulnerable modules; what govulncheck finds fails.
+# A machine that cannot reach the database is not one with vulnerable modules; what govulncheck
+# finds fails.
 vuln: ## known vulnerabilities in what the binaries call (govulncheck)
 	@mkdir -p bin; $(GO_TOOL) govulncheck ./... 2>bin/vuln.err; status=$$?; \
 	if grep -qE 'fetching vulnerabilities|vuln\.go\.dev' bin/vuln.err; then echo "not run: $$(tail -1 bin/vuln.err)"; exit 0; fi; \
@@ -158,7 +164,8 @@ mutants: build ## aggregators that lie, one kind after the other, and what the l
 soak: build ## SOAK_TIME (30m) at half speed with SIGKILLs, readers and slow clients: nothing lost, nothing that grows
 	bin/bench soak -time $(SOAK_TIME)
 
-# The programs first, for all are built from one commit and nothing is compiled while figures are taken.
+# The programs first, for all are built from one commit and nothing is compiled while figures are
+# taken.
 reference: build log ## measure all that REPORT.md is made from anew, alone, about 2 hours: results/reference [SOAK_TIME=30m]
 	$(GO_BUILD) -tags sekali_crash -o bin/aggregator-crash ./cmd/aggregator
 	cd bench/yardsticks && go test ./... && $(GO_BUILD) -o ../../bin/yardsticks .
@@ -166,7 +173,8 @@ reference: build log ## measure all that REPORT.md is made from anew, alone, abo
 	cd integration/senders && go test -run NONE ./...
 	SOAK_TIME=$(SOAK_TIME) tools/reference.sh results/sitting
 
-# Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has no failing input.
+# Up to 1.26 Go may call it a failure that the time is over (golang.org/issue/75804): such a one has
+# no failing input.
 fuzz: ## each fuzz target for FUZZ_TIME (20s) [FUZZ=aggregator/event]
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | grep -E '$(FUZZ)' | \
 	while IFS=: read -r file target; do \
@@ -182,4 +190,4 @@ compose-test: ## docker-compose.yml for real: needs a Docker engine
 
 senders-test: ## other programs' senders, answers lost and the aggregator killed: results/senders/senders.json [SKIP=TestDocker]
 	cd integration/senders && $(if $(filter 0,$(RERUN)),SEKALI_SENDERS_RECORD=$(CURDIR)/results/senders/senders.json) \
-		$(TESTS) --packages=./... -- -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)')
+		SEKALI_SENDERS=$(abspath $(SEKALI_SENDERS)) $(TESTS) --packages=./... -- -count=1 -timeout 20m $(if $(SKIP),-skip '$(SKIP)')

@@ -6,11 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"sekali/bench/system/ports"
 	"sekali/client"
 )
 
@@ -20,7 +20,12 @@ import (
 func TestClient(t *testing.T) {
 	const events = 3000
 	data := dataFolder(t)
-	a := start(t, data)
+	held, err := ports.Hold(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	a := start(t, data, "-listen="+held.Addresses[0])
 	c, err := client.New(a.URL, client.Options{Spool: t.TempDir(), BatchEvents: 50})
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +55,7 @@ func TestClient(t *testing.T) {
 		until((3*kill + 1) * events / 7)
 		a.kill()
 		until((3*kill + 2) * events / 7) // these are published while it is away
-		a = start(t, data, "-listen="+strings.TrimPrefix(a.URL, "http://"))
+		a = start(t, data, "-listen="+held.Addresses[0])
 	}
 	if err := <-written; err != nil {
 		t.Fatal(err)

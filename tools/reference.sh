@@ -10,6 +10,12 @@ cd "$(dirname "$0")/.."
 out=$PWD/$1
 refuse() { echo "$1" >&2; exit 2; }
 [ ! -e "$out" ] && [ ! -e "$out.before" ] || refuse "$out or $out.before is there already"
+# Without them the tests of the senders that are not installed are skipped, and nothing else says
+# so.
+[ -n "${SEKALI_SENDERS:-}" ] && [ -d "$SEKALI_SENDERS/usr" ] ||
+	refuse "SEKALI_SENDERS names no folder of unpacked senders: run .ci/senders DIR, and set SEKALI_SENDERS=DIR"
+SEKALI_SENDERS=$(cd "$SEKALI_SENDERS" && pwd) # the tests run in another folder
+export SEKALI_SENDERS
 changes=$(git status --porcelain) # a git that cannot say ends it here
 [ -z "$changes" ] || refuse "uncommitted changes: a figure could not name its commit"
 [ "$(id -u)" -eq 0 ] || refuse "power cuts and partitions need root, and would be skipped"

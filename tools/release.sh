@@ -20,8 +20,8 @@ build() { # FILE PROGRAM; the log is a module of its own
 	go build -C "$dir" -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$PWD/$1" "$package"
 }
 
-# A version of Debian begins with a digit. That of a commit without a tag before it is older than all,
-# and a ~ makes 1.0.0~rc1 older than 1.0.0.
+# A version of Debian begins with a digit. That of a commit without a tag before it is older than
+# all, and a ~ makes 1.0.0~rc1 older than 1.0.0.
 case $version in
 v[0-9]*) DEB_VERSION=$(printf '%s' "${version#v}" | sed -E 's/-(alpha|beta|rc)/~\1/' | tr - +) ;;
 *) DEB_VERSION=0~$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y%m%d%H%M)~$(printf '%s' "$version" | tr -c '[:alnum:]\n' .) ;;

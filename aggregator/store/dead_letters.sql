@@ -1,6 +1,7 @@
--- Events that were accepted and that the database itself refused, once each: neither stored nor duplicates. One that is published again is
--- tried again; what became of it then, events and dead_letters.failed_at say. Where topic is '' and attempts 0: what an endpoint refused, source
--- is its path and payload the text of the body.
+-- Events that were accepted and that the database itself refused, once each: neither stored nor
+-- duplicates. One that is published again is tried again; what became of it then, events and
+-- dead_letters.failed_at say. Where topic is '' and attempts 0: what an endpoint refused, source is
+-- its path and payload the text of the body.
 CREATE TABLE dead_letters (
   id          INTEGER PRIMARY KEY,
   topic       TEXT    NOT NULL,

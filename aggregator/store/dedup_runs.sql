@@ -1,4 +1,5 @@
--- What has been seen lies in files beside the database, in sorted runs. They can be made again from the events.
+-- What has been seen lies in files beside the database, in sorted runs. They can be made again from
+-- the events.
 CREATE TABLE dedup_runs (
   file      TEXT    PRIMARY KEY,
   first_seq INTEGER NOT NULL, -- it holds the identities of the events from here

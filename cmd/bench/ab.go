@@ -20,10 +20,9 @@ func compareInTurn(ctx context.Context, args []string, stdout, stderr io.Writer)
 	flags := flag.NewFlagSet("ab", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	f := runFlags{}
-	f.bind(flags)
-	flags.Lookup("repeat").Usage = "pairs of runs (default until the evidence decides, or four times the least that could)"
-	flags.Lookup("repeat").DefValue = "0" // which is not printed
-	f.config.Repeat = 0
+	f.bind(flags, "; one is needed", "runs/ab-<time>")
+	f.bindServer(flags)
+	flags.IntVar(&f.config.Repeat, "repeat", 0, "pairs of runs (default until the evidence decides, or four times the least that could)")
 	const side = "that is %s: a program, a URL, a folder with go.mod, or a revision of git such as main~5, which are built"
 	a := flags.String("a", "", "the `aggregator` "+fmt.Sprintf(side, "A"))
 	b := flags.String("b", "", "the `aggregator` "+fmt.Sprintf(side, "B")+"; none: A against itself, for the noise floor")

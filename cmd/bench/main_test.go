@@ -104,6 +104,29 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 }
 
+// TestHelpIsOfTheCommand: run, profile and ab share flags, and the help of each has only those that
+// do something there, with its own defaults.
+func TestHelpIsOfTheCommand(t *testing.T) {
+	for name, test := range map[string]struct{ has, lacks []string }{
+		"run":     {[]string{"-aggregator program", "or URL of a running", "-token-file", "-allow-remote", "default all of scenarios/", "default 1)", "the link latest"}, []string{"latest-profile"}},
+		"profile": {[]string{"-aggregator program", "default all of scenarios/", "the link latest-profile"}, []string{"running server", "-token-file", "-allow-remote", "-from"}},
+		"ab":      {[]string{"-token-file", "-allow-remote", "runs/ab-<time>", "until the evidence decides"}, []string{"-aggregator", "default all of", "link latest", "-from"}},
+	} {
+		_, stdout, stderr := call(name, "-h")
+		help := stdout + stderr
+		for _, text := range test.has {
+			if !strings.Contains(help, text) {
+				t.Errorf("%s -h lacks %q:\n%s", name, text, help)
+			}
+		}
+		for _, text := range test.lacks {
+			if strings.Contains(help, text) {
+				t.Errorf("%s -h has %q:\n%s", name, text, help)
+			}
+		}
+	}
+}
+
 // TestRunAndAuditAgain runs against a server, and audits its result folder from an export, whole
 // and with a line missing.
 func TestRunAndAuditAgain(t *testing.T) {

@@ -27,18 +27,22 @@ type runFlags struct {
 	note      string // for people, before the run; "": none
 }
 
-func (f *runFlags) bind(flags *flag.FlagSet) {
-	flags.Func("scenario", "a scenario's `file` or name; may be given again (default all of scenarios/ not tagged long)", func(value string) error {
+// bind declares what all of them have. Which scenarios none given is, and what -out gets, each says
+// itself.
+func (f *runFlags) bind(flags *flag.FlagSet, none, gets string) {
+	flags.Func("scenario", "a scenario's `file` or name; may be given again"+none, func(value string) error {
 		f.scenarios = append(f.scenarios, value)
 		return nil
 	})
-	flags.IntVar(&f.config.Repeat, "repeat", 1, "how often to run each case")
-	flags.StringVar(&f.config.Out, "out", "results", "`folder` that gets runs/<run> and the link latest")
-	flags.StringVar(&f.config.Aggregator, "aggregator", "bin/aggregator", "`program` to start for each case, or URL of a running server, which is left running")
-	flags.StringVar(&f.tokenFile, "token-file", "", "`file` of the running server's bearer token")
-	flags.BoolVar(&f.config.AllowRemote, "allow-remote", false, "allow a server that is not on the loopback")
+	flags.StringVar(&f.config.Out, "out", "results", "`folder` that gets "+gets)
 	flags.BoolVar(&f.config.Verbose, "v", false, "print all figures of each case, also where there are many")
 	flags.BoolVar(&f.config.KeepData, "keep-data", false, "keep the data folders")
+}
+
+// bindServer declares what only a running server needs.
+func (f *runFlags) bindServer(flags *flag.FlagSet) {
+	flags.StringVar(&f.tokenFile, "token-file", "", "`file` of the running server's bearer token")
+	flags.BoolVar(&f.config.AllowRemote, "allow-remote", false, "allow a server that is not on the loopback")
 }
 
 // load reads the scenarios and the token.
@@ -125,9 +129,16 @@ func runScenarios(ctx context.Context, name string, profiled bool, args []string
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	f := runFlags{}
-	f.bind(flags)
-	f.config.Profile, f.config.Version, f.config.Finished = profiled, version, report.WritePage
+	program, link := "`program` to start for each case", "latest-profile"
 	if !profiled {
+		program, link = program+", or URL of a running server, which is left running", "latest"
+	}
+	f.bind(flags, " (default all of scenarios/ not tagged long)", "runs/<run> and the link "+link)
+	flags.IntVar(&f.config.Repeat, "repeat", 1, "how often to run each case")
+	flags.StringVar(&f.config.Aggregator, "aggregator", "bin/aggregator", program)
+	f.config.Profile, f.config.Version, f.config.Finished = profiled, version, report.WritePage
+	if !profiled { // a server that runs already cannot be profiled
+		f.bindServer(flags)
 		flags.StringVar(&f.from, "from", "", "`run.json` of a result, to be run again exactly as it was planned")
 	}
 	if exit, ok := parse(flags, args, "", 0); !ok {

@@ -57,8 +57,11 @@ func runTests(m *testing.M) int {
 	}
 	file := os.Getenv(recordVariable)
 	if unpacked = os.Getenv(unpackedVariable); unpacked != "" {
-		if unpacked, err = filepath.Abs(unpacked); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+		if unpacked, err = filepath.Abs(unpacked); err == nil {
+			_, err = os.Stat(unpacked) // else every sender in it would be skipped
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", unpackedVariable, err)
 			return 1
 		}
 	}

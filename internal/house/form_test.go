@@ -62,6 +62,53 @@ func TestCommentWidth(t *testing.T) {
 	})
 }
 
+// marks begin a comment of what is not Go, by the end or the whole of the file's name. A script
+// without an end of its name begins with #!.
+var marks = map[string]string{".yaml": "#", ".yml": "#", ".sh": "#", ".conf": "#", ".service": "#", ".sysusers": "#", ".sql": "--", ".js": "//",
+	"Makefile": "#", "Dockerfile": "#", ".env": "#", "": "#"}
+
+// TestCommentWidthElsewhere: so has one of scenarios, settings, scripts and tables.
+func TestCommentWidthElsewhere(t *testing.T) {
+	seen := map[string]int{}
+	err := filepath.WalkDir("../..", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := entry.Name()
+		if entry.IsDir() && (base == "testdata" || base == "results" || base == ".git") {
+			return filepath.SkipDir
+		}
+		kind := filepath.Ext(base)
+		if _, whole := marks[base]; whole {
+			kind = base
+		}
+		mark, known := marks[kind]
+		if entry.IsDir() || !known {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil || kind == "" && !strings.HasPrefix(string(text), "#!") {
+			return err
+		}
+		seen[kind]++
+		for i, line := range strings.Split(string(text), "\n") {
+			columns := utf8.RuneCountInString(line)
+			if strings.HasPrefix(strings.TrimSpace(line), mark+" ") && columns > textColumns {
+				t.Errorf("%s:%d: a comment of %d columns", strings.TrimPrefix(name, "../../"), i+1, columns)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind := range marks {
+		if seen[kind] == 0 {
+			t.Errorf("no file of the kind %q: the test looks in the wrong place", kind)
+		}
+	}
+}
+
 // TestDocumentWidth: so has a line of a document, but for those that cannot be broken (headings,
 // tables, pictures) and for commands. REPORT.md is made by a program, from texts of any length.
 func TestDocumentWidth(t *testing.T) {

@@ -1,4 +1,5 @@
--- The tables that a replica of a cluster has beside the others. They are changed in the transactions that apply the log, or not at all.
+-- The tables that a replica of a cluster has beside the others. They are changed in the
+-- transactions that apply the log, or not at all.
 
 -- One row: which log was applied, and how far.
 CREATE TABLE cluster (

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sekali/bench/experiment/runner"
@@ -80,7 +81,7 @@ func (s *sitting) decide(ctx context.Context) (compare.Verdict, error) {
 		if verdict, err = s.look(last); err != nil {
 			return compare.NotEnough, err
 		}
-		if verdict != compare.NotEnough || s.failed+s.broken > 0 {
+		if verdict != compare.NotEnough || s.hopeless() {
 			break
 		}
 		if !last {
@@ -102,6 +103,8 @@ func (s *sitting) finish(ctx context.Context, verdict compare.Verdict, err error
 	case verdict != compare.NotEnough:
 	case s.failed+s.broken > 0:
 		s.record.Ended = fmt.Sprintf("gave up after %d pairs: what a program did to its own run no repeat mends", s.record.Pairs)
+	case len(s.skipped) > 0:
+		s.record.Ended = fmt.Sprintf("gave up after %d pairs: what is skipped here no repeat brings: %s", s.record.Pairs, strings.Join(s.skipped, "; "))
 	case s.Pairs == 0:
 		s.record.Ended = fmt.Sprintf("gave up after %d pairs; -repeat N takes N of them", s.record.Pairs)
 	}
@@ -127,12 +130,17 @@ type sitting struct {
 	done   int // pairs that were run, those set aside included
 	coin   int // the side that began the last pair of an even number
 	aside  int // pairs that were set aside
-	failed int // results that the pairs lack
+	failed int // results that the pairs lack, and that were not skipped
 	broken int // pairs that a program, not the machine, made INVALID or broke an expectation in
+
+	skipped []string // cases that this machine could not run, each with its reason, once
 
 	lab       bool  // this lab was built with changes that are not committed
 	unwritten error // what the last look could not print or draw
 }
+
+// hopeless says that further pairs could not pass B either.
+func (s *sitting) hopeless() bool { return s.failed+s.broken+len(s.skipped) > 0 }
 
 // looks are the numbers of pairs after which the sides are compared, the last one in any case.
 func (s *sitting) looks() []int {
@@ -155,20 +163,23 @@ func (s *sitting) look(last bool) (compare.Verdict, error) {
 	if errors.Is(err, compare.ErrReport) {
 		s.unwritten, err = err, nil
 	}
-	if errors.Is(err, compare.ErrNothing) && s.failed > 0 { // the verdict is NotEnough
+	if errors.Is(err, compare.ErrNothing) && s.failed+len(s.skipped) > 0 { // the verdict is NotEnough
 		fmt.Fprintln(&said, err)
 		err = nil
 	}
 	verdict := result.Verdict
 	s.record.Withheld = result.Withheld
-	if err != nil || verdict != compare.NotEnough || last || s.failed+s.broken > 0 {
+	if err != nil || verdict != compare.NotEnough || last || s.hopeless() {
 		_, _ = s.stdout.Write(said.Bytes())
 	}
 	if s.failed > 0 {
 		fmt.Fprintf(s.stdout, "%d runs came to no result: whatever the others say, that is no evidence for B\n", s.failed)
-		if verdict == compare.SameOrBetter {
-			verdict = compare.NotEnough
-		}
+	}
+	for _, one := range s.skipped {
+		fmt.Fprintf(s.stdout, "no evidence of %s\n", one)
+	}
+	if verdict == compare.SameOrBetter && s.failed+len(s.skipped) > 0 {
+		verdict = compare.NotEnough
 	}
 	return verdict, err
 }

@@ -116,6 +116,65 @@ func TestNoResults(t *testing.T) {
 	}
 }
 
+// TestSkippedIsNoEvidence: a case that this machine cannot run is no fault of a program. It is no
+// evidence either, whatever the other cases say, and ab.json has the reason.
+func TestSkippedIsNoEvidence(t *testing.T) {
+	for name, test := range map[string]struct {
+		skips   string // sides that skip the case
+		beside  bool   // another case has results
+		rate    float64
+		verdict compare.Verdict
+	}{
+		"by both":                    {"ab", false, 4000, compare.NotEnough},
+		"by A":                       {"a", false, 4000, compare.NotEnough},
+		"by B":                       {"b", false, 4000, compare.NotEnough},
+		"by both, the other as good": {"ab", true, 4000, compare.NotEnough},
+		"by both, the other worse":   {"ab", true, 2000, compare.Worse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, runs := t.TempDir(), 0
+			run := func(c runner.Config) (string, runner.Outcome) {
+				runs++
+				side, rate := filepath.Base(c.Out), 4000.
+				dir := filepath.Join(c.Out, "runs", fmt.Sprintf("%03d", runs))
+				if side == "b" {
+					rate = test.rate
+				}
+				index := record.Index{Format: record.Format, Results: []record.Entry{}}
+				err := os.MkdirAll(dir, 0o755)
+				if test.beside || !strings.Contains(test.skips, side) {
+					err = errors.Join(err, write(dir, at(runs), rate, true, uint64(runs)))
+					index.Results = append(index.Results, record.Entry{Dir: "noise-1", Scenario: "noise", Repeat: 1})
+				}
+				if strings.Contains(test.skips, side) {
+					index.LeftOut = []record.LeftOut{{Scenario: "apart", Case: "three", Code: record.LeftSkipped, Why: "skipped: no network namespaces here"}}
+				}
+				if err = errors.Join(err, record.WriteIndex(dir, index)); err != nil {
+					t.Fatal(err)
+				}
+				return dir, runner.Held
+			}
+			config := configOf(t, out, 0, run)
+			if test.beside {
+				config.Runner.Scenarios = append(config.Runner.Scenarios, &scenario.Scenario{Name: "apart", Cases: make([]scenario.Case, 1)})
+			}
+			var stdout strings.Builder
+			verdict, err := Sit(t.Context(), config, &stdout)
+			left, errRead := Read(out)
+			if err != nil || errRead != nil || verdict != test.verdict || left.Verdict != verdict.String() {
+				t.Errorf("%v, %+v, %v, %v", verdict, left, err, errRead)
+			}
+			said := stdout.String()
+			if !strings.Contains(said, "no evidence of apart/three: skipped: no network namespaces here") || strings.Contains(said, "a program") || strings.Contains(said, "came to no result:") {
+				t.Error(said)
+			}
+			if ended := "gave up after"; verdict == compare.NotEnough && (!strings.HasPrefix(left.Ended, ended) || !strings.HasSuffix(left.Ended, "no network namespaces here")) {
+				t.Errorf("ended: %s", left.Ended)
+			}
+		})
+	}
+}
+
 // TestTooFewPairs: who asks for fewer pairs than could call anything worse learns it before they
 // run.
 func TestTooFewPairs(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sekali/bench/experiment/runner"
@@ -74,10 +75,11 @@ func (s *sitting) pair(ctx context.Context, of int) (dirs [2]string, err error) 
 // to measure on.
 func mostSetAside(pairs int) int { return max(2, pairs/4) }
 
-// evidenceOf counts the results that a pair lacks, and says what the machine did to one of its
-// runs. It says nothing of the machine where a run lacks a result, or is broken or INVALID for any
-// other reason: that may be a program's doing, and is not set aside. Changes that are not committed
-// are no reason, and are said once where only the run tells of them.
+// evidenceOf counts the results that a pair lacks. What this machine skipped is no program's doing,
+// and is noted with its reason. It also says what the machine did to one of the pair's runs, unless
+// a run lacks a result, or is broken or INVALID for any other reason: that may be a program's
+// doing, and is not set aside. Changes that are not committed are no reason, and are said once
+// where only the run tells of them.
 func (s *sitting) evidenceOf(dirs [2]string) (missing int, broken bool, disturbed string, err error) {
 	told := false
 	for i, dir := range dirs {
@@ -85,7 +87,7 @@ func (s *sitting) evidenceOf(dirs [2]string) (missing int, broken bool, disturbe
 		if err != nil {
 			return 0, false, "", err
 		}
-		missing += s.cases - len(index.Results)
+		missing += s.cases - len(index.Results) - s.noteSkipped(index)
 		for _, entry := range index.Results {
 			run, err := record.ReadRun(filepath.Join(dir, entry.Dir))
 			if err != nil {
@@ -108,6 +110,21 @@ func (s *sitting) evidenceOf(dirs [2]string) (missing int, broken bool, disturbe
 		disturbed = ""
 	}
 	return missing, broken, disturbed, nil
+}
+
+// noteSkipped notes which cases a run skipped and why, and returns how many.
+func (s *sitting) noteSkipped(index record.Index) (n int) {
+	for _, left := range index.LeftOut {
+		if left.Failed() {
+			continue
+		}
+		n++
+		text := record.Scenario{Name: left.Scenario, Case: left.Case}.Label() + ": " + left.Why
+		if !slices.Contains(s.skipped, text) {
+			s.skipped = append(s.skipped, text)
+		}
+	}
+	return n
 }
 
 // setAside moves a pair out of the folders that are compared.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sekali/bench/record"
@@ -23,6 +24,8 @@ const (
 	// mostLives bounds how often an aggregator is started until a sync of it fails: strace counts the
 	// syncs of each thread by itself.
 	mostLives = 5
+	// endWait is how long after an answer that did not come an aggregator that is ending may take.
+	endWait = 200 * time.Millisecond
 	// beginning is how many calls a start takes: it is short beside its load, and half of all cuts are
 	// to meet it.
 	beginning = 80
@@ -164,10 +167,12 @@ func (r *recording) live(l life) error {
 		environ = append(environ, "SEKALI_FSYNC=1")
 	}
 	a, failed := r.s.run(process.Config{Under: crashimage.Under(out, l.inject), Binary: r.s.Crash, Data: r.data, Environ: environ})
+	ended := failed
 	if failed == nil {
 		r.s.sleep(l.idle)
 		err = r.loadUntil(a, l.requests)
 		r.s.sleep(l.linger)
+		ended = a.Ended()
 		a.kill()
 	}
 	if err != nil {
@@ -181,13 +186,36 @@ func (r *recording) live(l life) error {
 		return err
 	}
 	defer file.Close()
+	before := r.trace.FailedSyncs()
 	if err := r.trace.Read(file); err != nil {
 		return err
+	}
+	if ended != nil && !l.ends(ended, failed != nil && r.trace.FailedSyncs() > before) {
+		return itself(ended)
 	}
 	if failed != nil {
 		return notStarted{failed}
 	}
 	return r.holdTrace()
+}
+
+// ends says that a life was to end so: by the kill at a sync, or, in its start, by one that failed.
+// From then on the aggregator goes on without a sync.
+func (l life) ends(ended error, syncFailed bool) bool {
+	var how process.EndedError
+	if !errors.As(ended, &how) {
+		return false
+	}
+	return strings.Contains(l.inject, "signal=KILL") && how.Exit.Signal == "SIGKILL" || syncFailed && how.Exit.Code == 1
+}
+
+// itself is the error of an aggregator that no fault has ended.
+func itself(ended error) error {
+	var how process.EndedError
+	if !errors.As(ended, &how) {
+		return ended
+	}
+	return fmt.Errorf("the aggregator ended by itself: %s%s", how.Exit, how.Words)
 }
 
 // loadUntil loads the aggregator until so many requests more are acknowledged, or it is gone.
@@ -279,6 +307,11 @@ func (t *trial) lookAtImage(check bool) (end string, err error) {
 	defer a.kill()
 	t.record.RecoveryMS = append(t.record.RecoveryMS, milliseconds(time.Since(began)))
 	if err := t.look(a); err != nil {
+		select { // its connections may end before it does
+		case <-a.Exited():
+			err = itself(a.Ended())
+		case <-time.After(endWait):
+		}
 		return record.Noticed, err
 	}
 	if check && !t.s.kind.Control() {

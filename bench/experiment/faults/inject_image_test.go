@@ -1,7 +1,12 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -63,5 +68,68 @@ func TestTraceWithoutAnAnswer(t *testing.T) {
 	r.attempts[2] = ledger.Attempt{Request: 8, Attempt: 1, Status: 202, Accepted: 20}
 	if err := r.holdTrace(); err == nil {
 		t.Error("request 8 was acknowledged, and the trace does not have it")
+	}
+}
+
+// TestRecordedEndsByItself: a recorded aggregator that ends without the injected fault has ended by
+// itself, and the error has its exit and its last words. One that the fault has ended has not.
+func TestRecordedEndsByItself(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("skipped: strace is not installed")
+	}
+	const listens, ends, syncs = `echo '{"msg":"listening","addr":"127.0.0.1:1"}' >&2; `, `echo "panic: out of luck" >&2; exit 7`, `: >"$6/f"; exec sync "$6/f"`
+	for name, test := range map[string]struct {
+		does   string
+		inject string
+		itself string // the exit; "": it has not ended by itself
+	}{
+		"under load":                     {listens + "sleep 0.2; " + ends, "", "exit code 7"},
+		"in its start, before the kill":  {ends, "fsync,fdatasync:signal=KILL:when=1", "exit code 7"},
+		"in its start, before a failure": {ends, "fsync,fdatasync:error=EIO:when=1", "exit code 7"},
+		"by a panic behind a failure":    {`: >"$6/f"; sync "$6/f"; ` + ends, "fsync,fdatasync:error=EIO:when=1", "exit code 7"},
+		"killed by somebody else":        {listens + "sleep 0.2; echo out of luck >&2; kill -9 $$", "", "killed by SIGKILL"},
+		"by the kill":                    {syncs, "fsync,fdatasync:signal=KILL:when=1", ""},
+		"by the failure":                 {syncs, "fsync,fdatasync:error=EIO:when=1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "aggregator")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\nmkdir -p \"$6\"\n"+test.does+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s := &sitting{ctx: t.Context(), dir: t.TempDir(), Config: Config{Crash: program, Log: io.Discard}}
+			defer s.cleanUp()
+			r, err := s.newRecording()
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = r.live(life{requests: recordedRequests, inject: test.inject})
+			if test.itself == "" {
+				if !errors.As(err, &notStarted{}) {
+					t.Errorf("the fault's: %v", err)
+				}
+				return
+			}
+			if err == nil || errors.As(err, &notStarted{}) || !strings.Contains(err.Error(), "by itself: "+test.itself+"\n") || !strings.Contains(err.Error(), "out of luck") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestImageEndsByItself: so has one on an image, and what it was asked says nothing of it.
+func TestImageEndsByItself(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "aggregator")
+	text := "#!/bin/sh\necho '{\"msg\":\"listening\",\"addr\":\"127.0.0.1:1\"}' >&2\nsleep 0.1\necho 'panic: out of luck' >&2\nexit 7\n"
+	if err := os.WriteFile(program, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &sitting{ctx: t.Context(), Config: Config{Crash: program, Log: io.Discard}}
+	defer s.cleanUp()
+	one, err := s.newTrial(t.TempDir(), everyLevel...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.lookAtImage(false); err == nil || !strings.Contains(err.Error(), "ended by itself: exit code 7\n") || !strings.Contains(err.Error(), "out of luck") {
+		t.Error(err)
 	}
 }

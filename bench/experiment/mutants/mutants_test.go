@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"sekali/bench/internal/audit"
+	"sekali/bench/judge"
+	"sekali/bench/record"
 	"sekali/internal/programs"
 )
 
@@ -53,7 +56,9 @@ func TestLiesAreCaught(t *testing.T) {
 	err = Try(ctx, Config{Self: self, Aggregator: program, Only: regexp.MustCompile(`^(` + short + `)$`), Dir: filepath.Join(dir, "runs")}, func(row Found) {
 		rows++
 		t.Logf("%s: %s", row.Name, row.Outcome())
-		if !row.Held() {
+		if strings.HasPrefix(row.NoResult, spoiledBy) { // other tests run beside this one
+			t.Logf("skipped: %s: %s", row.Name, row.NoResult)
+		} else if !row.Held() {
 			t.Errorf("%s (%s): %s", row.Name, row.Lie, row.Outcome())
 		}
 		if said, control := map[string]string{"rejects-kill": "rejected: expected 0"}[row.Name]; control && !strings.HasPrefix(row.Caught, said) {
@@ -116,6 +121,39 @@ func TestEndedIsNotCaught(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSpoiledRunCatchesNothing: what was refused or not answered is a lie's doing only where the
+// machine did not spoil the run. What the audit found is one in any run.
+func TestSpoiledRunCatchesNothing(t *testing.T) {
+	clean, kept := &audit.Report{}, &audit.Report{Lost: 3, Findings: []string{"lost: original 7"}} // as at ack=memory
+	spoils, dirty := record.Reason{Code: judge.OthersTook, Text: "others took 40 %"}, record.Reason{Code: judge.DirtyTree, Text: "changes"}
+	for name, test := range map[string]struct {
+		audit    *audit.Report
+		reasons  []record.Reason
+		not      string // the expectation that was not met
+		caught   string
+		machines string
+	}{
+		"refused":                           {clean, nil, "refused", "refused: expected", ""},
+		"refused, in a tree of changes":     {clean, []record.Reason{dirty}, "refused", "refused: expected", ""},
+		"refused, and spoiled":              {clean, []record.Reason{dirty, spoils}, "refused", "", "others took"},
+		"failures, and spoiled":             {clean, []record.Reason{spoils}, "failures", "", "others took"},
+		"failures, of a kill":               {kept, []record.Reason{spoils}, "failures", "", "others took"},
+		"lost, and spoiled":                 {kept, []record.Reason{spoils}, "lost", "lost: original 7", "others took"},
+		"rejected, where a loss is allowed": {kept, nil, "rejected", "rejected: expected", ""},
+		"nothing, and spoiled":              {clean, []record.Reason{spoils}, "", "", "others took"},
+		"spoiled, and not by a machine":     {clean, []record.Reason{{Code: judge.FirstAnswersSlow, Text: "slow"}}, "", "INVALID: slow", ""},
+		"spoiled by both":                   {clean, []record.Reason{spoils, {Code: judge.LittlesLaw, Text: "waits"}}, "failures", "", "others took"},
+		"nothing to be said of it at all":   {clean, nil, "", "", ""},
+	} {
+		run := record.Run{Audit: test.audit, Validity: record.Validity{Valid: test.reasons == nil, Reasons: test.reasons},
+			Expectations: []record.Expectation{{Name: "acknowledged", Held: true}, {Name: test.not, Held: test.not == ""}}}
+		caught, machines := verdict(run)
+		if !strings.HasPrefix(caught, test.caught) || (caught == "") != (test.caught == "") || !strings.HasPrefix(machines, test.machines) || (machines == "") != (test.machines == "") {
+			t.Errorf("%s: caught by %q, spoiled by %q", name, caught, machines)
+		}
 	}
 }
 

@@ -120,14 +120,29 @@ func Try(ctx context.Context, c Config, show func(Found)) error {
 	return nil
 }
 
-// try runs a mutant once, and notes whether a lie was told, and the first thing that the lab says.
+// mostSpoiled bounds how often a mutant is run until the machine does not spoil the run, and
+// spoiledBy begins what is said where it spoiled all of them.
+const (
+	mostSpoiled = 3
+	spoiledBy   = "the machine spoiled its runs: "
+)
+
+// try runs a mutant, and notes whether a lie was told, and the first thing that the lab says.
 func (c Config) try(ctx context.Context, m mutant, program string, row *Found) error {
 	out := filepath.Join(c.Dir, m.name)
 	note, err := filepath.Abs(filepath.Join(out, "told"))
 	if err != nil {
 		return err
 	}
-	row.Caught, row.NoResult, err = c.run(ctx, m, program, out, note)
+	for range mostSpoiled {
+		if err := os.RemoveAll(note); err != nil {
+			return err
+		}
+		row.Caught, row.NoResult, err = c.run(ctx, m, program, out, note)
+		if err != nil || !strings.HasPrefix(row.NoResult, spoiledBy) {
+			break
+		}
+	}
 	_, missing := os.Stat(note)
 	row.Told = missing == nil || m.environ != nil // what is left out by another program is left out always
 	return err
@@ -164,7 +179,11 @@ func (c Config) run(ctx context.Context, m mutant, program, out, note string) (s
 	}
 	folders, err := record.Open(dir)
 	if err == nil && len(folders) > 0 {
-		return verdict(folders[0].Run), "", nil
+		said, spoiled := verdict(folders[0].Run)
+		if said == "" && spoiled != "" && !strings.HasPrefix(m.name, Honest) && m.uncaught == "" {
+			return "", spoiledBy + spoiled, nil
+		}
+		return said, "", nil
 	}
 	// It came to no result: then the lab has said why.
 	_, why, failed := strings.Cut(printed.String(), "FAILED ")
@@ -179,10 +198,26 @@ func (c Config) run(ctx context.Context, m mutant, program, out, note string) (s
 	return "", why, nil
 }
 
+// disturbances are the reasons of an INVALID run for which an honest aggregator may refuse, or not
+// answer, or seem slow. The others are of the build, or of what cannot be measured here.
+var disturbances = []string{judge.OthersTook, judge.MachineStoodStill, judge.GeneratorStalled, judge.Throttled, judge.GeneratorLate, judge.GeneratorTook}
+
 // verdict is what a run's record says of the aggregator first, and not of the machine: which check
 // did not hold, what was found, which expectation was not met, why the figures are not its own.
-func verdict(run record.Run) string {
+// spoiled is what the machine did to the run: then only what the audit found is caught.
+func verdict(run record.Run) (caught, spoiled string) {
+	var reasons []record.Reason
+	for _, reason := range run.Validity.Reasons {
+		if slices.Contains(disturbances, reason.Code) {
+			spoiled = cmp.Or(spoiled, reason.Text)
+		}
+		if judge.OfAggregator(reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	run.Validity.Valid = spoiled == "" && len(reasons) == 0
 	var said []string
+	broken := judge.Broken(run)
 	if run.Audit != nil {
 		// What was seen from outside says why the others do not hold.
 		outside := func(c audit.Check) bool {
@@ -192,24 +227,25 @@ func verdict(run record.Run) string {
 		for _, check := range slices.Concat(slices.DeleteFunc(slices.Clone(failed), not(outside)), slices.DeleteFunc(failed, outside)) {
 			said = append(said, check.String())
 		}
-		if !run.Held() {
-			said = append(said, run.Audit.Findings...)
+		if len(broken) > 0 {
+			allowed := !slices.ContainsFunc(broken, func(e record.Expectation) bool { return e.Name == "lost" })
+			said = append(said, slices.DeleteFunc(slices.Clone(run.Audit.Findings), func(found string) bool {
+				return allowed && strings.HasPrefix(found, "lost: ")
+			})...)
 		}
 	}
-	for _, e := range run.Expectations {
-		if !e.Held {
-			said = append(said, fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got))
-		}
+	for _, e := range broken {
+		said = append(said, fmt.Sprintf("%s: expected %s, got %s", e.Name, e.Expected, e.Got))
 	}
-	for _, reason := range run.Validity.Reasons {
-		if judge.OfAggregator(reason) {
+	for _, reason := range reasons {
+		if spoiled == "" {
 			said = append(said, "INVALID: "+reason.Text)
 		}
 	}
-	if len(said) == 0 {
-		return ""
+	if len(said) > 0 {
+		caught = said[0]
 	}
-	return said[0]
+	return caught, spoiled
 }
 
 // WriteHeader and Write make the table in Markdown.

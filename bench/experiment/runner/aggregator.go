@@ -1,11 +1,13 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -14,6 +16,7 @@ import (
 
 	"sekali/bench/internal/audit"
 	"sekali/bench/record"
+	"sekali/bench/system/ports"
 	"sekali/bench/system/process"
 )
 
@@ -88,8 +91,22 @@ func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 2}}
 }
 
-// startAggregator starts a process of ours and waits until it is ready.
+// startAggregator starts a process of ours and waits until it is ready. Publishers know its port,
+// and its successors, that of the last look at the disk too, have the same. So a port that it may
+// choose is chosen here, and kept from everybody else until ctx ends.
 func startAggregator(ctx context.Context, config process.Config) (*aggregator, error) {
+	host, port, err := net.SplitHostPort(cmp.Or(config.Listen, "127.0.0.1:0"))
+	if err != nil {
+		return nil, err
+	}
+	if port == "0" {
+		held, err := ports.HoldOn(host, 1)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, held.Release)
+		config.Listen = held.Addresses[0]
+	}
 	a := &aggregator{client: newClient(), config: config}
 	if _, err := a.start(ctx); err != nil {
 		return nil, err
@@ -109,7 +126,7 @@ func (a *aggregator) start(ctx context.Context) (time.Time, error) {
 	a.current, a.expected, a.changed = p, false, time.Now()
 	a.mu.Unlock()
 	if a.url == "" { // its successors have the same
-		a.url, a.config.Listen = p.URL, p.Addr
+		a.url = p.URL
 	}
 	ready, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

@@ -97,6 +97,14 @@ func serve(behaviour string) error {
 	if behaviour == "records" {
 		running.Handler = recorder{data, server}
 	}
+	if behaviour == "resets" { // nothing of its connections stays behind at its port
+		running.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			return ctx
+		}
+	}
 	go running.Serve(listener)
 	if behaviour == "dies" {
 		time.Sleep(700 * time.Millisecond)

@@ -19,6 +19,7 @@ import (
 	"sekali/bench/figures"
 	"sekali/bench/pages/terminal"
 	"sekali/bench/record"
+	"sekali/bench/system/ports"
 	"sekali/bench/system/process"
 	"sekali/loadgen/attack"
 	"sekali/loadgen/ledger"
@@ -38,7 +39,6 @@ const (
 	// windows is how many the longest soak has; short ones have shorter windows.
 	windows        = 900
 	shortestWindow = 100 * time.Millisecond
-	anyPort        = "127.0.0.1:0"
 	// readyTimeout bounds start and recovery.
 	readyTimeout = 30 * time.Second
 	// drainTimeout bounds the wait for an empty queue.
@@ -83,7 +83,12 @@ type soaking struct {
 
 // Run soaks the aggregator and returns the record.
 func Run(ctx context.Context, config Config) (record.Soak, error) {
-	s := &soaking{Config: config, data: filepath.Join(config.Dir, "data"), addr: anyPort, window: max(config.Lasts/windows, shortestWindow)}
+	held, err := ports.Hold(1) // where publishers know it, one process after the other
+	if err != nil {
+		return record.Soak{}, fmt.Errorf("soak: %w", err)
+	}
+	defer held.Release()
+	s := &soaking{Config: config, data: filepath.Join(config.Dir, "data"), addr: held.Addresses[0], window: max(config.Lasts/windows, shortestWindow)}
 	events, err := stream.New(stream.Config{Seed: 40, Duplicates: 0.2})
 	if err != nil {
 		return s.record, fmt.Errorf("soak: %w", err)
@@ -158,9 +163,6 @@ func (s *soaking) start() (recovery time.Duration, err error) {
 	}
 	s.mu.Lock()
 	s.process = p
-	if s.addr == anyPort { // the first: the others come back to where publishers know them
-		s.addr = p.Addr
-	}
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()

@@ -23,6 +23,7 @@ type model struct {
 	promised func(ledger.Attempt) bool
 	life     *Life
 	began    time.Time // zero: times are not looked at
+	outside  *Outside  // nil: nor how long events waited
 
 	order    []uint64 // originals in the order of storing
 	seen     map[uint64]bool
@@ -75,7 +76,7 @@ func (m *model) events() []Event {
 }
 
 func (m *model) audit(t interface{ Fatal(...any) }, events iter.Seq[*Event]) Report {
-	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised, Life: m.life, StartedAt: m.began,
+	checker, err := NewChecker(Sent{Stream: m.stream, EventsPerRequest: m.perReq, Requests: m.requests, Promised: m.promised, Life: m.life, StartedAt: m.began, Outside: m.outside,
 		Attempts: func() iter.Seq2[ledger.Attempt, error] {
 			return func(yield func(ledger.Attempt, error) bool) {
 				for _, a := range m.attempts {

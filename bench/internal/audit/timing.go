@@ -17,12 +17,12 @@ const (
 
 const (
 	// maxTimed bounds the originals whose times are held, 12 bytes each. A longer stream is audited
-	// without them, and has neither of the two checks.
+	// without them: it has neither of these two checks, nor ToldTooShort, which needs the times too.
 	maxTimed = 5_000_000
 	// clockSlack is how far the aggregator's clock may be from the sender's: both are of one machine.
 	clockSlack = 100 * time.Millisecond
 	// tick is the unit in which times are held: 32 bits of it are 11.9 hours. A longer load too is
-	// audited without the two checks.
+	// audited without the three.
 	tick  = 10 * time.Microsecond
 	never = ^uint32(0)
 )

@@ -1,4 +1,5 @@
-// A click makes a frame as wide as the picture, with those above it; a click on the first row shows all again.
+// A click makes a frame as wide as the picture, with those above it; a click on the first row shows
+// all again.
 (function () {
   const svg = document.currentScript.closest("svg");
   const width = svg.viewBox.baseVal.width;

@@ -39,7 +39,8 @@
     ctx.restore();
   }
 
-  // Their names, over the grid: each on the first row that has room for it, and none beyond the right edge.
+  // Their names, over the grid: each on the first row that has room for it, and none beyond the
+  // right edge.
   function nameSpans(u) {
     const { ctx } = u, { left, top, width } = u.bbox;
     const gap = 4 * devicePixelRatio, rowHeight = 15 * devicePixelRatio;

@@ -107,7 +107,7 @@ func StartLogs(ctx context.Context, config Config) (*Cluster, error) {
 // plan chooses names and addresses. A log server has to know those of the others beforehand.
 func plan(ctx context.Context, config Config) (*Cluster, error) {
 	c := &Cluster{config: config, ctx: ctx}
-	clients, routes, err := config.addresses(ctx)
+	nodes, clients, routes, err := config.addresses(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
@@ -127,49 +127,47 @@ func plan(ctx context.Context, config Config) (*Cluster, error) {
 		if config.LazySync {
 			m.log.Args = append(m.log.Args, "-lab-lazy-sync")
 		}
-		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(dir, m.NodeName), Log: config.Log(m.NodeName),
+		m.NodeConfig = process.Config{Binary: config.Aggregator, Data: filepath.Join(dir, m.NodeName), Log: config.Log(m.NodeName), Listen: nodes[i],
 			Args: append([]string{"-cluster", strings.Join(urls, ","), "-node", m.NodeName}, config.Flags...)}
 		if config.Begin != nil {
 			m.log.Begin = func(pid int) error { return config.Begin(i, pid) }
 			m.NodeConfig.Begin = m.log.Begin
 		}
-		switch {
-		case config.Network != nil:
+		if config.Network != nil {
 			m.log.Under, m.NodeConfig.Under = config.Network.under(i), config.Network.under(i)
 			m.log.Args, m.NodeConfig.Args = append(m.log.Args, "-insecure"), append(m.NodeConfig.Args, "-insecure")
-			m.NodeConfig.Listen = config.Network.host(i) + ":8080"
-		case config.Port != 0:
-			m.NodeConfig.Listen = loopback(config.Port + i)
 		}
 		c.Machines = append(c.Machines, m)
 	}
 	return c, nil
 }
 
-// addresses are those of the log servers, for aggregators and for each other. Chosen ones are held
-// until ctx ends, for the servers are killed and started again.
-func (c *Config) addresses(ctx context.Context) (clients, routes []string, err error) {
+// addresses are those of the aggregators, and of the log servers, for aggregators and for each
+// other. Chosen ones are held until ctx ends, for all of them are killed and started again.
+func (c *Config) addresses(ctx context.Context) (nodes, clients, routes []string, err error) {
 	if c.Network == nil && c.Port != 0 {
 		if err := c.checkPorts(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		for i := range c.Nodes {
+			nodes = append(nodes, loopback(c.Port+i))
 			clients, routes = append(clients, loopback(c.Port+c.Nodes+i)), append(routes, loopback(c.Port+2*c.Nodes+i))
 		}
-		return clients, routes, nil
+		return nodes, clients, routes, nil
 	}
 	if c.Network == nil {
-		held, err := ports.Hold(2 * c.Nodes)
+		held, err := ports.Hold(3 * c.Nodes)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		context.AfterFunc(ctx, held.Release)
-		return held.Addresses[:c.Nodes], held.Addresses[c.Nodes:], nil
+		return held.Addresses[:c.Nodes], held.Addresses[c.Nodes : 2*c.Nodes], held.Addresses[2*c.Nodes:], nil
 	}
 	for i := range c.Nodes {
+		nodes = append(nodes, c.Network.host(i)+":8080")
 		clients, routes = append(clients, c.Network.host(i)+":4222"), append(routes, c.Network.host(i)+":6222")
 	}
-	return clients, routes, nil
+	return nodes, clients, routes, nil
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
@@ -229,7 +227,7 @@ func (c *Cluster) StartNode(m *Machine) error {
 func (c *Cluster) StartUnready(m *Machine) error {
 	p, err := process.Start(c.ctx, m.NodeConfig)
 	if err == nil {
-		m.Node, m.URL, m.NodeConfig.Listen = p, p.URL, p.Addr
+		m.Node, m.URL = p, p.URL
 	}
 	return err
 }

@@ -36,7 +36,8 @@ trap give_back EXIT
 truncate -s "$bytes" "$image"
 loop=$(losetup --find --show --direct-io=on "$image")
 number=$(cat "/sys/block/${loop##*/}/dev")
-# All is initialised now: what the kernel did later in the background would be the aggregator's time.
+# All is initialised now: what the kernel did later in the background would be the aggregator's
+# time.
 mkfs.ext4 -q -N 16384 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard "$loop"
 mkdir -p "$folder"
 mount -o noatime "$loop" "$folder"

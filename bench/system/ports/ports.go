@@ -4,6 +4,7 @@ package ports
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,10 +18,17 @@ type Held struct {
 }
 
 // Hold takes n addresses of 127.0.0.1, until Release.
-func Hold(n int) (*Held, error) {
+func Hold(n int) (*Held, error) { return HoldOn("127.0.0.1", n) }
+
+// HoldOn takes those of an IPv4 address of this machine.
+func HoldOn(host string, n int) (*Held, error) {
+	ip, err := netip.ParseAddr(host)
+	if err != nil || !ip.Is4() {
+		return nil, fmt.Errorf("ports: %q is no IPv4 address", host)
+	}
 	h := &Held{}
 	for range n {
-		if err := h.add(); err != nil {
+		if err := h.add(ip); err != nil {
 			h.Release()
 			return nil, fmt.Errorf("ports: %w", err)
 		}
@@ -29,7 +37,7 @@ func Hold(n int) (*Held, error) {
 }
 
 // add binds a socket that never listens. It keeps the port from all who do not name it.
-func (h *Held) add() error {
+func (h *Held) add(ip netip.Addr) error {
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -38,7 +46,7 @@ func (h *Held) add() error {
 	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
-	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: ip.As4()}); err != nil {
 		return err
 	}
 	name, err := unix.Getsockname(socket)
@@ -49,7 +57,7 @@ func (h *Held) add() error {
 	if !ok {
 		return errors.New("a socket's name is no address")
 	}
-	h.Addresses = append(h.Addresses, fmt.Sprintf("127.0.0.1:%d", address.Port))
+	h.Addresses = append(h.Addresses, fmt.Sprintf("%s:%d", ip, address.Port))
 	return nil
 }
 

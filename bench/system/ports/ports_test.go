@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -53,6 +54,23 @@ func TestHeld(t *testing.T) {
 	}
 	if err := dialWithin(t, held.Addresses[1], target.Addr().String()); err != nil {
 		t.Errorf("released: %v", err)
+	}
+}
+
+// TestHoldOn: what is no IPv4 address of this machine is an error, and not another address.
+func TestHoldOn(t *testing.T) {
+	for host, works := range map[string]bool{"127.0.0.2": true, "": false, "localhost": false, "::1": false, "192.0.2.1": false} {
+		held, err := HoldOn(host, 1)
+		if (err == nil) != works {
+			t.Errorf("%q: %v", host, err)
+		}
+		if err != nil {
+			continue
+		}
+		if !strings.HasPrefix(held.Addresses[0], host+":") {
+			t.Errorf("%q: %v", host, held.Addresses)
+		}
+		held.Release()
 	}
 }
 

@@ -72,6 +72,15 @@ type Exit struct {
 	Usage  Usage
 }
 
+// EndedError is of a process that was to go on.
+type EndedError struct {
+	what  string
+	Exit  Exit
+	Words string // the end of its log, as an error quotes it; "": it said nothing
+}
+
+func (e EndedError) Error() string { return fmt.Sprintf("process: %s: %s%s", e.what, e.Exit, e.Words) }
+
 // Start runs the binary and returns once it has said where it listens, if it does. When ctx ends
 // the process is killed.
 func Start(ctx context.Context, config Config) (*Process, error) {
@@ -116,7 +125,7 @@ func Start(ctx context.Context, config Config) (*Process, error) {
 		}
 		return p, nil
 	case <-p.exited:
-		return nil, fmt.Errorf("process: %s ended before it listened: %s%s", config.Binary, p.exit, p.quote())
+		return nil, EndedError{config.Binary + " ended before it listened", p.exit, p.quote()}
 	case <-timeout.C:
 		p.Kill()
 		<-p.exited
@@ -273,7 +282,7 @@ func (p *Process) WaitReady(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("process: not ready: %w%s", ctx.Err(), p.quote())
 		case <-p.exited:
-			return fmt.Errorf("process: ended before it was ready: %s%s", p.exit, p.quote())
+			return EndedError{"ended before it was ready", p.exit, p.quote()}
 		case <-ticker.C:
 		}
 	}
@@ -308,6 +317,16 @@ func (p *Process) Wait(ctx context.Context) (Exit, error) {
 
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// Ended is an EndedError of a process that has ended, and nil while it goes on.
+func (p *Process) Ended() error {
+	select {
+	case <-p.exited:
+		return EndedError{"ended by itself", p.exit, p.quote()}
+	default:
+		return nil
+	}
+}
 
 // Stop ends the process gracefully; anything but exit code 0 is an error.
 func (p *Process) Stop(ctx context.Context) (Exit, error) {
