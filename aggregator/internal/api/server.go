@@ -111,14 +111,17 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	return a
 }
 
-// Serve serves until Shutdown, over TLS if there are certificates.
-func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
+// Certificate is what a handshake is answered with.
+type Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// Serve serves until Shutdown, over TLS if there is a certificate.
+func (a *Server) Serve(ln net.Listener, certificate Certificate) error {
 	if address, ok := ln.Addr().(*net.TCPAddr); ok {
 		a.loopback = address.IP.IsLoopback()
 	}
 	ln = deadlineListener{patientListener{ln, a.log}}
-	if len(certificates) > 0 {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	if certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	return a.http.Serve(listener{ln, &a.conns})
 }
