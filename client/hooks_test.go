@@ -222,3 +222,29 @@ func TestFailed(t *testing.T) {
 		t.Errorf("asked %q", queries)
 	}
 }
+
+// TestRetryOfFailed: Retry is asked of the attempt too that leaves the failed events unnamed.
+func TestRetryOfFailed(t *testing.T) {
+	var asked []client.Attempt
+	c := open(t, "http://aggregator", client.Options{
+		Ack: client.AckStore,
+		Transport: reading(func(*http.Request, string) *http.Response {
+			return respond(200, `{"ack":"store","accepted":1,"rejected":0,"errors":[],"failed":1,"stored":0,"duplicates":0}`)
+		}),
+		Retry: func(a client.Attempt) bool { asked = append(asked, a); return false },
+		Done: func(b client.Batch) error {
+			if b.Last.Number != 1 || !errors.Is(b.Err, client.ErrGaveUp) {
+				t.Errorf("%+v", b)
+			}
+			return nil
+		}})
+	if err := c.Publish(t.Context(), client.Event{Topic: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(within(t)); !errors.Is(err, client.ErrGaveUp) {
+		t.Errorf("Close: %v", err)
+	}
+	if len(asked) != 1 || !asked[0].Unnamed || asked[0].Status != 200 || asked[0].Err == nil {
+		t.Errorf("asked of %+v", asked)
+	}
+}

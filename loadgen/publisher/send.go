@@ -109,7 +109,7 @@ func (s *sender) retry(a client.Attempt) bool {
 		s.failed = 0
 		return true
 	}
-	return delivery.Retryable(told) && a.Number < s.config.Retry.MaxAttempts
+	return (a.Unnamed || delivery.Retryable(told)) && a.Number < s.config.Retry.MaxAttempts
 }
 
 // done books a batch. Its error ends the client.
