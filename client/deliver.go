@@ -41,6 +41,7 @@ func (e *RejectedError) Error() string {
 // Attempt is one request, as it ended.
 type Attempt struct {
 	Number     int         // of the batch's attempts, from 1
+	Events     int         // of the batch
 	Status     int         // of HTTP; 0: there was no whole answer
 	Code       string      // of a refusal, as docs/reference/http.md lists them
 	Detail     string      // of a refusal, for a person
@@ -82,7 +83,7 @@ func (c *Client) deliver(ctx context.Context, batch [][]byte) error {
 	var duplicates *int
 	gaveUp := c.policy.Repeat(ctx, func(n int) (bool, time.Duration) {
 		last = c.post(ctx, batch, results)
-		last.Number = n
+		last.Number, last.Events = n, len(batch)
 		c.note(last.Err)
 		if last.Err == nil || ctx.Err() != nil {
 			return false, 0

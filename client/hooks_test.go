@@ -38,7 +38,7 @@ func TestRetry(t *testing.T) {
 	if err := c.Close(within(t)); !errors.Is(err, client.ErrFailed) || !errors.As(err, &rejected) || rejected.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("Close: %v", err)
 	}
-	if len(asked) != 1 || asked[0].Status != 413 || asked[0].Code != "too_large" || asked[0].Err == nil {
+	if len(asked) != 1 || asked[0].Events != 3 || asked[0].Status != 413 || asked[0].Code != "too_large" || asked[0].Err == nil {
 		t.Errorf("asked of %+v", asked)
 	}
 	if len(told) != 2 || told[0].Events != 3 || told[0].Err == nil || told[1].Events != 1 || told[1].Err != nil || told[1].Last.Accepted != 1 {
