@@ -28,8 +28,8 @@ func lock(dir string) (unlock func(), err error) {
 	return take(dir, os.O_RDWR|os.O_CREATE, unix.LOCK_EX)
 }
 
-// lockByHand is lock for a command that writes to a data folder which an aggregator is to open after
-// it. What root makes there an aggregator of another user could not open.
+// lockByHand is lock for a command that writes to a data folder which an aggregator is to open
+// afterwards. What root makes there an aggregator of another user could not open.
 func lockByHand(dir string) (unlock func(), err error) {
 	if uid, _ := ownerOf(dir); uid != 0 && os.Geteuid() == 0 {
 		name := fmt.Sprintf("#%d", uid)
