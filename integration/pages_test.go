@@ -129,8 +129,8 @@ func TestSlowPublishersPinLittle(t *testing.T) {
 		publishers = 300
 		events     = 100_000            // the most of a request
 		mostRSS    = (128 + 1024) << 20 // 128 MiB of answers, and where the collector holds the heap
-		// freedFor is how long the server may take to see that they are gone, once it is done with what it
-		// has of them. That takes as long as they did: where the machine is busy, half a minute.
+		// freedFor is how long the server may take to see that they are gone, once it is done with what
+		// it has of them. That takes as long as they did: where the machine is busy, half a minute.
 		freedFor = 5 * time.Second
 	)
 	a := start(t, dataFolder(t))

@@ -99,7 +99,7 @@ func (l lab) measure(t *testing.T, text string) record.Run {
 }
 
 // measureOthers is measure until it is known what others took, a few times at most: a machine that
-// is busy elsewhere too can hold up the lab's samples for so long that they do not cover the window.
+// is busy elsewhere too can hold up the lab's samples until they do not cover the window.
 func (l lab) measureOthers(t *testing.T, text string) (run record.Run) {
 	t.Helper()
 	for range 3 {
