@@ -13,7 +13,6 @@ package aggregator
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,7 +59,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		signal.Notify(a.hangups, unix.SIGHUP)
 		defer signal.Stop(a.hangups)
 	}
-	secrets, err := cfg.secrets()
+	secrets, err := cfg.secrets(log)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -71,7 +70,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	} else if err != nil {
 		return err
 	}
-	err = a.serve(ctx, secrets.certificates)
+	err = a.serve(ctx, secrets.certificate)
 	return errors.Join(err, a.stop())
 }
 
@@ -223,7 +222,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 }
 
 // serve takes events until ctx ends, or until something has failed for good.
-func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) error {
+func (a *instance) serve(ctx context.Context, certificate *certificate) error {
 	var work context.Context
 	work, a.abort = context.WithCancel(context.Background())
 	a.committed, a.written = make(chan struct{}), make(chan struct{})
@@ -237,8 +236,12 @@ func (a *instance) serve(ctx context.Context, certificates []tls.Certificate) er
 	if a.cfg.DedupMemory != nil {
 		go a.watchMemory(work)
 	}
+	var show api.Certificate
+	if certificate != nil {
+		show = certificate.show
+	}
 	go func() {
-		if err := a.public.Serve(a.ln, certificates); err != nil {
+		if err := a.public.Serve(a.ln, show); err != nil {
 			a.failed <- err
 		}
 	}()

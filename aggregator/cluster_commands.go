@@ -107,7 +107,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	if _, err := os.Stat(filepath.Join(c.Data, store.File)); err != nil {
 		return err // before lock would make the folder
 	}
-	unlock, err := lock(c.Data)
+	unlock, err := lockByHand(c.Data)
 	if err != nil {
 		return err
 	}

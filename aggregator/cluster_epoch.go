@@ -168,7 +168,7 @@ func openStopped(data string) (unlock func(), s *store.Store, state store.State,
 	if _, err := os.Stat(filepath.Join(data, store.File)); err != nil {
 		return nil, nil, state, err // before lock would make the folder
 	}
-	if unlock, err = lock(data); err != nil {
+	if unlock, err = lockByHand(data); err != nil {
 		return nil, nil, state, err
 	}
 	if s, state, err = store.Open(data, store.Design{}); err != nil {

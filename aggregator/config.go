@@ -1,9 +1,9 @@
 package aggregator
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -190,18 +190,6 @@ func (c Config) checkAddress(flag, address string, open bool) error {
 	return fmt.Errorf("-%s=%s is not a loopback address: give -token-file or -tokens (or, for -listen, -tls-cert), or say -insecure", flag, address)
 }
 
-// certificates reads the certificate and its key, if there are any.
-func (c Config) certificates() ([]tls.Certificate, error) {
-	if c.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("-tls-cert and -tls-key: %w", err)
-	}
-	return []tls.Certificate{pair}, nil
-}
-
 // hmacSecret reads the secret of signed webhooks, "" without -hmac-secret-file.
 func (c Config) hmacSecret() (string, error) {
 	text, err := secret("hmac-secret-file", c.HMACSecretFile)
@@ -229,19 +217,19 @@ func secret(flag, file string) (string, error) {
 
 // secrets are what the configuration keeps in files.
 type secrets struct {
-	tokens       []api.Token
-	hmac         string // "": none
-	certificates []tls.Certificate
+	tokens      []api.Token
+	hmac        string       // "": none
+	certificate *certificate // nil: none
 }
 
 // secrets reads them.
-func (c Config) secrets() (s secrets, err error) {
+func (c Config) secrets(log *slog.Logger) (s secrets, err error) {
 	if s.tokens, err = c.tokens(); err != nil {
 		return s, err
 	}
 	if s.hmac, err = c.hmacSecret(); err != nil {
 		return s, err
 	}
-	s.certificates, err = c.certificates()
+	s.certificate, err = c.newCertificate(log)
 	return s, err
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"sekali/aggregator/internal/disk"
+	"sekali/aggregator/store"
 )
 
 // errRuns means a data folder that another process has taken.
@@ -24,6 +26,39 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("-data: %w", err)
 	}
 	return take(dir, os.O_RDWR|os.O_CREATE, unix.LOCK_EX)
+}
+
+// lockByHand is lock for a command that writes to a data folder which an aggregator is to open
+// afterwards. What root makes there an aggregator of another user could not open.
+func lockByHand(dir string) (unlock func(), err error) {
+	if uid, _ := ownerOf(dir); uid != 0 && os.Geteuid() == 0 {
+		name := fmt.Sprintf("#%d", uid)
+		if u, err := user.LookupId(name[1:]); err == nil {
+			name = u.Username
+		}
+		return nil, fmt.Errorf("-data: %s belongs to the user %s, who could not open what root makes there: run this command by `sudo -u '%s'`", dir, name, name)
+	}
+	return lock(dir)
+}
+
+// ownerOf is whose aggregator a folder is: who has the database, or the folder if there is none. It
+// is root where that is not known.
+func ownerOf(dir string) (uid, gid int) {
+	for _, path := range []string{filepath.Join(dir, store.File), dir} {
+		var stat unix.Stat_t
+		if unix.Stat(path, &stat) == nil {
+			return int(stat.Uid), int(stat.Gid)
+		}
+	}
+	return 0, 0
+}
+
+// giveToOwner gives a file that root may have made in a folder to who has that, as SQLite does with
+// its files. Where that cannot be, it stays root's.
+func giveToOwner(f *os.File, dir string) {
+	if uid, gid := ownerOf(dir); uid != 0 && os.Geteuid() == 0 {
+		_ = f.Chown(uid, gid)
+	}
 }
 
 // taken is a data folder that this process alone has, and what of it was not there before.
@@ -42,7 +77,7 @@ func takeFolder(dir string) (*taken, error) {
 	}
 	t.lock = isMissing(filepath.Join(dir, lockFile))
 	var err error
-	if t.unlock, err = lock(dir); err != nil {
+	if t.unlock, err = lockByHand(dir); err != nil {
 		t.removeFolders()
 		return nil, err
 	}
@@ -94,6 +129,7 @@ func take(dir string, flags, how int) (unlock func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("-data: %w", err)
 		}
+		giveToOwner(f, dir)
 		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errors.Join(fmt.Errorf("%w %s, or a check of it", errRuns, dir), f.Close())

@@ -111,7 +111,7 @@ func MendTime(data string, now time.Time, w io.Writer) error {
 	if err := present(data); err != nil {
 		return err
 	}
-	unlock, err := lock(data)
+	unlock, err := lockByHand(data)
 	if err != nil {
 		return err
 	}

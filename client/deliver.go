@@ -41,6 +41,7 @@ func (e *RejectedError) Error() string {
 // Attempt is one request, as it ended.
 type Attempt struct {
 	Number     int         // of the batch's attempts, from 1
+	Events     int         // of the batch
 	Status     int         // of HTTP; 0: there was no whole answer
 	Code       string      // of a refusal, as docs/reference/http.md lists them
 	Detail     string      // of a refusal, for a person
@@ -48,9 +49,9 @@ type Attempt struct {
 	Duplicates *int        // of those; nil: it does not tell at this Ack
 	Rejected   []Rejection // events that it, or its database, refused one by one
 	Err        error       // why the answer does not count; nil: it speaks of each event
+	Unnamed    bool        // as it counts events that the database refused, and the next would name them
 
 	retryAfter time.Duration
-	unnamed    bool // it counts events that the database refused, and does not name them
 }
 
 // Rejection is what an answer says of an event that is refused.
@@ -82,16 +83,16 @@ func (c *Client) deliver(ctx context.Context, batch [][]byte) error {
 	var duplicates *int
 	gaveUp := c.policy.Repeat(ctx, func(n int) (bool, time.Duration) {
 		last = c.post(ctx, batch, results)
-		last.Number = n
+		last.Number, last.Events = n, len(batch)
 		c.note(last.Err)
 		if last.Err == nil || ctx.Err() != nil {
 			return false, 0
 		}
-		if last.unnamed && !results {
+		refused = c.options.Retry != nil && !c.options.Retry(last)
+		if last.Unnamed && !results && !refused {
 			results, duplicates = true, last.Duplicates
 			return true, 0
 		}
-		refused = c.options.Retry != nil && !c.options.Retry(last)
 		return !refused && !last.spoiled(), last.retryAfter
 	})
 	switch half := len(batch) / 2; {
@@ -204,7 +205,7 @@ func (c *Client) judge(response *http.Response, text []byte, n int) Attempt {
 		case !answer.Counts(n) || !answer.Names(n) || !answer.IsOf(c.options.level(), a.Status):
 			a.Err = fmt.Errorf("client: %s: no acknowledgement of %d events", response.Status, n)
 		case !named:
-			a.unnamed = true
+			a.Unnamed = true
 			a.Err = fmt.Errorf("client: %s: the database refused %d of %d events, and it is not said which", response.Status, answer.Failed, n)
 		default:
 			for _, index := range failures {

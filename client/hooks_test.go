@@ -38,7 +38,7 @@ func TestRetry(t *testing.T) {
 	if err := c.Close(within(t)); !errors.Is(err, client.ErrFailed) || !errors.As(err, &rejected) || rejected.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("Close: %v", err)
 	}
-	if len(asked) != 1 || asked[0].Status != 413 || asked[0].Code != "too_large" || asked[0].Err == nil {
+	if len(asked) != 1 || asked[0].Events != 3 || asked[0].Status != 413 || asked[0].Code != "too_large" || asked[0].Err == nil {
 		t.Errorf("asked of %+v", asked)
 	}
 	if len(told) != 2 || told[0].Events != 3 || told[0].Err == nil || told[1].Events != 1 || told[1].Err != nil || told[1].Last.Accepted != 1 {
@@ -220,5 +220,31 @@ func TestFailed(t *testing.T) {
 	}
 	if want := []string{"ack=store", "ack=store&results=true", "ack=store&results=true"}; !slices.Equal(queries, want) {
 		t.Errorf("asked %q", queries)
+	}
+}
+
+// TestRetryOfFailed: Retry is asked of the attempt too that leaves the failed events unnamed.
+func TestRetryOfFailed(t *testing.T) {
+	var asked []client.Attempt
+	c := open(t, "http://aggregator", client.Options{
+		Ack: client.AckStore,
+		Transport: reading(func(*http.Request, string) *http.Response {
+			return respond(200, `{"ack":"store","accepted":1,"rejected":0,"errors":[],"failed":1,"stored":0,"duplicates":0}`)
+		}),
+		Retry: func(a client.Attempt) bool { asked = append(asked, a); return false },
+		Done: func(b client.Batch) error {
+			if b.Last.Number != 1 || !errors.Is(b.Err, client.ErrGaveUp) {
+				t.Errorf("%+v", b)
+			}
+			return nil
+		}})
+	if err := c.Publish(t.Context(), client.Event{Topic: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(within(t)); !errors.Is(err, client.ErrGaveUp) {
+		t.Errorf("Close: %v", err)
+	}
+	if len(asked) != 1 || !asked[0].Unnamed || asked[0].Status != 200 || asked[0].Err == nil {
+		t.Errorf("asked of %+v", asked)
 	}
 }

@@ -69,7 +69,8 @@ type Options struct {
 	LongestRetryAfter time.Duration // a server that asks for more is given this; 0: 1 min
 
 	// Retry is asked after each attempt whose answer does not count whether the batch is sent again;
-	// nil: always. If not, its events fail. A batch that the aggregator cannot read is not cut in two.
+	// nil: always. If not, its events fail. A batch that the aggregator cannot read is not cut in two,
+	// and events that the database refused are not named.
 	Retry func(Attempt) bool
 
 	// Failed is told each event that will not be stored: the error is a *RejectedError, or an

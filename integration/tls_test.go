@@ -89,6 +89,42 @@ func TestOldTLSIsRefused(t *testing.T) {
 	a.stop(t)
 }
 
+// TestRenewedCertificateIsTaken: the renewed pair is shown without a restart, to who connects a
+// while later.
+func TestRenewedCertificateIsTaken(t *testing.T) {
+	t.Parallel()
+	const taken = 30 * time.Second // the files are looked at every 10 s
+	cert, key, roots := selfSigned(t)
+	a := startUnready(t, dataFolder(t), "-tls-cert", cert, "-tls-key", key)
+	handshake := func(roots *x509.CertPool) error {
+		conn, err := tls.Dial("tcp", a.Addr, &tls.Config{RootCAs: roots, ServerName: "localhost"})
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	if err := handshake(roots); err != nil {
+		t.Fatal(err)
+	}
+	newCert, newKey, newRoots := selfSigned(t)
+	for from, to := range map[string]string{newCert: cert, newKey: key} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(taken)
+	for err := handshake(newRoots); err != nil; err = handshake(newRoots) {
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(samplePeriod)
+	}
+	if err := handshake(roots); err == nil {
+		t.Error("the old certificate is shown still")
+	}
+	a.stop(t)
+}
+
 // TestHealthcheckOverTLS: in an image it has nothing to go by but the environment of the server,
 // whose certificate is for the name that others call it by.
 func TestHealthcheckOverTLS(t *testing.T) {

@@ -47,6 +47,7 @@ func poisonous(topic string) {
 func TestPanicHalts(t *testing.T) {
 	panicIn(t, poisonous)
 	log := memorylog.New("a", "b")
+	log.Fate = onceEach()
 	nodes := []*clusterNode{newClusterNode(t, "a", log), newClusterNode(t, "b", log)}
 	for _, n := range nodes {
 		awaitProof(t, n)
@@ -145,6 +146,7 @@ func TestPanicHalts(t *testing.T) {
 func TestPanicIsSkippedAtOnce(t *testing.T) {
 	panicIn(t, poisonous)
 	log := memorylog.New("a")
+	log.Fate = onceEach()
 	n := newClusterNode(t, "a", log)
 	awaitProof(t, n)
 	log.Stall(true)
@@ -172,6 +174,7 @@ func TestPanicIsSkippedAtOnce(t *testing.T) {
 func TestReleaseOutlivesAPanic(t *testing.T) {
 	panicIn(t, poisonous)
 	log := memorylog.New("a", "b")
+	log.Fate = onceEach()
 	id := log.Identity()
 	other, err := json.Marshal(cluster.Beat{Node: "b", Cluster: id.Cluster, Epoch: id.Epoch, Position: 100}) // it has all
 	if err != nil {

@@ -55,7 +55,7 @@ func ParseLevel(s string) (Level, error) {
 	case Memory, Journal, Replicated, Store:
 		return l, nil
 	}
-	return "", fmt.Errorf("ack level %q, want memory, journal or store", s)
+	return "", fmt.Errorf("ack level %q, want memory, journal, replicated (in a cluster) or store", s)
 }
 
 // Why a request is refused whole. Nothing of it has been taken, but after ErrDiskFailing it is open

@@ -582,3 +582,19 @@ func TestQuietWAL(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestParseLevel: the error of a level that is none names each that is one.
+func TestParseLevel(t *testing.T) {
+	_, err := ParseLevel("disk")
+	if err == nil {
+		t.Fatal("there is a level disk")
+	}
+	for _, level := range []Level{Memory, Journal, Replicated, Store} {
+		if got, err := ParseLevel(string(level)); err != nil || got != level {
+			t.Errorf("%s: %q, %v", level, got, err)
+		}
+		if !strings.Contains(err.Error(), string(level)) {
+			t.Errorf("%v: want %s in it", err, level)
+		}
+	}
+}

@@ -170,7 +170,7 @@ func TestTooLarge(t *testing.T) {
 	c.State = filepath.Join(t.TempDir(), "state")
 	c.Input = writeFile(t, "log", numbered("line", 4)+strings.Repeat("x", 1000)+"\n"+numbered("other", 5))
 	report, complaints, err := publish(t, t.Context(), c)
-	if err == nil || report.Acknowledged != 9 || report.Refused != 1 || report.Retries != 0 || len(a.stored) != 9 {
+	if err == nil || report.Acknowledged != 9 || report.Refused != 1 || report.Retries != 0 || report.Requests != uint64(a.publishes) || len(a.stored) != 9 {
 		t.Errorf("%+v, %v, %d stored", report, err, len(a.stored))
 	}
 	if !strings.Contains(complaints, "line 5 to 5 refused: 413 too_large: because") || strings.Count(complaints, "\n") != 1 {
@@ -178,6 +178,44 @@ func TestTooLarge(t *testing.T) {
 	}
 	if report, _, err = publish(t, t.Context(), c); err != nil || report.Requests != 0 {
 		t.Errorf("again: %+v, %v", report, err)
+	}
+}
+
+// What the attempts at a request came to before it was halved holds for both halves, and for their
+// halves. Each attempt is booked once.
+func TestHalvesOfWhatMayBeStored(t *testing.T) {
+	a := newAggregator(t)
+	// Of the events 0 to 3 together, 0 and 1, 0, 1, 2 and 3, then 4 to 7, which nobody halves.
+	answers := []int{504, 413, 413, 400, 503, 400, 400, 400}
+	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		problem(answers[min(n, len(answers))-1], "because")(w)
+		return true
+	}
+	c := testConfig(a.URL)
+	c.PerRequest, c.Count = 4, 8
+	report, complaints, err := publish(t, t.Context(), c)
+	if err == nil || report.Unknown != 4 || report.Refused != 4 || report.Requests != 6 || report.Retries != 2 || a.publishes != len(answers) {
+		t.Errorf("%+v, %v, %d requests, %s", report, err, a.publishes, complaints)
+	}
+}
+
+// An answer that counts failed events, without their names, has stored the others: whatever comes
+// behind it, the request was not refused.
+func TestUnnamedFailuresMayBeStored(t *testing.T) {
+	a := newAggregator(t)
+	a.before = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if n > 1 {
+			problem(503, "queue_full")(w)
+			return true
+		}
+		io.WriteString(w, `{"ack":"store","accepted":2,"rejected":0,"errors":[],"failed":1,"stored":1,"duplicates":0}`)
+		return true
+	}
+	c := testConfig(a.URL)
+	c.PerRequest, c.Count, c.Ack, c.Retry.MaxAttempts = 2, 2, "store", 3
+	report, complaints, err := publish(t, t.Context(), c)
+	if err == nil || report.Unknown != 2 || report.Refused != 0 || report.Requests != 1 || report.Retries != 2 || a.publishes != 3 {
+		t.Errorf("%+v, %v, %d requests, %s", report, err, a.publishes, complaints)
 	}
 }
 

@@ -56,13 +56,20 @@ func (a *account) skip(at place, reason error) {
 	a.complain(fmt.Sprintf("%s %d: %v", a.what, at.number, reason))
 }
 
-// delivered books the result of a batch: its last attempt, as the client and as the ledger has it,
-// and what all of them came to.
-func (a *account) delivered(places []place, answer client.Attempt, last ledger.Attempt, outcome ledger.Outcome) {
+// sent books a request, and how often it was sent.
+func (a *account) sent(attempts int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.Requests++
-	a.Retries += uint64(last.Attempt - 1)
+	a.Retries += uint64(attempts - 1)
+}
+
+// delivered books the result of a batch: its last attempt, as the client and as the ledger has it,
+// and what all of them came to.
+func (a *account) delivered(places []place, answer client.Attempt, last ledger.Attempt, outcome ledger.Outcome) {
+	a.sent(last.Attempt)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	switch outcome {
 	case ledger.Acknowledged:
 		a.Acknowledged += uint64(last.Accepted)

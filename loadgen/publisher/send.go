@@ -44,6 +44,7 @@ type sender struct {
 	// Of the batch under way, to which the client's goroutine sees.
 	outcome ledger.Outcome // of the attempts that did not count
 	failed  int            // number of the last of them
+	halved  int            // that of a request before it that went in halves; 0: there is none to book
 }
 
 func newSender(ctx context.Context, c Config, token string, transport http.RoundTripper, a *account, saver *saver) (*sender, error) {
@@ -103,18 +104,44 @@ func (s *sender) close() (unsent int, failure error) {
 // retry is asked by the client whether to send a batch again. One that is too large it sends in
 // halves, whose attempts are counted anew.
 func (s *sender) retry(a client.Attempt) bool {
+	s.bookHalved()
 	told := toLedger(a)
 	s.outcome, s.failed = s.outcome.Then(told.Outcome()), a.Number
 	if a.Status == http.StatusRequestEntityTooLarge {
-		s.failed = 0
+		s.halve(a)
 		return true
 	}
-	return delivery.Retryable(told) && a.Number < s.config.Retry.MaxAttempts
+	return (a.Unnamed || delivery.Retryable(told)) && a.Number < s.config.Retry.MaxAttempts
+}
+
+// halve is of a request that the client sends in halves next, unless it has one event. What its
+// attempts came to holds for all that it had.
+func (s *sender) halve(a client.Attempt) {
+	if s.outcome == ledger.Unknown {
+		s.mu.Lock()
+		for i := range s.places[:a.Events] {
+			s.places[i].unsure = true
+		}
+		s.mu.Unlock()
+	}
+	s.outcome, s.failed, s.halved = ledger.Refused, 0, a.Number
+}
+
+// bookHalved books a request that went in halves, once it is seen that it did.
+func (s *sender) bookHalved() {
+	if s.halved > 0 {
+		s.account.sent(s.halved)
+	}
+	s.halved = 0
 }
 
 // done books a batch. Its error ends the client.
 func (s *sender) done(b client.Batch) error {
 	last := toLedger(b.Last)
+	if last.Status == http.StatusRequestEntityTooLarge {
+		s.halved = 0 // it was this one, which is booked below
+	}
+	s.bookHalved()
 	canceled := errors.Is(b.Err, context.Canceled)
 	if canceled && s.failed != last.Attempt { // it was aborted, and retry was not asked
 		last.Cause = ledger.CauseCanceled
@@ -132,6 +159,9 @@ func (s *sender) done(b client.Batch) error {
 	places := s.places[:b.Events:b.Events]
 	s.places = s.places[b.Events:]
 	s.mu.Unlock()
+	if places[0].unsure { // as are all of them then
+		outcome = outcome.Then(ledger.Unknown)
+	}
 	s.account.delivered(places, b.Last, last, outcome)
 	err := final(last, b.Last.Detail, outcome, b.Err != nil && delivery.Retryable(last))
 	if canceled && outcome != ledger.Acknowledged {

@@ -27,6 +27,7 @@ type place struct {
 	number  uint64 // names it to a person: of its line, or in the stream
 	undated bool   // it was given the time of reading
 	mark    *mark  // how far its log was read with it, if that is to be saved
+	unsure  bool   // a request that had it, and went in halves, may have been taken before
 }
 
 // skipError says why an event cannot be sent.

@@ -76,7 +76,7 @@ func (a *Server) backup(ctx *fasthttp.RequestCtx) {
 
 // copyStore makes the copy and its checksum.
 func (a *Server) copyStore() (f *os.File, size int64, digest []byte, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), backupBudget)
+	ctx, cancel := context.WithTimeout(context.Background(), a.backupBudget)
 	defer cancel()
 	made := make(chan struct{})
 	defer close(made)
@@ -107,7 +107,7 @@ func (a *Server) uncopied(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.Is(err, store.ErrNoRoom), store.IsFull(err):
 		code = "disk_full"
-	case errors.Is(err, context.Canceled), errors.Is(err, store.ErrReopening):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, store.ErrReopening):
 		code = "busy"
 	}
 	problem(ctx, fasthttp.StatusServiceUnavailable, code, "no copy could be made now")

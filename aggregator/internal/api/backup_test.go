@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"sekali/aggregator/store"
 )
 
@@ -93,6 +95,25 @@ func TestBackup(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBackupOutOfTime: that a copy is not made in its time says nothing against the disk.
+func TestBackupOutOfTime(t *testing.T) {
+	s, _, err := store.Open(t.TempDir(), store.Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	fillStore(t, s)
+	a := New(Config{MaxBodyBytes: 1 << 20}, nil, s, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	for _, budget := range []time.Duration{time.Nanosecond, 5 * time.Millisecond} { // before it begins, within it
+		a.backupBudget = budget
+		var ctx fasthttp.RequestCtx
+		a.backup(&ctx)
+		if body := string(ctx.Response.Body()); ctx.Response.StatusCode() != 503 || !strings.Contains(body, `"busy"`) {
+			t.Errorf("%v: %d %.200q", budget, ctx.Response.StatusCode(), body)
+		}
 	}
 }
 

@@ -86,8 +86,9 @@ type Server struct {
 	lastHost atomic.Pointer[string] // that checkHost let in last
 	loopback bool                   // the listener is for this machine; set before the first request
 
-	bodyTimeout time.Duration // readTimeout, but in tests
-	backupBase  time.Duration // as the constant, but in tests
+	bodyTimeout  time.Duration // readTimeout, but in tests
+	backupBase   time.Duration // as the constant, but in tests
+	backupBudget time.Duration // so too
 }
 
 // New returns a Server that is not yet serving.
@@ -97,7 +98,7 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	}
 	a := &Server{
 		cfg: cfg, pipeline: p, store: s, log: log, started: time.Now(), closing: make(chan struct{}), turn: make(chan struct{}, 1),
-		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase,
+		bodies: budget{most: bodiesBytes}, pages: budget{most: pagesBytes}, bodyTimeout: readTimeout, backupBase: backupBase, backupBudget: backupBudget,
 		conns: connections{open: map[*connection]struct{}{}, most: mostConnections(cfg.MaxStreams)}, metrics: newAnswerMetrics(),
 		rejected: rejections{byCode: map[event.Code]int64{}},
 	}
@@ -111,14 +112,17 @@ func New(cfg Config, p *pipeline.Pipeline, s *store.Store, log *slog.Logger) *Se
 	return a
 }
 
-// Serve serves until Shutdown, over TLS if there are certificates.
-func (a *Server) Serve(ln net.Listener, certificates []tls.Certificate) error {
+// Certificate is what a handshake is answered with.
+type Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// Serve serves until Shutdown, over TLS if there is a certificate.
+func (a *Server) Serve(ln net.Listener, certificate Certificate) error {
 	if address, ok := ln.Addr().(*net.TCPAddr); ok {
 		a.loopback = address.IP.IsLoopback()
 	}
 	ln = deadlineListener{patientListener{ln, a.log}}
-	if len(certificates) > 0 {
-		ln = tls.NewListener(ln, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	if certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{GetCertificate: certificate, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
 	}
 	return a.http.Serve(listener{ln, &a.conns})
 }

@@ -98,6 +98,19 @@ func (l lab) measure(t *testing.T, text string) record.Run {
 	return folders[0].Run
 }
 
+// measureOthers is measure until it is known what others took, a few times at most: a machine that
+// is busy elsewhere too can hold up the lab's samples until they do not cover the window.
+func (l lab) measureOthers(t *testing.T, text string) (run record.Run) {
+	t.Helper()
+	for range 3 {
+		if run = l.measure(t, text); run.Summary.OtherCPUShare != nil {
+			break
+		}
+		t.Logf("once more: %s", run.Validity)
+	}
+	return run
+}
+
 func invalidBy(run record.Run, code string) string {
 	at := slices.IndexFunc(run.Validity.Reasons, func(r record.Reason) bool { return r.Code == code })
 	if at < 0 {
@@ -112,7 +125,7 @@ func TestOthersOnThePinnedCore(t *testing.T) {
 	pin := machinetest.Pin(t, 0)
 	machinetest.Busy(t, pin)
 	for name, text := range map[string]string{"a load of 2 s": closedLoop, "a short one": strings.Replace(closedLoop, "2s", "200ms", 1)} {
-		run := lab{first: pin}.measure(t, text)
+		run := lab{first: pin}.measureOthers(t, text)
 		if why := invalidBy(run, judge.OthersTook); !strings.Contains(why, "of the cores that the run may use (0)") {
 			t.Errorf("%s: %s, others had %v", name, run.Validity, run.Summary.OtherCPUShare)
 		}
@@ -121,7 +134,7 @@ func TestOthersOnThePinnedCore(t *testing.T) {
 
 // TestOthersWhereTheAggregatorIsPinned: the cores are those of both, also where it has fewer.
 func TestOthersWhereTheAggregatorIsPinned(t *testing.T) {
-	run := lab{program: wrapped(t, machinetest.Pin(t, 0))}.measure(t, strings.Replace(closedLoop, "2s", "200ms", 1))
+	run := lab{program: wrapped(t, machinetest.Pin(t, 0))}.measureOthers(t, strings.Replace(closedLoop, "2s", "200ms", 1))
 	s := run.Surroundings
 	if s == nil || s.AggregatorAffinity != "0" || s.Cores != run.Environment.Affinity || s.OthersUnknown != "" || run.Summary.OtherCPUShare == nil {
 		t.Errorf("%+v, others %v", s, run.Summary.OtherCPUShare)
