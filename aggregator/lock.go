@@ -53,10 +53,16 @@ func ownerOf(dir string) (uid, gid int) {
 	return 0, 0
 }
 
-// giveToOwner gives a file that root may have made in a folder to who has that, as SQLite does with
-// its files. Where that cannot be, it stays root's.
+// giveToOwner gives the lock that root has just made to whose folder it is in, as SQLite does with
+// its files. Where that cannot be, it stays root's. Nothing else is given: whose folder it is may
+// have put a link in its place.
 func giveToOwner(f *os.File, dir string) {
-	if uid, gid := ownerOf(dir); uid != 0 && os.Geteuid() == 0 {
+	var stat unix.Stat_t
+	uid, gid := ownerOf(dir)
+	if uid == 0 || os.Geteuid() != 0 || unix.Fstat(int(f.Fd()), &stat) != nil {
+		return
+	}
+	if stat.Uid == 0 && stat.Nlink == 1 && stat.Size == 0 && stat.Mode&unix.S_IFMT == unix.S_IFREG {
 		_ = f.Chown(uid, gid)
 	}
 }
@@ -125,7 +131,7 @@ func lockShared(dir string) (unlock func(), err error) {
 func take(dir string, flags, how int) (unlock func(), err error) {
 	path := filepath.Join(dir, lockFile)
 	for {
-		f, err := os.OpenFile(path, flags, 0o600)
+		f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("-data: %w", err)
 		}

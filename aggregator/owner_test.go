@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -76,5 +77,31 @@ func TestRootLeavesTheFolderToItsOwner(t *testing.T) {
 	})
 	if files < 3 { // the folder, the database and the lock
 		t.Errorf("%d files are left", files)
+	}
+}
+
+// TestRootGivesNothingElse: a link that the folder's owner has put where the lock is leads nowhere:
+// the file that it names stays root's.
+func TestRootGivesNothingElse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped: needs root")
+	}
+	const nobody = 65534
+	for name, link := range map[string]func(old, new string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		t.Run(name, func(t *testing.T) {
+			base := t.TempDir()
+			dir, other := filepath.Join(base, "data"), filepath.Join(base, "roots")
+			err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, nobody, nobody), os.WriteFile(other, nil, 0o600), link(other, filepath.Join(dir, lockFile)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if unlock, err := lockShared(dir); err == nil {
+				unlock()
+			}
+			var stat unix.Stat_t
+			if err := unix.Stat(other, &stat); err != nil || stat.Uid != 0 {
+				t.Errorf("it belongs to %d: %v", stat.Uid, err)
+			}
+		})
 	}
 }
