@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -145,12 +147,40 @@ func (s *Store) noteCheckpoint(err error) error {
 }
 
 // touch makes the file for its owner alone, before SQLite would make it for all, and what is in it
-// durable: it may have been put there a moment ago. Nobody may have it open: closing it would drop
-// SQLite's locks.
+// durable: it may have been put there a moment ago. Of a database that is just made, the first page
+// is written again: the sync of it may have failed, and until the first checkpoint nobody else
+// writes it. Nobody may have it open: closing it would drop SQLite's locks.
 func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
+	how, size := os.O_RDONLY, int64(0)
+	if info, err := os.Stat(path); err == nil && info.Size() <= PageBytes {
+		how, size = os.O_RDWR, info.Size()
+	}
+	f, err := os.OpenFile(path, how|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	return errors.Join(disk.Sync(f), f.Close())
+	return errors.Join(disk.Renew(f, 0, size), f.Close())
+}
+
+// forgetUnwritten empties a database that is one page of zeros, as a power cut leaves one that was
+// just being made: SQLite would take it for no database. What is in its WAL decides before this.
+func forgetUnwritten(path string, wal walFound) error {
+	unwritten, err := isUnwritten(path)
+	if err != nil || !unwritten || wal.frames > 0 {
+		return err
+	}
+	return os.Truncate(path, 0)
+}
+
+// isUnwritten reports that a database has no more than one page, all of zeros.
+func isUnwritten(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || info.Size() == 0 || info.Size() > PageBytes {
+		return false, err
+	}
+	content, err := os.ReadFile(path)
+	return err == nil && len(bytes.Trim(content, "\x00")) == 0, err
 }

@@ -37,6 +37,9 @@ func open(s *Store) (_ *Store, _ State, err error) {
 	if err == nil {
 		err = whole(s.path, wal)
 	}
+	if err == nil {
+		err = forgetUnwritten(s.path, wal)
+	}
 	if err != nil {
 		return nil, State{}, fmt.Errorf("store: %w", err)
 	}

@@ -59,9 +59,13 @@ func recognise(path string) error {
 		return fmt.Errorf("%s is no regular file, and so no database", path)
 	}
 	header, err := databaseHeader(path)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	if unwritten, err := isUnwritten(path); err != nil || unwritten {
+		return err
+	}
+	switch {
 	case header == nil && info.Size() > 0:
 		return fmt.Errorf("%s is no database: it has %d bytes", path, info.Size())
 	case header != nil && !bytes.HasPrefix(header, []byte(databaseMagic)):
