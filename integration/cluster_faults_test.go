@@ -9,9 +9,9 @@ import (
 )
 
 // TestClusterFaults tries those of a cluster's faults, once, that no other test here has: an
-// upgrade, a stopped log leader, a node cut off from the log, a power cut of all, a flipped bit in a
-// log server's files, a machine that is lost for ever, the control that loses it, and one that must
-// be caught.
+// upgrade, a stopped log leader, a node cut off from the log, a power cut of all, a flipped bit in
+// a log server's files, a machine that is lost for ever, the control that loses it, and one that
+// must be caught.
 func TestClusterFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: it takes a minute")

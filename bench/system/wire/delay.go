@@ -103,7 +103,8 @@ func (c *carrier) letThrough(now time.Time) *unix.Timespec {
 	return &timeout
 }
 
-// carry starts a carrier each way. The function that it returns stops them and says what went wrong.
+// carry starts a carrier each way. The function that it returns stops them, and says what went
+// wrong.
 func carry(ends [2]int, delay time.Duration) (stop func() error, err error) {
 	done, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 	if err != nil {
