@@ -421,8 +421,8 @@ func logWiped(s *sitting) error {
 	})
 }
 
-// logFlipped flips a bit in the files of a killed log server, the leader's and a follower's in turn:
-// in the messages, or in the log by which the servers agree on them.
+// logFlipped flips a bit in the files of a killed log server, the leader's and a follower's in
+// turn: in the messages, or in the log by which the servers agree on them.
 func logFlipped(s *sitting) error {
 	return s.inCluster(func(c *clusterTrial, leader, round int) error {
 		m := c.Machines[(leader+round%2)%machines]
@@ -433,7 +433,8 @@ func logFlipped(s *sitting) error {
 	})
 }
 
-// flipBlock flips a bit in the longest block of messages of a log server, its own or the servers'.
+// flipBlock flips a bit in the longest block of messages of a log server. Agreed: of those that
+// the servers agree by.
 func flipBlock(dir string, agreed bool) error {
 	var longest string
 	var size int64
