@@ -31,7 +31,7 @@ func (s *sitting) prepare(ctx context.Context) error {
 			s.sides[1] = side{name, s.sides[0].Side}
 			break
 		}
-		found, err := find(ctx, given[i], filepath.Join(s.Out, "programs", name))
+		found, err := find(ctx, given[i], filepath.Join(s.Out, "programs", name), s.wantsLog())
 		if err != nil {
 			return fmt.Errorf("-%s %s: %w", name, given[i], err)
 		}
@@ -43,6 +43,18 @@ func (s *sitting) prepare(ctx context.Context) error {
 	}
 	s.lab = machine.Read(s.Runner.Version).Dirty
 	return nil
+}
+
+// wantsLog says that a case has a cluster, and so log servers.
+func (s *sitting) wantsLog() bool {
+	for _, one := range s.Runner.Scenarios {
+		for _, c := range one.Cases {
+			if c.Settings.Cluster.Nodes > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // uncommitted says that a program was built with changes that are not committed, as far as its
@@ -75,9 +87,9 @@ func (s *sitting) sayUncommitted() {
 }
 
 // find takes a URL as it is. It copies a program, and builds the aggregator of a folder with go.mod
-// or of a revision of the git repository here, into a folder of its own: a make build meanwhile
-// leaves the side what it is.
-func find(ctx context.Context, given, into string) (Side, error) {
+// or of a revision of the git repository here, and its log server if a case wants one, into a
+// folder of its own: a make build meanwhile leaves the side what it is.
+func find(ctx context.Context, given, into string, log bool) (Side, error) {
 	found := Side{Given: given, Program: given}
 	if runner.IsURL(given) {
 		return found, nil
@@ -93,7 +105,7 @@ func find(ctx context.Context, given, into string) (Side, error) {
 		// Outside a repository it has no version, which a build does not need.
 		described, _ := git(ctx, given, nil, "describe", "--always", "--dirty")
 		found.Commit = cmp.Or(described, "a folder without git")
-		found.Program, err = build(ctx, given, into, described)
+		found.Program, err = build(ctx, given, into, described, log)
 		return found, err
 	}
 	commit, err := git(ctx, ".", nil, "rev-parse", "--verify", "--quiet", given+"^{commit}")
@@ -118,7 +130,7 @@ func find(ctx context.Context, given, into string) (Side, error) {
 	if _, err := git(ctx, top, index, "checkout-index", "--all", "--prefix="+tree+"/"); err != nil {
 		return found, err
 	}
-	found.Program, err = build(ctx, tree, into, commit)
+	found.Program, err = build(ctx, tree, into, commit, log)
 	return found, err
 }
 
@@ -152,20 +164,30 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, text, info.Mode().Perm())
 }
 
-// build makes the aggregator as make build does, and returns its path.
-func build(ctx context.Context, source, into, version string) (string, error) {
+// build makes the aggregator as make build does, and the log server as make log does, and returns
+// the aggregator's path.
+func build(ctx context.Context, source, into, version string, log bool) (string, error) {
 	into, err := filepath.Abs(into)
 	if err != nil {
 		return "", err
 	}
 	program := filepath.Join(into, "aggregator")
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X main.version="+version, "-o", program, "./cmd/aggregator")
-	command.Dir = source
+	err = goBuild(ctx, source, "./cmd/aggregator", program, version)
+	if err == nil && log {
+		err = goBuild(ctx, filepath.Join(source, "sekali-log"), ".", runner.LogProgram(program), version)
+	}
+	return program, err
+}
+
+// goBuild builds what is in a folder of a module.
+func goBuild(ctx context.Context, module, folder, program, version string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-X main.version="+version, "-o", program, folder)
+	command.Dir = module
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(said))
+		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(said))
 	}
-	return program, nil
+	return nil
 }
 
 // git returns what a command of git says, without the end of the line.

@@ -25,7 +25,9 @@ func TestRevisions(t *testing.T) {
 		t.Helper()
 		main := fmt.Sprintf("package main\n\nvar version string\n\nfunc main() { println(%q, version) }\n", text)
 		if err := errors.Join(os.MkdirAll("cmd/aggregator", 0o755), os.WriteFile("cmd/aggregator/main.go", []byte(main), 0o644),
-			os.WriteFile("go.mod", []byte("module tiny\n\ngo 1.26\n"), 0o644)); err != nil {
+			os.WriteFile("go.mod", []byte("module tiny\n\ngo 1.26\n"), 0o644),
+			os.MkdirAll("sekali-log", 0o755), os.WriteFile("sekali-log/main.go", []byte(strings.Replace(main, text, "log of "+text, 1)), 0o644),
+			os.WriteFile("sekali-log/go.mod", []byte("module tinylog\n\ngo 1.26\n"), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,9 +48,13 @@ func TestRevisions(t *testing.T) {
 	commit()
 	say("third")
 	for given, want := range map[string]string{"HEAD~1": "first", "HEAD": "second", ".": "third"} {
-		found, err := find(context.Background(), given, filepath.Join(t.TempDir(), "programs"))
+		found, err := find(context.Background(), given, filepath.Join(t.TempDir(), "programs"), given != "HEAD")
 		if err != nil {
 			t.Fatalf("%s: %v", given, err)
+		}
+		log, err := exec.Command(runner.LogProgram(found.Program)).CombinedOutput()
+		if (err == nil) != (given != "HEAD") || err == nil && !strings.HasPrefix(string(log), "log of "+want+" ") {
+			t.Errorf("%s: its log server says %q, %v", given, log, err)
 		}
 		said, err := exec.Command(found.Program).CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(said), want+" ") {
@@ -61,10 +67,10 @@ func TestRevisions(t *testing.T) {
 			t.Errorf("%s: not committed: %v", given, uncommitted(found))
 		}
 	}
-	if left, err := git(t.Context(), ".", nil, "status", "--porcelain"); err != nil || left != "M cmd/aggregator/main.go" {
+	if left, err := git(t.Context(), ".", nil, "status", "--porcelain"); err != nil || left != "M cmd/aggregator/main.go\n M sekali-log/main.go" {
 		t.Errorf("the repository has %q, %v", left, err)
 	}
-	if _, err := find(t.Context(), "HEAD~9", t.TempDir()); err == nil || !strings.Contains(err.Error(), "no revision of git here") {
+	if _, err := find(t.Context(), "HEAD~9", t.TempDir(), false); err == nil || !strings.Contains(err.Error(), "no revision of git here") {
 		t.Errorf("an unknown revision: %v", err)
 	}
 }
@@ -86,7 +92,7 @@ func TestProgramIsCopied(t *testing.T) {
 			script("sekali-log", "before")
 		}
 		into := filepath.Join(out, fmt.Sprint(log))
-		found, err := find(t.Context(), given, into)
+		found, err := find(t.Context(), given, into, true)
 		if err != nil || found.Given != given || found.Commit != "" || filepath.Dir(found.Program) != into {
 			t.Fatalf("%+v, %v", found, err)
 		}
