@@ -26,6 +26,9 @@ const (
 	delayedBytes = 64 << 20
 	// mostPackets are taken before those that are due are let through.
 	mostPackets = 64
+	// lateTries are waits of lateWait each, of which the median says how late a thread wakes up.
+	lateTries = 21
+	lateWait  = 100 * time.Microsecond
 	// carrierNice puts a carrier before all that compute: a late packet would be the lab's delay, not
 	// the network's.
 	carrierNice = -20
@@ -43,6 +46,7 @@ type carrier struct {
 	from, to int // non-blocking
 	stop     int // becomes readable at the end
 	delay    time.Duration
+	late     time.Duration // how much later than it is to the thread wakes up
 
 	queue  []packet
 	bytes  int // in queue
@@ -81,7 +85,8 @@ func (c *carrier) take(now time.Time) error {
 		case err != nil:
 			return os.NewSyscallError("read", err)
 		}
-		c.queue, c.bytes = append(c.queue, packet{now.Add(c.delay), bytes.Clone(c.buffer[:n])}), c.bytes+n
+		// It woke up late for this one too.
+		c.queue, c.bytes = append(c.queue, packet{now.Add(c.delay - c.late), bytes.Clone(c.buffer[:n])}), c.bytes+n
 	}
 	return nil
 }
@@ -99,8 +104,21 @@ func (c *carrier) letThrough(now time.Time) *unix.Timespec {
 	if len(c.queue) == 0 {
 		return nil
 	}
-	timeout := unix.NsecToTimespec(max(0, time.Until(c.queue[0].due).Nanoseconds()))
+	// Who is not late this time looks again until it is due.
+	timeout := unix.NsecToTimespec(max(0, (time.Until(c.queue[0].due) - c.late).Nanoseconds()))
 	return &timeout
+}
+
+// lateness is how much later than it is to this thread wakes up.
+func lateness() time.Duration {
+	var late [lateTries]time.Duration
+	for i := range late {
+		began, wait := time.Now(), unix.NsecToTimespec(lateWait.Nanoseconds())
+		_, _ = unix.Ppoll(nil, &wait, nil) // a signal ends it early, which the median bears
+		late[i] = max(0, time.Since(began)-lateWait)
+	}
+	slices.Sort(late[:])
+	return late[lateTries/2]
 }
 
 // carry starts a carrier each way. The function that it returns stops them, and says what went
@@ -119,6 +137,7 @@ func carry(ends [2]int, delay time.Duration) (stop func() error, err error) {
 			runtime.LockOSThread()
 			_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), carrierNice)
 			_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // a nanosecond; else it wakes 50 µs late
+			c.late = min(lateness(), delay)
 			failed[i] = c.run()
 		})
 	}

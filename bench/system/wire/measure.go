@@ -37,23 +37,40 @@ func (w *Wire) Measure(ctx context.Context) (m Measured, err error) {
 	return m, err
 }
 
-// roundTrip is how long a connection takes to open.
+// roundTrip is how long a byte takes there and back.
 func (w *Wire) roundTrip(ctx context.Context) (shortest time.Duration, err error) {
 	listener, err := w.listen()
 	if err != nil {
 		return 0, err
 	}
+	var answering sync.WaitGroup
+	defer answering.Wait()
 	defer listener.Close()
+	answering.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.Copy(conn, conn) // until the asker ends it
+	})
+	conn, err := w.Dial(ctx, "tcp", listener.Addr().String())
+	if err != nil {
+		return 0, fmt.Errorf("wire: %w", err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
 	for range roundTrips {
 		began := time.Now()
-		conn, err := w.Dial(ctx, "tcp", listener.Addr().String())
+		if _, err = conn.Write([]byte{0}); err == nil {
+			_, err = io.ReadFull(conn, make([]byte, 1))
+		}
 		if err != nil {
 			return 0, fmt.Errorf("wire: %w", err)
 		}
 		if took := time.Since(began); shortest == 0 || took < shortest {
 			shortest = took
 		}
-		conn.Close()
 	}
 	return shortest, nil
 }
