@@ -273,7 +273,8 @@ func readSide(path string, uncommitted bool) (groups []group, crashed []record.L
 // one.
 type pair struct {
 	a, b     group
-	paired   bool // the sides took turns: their i-th repeats belong together
+	paired   bool     // the sides took turns: their i-th repeats belong together
+	leftOut  []string // why a repeat of both sides was
 	deciders []decider
 	absent   []absence
 	others   []metric

@@ -58,6 +58,7 @@ type decider struct {
 // measure collects the values of both sides and tests them.
 func (p *pair) measure(margin float64, looks int) {
 	p.paired = interleaved(p.a, p.b)
+	p.leaveOut()
 	for _, m := range figures.Metrics {
 		one := metric{Metric: m, a: values(p.a, m), b: values(p.b, m)}
 		if slices.Contains(deciding, m.Name) && !(m.Name == "throughput_processed_per_s" && p.openLoop()) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"sekali/bench/judge"
 	"sekali/bench/record"
 )
 
@@ -12,9 +13,18 @@ import (
 // Beyond it something else ran beside the repeat. It is two thirds of what makes a run INVALID.
 const maxOthersApart = 0.1
 
-// moments names each repeat during which the machine was another than during most: its disk synced
-// more than a factor of 2 faster or slower than in the median, or others took more of its cores.
-func (p *pair) moments() (warnings []string) {
+// maxLeftOut is the share of the pairs of runs that may be left out.
+const maxLeftOut = 0.1
+
+// moment is a repeat during which the machine was another than during most.
+type moment struct {
+	repeat int // of its side, from 0
+	text   string
+}
+
+// moments are those repeats: the disk synced more than a factor of 2 faster or slower than in the
+// median, or others took more of the cores.
+func (p *pair) moments() (odd []moment) {
 	all := slices.Concat(p.a.folders, p.b.folders)
 	var syncs, shares []float64
 	for _, f := range all {
@@ -29,15 +39,56 @@ func (p *pair) moments() (warnings []string) {
 	}
 	sync, share := median(syncs), median(shares)
 	for i, s := range slices.Concat(p.a.summaries, p.b.summaries) {
+		repeat := i
+		if i >= len(p.a.folders) {
+			repeat -= len(p.a.folders)
+		}
 		if us := all[i].Run.Environment.Fdatasync.P50US; us > maxSyncFactor*sync || us > 0 && us*maxSyncFactor < sync {
-			warnings = append(warnings, fmt.Sprintf("the disk took %.4g µs to sync before this repeat, %.4g in the median (%s)", us, sync, all[i].Dir))
+			odd = append(odd, moment{repeat, fmt.Sprintf("the disk took %.4g µs to sync before this repeat, %.4g in the median (%s)", us, sync, all[i].Dir)})
 		}
 		if s.OtherCPUShare != nil && *s.OtherCPUShare > share+maxOthersApart {
-			warnings = append(warnings, fmt.Sprintf("others took %.0f %% of the cores during this repeat, %.0f %% in the median (%s)",
-				100**s.OtherCPUShare, 100*share, all[i].Dir))
+			odd = append(odd, moment{repeat, fmt.Sprintf("others took %.0f %% of the cores during this repeat, %.0f %% in the median (%s)",
+				100**s.OtherCPUShare, 100*share, all[i].Dir)})
 		}
 	}
-	return warnings
+	return odd
+}
+
+// leaveOut takes the few pairs of runs away during which the machine was another, whatever their
+// figures: of many pairs some meet such a moment, and one would forbid the verdict of all. What is
+// INVALID or broke a promise stays.
+func (p *pair) leaveOut() {
+	odd := map[int]string{}
+	for _, m := range p.moments() {
+		odd[m.repeat] = m.text
+	}
+	n := len(p.a.folders)
+	if !p.paired || float64(len(odd)) > maxLeftOut*float64(n) {
+		return
+	}
+	for i := n - 1; i >= 0; i-- {
+		text, is := odd[i]
+		if !is || !p.a.held(i) || !p.b.held(i) {
+			continue
+		}
+		p.a.remove(i)
+		p.b.remove(i)
+		p.leftOut = append(p.leftOut, text)
+	}
+}
+
+// held says that a repeat is VALID and kept what its scenario claims, and that its requests are
+// told apart from those of others.
+func (g *group) held(i int) bool {
+	run := g.folders[i].Run
+	return run.Validity.Valid && len(judge.Broken(run)) == 0 && (len(g.responses) == 0 || len(g.responses) == len(g.folders))
+}
+
+func (g *group) remove(i int) {
+	if len(g.responses) > 0 {
+		g.responses = slices.Delete(g.responses, i, i+1)
+	}
+	g.folders, g.summaries = slices.Delete(g.folders, i, i+1), slices.Delete(g.summaries, i, i+1)
 }
 
 // files names raw files that are not those of their run.json, and ledgers that are there twice:

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,49 @@ func TestWhatDiffersInOneRepeat(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestFewPairsAreLeftOut: of many pairs a few that met another machine decide nothing, and forbid
+// nothing. More than a tenth, or one that broke a promise, stay.
+func TestFewPairsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	slower := overload
+	slower.EventsPerS, slower.Seed = 3000, 100
+	const n, left = 20, "One such pair is left out, whatever its figures: the disk took"
+	for name, c := range map[string]struct {
+		odd     []int
+		breaks  bool
+		verdict Verdict
+		left    int
+	}{
+		"none":                       {nil, false, Worse, 0},
+		"a tenth":                    {[]int{3, 17}, false, Worse, 2},
+		"more":                       {[]int{3, 9, 17}, false, NotEnough, 0},
+		"one that lost events is in": {[]int{3}, true, Worse, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fast := slower
+			if c.breaks {
+				fast = overload // by its figures it would be the same
+				fast.Seed = 100
+			}
+			a, b := side(t, n, overload), side(t, n, fast)
+			takeTurns(t, a, b, n)
+			for _, i := range c.odd {
+				change(t, filepath.Join(b, fmt.Sprintf("burst-%d", i)), func(r *record.Run) {
+					r.Environment.Fdatasync.P50US *= 2.5
+					if c.breaks {
+						r.Expectations = append(r.Expectations, record.Expectation{Name: "lost", Expected: "0", Got: "1"})
+					}
+				})
+			}
+			v, out := compare(t, a, b)
+			if v != c.verdict || strings.Count(out, left) != c.left || !strings.Contains(out, fmt.Sprintf("n=%d)", n-c.left)) {
+				t.Errorf("%v, want %v\n%s", v, c.verdict, out)
+			}
+		})
 	}
 }
 

@@ -26,6 +26,9 @@ func (p *pair) print(w io.Writer, d design, margin float64) error {
 	p.printBroken(w)
 	if p.paired {
 		fmt.Fprintf(w, "The sides took turns: each repeat of B is compared with the one of A beside it.\n")
+		for _, why := range p.leftOut {
+			fmt.Fprintf(w, "One such pair is left out, whatever its figures: %s.\n", why)
+		}
 	} else {
 		fmt.Fprintf(w, "The sides did not take turns (bench ab lets them): what the machine did meanwhile counts as theirs.\n")
 	}

@@ -35,7 +35,9 @@ func (p *pair) warnings() []string {
 	if a, b := p.a.syncTime(), p.b.syncTime(); min(a, b) > 0 && max(a, b) > maxSyncFactor*min(a, b) {
 		warnings = append(warnings, fmt.Sprintf("the disk took %.4g µs to sync for A and %.4g µs for B, more than a factor of %d", a, b, maxSyncFactor))
 	}
-	warnings = append(warnings, p.moments()...)
+	for _, m := range p.moments() {
+		warnings = append(warnings, m.text)
+	}
 	warnings = append(warnings, p.files()...)
 	if a, b := p.a.profiled(), p.b.profiled(); a != b {
 		warnings = append(warnings, fmt.Sprintf("%s was run with profiles, which take time, and the other side without", map[bool]string{true: "A", false: "B"}[a]))

@@ -24,8 +24,8 @@ const (
 	// queueBytes may wait at an end that has a rate, before any are dropped. TCP keeps far less there:
 	// nothing is lost.
 	queueBytes = 64 << 20
-	// Such an end lets through at once what it has saved up in a millisecond, which is several times as
-	// long as a timer of the kernel comes late, and two packets at least. With a quarter of that a
+	// Such an end lets through at once what it has saved up in a millisecond, which is several times
+	// as long as a timer of the kernel comes late, and two packets at least. With a quarter of that a
 	// virtual machine let 80 of 100 Mbit/s through.
 	burstsPerS = 1000
 	leastBurst = 2 * 1514
