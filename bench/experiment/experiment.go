@@ -3,6 +3,7 @@ package experiment
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WhereAndWhen is what stands above a table.
-func WhereAndWhen() (date, machine, commit string) {
-	commit = "unknown"
-	if described, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
-		commit = string(bytes.TrimSpace(described))
+// WhereAndWhen is what stands above a table. The commit is the lab's version; of one that has none,
+// what git says of the folder here.
+func WhereAndWhen(version string) (date, machine, commit string) {
+	commit = cmp.Or(version, "unknown")
+	if version == "" {
+		if described, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+			commit = string(bytes.TrimSpace(described))
+		}
 	}
 	var name unix.Utsname
 	_ = unix.Uname(&name)

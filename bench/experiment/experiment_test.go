@@ -7,6 +7,16 @@ import (
 	"testing"
 )
 
+// TestWhereAndWhen: the commit is that of the build, wherever the lab runs.
+func TestWhereAndWhen(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for version, want := range map[string]string{"v0.1-3-gabc": "v0.1-3-gabc", "": "unknown"} {
+		if _, _, commit := WhereAndWhen(version); commit != want {
+			t.Errorf("%q: %q", version, commit)
+		}
+	}
+}
+
 // TestAnew: a folder that is not the command's own keeps what it has.
 func TestAnew(t *testing.T) {
 	for name, test := range map[string]struct {

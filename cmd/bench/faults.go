@@ -14,7 +14,7 @@ import (
 
 // tryFaults tries every kind of fault at length and writes what was lost.
 func tryFaults(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	config := faults.Config{Log: io.Discard}
+	config := faults.Config{Version: version, Log: io.Discard}
 	flags := faultFlags("faults", &config, stderr)
 	flags.StringVar(&config.Crash, "crash", filepath.Join("bin", "aggregator-crash"), "the same `program` built with -tags sekali_crash")
 	flags.StringVar(&config.Dumps, "dumps", filepath.Join("aggregator", "store", "testdata", "version*.sql"), "`pattern` of databases of older versions")
@@ -23,7 +23,7 @@ func tryFaults(ctx context.Context, args []string, stdout, stderr io.Writer) int
 
 // tryClusterFaults is the same with a cluster.
 func tryClusterFaults(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	config := faults.Config{Log: io.Discard}
+	config := faults.Config{Version: version, Log: io.Discard}
 	flags := faultFlags("cluster-faults", &config, stderr)
 	flags.StringVar(&config.LogServer, "log", filepath.Join("bin", "sekali-log"), "`program` of the log servers")
 	flags.StringVar(&config.Upgrade, "upgrade", "", "`program` that aggregators are upgraded to; the default is that of -aggregator")

@@ -20,7 +20,7 @@ import (
 func runSoak(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	config := soak.Config{Log: io.Discard, Rate: soak.FullRate}
+	config := soak.Config{Version: version, Log: io.Discard, Rate: soak.FullRate}
 	out := flags.String("out", filepath.Join("results", "soak"), "`folder` for the record and the table, made anew")
 	flags.StringVar(&config.Aggregator, "aggregator", filepath.Join("bin", "aggregator"), "`program` under test")
 	flags.DurationVar(&config.Lasts, "time", 30*time.Minute, "how long the load lasts, a minute at least")

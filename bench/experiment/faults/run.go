@@ -30,7 +30,7 @@ const (
 // whose row is there. When ctx ends, what was found by then is written.
 func RunAll(ctx context.Context, config Config, kinds []Kind, only *regexp.Regexp, dir string, progress io.Writer) (held bool, err error) {
 	found := record.Faults{Faults: []record.FaultSummary{}, Files: []record.File{}}
-	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen()
+	found.Date, found.Machine, found.Commit = experiment.WhereAndWhen(config.Version)
 	held = true
 	var failed []error
 	kinds = slices.DeleteFunc(kinds, func(k Kind) bool { return !only.MatchString(k.Name) })

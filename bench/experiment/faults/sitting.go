@@ -29,6 +29,7 @@ const (
 
 // Config says what the faults are tried on, and how thoroughly.
 type Config struct {
+	Version    string    // of the lab; "": not known
 	Aggregator string    // the program
 	Crash      string    // the program built with -tags sekali_crash
 	LogServer  string    // the program of a cluster's log servers

@@ -60,6 +60,7 @@ const (
 
 // Config says what is soaked, and for how long.
 type Config struct {
+	Version    string // of the lab; "": not known
 	Aggregator string
 	Lasts      time.Duration
 	Rate       float64   // requests/s
@@ -95,7 +96,7 @@ func Run(ctx context.Context, config Config) (record.Soak, error) {
 	}
 	s.record = record.Soak{Seconds: config.Lasts.Seconds(), RequestsPerS: config.Rate, Stream: events.Config(), EventsPerRequest: eventsPerRequest,
 		Readers: readers, SlowClients: slowClients, WindowS: s.window.Seconds(), Metrics: metricNames(), Windows: []record.SoakWindow{}}
-	s.record.Date, s.record.Machine, s.record.Commit = experiment.WhereAndWhen()
+	s.record.Date, s.record.Machine, s.record.Commit = experiment.WhereAndWhen(config.Version)
 	if _, err := s.start(); err != nil {
 		return s.record, fmt.Errorf("soak: %w", err)
 	}
