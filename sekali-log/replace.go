@@ -124,10 +124,12 @@ func (c *config) trySucceed(s *server.Server, options *server.Options, log *slog
 		log.Error("the cluster has another server of this name: if its folder is lost, start once with -replace", "name", lost[0].Name)
 		return nil
 	}
-	if err := remove(nc, lost[0]); err != nil {
-		return fmt.Errorf("take out %s: %w", lost[0].Name, err)
+	for _, p := range lost {
+		if err := remove(nc, p); err != nil {
+			return fmt.Errorf("take out %s: %w", p.Name, err)
+		}
+		log.Info("took the place of a lost server", "name", p.Name)
 	}
-	log.Info("took the place of a lost server", "name", lost[0].Name)
 	return nil
 }
 

@@ -77,8 +77,8 @@ func (p *pair) leaveOut() {
 	}
 }
 
-// held says that a repeat is VALID and kept what its scenario claims, and that its requests are
-// told apart from those of others.
+// held says that a repeat is VALID and kept what its scenario claims, and that it can be told which
+// requests are its own.
 func (g *group) held(i int) bool {
 	run := g.folders[i].Run
 	return run.Validity.Valid && len(judge.Broken(run)) == 0 && (len(g.responses) == 0 || len(g.responses) == len(g.folders))

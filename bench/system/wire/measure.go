@@ -52,6 +52,7 @@ func (w *Wire) roundTrip(ctx context.Context) (shortest time.Duration, err error
 			return
 		}
 		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(dialTimeout))
 		_, _ = io.Copy(conn, conn) // until the asker ends it
 	})
 	conn, err := w.Dial(ctx, "tcp", listener.Addr().String())

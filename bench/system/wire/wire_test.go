@@ -79,6 +79,22 @@ func open(t *testing.T, limit Limit) *Wire {
 	return w
 }
 
+// connect listens at this end, and connects from the other.
+func connect(t *testing.T, w *Wire) (net.Listener, net.Conn) {
+	t.Helper()
+	listener, err := w.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	conn, err := w.Dial(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // again, where a test has closed it
+	return listener, conn
+}
+
 // nothingLeft fails if an interface of this process is there.
 func nothingLeft(t *testing.T) {
 	t.Helper()
@@ -128,16 +144,7 @@ func TestDelay(t *testing.T) {
 
 // TestInOrder: what is delayed arrives whole, in order, and ends; and nothing is kept of it.
 func TestInOrder(t *testing.T) {
-	w := open(t, Limit{RTT: 2 * time.Millisecond})
-	listener, err := w.listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	conn, err := w.Dial(t.Context(), "tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, conn := connect(t, open(t, Limit{RTT: 2 * time.Millisecond}))
 	sent := make([]byte, 8<<20)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(sent) // it has no error
 	go func() {
@@ -209,16 +216,7 @@ func TestOtherEnd(t *testing.T) {
 	}
 	one, two := open(t, Limit{}), open(t, Limit{})
 	for _, w := range []*Wire{one, two} {
-		listener, err := w.listen()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		conn, err := w.Dial(t.Context(), "tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
+		listener, conn := connect(t, w)
 		if got := conn.LocalAddr().(*net.TCPAddr).IP.String(); got != w.peer || w.peer == w.host {
 			t.Errorf("from %s, not from %s", got, w.peer)
 		}
