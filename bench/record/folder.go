@@ -21,7 +21,7 @@ func ReadRun(dir string) (Run, error) {
 	if err := ReadJSON(filepath.Join(dir, RunFile), &run); err != nil {
 		return run, err
 	}
-	return run, checkFormat(filepath.Join(dir, RunFile), run.Format)
+	return run, CheckFormat(filepath.Join(dir, RunFile), run.Format)
 }
 
 // WriteRun writes run.json. The runner writes it with the inputs as soon as the raw files are
@@ -37,7 +37,7 @@ func ReadIndex(dir string) (Index, error) {
 	if err := ReadJSON(filepath.Join(dir, IndexFile), &index); err != nil {
 		return index, err
 	}
-	return index, checkFormat(filepath.Join(dir, IndexFile), index.Format)
+	return index, CheckFormat(filepath.Join(dir, IndexFile), index.Format)
 }
 
 // WriteIndex writes the index.json of a run's folder, in the place of one that is there: who is

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// Format is the version of the files' layout; a reader refuses any other.
-	Format = 1
+	// Format is the version of all files of the lab; a reader refuses any other. 1 had other words
+	// for the same things.
+	Format = 2
 	// Extension of a record's file: JSON, packed by zstd.
 	Extension = ".json.zst"
 	// SoakFile is the record of a soak.
@@ -69,14 +70,10 @@ func read(path string, value any) error {
 	return nil
 }
 
-func checkFormat(path string, format int) error {
-	return CheckFormat(path, format, Format)
-}
-
-// CheckFormat refuses a file whose version is not the one that this program reads.
-func CheckFormat(path string, format, reads int) error {
-	if format != reads {
-		return fmt.Errorf("record: %s: format %d, this program reads %d", path, format, reads)
+// CheckFormat refuses a file whose version is not Format.
+func CheckFormat(path string, format int) error {
+	if format != Format {
+		return fmt.Errorf("record: %s: format %d, this program reads %d", path, format, Format)
 	}
 	return nil
 }
@@ -91,7 +88,7 @@ func WriteFault(dir string, f Fault) (name string, err error) {
 // ReadFault reads a fault's record.
 func ReadFault(path string) (f Fault, err error) {
 	if err = read(path, &f); err == nil {
-		err = checkFormat(path, f.Format)
+		err = CheckFormat(path, f.Format)
 	}
 	return f, err
 }
@@ -105,7 +102,7 @@ func WriteSoak(path string, s Soak) error {
 // ReadSoak reads the record of a soak.
 func ReadSoak(path string) (s Soak, err error) {
 	if err = read(path, &s); err == nil {
-		err = checkFormat(path, s.Format)
+		err = CheckFormat(path, s.Format)
 	}
 	return s, err
 }

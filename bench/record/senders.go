@@ -44,7 +44,7 @@ func ReadSenders(dir string) (Senders, error) {
 			return s, fmt.Errorf("record: %s: %s: %d sent, %d stored, %d lost", path, one.Sender, one.Sent, one.Stored, one.Lost)
 		}
 	}
-	return s, checkFormat(path, s.Format)
+	return s, CheckFormat(path, s.Format)
 }
 
 // WriteSenders writes the file into dir.

@@ -114,7 +114,7 @@ func TestUnknownFormatIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, change := range [][2]string{{`"format": 1`, `"format": 2`}, {`"format": 1,`, `"format": 1, "new": 0,`}} {
+	for _, change := range [][2]string{{`"format": 2`, `"format": 1`}, {`"format": 2,`, `"format": 2, "new": 0,`}} {
 		changed := strings.Replace(string(text), change[0], change[1], 1)
 		if err := os.WriteFile(path, []byte(changed), 0o644); err != nil {
 			t.Fatal(err)

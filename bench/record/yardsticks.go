@@ -80,7 +80,7 @@ func ReadYardsticks(dir string) (Yardsticks, error) {
 	if err := ReadJSON(path, &y); err != nil {
 		return y, err
 	}
-	return y, checkFormat(path, y.Format)
+	return y, CheckFormat(path, y.Format)
 }
 
 // WriteYardsticks writes the file into dir.

@@ -46,7 +46,7 @@ func Folder(out string, now time.Time) string {
 // can be run at all, and a compare.ErrReport beside a verdict; else ctx ended, or it could not go
 // on.
 func Sit(ctx context.Context, c Config, stdout io.Writer) (compare.Verdict, error) {
-	s := sitting{Config: c, stdout: stdout, record: Record{Format: format, Margin: c.Margin}}
+	s := sitting{Config: c, stdout: stdout, record: Record{Format: record.Format, Margin: c.Margin}}
 	for _, one := range c.Runner.Scenarios {
 		s.cases += len(one.Cases)
 		s.record.Scenarios = append(s.record.Scenarios, one.Name)

@@ -8,12 +8,8 @@ import (
 	"sekali/bench/record"
 )
 
-const (
-	// File is what a sitting leaves behind, beside the runs of both sides in a/runs and b/runs.
-	File = "ab.json"
-	// format is the version of ab.json; a reader refuses any other.
-	format = 1
-)
+// File is what a sitting leaves behind, beside the runs of both sides in a/runs and b/runs.
+const File = "ab.json"
 
 // Record is ab.json: who was compared, and what it came to. The evidence is computed from the runs.
 type Record struct {
@@ -50,7 +46,7 @@ func (r *Record) write(dir string) error {
 func Read(dir string) (r Record, err error) {
 	name := filepath.Join(dir, File)
 	if err = record.ReadJSON(name, &r); err == nil {
-		err = record.CheckFormat(name, r.Format, format)
+		err = record.CheckFormat(name, r.Format)
 	}
 	return r, err
 }

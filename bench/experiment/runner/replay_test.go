@@ -194,7 +194,7 @@ func TestReplayRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for name, text := range map[string]string{"another version": `{"format": 2}`, "not JSON": "{", "an unknown field": `{"format": 1, "moon": "full"}`} {
+	for name, text := range map[string]string{"another version": `{"format": 1}`, "not JSON": "{", "an unknown field": `{"format": 2, "moon": "full"}`} {
 		path := filepath.Join(t.TempDir(), record.RunFile)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

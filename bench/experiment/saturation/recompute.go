@@ -24,7 +24,7 @@ func Recompute(dir string, r Record) (Record, error) {
 	if err != nil {
 		return fail(err)
 	}
-	again := Record{Format: format, Scenario: r.Scenario, Objective: o.String(), EventsPerRequest: r.EventsPerRequest, Repeat: r.Repeat,
+	again := Record{Format: record.Format, Scenario: r.Scenario, Objective: o.String(), EventsPerRequest: r.EventsPerRequest, Repeat: r.Repeat,
 		BudgetS: r.BudgetS, Searches: []Answer{}, Curve: r.Curve}
 	for n, recorded := range r.Searches {
 		answer, err := recorded.again(dir, o, &again)

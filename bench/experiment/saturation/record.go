@@ -18,8 +18,6 @@ const (
 	// Agreement is how far the answers of several searches may be apart: their range, as a share of
 	// their median.
 	Agreement = 0.10
-	// format is the version of search.json; a reader refuses any other.
-	format = 1
 )
 
 // Record is search.json. Rates are in requests a second.
@@ -160,7 +158,7 @@ func (r *Record) compare() {
 
 // Write writes search.json into a folder.
 func (r *Record) Write(dir string) error {
-	r.Format = format
+	r.Format = record.Format
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
@@ -171,7 +169,7 @@ func (r *Record) Write(dir string) error {
 func Read(dir string) (r Record, err error) {
 	name := filepath.Join(dir, SearchFile)
 	if err = record.ReadJSON(name, &r); err == nil {
-		err = record.CheckFormat(name, r.Format, format)
+		err = record.CheckFormat(name, r.Format)
 	}
 	if err != nil {
 		return r, err

@@ -285,10 +285,10 @@ func TestForgedSearchIsRecomputed(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"format":2}`:                                          "format 2",
-		`{"format":1,"colour":1}`:                               "colour",
-		`{"format":1,"curve":"../../etc"}`:                      "not a folder below it",
-		`{"format":1,"searches":[{"probes":[{"dir":"/etc"}]}]}`: "not a folder below it",
+		`{"format":1}`:                                          "format 1",
+		`{"format":2,"colour":1}`:                               "colour",
+		`{"format":2,"curve":"../../etc"}`:                      "not a folder below it",
+		`{"format":2,"searches":[{"probes":[{"dir":"/etc"}]}]}`: "not a folder below it",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, SearchFile), []byte(text), 0o644); err != nil {

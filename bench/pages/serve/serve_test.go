@@ -185,7 +185,7 @@ func TestOnlyWhatIsShownIsRead(t *testing.T) {
 	}
 	index := func(folder string, at time.Time) {
 		t.Helper()
-		write(filepath.Join(folder, record.IndexFile), fmt.Sprintf(`{"format":1,"started_at":%q,"results":[]}`, at.Format(time.RFC3339)))
+		write(filepath.Join(folder, record.IndexFile), fmt.Sprintf(`{"format":2,"started_at":%q,"results":[]}`, at.Format(time.RFC3339)))
 	}
 	// An index that is read puts its run before all others.
 	unread := first.AddDate(100, 0, 0)
@@ -293,7 +293,7 @@ func TestNothingOutsideIsServed(t *testing.T) {
 func TestForeignIndex(t *testing.T) {
 	dir := results(t)
 	for name, text := range map[string]string{
-		"a": `{"format":1,"results":[{"dir":"../../../.."}]}`, "b": `{"format":1,"results":[{"dir":".data"}]}`, "c": `{"format":9}`, "d": "{",
+		"a": `{"format":2,"results":[{"dir":"../../../.."}]}`, "b": `{"format":2,"results":[{"dir":".data"}]}`, "c": `{"format":9}`, "d": "{",
 	} {
 		if err := os.MkdirAll(filepath.Join(dir, "runs", name), 0o755); err != nil {
 			t.Fatal(err)
@@ -385,9 +385,9 @@ func TestSessions(t *testing.T) {
 	err := errors.Join(
 		record.WriteIndex(run, record.Index{ID: "20261124-064111", StartedAt: time.Date(2026, 11, 24, 6, 41, 11, 0, time.UTC),
 			Results: []record.Entry{{Dir: "noise-1", Scenario: "noise", Repeat: 1, Valid: true, Held: true}}}),
-		os.WriteFile(filepath.Join(sitting, ab.File), []byte(`{"format":1,"scenarios":["noise"],"a":{"given":"main~5"},"b":{"given":"."},"pairs":20,"verdict":"worse"}`), 0o644),
+		os.WriteFile(filepath.Join(sitting, ab.File), []byte(`{"format":2,"scenarios":["noise"],"a":{"given":"main~5"},"b":{"given":"."},"pairs":20,"verdict":"worse"}`), 0o644),
 		os.WriteFile(filepath.Join(dir, "runs", "saturate-20261122-064110", saturation.SearchFile),
-			[]byte(`{"format":1,"objective":"p99<50ms","repeat":1,"events_per_request":10,"searches":[{"requests_per_s":700,"events_per_s":7000}]}`), 0o644))
+			[]byte(`{"format":2,"objective":"p99<50ms","repeat":1,"events_per_request":10,"searches":[{"requests_per_s":700,"events_per_s":7000}]}`), 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}
