@@ -34,7 +34,7 @@ var pageTemplate = template.Must(template.New("page.html.tmpl").Funcs(template.F
 // WritePage writes a result folder's report.html: one file that needs nothing else, and asks for
 // nothing else.
 func WritePage(dir string) error {
-	text, err := page(dir)
+	text, err := Page(dir)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,8 @@ type pageChart struct {
 	Points [][]*float64 `json:"points"` // the times, then each series
 }
 
-func page(dir string) ([]byte, error) {
+// Page makes the text of a result folder's report.html.
+func Page(dir string) ([]byte, error) {
 	raw, err := record.ReadRaw(dir)
 	if err != nil {
 		return nil, err

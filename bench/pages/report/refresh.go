@@ -62,5 +62,5 @@ func refresh(reference string) error {
 	return nil
 }
 
-// hasPage: the probes of a search have none.
+// hasPage: the reference and the probes of a search have none.
 func hasPage(dir string) bool { return there(dir, record.PageFile) }

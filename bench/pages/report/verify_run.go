@@ -41,7 +41,7 @@ func verifyFolder(f record.Folder) []error {
 	bench, err := figures.BenchText(f.Run)
 	differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.BenchFile), bench, err)...)
 	if hasPage(f.Dir) {
-		text, err := page(f.Dir)
+		text, err := Page(f.Dir)
 		differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.PageFile), text, err)...)
 	}
 	return append(differences, verifyAudit(f, raw, summary)...)

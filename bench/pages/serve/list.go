@@ -49,7 +49,7 @@ type row struct {
 	None                       bool     // it came to no result
 	Rate, P50, P99, Lost       *float64 // nil: not known
 	Read                       bool     // its run.json was read
-	Page                       bool     // it has a report.html; a search's probes have none
+	Page                       bool     // it has a page, or one can be made of its files
 	Trace                      bool     // it has a queue trace, for its spark
 	scenario, environmentOfRun string
 }
@@ -308,7 +308,7 @@ func (h *Handler) row(of run, entry record.Entry) row {
 	r := row{Path: path.Join(of.Path, entry.Dir), Dir: entry.Dir, Started: of.Started, Commit: of.Commit,
 		Label: record.Scenario{Name: entry.Scenario, Case: entry.Case}.Label(), scenario: entry.Scenario, environmentOfRun: of.Environment}
 	r.Verdict = verdict(entry.Held, entry.Valid)
-	r.Page, r.Trace = h.exists(r.Path, record.PageFile), h.exists(r.Path, record.TraceFile)
+	r.Page, r.Trace = h.hasPage(r.Path), h.exists(r.Path, record.TraceFile)
 	// A link that leads out of the folder is refused by the root.
 	if !h.exists(r.Path, record.RunFile) {
 		r.Reason = "not readable"

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	comparison "sekali/bench/pages/compare"
+	"sekali/bench/pages/report"
 	"sekali/bench/record"
 )
 
@@ -82,9 +83,11 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	}
 	info, err := h.root.Stat(filepath.FromSlash(name))
 	switch {
+	case err != nil && !folder && path.Base(name) == record.PageFile && h.hasPage(path.Dir(name)):
+		h.page(w, r, path.Dir(name))
 	case err != nil:
 		http.NotFound(w, r)
-	case info.IsDir() && folder && !r.URL.Query().Has("list") && h.exists(name, record.PageFile):
+	case info.IsDir() && folder && !r.URL.Query().Has("list") && h.hasPage(name):
 		http.Redirect(w, r, fileURL(path.Join(name, record.PageFile)), http.StatusFound)
 	case info.IsDir() && folder:
 		h.folder(w, name)
@@ -97,6 +100,40 @@ func (h *Handler) files(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// hasPage: a result's folder has a page, or one can be made of its files.
+func (h *Handler) hasPage(name string) bool {
+	return h.exists(name, record.PageFile) || h.exists(name, record.RunFile)
+}
+
+// page makes the page of a result whose folder has none: git keeps none of results/reference, and a
+// search writes none for its probes.
+func (h *Handler) page(w http.ResponseWriter, r *http.Request, name string) {
+	// The report reads by paths, not through the root, which alone holds links back.
+	err := fs.WalkDir(h.root.FS(), name, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type()&fs.ModeSymlink != 0 {
+			err = fmt.Errorf("%s is a link", file)
+		}
+		return err
+	})
+	select {
+	case h.turns <- struct{}{}:
+		defer func() { <-h.turns }()
+	case <-r.Context().Done():
+		return
+	}
+	var text []byte
+	if err == nil {
+		text, err = report.Page(filepath.Join(h.dir, filepath.FromSlash(name)))
+	}
+	if err != nil {
+		fail(w, fmt.Errorf("no page can be made of %s, whose files are at %s/?list: %w", name, fileURL(name), err))
+		return
+	}
+	w.Header().Set("Content-Security-Policy", filePolicy)
+	w.Header().Set("Content-Type", contentType(record.PageFile))
+	_, _ = w.Write(text) // the reader may have gone
 }
 
 func hidden(name string) bool {

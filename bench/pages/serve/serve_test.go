@@ -62,7 +62,7 @@ func results(t *testing.T) string {
 	if err := record.WriteIndex(runDir, index); err != nil {
 		t.Fatal(err)
 	}
-	// A probe of a search has no page.
+	// The lab writes no page for a probe of a search.
 	search := filepath.Join(dir, "runs", "saturate-20261122-064110")
 	probes := filepath.Join(search, "runs", "20261122-064110")
 	if err := resulttest.Write(filepath.Join(probes, "saturation-probe-01-1"), resulttest.Model{Scenario: "saturation", Case: "probe-01", Repeat: 1,
@@ -247,6 +247,41 @@ func TestFilesAreServedApart(t *testing.T) {
 	}
 	if answer := get(h, "/files/"+burst); answer.Code != http.StatusMovedPermanently || answer.Header().Get("Location") != "/files/"+burst+"/" {
 		t.Errorf("without its slash: %d %s", answer.Code, answer.Header().Get("Location"))
+	}
+}
+
+// A result whose folder has no page gets one when it is asked for: a search's probes have none, and
+// git keeps none of the reference.
+func TestPageIsMade(t *testing.T) {
+	h := newHandler(t, results(t))
+	probe := "runs/saturate-20261122-064110/runs/20261122-064110/saturation-probe-01-1"
+	if answer := get(h, "/files/"+probe+"/"); answer.Code != http.StatusFound || answer.Header().Get("Location") != "/files/"+probe+"/report.html" {
+		t.Errorf("the folder does not open on a page: %d %s", answer.Code, answer.Header().Get("Location"))
+	}
+	want, err := report.Page(filepath.Join(h.dir, filepath.FromSlash(probe)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := get(h, "/files/"+probe+"/report.html")
+	if answer.Code != http.StatusOK || answer.Body.String() != string(want) || answer.Header().Get("Content-Type") != "text/html; charset=utf-8" ||
+		!strings.Contains(answer.Header().Get("Content-Security-Policy"), "sandbox allow-scripts") {
+		t.Errorf("%d %v, %d bytes", answer.Code, answer.Header(), answer.Body.Len())
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, probe, record.PageFile)); err == nil {
+		t.Error("the server wrote into the results")
+	}
+
+	log := filepath.Join(h.dir, probe, "aggregator.log")
+	os.Remove(log)
+	if err := os.Symlink(filepath.Join(h.dir, "..", "secret.txt"), log); err != nil {
+		t.Fatal(err)
+	}
+	answer = get(h, "/files/"+probe+"/report.html")
+	if text := answer.Body.String(); answer.Code != http.StatusInternalServerError || !strings.Contains(text, "aggregator.log is a link") || strings.Contains(text, secret) {
+		t.Errorf("with a link: %d %s", answer.Code, text)
+	}
+	if answer := get(h, "/files/runs/report.html"); answer.Code != http.StatusNotFound {
+		t.Errorf("the page of what is no result: %d", answer.Code)
 	}
 }
 
