@@ -28,9 +28,6 @@ var notComputed = []string{audit.OutOfRealTimeOrder, NotReceived}
 // later are the checks that records have since what is stored is kept.
 var later = []string{"conflicts", "duplicates_by_answers"}
 
-// unlisted are the checks that older records do not list, and have to keep all the same.
-var unlisted = []string{audit.RejectedByLedger, audit.RejectedInLife}
-
 // Sent is what the sender of a run knew.
 func Sent(run record.Run, attempts func() iter.Seq2[ledger.Attempt, error]) (audit.Sent, error) {
 	made, err := stream.New(run.Stream)
@@ -177,9 +174,6 @@ func checks(r *record.Raw, recorded audit.Report, computed []audit.Check) (again
 		again = append(again, c)
 	}
 	for _, c := range computed {
-		if c.Held && slices.Contains(unlisted, c.Name) {
-			continue
-		}
 		if (r.Stored != nil || !slices.Contains(later, c.Name)) && named(recorded.Checks, c.Name) < 0 {
 			again = append(again, c)
 		}

@@ -1,9 +1,6 @@
 package record
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // IDLayout is how a run's folder is named by when it began, in UTC.
 const IDLayout = "20060102-150405"
@@ -32,7 +29,7 @@ type LeftOut struct {
 	Scenario string `json:"scenario"`
 	Case     string `json:"case"`
 	Repeat   int    `json:"repeat"`
-	Code     string `json:"code,omitempty"` // LeftFailed or LeftSkipped; absent in an index of before there were codes
+	Code     string `json:"code"` // LeftFailed or LeftSkipped
 	Why      string `json:"why"`            // in words, behind the code
 }
 
@@ -43,12 +40,7 @@ const (
 )
 
 // Failed says that the run was begun and came to no result. Else it was skipped.
-func (l LeftOut) Failed() bool {
-	if l.Code == "" { // of before: only the words have it
-		return strings.HasPrefix(l.Why, LeftFailed+": ")
-	}
-	return l.Code == LeftFailed
-}
+func (l LeftOut) Failed() bool { return l.Code == LeftFailed }
 
 // Entry is one result folder and its verdict.
 type Entry struct {

@@ -24,9 +24,9 @@ func TestOpenHandsOnWhatWasLeftOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("1", record.Index{Results: []record.Entry{{Dir: "steady-1"}, {Dir: "burst-1"}}, LeftOut: []record.LeftOut{{Scenario: "kill", Why: "failed: it ended by itself"}}})
-	write("2", record.Index{LeftOut: []record.LeftOut{{Scenario: "network", Why: "skipped: ip is not installed"}}})
-	// Of later ones the code says it, whatever the words are.
+	write("1", record.Index{Results: []record.Entry{{Dir: "steady-1"}, {Dir: "burst-1"}}, LeftOut: []record.LeftOut{{Scenario: "kill", Code: record.LeftFailed, Why: "failed: it ended by itself"}}})
+	write("2", record.Index{LeftOut: []record.LeftOut{{Scenario: "network", Code: record.LeftSkipped, Why: "skipped: ip is not installed"}}})
+	// The code says it, whatever the words are.
 	write("3", record.Index{Results: []record.Entry{{Dir: "steady-1"}}, LeftOut: []record.LeftOut{{Scenario: "kill", Code: record.LeftFailed, Why: "it ended by itself"},
 		{Scenario: "network", Code: record.LeftSkipped, Why: "failed: not so"}}})
 	for path, want := range map[string]int{runs: 4, filepath.Join(runs, "3"): 2, filepath.Join(runs, "1"): 1, filepath.Join(runs, "1", "burst-1"): 0} {

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -72,16 +71,5 @@ func TestIndexIsAlwaysWhole(t *testing.T) {
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
 		t.Errorf("left behind: %v, %v", files, err)
-	}
-}
-
-// TestReasonsOfBefore: results from before there were codes have reasons that are texts.
-func TestReasonsOfBefore(t *testing.T) {
-	var v record.Validity
-	if err := json.Unmarshal([]byte(`{"valid":false,"reasons":["late",{"code":"on_tmpfs","text":"tmpfs"}]}`), &v); err != nil {
-		t.Fatal(err)
-	}
-	if want := []record.Reason{{Text: "late"}, {Code: "on_tmpfs", Text: "tmpfs"}}; !slices.Equal(v.Reasons, want) || v.String() != "INVALID: late; tmpfs" {
-		t.Errorf("%+v, %v", v, v)
 	}
 }

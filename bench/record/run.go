@@ -1,7 +1,6 @@
 package record
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -28,8 +27,7 @@ const (
 	InterruptedFile = "INTERRUPTED" // marks a folder whose run was ended early
 )
 
-// RawFiles are the files that every figure follows from, but for what profiles say. A folder of
-// before it was kept has no StoredFile.
+// RawFiles are the files that every figure follows from, but for what profiles say.
 var RawFiles = []string{RequestsFile, TraceFile, HistogramsFile, AuditFile, StoredFile}
 
 // besideFiles are raw files that only some results have: those beside a yardstick, or with readers.
@@ -196,18 +194,8 @@ type Validity struct {
 // Reason is why a run is INVALID: Code is for programs, and Text for people, a whole sentence
 // without a full stop.
 type Reason struct {
-	Code string `json:"code"` // "" in results from before there were codes
+	Code string `json:"code"`
 	Text string `json:"text"`
-}
-
-// UnmarshalJSON also reads a reason of results from before there were codes, which is its text.
-func (r *Reason) UnmarshalJSON(text []byte) error {
-	if len(text) > 0 && text[0] == '"' {
-		*r = Reason{}
-		return json.Unmarshal(text, &r.Text)
-	}
-	type plain Reason
-	return json.Unmarshal(text, (*plain)(r))
 }
 
 // Texts are the reasons for people.

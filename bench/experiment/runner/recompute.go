@@ -23,24 +23,7 @@ func Recompute(r *record.Raw) ([]record.Expectation, error) {
 	if r.Run.Audit == nil {
 		return nil, errors.New("not audited")
 	}
-	return asThen(r.Run, expectations(one.Settings.Expect, *r.Run.Audit, r.Run.Summary)), asPlanned(r, one)
-}
-
-// asThen takes back what a record of before sittings could not say: failures were not counted, and
-// refusals were allowed where the scenario said nothing of them.
-func asThen(run record.Run, now []record.Expectation) []record.Expectation {
-	of := func(all []record.Expectation, name string) int {
-		return slices.IndexFunc(all, func(e record.Expectation) bool { return e.Name == name })
-	}
-	at := of(run.Expectations, "refused")
-	if run.Sitting != nil || of(run.Expectations, "failures") >= 0 || at < 0 {
-		return now
-	}
-	if then := run.Expectations[at]; then.Expected == scenario.Any.String() {
-		refused := &now[of(now, "refused")]
-		refused.Expected, refused.Held = then.Expected, true
-	}
-	return slices.DeleteFunc(now, func(e record.Expectation) bool { return e.Name == "failures" })
+	return expectations(one.Settings.Expect, *r.Run.Audit, r.Run.Summary), asPlanned(r, one)
 }
 
 // scenarioOf is the scenario of a run, by its text, with the case of the run alone.

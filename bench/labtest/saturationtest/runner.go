@@ -81,7 +81,7 @@ func (a *Aggregator) Run(_ context.Context, config runner.Config, stdout, _ io.W
 
 // skip leaves a run without a result, as the runner does.
 func (a *Aggregator) skip(dir, id, scenario string, stdout io.Writer) (string, runner.Outcome) {
-	index := record.Index{ID: id, Results: []record.Entry{}, LeftOut: []record.LeftOut{{Scenario: scenario, Repeat: 1, Why: "skipped: " + a.Skipped}}}
+	index := record.Index{ID: id, Results: []record.Entry{}, LeftOut: []record.LeftOut{{Scenario: scenario, Repeat: 1, Code: record.LeftSkipped, Why: "skipped: " + a.Skipped}}}
 	if err := errors.Join(os.MkdirAll(dir, 0o755), record.WriteIndex(dir, index)); err != nil {
 		fmt.Fprintf(stdout, "FAILED %v\n", err)
 		return dir, runner.Failed

@@ -10,13 +10,13 @@ import (
 )
 
 // leaveOut has a run's index say that a case came to no result.
-func leaveOut(t *testing.T, dir, why string) {
+func leaveOut(t *testing.T, dir, code, why string) {
 	t.Helper()
 	index, err := record.ReadIndex(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	index.LeftOut = append(index.LeftOut, record.LeftOut{Scenario: "kill", Case: "journal", Repeat: 1, Why: why})
+	index.LeftOut = append(index.LeftOut, record.LeftOut{Scenario: "kill", Case: "journal", Repeat: 1, Code: code, Why: why})
 	if err := record.WriteIndex(dir, index); err != nil {
 		t.Fatal(err)
 	}
@@ -29,14 +29,14 @@ func TestCrashedCases(t *testing.T) {
 	again.Seed = 100
 	const crashed = "failed: the aggregator ended by itself"
 	for name, test := range map[string]struct {
-		of, why string
-		alone   bool // the run has no other case
-		want    Verdict
+		of, code, why string
+		alone         bool // the run has no other case
+		want          Verdict
 	}{
-		"B beside others": {"B", crashed, false, NotEnough},
-		"B alone":         {"B", crashed, true, NotEnough},
-		"B skipped":       {"B", "skipped: strace is not installed", false, SameOrBetter},
-		"A":               {"A", crashed, false, SameOrBetter},
+		"B beside others": {"B", record.LeftFailed, crashed, false, NotEnough},
+		"B alone":         {"B", record.LeftFailed, crashed, true, NotEnough},
+		"B skipped":       {"B", record.LeftSkipped, "skipped: strace is not installed", false, SameOrBetter},
+		"A":               {"A", record.LeftFailed, crashed, false, SameOrBetter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := side(t, 8, overload), side(t, 8, again)
@@ -45,7 +45,7 @@ func TestCrashedCases(t *testing.T) {
 			if test.alone {
 				at = side(t, 0, overload)
 			}
-			leaveOut(t, at, test.why)
+			leaveOut(t, at, test.code, test.why)
 			if test.alone {
 				b = together(t, b, at)
 			}

@@ -13,17 +13,6 @@ import (
 	"sekali/bench/record"
 )
 
-// withCodesOf takes the codes out of recomputed reasons where the committed ones are from before
-// there were codes.
-func withCodesOf(committed, recomputed record.Validity) record.Validity {
-	for i := range recomputed.Reasons {
-		if i < len(committed.Reasons) && committed.Reasons[i].Code == "" {
-			recomputed.Reasons[i].Code = ""
-		}
-	}
-	return recomputed
-}
-
 // verifyFolder holds a result folder to its raw files.
 func verifyFolder(f record.Folder) []error {
 	differences := record.CheckFiles(f)
@@ -37,7 +26,7 @@ func verifyFolder(f record.Folder) []error {
 	}
 	name := filepath.Join(f.Dir, record.RunFile)
 	differences = append(differences, compareJSON(name+": summary", f.Run.Summary, summary)...)
-	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, withCodesOf(f.Run.Validity, judge.Validate(raw, summary)))...)
+	differences = append(differences, compareJSON(name+": validity", f.Run.Validity, judge.Validate(raw, summary))...)
 	bench, err := figures.BenchText(f.Run)
 	differences = append(differences, verifyDerived(filepath.Join(f.Dir, record.BenchFile), bench, err)...)
 	if hasPage(f.Dir) {

@@ -549,8 +549,8 @@ func TestKilledRun(t *testing.T) {
 func TestCaseWithoutAResult(t *testing.T) {
 	dir := results(t)
 	changeIndex(t, dir, func(i *record.Index) {
-		i.LeftOut = []record.LeftOut{{Scenario: "kill", Case: "store", Repeat: 1, Why: "failed: ended by itself: exit code 1"},
-			{Scenario: "network", Repeat: 1, Why: "skipped: it needs root"}}
+		i.LeftOut = []record.LeftOut{{Scenario: "kill", Case: "store", Repeat: 1, Code: record.LeftFailed, Why: "failed: ended by itself: exit code 1"},
+			{Scenario: "network", Repeat: 1, Code: record.LeftSkipped, Why: "skipped: it needs root"}}
 	})
 	before, after := list(t, results(t)), list(t, dir)
 	if strings.Count(after, ">FAILED<") != strings.Count(before, ">FAILED<")+1 || strings.Contains(after, "it needs root") {
