@@ -85,7 +85,7 @@ func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, repl
 			if err != nil {
 				return err
 			}
-			return c.checkFurthest(ctx, log.Registry(), replica) // which no longer changes
+			return c.checkFurthest(ctx, log.Registry(), replica, told, w) // which no longer changes
 		}}
 	head, err := awaitInit(ctx, log, wanted)
 	switch {
@@ -144,10 +144,13 @@ func checkStopped(ctx context.Context, registry cluster.Registry, nodes []string
 // errFurther means that a log must not begin with a replica.
 var errFurther = errors.New("another replica is further")
 
-// checkFurthest refuses to begin with a replica if another node has told that it was further. What
-// the nodes had told may have gone with the log.
-func (c *ClusterConfig) checkFurthest(ctx context.Context, registry cluster.Registry, replica *cluster.Replica) error {
-	for _, name := range c.Nodes {
+// checkFurthest refuses to begin with a replica if another of the nodes has told that it was
+// further. Of one that told and is no longer in -nodes it is only written: its folder may be lost.
+// What the nodes had told may have gone with the log.
+func (c *ClusterConfig) checkFurthest(ctx context.Context, registry cluster.Registry, replica *cluster.Replica, told []string, w io.Writer) error {
+	names := append(slices.Clone(told), c.Nodes...)
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		value, _, err := registry.Get(ctx, name)
 		if err != nil {
 			return err
@@ -156,7 +159,11 @@ func (c *ClusterConfig) checkFurthest(ctx context.Context, registry cluster.Regi
 		if json.Unmarshal(value, &b) != nil || b.Cluster != replica.Identity.Cluster || b.Epoch != replica.Identity.Epoch {
 			continue // it has told nothing, or nothing of this log
 		}
-		if !b.Joining && b.Position > replica.Position {
+		switch {
+		case b.Joining || b.Position <= replica.Position:
+		case !slices.Contains(c.Nodes, name):
+			fmt.Fprintf(w, "node %s, which is not in -nodes, was at %d, and %s is at %d: what only that node has stored will be missing\n", name, b.Position, c.Data, replica.Position)
+		default:
 			return fmt.Errorf("%w: node %s was at %d, and %s is at %d: begin with its folder", errFurther, name, b.Position, c.Data, replica.Position)
 		}
 	}

@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -39,13 +40,26 @@ func TestBeginsWithTheFurthest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = c.checkFurthest(t.Context(), log.Registry(), replica)
+		err = c.checkFurthest(t.Context(), log.Registry(), replica, nil, io.Discard)
 		if errors.Is(err, errFurther) != told.further || !told.further && err != nil || told.further && !strings.Contains(err.Error(), "node b was at 8, and d is at 7") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Of a node that told, and is not in -nodes, it is said.
+	value, err := json.Marshal(cluster.Beat{Cluster: id.Cluster, Epoch: id.Epoch, Position: 9})
+	if err == nil {
+		_, err = log.Registry().Put(t.Context(), "c", value, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if err := c.checkFurthest(t.Context(), log.Registry(), replica, []string{"b", "c"}, &said); err != nil ||
+		!strings.HasPrefix(said.String(), "node c, which is not in -nodes, was at 9, and d is at 7: ") || strings.Count(said.String(), "\n") != 1 {
+		t.Errorf("%v, %q", err, said.String())
+	}
 	log.Mute(true)
-	if err := c.checkFurthest(t.Context(), log.Registry(), replica); !errors.Is(err, cluster.ErrUnreachable) {
+	if err := c.checkFurthest(t.Context(), log.Registry(), replica, nil, io.Discard); !errors.Is(err, cluster.ErrUnreachable) {
 		t.Errorf("while nobody can be asked: %v", err)
 	}
 }

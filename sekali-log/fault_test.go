@@ -327,6 +327,9 @@ func TestReplaceWaits(t *testing.T) {
 	c.within(joinTimeout+firstSays+15*time.Second, "it says that it waits", func() bool {
 		return lost.says("-replace has not taken out a lost server yet")
 	})
+	if lost.says("going on as a new one") {
+		t.Error("it says that it is a new one")
+	}
 	c.start(away)
 	c.within(90*time.Second, "the lost server is taken out", func() bool { return lost.says("took the place of a lost server") })
 }

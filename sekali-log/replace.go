@@ -77,7 +77,11 @@ func (c *config) ask(ctx context.Context, log *slog.Logger) ([]peer, error) {
 			return peers, nil
 		}
 	}
-	if ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case c.replace:
+		log.Warn("other servers listen, but nobody says yet which belong to the cluster: the lost server is taken out once they do")
+	default:
 		log.Warn("other servers listen, but nobody says which belong to the cluster: going on as a new one")
 	}
 	return nil, nil
