@@ -126,9 +126,8 @@ func (t *trial) kill(a *aggregator) {
 // wasKilled waits until the aggregator is gone. Every kill here is a SIGKILL, that of a crash place
 // and of the kernel too: another end is its own, and a broken promise.
 func (t *trial) wasKilled(a *aggregator) {
-	<-a.Exited()
-	if exit, _ := a.Wait(context.Background()); exit.Signal != "SIGKILL" {
-		t.broken("it ended by itself: %s", exit)
+	if err := a.Killed(); err != nil {
+		t.broken("%v", itself(err))
 	}
 }
 

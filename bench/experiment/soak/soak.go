@@ -178,8 +178,8 @@ func (s *soaking) kill() {
 	s.mu.Unlock()
 	if p != nil {
 		p.Kill()
-		if exit, _ := p.Wait(context.Background()); exit.Signal != "SIGKILL" {
-			s.broken("it ended by itself: %s", exit)
+		if err := p.Killed(); err != nil {
+			s.broken("%v", err)
 		}
 	}
 }

@@ -328,6 +328,15 @@ func (p *Process) Ended() error {
 	}
 }
 
+// Killed waits for the end of the process: nil if it was a SIGKILL, else an EndedError.
+func (p *Process) Killed() error {
+	<-p.exited
+	if p.exit.Signal == "SIGKILL" {
+		return nil
+	}
+	return p.Ended()
+}
+
 // Stop ends the process gracefully; anything but exit code 0 is an error.
 func (p *Process) Stop(ctx context.Context) (Exit, error) {
 	if err := p.Signal(syscall.SIGTERM); err != nil {

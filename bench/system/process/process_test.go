@@ -179,6 +179,15 @@ func TestWhatGoesWrongIsSaid(t *testing.T) {
 	if _, err := failing.Stop(within(t, 10*time.Second)); err == nil || !strings.Contains(err.Error(), "could not drain") {
 		t.Errorf("exit code 1 after SIGTERM: %v", err)
 	}
+	// What ends by itself was not killed, and what it said last is told.
+	if err := failing.Killed(); err == nil || !strings.Contains(err.Error(), "ended by itself: exit code 1") || !strings.Contains(err.Error(), "could not drain") {
+		t.Errorf("not killed: %v", err)
+	}
+	killed, _ := start(t, "graceful", "")
+	killed.Kill()
+	if err := killed.Killed(); err != nil {
+		t.Errorf("killed: %v", err)
+	}
 	stubborn, _ := start(t, "stubborn", "")
 	if exit, err := stubborn.Stop(within(t, 100*time.Millisecond)); err == nil || exit.Signal != "SIGKILL" {
 		t.Errorf("a process that ignores SIGTERM: %v, %v", exit, err)
