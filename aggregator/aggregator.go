@@ -30,6 +30,7 @@ import (
 	"sekali/aggregator/journal"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
+	"sekali/internal/certificate"
 	"sekali/internal/systemd"
 )
 
@@ -222,7 +223,7 @@ func (a *instance) listen(secrets secrets) (err error) {
 }
 
 // serve takes events until ctx ends, or until something has failed for good.
-func (a *instance) serve(ctx context.Context, certificate *certificate) error {
+func (a *instance) serve(ctx context.Context, pair *certificate.Pair) error {
 	var work context.Context
 	work, a.abort = context.WithCancel(context.Background())
 	a.committed, a.written = make(chan struct{}), make(chan struct{})
@@ -237,8 +238,8 @@ func (a *instance) serve(ctx context.Context, certificate *certificate) error {
 		go a.watchMemory(work)
 	}
 	var show api.Certificate
-	if certificate != nil {
-		show = certificate.show
+	if pair != nil {
+		show = pair.Server
 	}
 	go func() {
 		if err := a.public.Serve(a.ln, show); err != nil {

@@ -13,6 +13,7 @@ import (
 	"sekali/aggregator/internal/api"
 	"sekali/aggregator/pipeline"
 	"sekali/aggregator/store"
+	"sekali/internal/certificate"
 )
 
 // Config is the aggregator's configuration; DefaultConfig has the defaults, and
@@ -219,7 +220,7 @@ func secret(flag, file string) (string, error) {
 type secrets struct {
 	tokens      []api.Token
 	hmac        string       // "": none
-	certificate *certificate // nil: none
+	certificate *certificate.Pair // nil: none
 }
 
 // secrets reads them.
@@ -230,6 +231,8 @@ func (c Config) secrets(log *slog.Logger) (s secrets, err error) {
 	if s.hmac, err = c.hmacSecret(); err != nil {
 		return s, err
 	}
-	s.certificate, err = c.newCertificate(log)
+	if c.TLSCert != "" {
+		s.certificate, err = certificate.Open(c.TLSCert, c.TLSKey, log)
+	}
 	return s, err
 }

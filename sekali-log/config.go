@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"sekali/internal/certificate"
 	"sekali/internal/settings"
 )
 
@@ -139,7 +141,7 @@ func split(address string) (host string, port int, err error) {
 }
 
 // options are the server's. A port of 0 is -1 there.
-func (c *config) options(serverName string) (*server.Options, error) {
+func (c *config) options(serverName string, log *slog.Logger) (*server.Options, error) {
 	o := &server.Options{NoSigs: true, DisableJetStreamBanner: true}
 	if err := o.ProcessConfigString(fixed); err != nil {
 		return nil, err
@@ -177,7 +179,7 @@ func (c *config) options(serverName string) (*server.Options, error) {
 	for _, route := range strings.Split(c.routes, ",") {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: route, User: between})
 	}
-	return o, c.encrypt(o)
+	return o, c.encrypt(o, log)
 }
 
 // token is what -token-file has, "" without it.
@@ -196,21 +198,27 @@ func (c *config) token() (string, error) {
 	return token, nil
 }
 
-// encrypt gives both listeners the certificate. Servers have to show each other one of -tls-ca.
-func (c *config) encrypt(o *server.Options) error {
+// encrypt gives both listeners the certificate, and takes a renewed one without a restart. Servers
+// have to show each other one of -tls-ca.
+func (c *config) encrypt(o *server.Options, log *slog.Logger) error {
 	if c.tlsCert == "" {
 		return nil
 	}
-	files := server.TLSConfigOpts{CertFile: c.tlsCert, KeyFile: c.tlsKey, CaFile: c.tlsCA}
-	var err error
-	if o.TLSConfig, err = server.GenTLSConfig(&files); err != nil {
-		return misconfigured("-tls-cert, -tls-key and -tls-ca: %w", err)
+	pair, err := certificate.Open(c.tlsCert, c.tlsKey, log)
+	if err != nil {
+		return misconfigured("%w", err)
 	}
-	files.Verify = true
-	if o.Cluster.TLSConfig, err = server.GenTLSConfig(&files); err != nil {
-		return misconfigured("-tls-cert, -tls-key and -tls-ca: %w", err)
+	authority := server.TLSConfigOpts{CaFile: c.tlsCA}
+	if o.TLSConfig, err = server.GenTLSConfig(&authority); err != nil {
+		return misconfigured("-tls-ca: %w", err)
+	}
+	authority.Verify = true
+	if o.Cluster.TLSConfig, err = server.GenTLSConfig(&authority); err != nil {
+		return misconfigured("-tls-ca: %w", err)
 	}
 	o.Cluster.TLSConfig.RootCAs = o.Cluster.TLSConfig.ClientCAs
+	o.TLSConfig.GetCertificate, o.Cluster.TLSConfig.GetCertificate = pair.Server, pair.Server
+	o.Cluster.TLSConfig.GetClientCertificate = pair.Client
 	o.TLS, o.TLSTimeout, o.Cluster.TLSTimeout = true, 5, 5
 	return nil
 }

@@ -56,7 +56,7 @@ func (c *config) reachable() bool {
 // ask runs a server without a log until the cluster has said who belongs to it. It is none of them.
 // A cluster without a leader says nothing: after joinTimeout there are no peers.
 func (c *config) ask(ctx context.Context, log *slog.Logger) ([]peer, error) {
-	options, err := c.options(c.name + "-asks")
+	options, err := c.options(c.name+"-asks", log)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// authority writes a CA, and a certificate of it for the loopback.
-func authority(t *testing.T) (ca, cert, key string) {
+// authority writes a CA, and a certificate of it for the loopback. renew writes the next one in the
+// place of that, and returns its number.
+func authority(t *testing.T) (ca, cert, key string, renew func() int64) {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, kind string, der []byte) string {
@@ -37,31 +38,36 @@ func authority(t *testing.T) (ca, cert, key string) {
 	}
 	parent := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	child := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "log"}, NotAfter: time.Now().Add(time.Hour),
+	number := int64(1)
+	child := &x509.Certificate{Subject: pkix.Name{CommonName: "log"}, NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	for i, c := range []*x509.Certificate{parent, child} {
-		der, err := x509.CreateCertificate(rand.Reader, c, parent, keys[i].Public(), keys[0])
+	sign := func(name string, c *x509.Certificate, key *ecdsa.PrivateKey) string {
+		der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), keys[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := write([]string{"ca.pem", "cert.pem"}[i], "CERTIFICATE", der)
-		if i == 0 {
-			ca = path
-		} else {
-			cert = path
-		}
+		return write(name, "CERTIFICATE", der)
 	}
+	renew = func() int64 {
+		number++
+		child.SerialNumber = big.NewInt(number)
+		cert = sign("cert.pem", child, keys[1])
+		return number
+	}
+	ca = sign("ca.pem", parent, keys[0])
+	renew()
 	der, err := x509.MarshalPKCS8PrivateKey(keys[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ca, cert, write("key.pem", "PRIVATE KEY", der)
+	return ca, cert, write("key.pem", "PRIVATE KEY", der), renew
 }
 
 // TestSecured: with a token and certificates three servers are a cluster, and a stranger is nobody.
+// A renewed certificate is shown without a restart.
 func TestSecured(t *testing.T) {
 	t.Parallel()
-	ca, cert, key := authority(t)
+	ca, cert, key, renew := authority(t)
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("s3cret:/@\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -80,6 +86,13 @@ func TestSecured(t *testing.T) {
 			stranger.Close()
 		}
 	}
+	renewed := renew()
+	c.within(30*time.Second, "the renewed certificate", func() bool {
+		fresh := c.connect(nats.RootCAs(ca), nats.UserInfo(user, "s3cret:/@"))
+		defer fresh.Close()
+		state, err := fresh.TLSConnectionState()
+		return err == nil && state.PeerCertificates[0].SerialNumber.Int64() == renewed
+	})
 	// A server without the certificate is no part of the cluster: the other two would have to have it.
 	c.extra = []string{"-token-file", token}
 	addresses := hold(t, 2)

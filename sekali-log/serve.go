@@ -34,7 +34,7 @@ func serve(ctx context.Context, cfg config, log *slog.Logger) error {
 			return err
 		}
 	}
-	options, err := cfg.options(name)
+	options, err := cfg.options(name, log)
 	if err != nil {
 		return err
 	}

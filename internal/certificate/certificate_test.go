@@ -1,4 +1,4 @@
-package aggregator
+package certificate
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 // that is of two renewals, or is gone, leaves the old one, and is logged once.
 func TestRenewedCertificate(t *testing.T) {
 	dir := t.TempDir()
-	cfg := Config{TLSCert: filepath.Join(dir, "cert.pem"), TLSKey: filepath.Join(dir, "key.pem")}
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	write := func(file string, content []byte) {
 		t.Helper()
 		if err := os.WriteFile(file, content, 0o600); err != nil {
@@ -32,10 +32,10 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	cert1, key1 := pair(t, 1)
 	cert2, key2 := pair(t, 2)
-	write(cfg.TLSCert, cert1)
-	write(cfg.TLSKey, key1)
+	write(certFile, cert1)
+	write(keyFile, key1)
 	var logged bytes.Buffer // by show, which ends before the handshake does
-	p, err := cfg.newCertificate(slog.New(slog.NewTextHandler(&logged, nil)))
+	p, err := Open(certFile, keyFile, slog.New(slog.NewTextHandler(&logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestRenewedCertificate(t *testing.T) {
 	shown := func(due bool) int64 {
 		t.Helper()
 		if due {
-			p.looked = time.Now().Add(-certificateEvery)
+			p.looked = time.Now().Add(-every)
 		}
 		return shown(t, p)
 	}
@@ -58,36 +58,39 @@ func TestRenewedCertificate(t *testing.T) {
 		}
 	}
 	expect(1, shown(true), 0, "")
-	write(cfg.TLSCert, cert2)
+	write(certFile, cert2)
 	expect(1, shown(true), 1, "private key does not match")
 	expect(1, shown(true), 1, "")
-	write(cfg.TLSKey, key2)
+	write(keyFile, key2)
 	expect(1, shown(false), 1, "")
 	expect(2, shown(true), 2, "reloaded")
 	expect(2, shown(true), 2, "")
-	if err := os.Remove(cfg.TLSKey); err != nil {
+	if err := os.Remove(keyFile); err != nil {
 		t.Fatal(err)
 	}
 	expect(2, shown(true), 3, "no such file")
 	expect(2, shown(true), 3, "")
-	write(cfg.TLSKey, []byte("x"))
+	write(keyFile, []byte("x"))
 	expect(2, shown(true), 4, "failed to find any PEM data in key input")
-	write(cfg.TLSCert, cert1)
-	write(cfg.TLSKey, key1)
+	write(certFile, cert1)
+	write(keyFile, key1)
 	expect(1, shown(true), 5, "")
 }
 
-// shown is the serial number of the certificate that a handshake shows.
-func shown(t *testing.T, p *certificate) int64 {
+// shown is the serial number of the certificate that a handshake shows to the client, and to the
+// server, which asks for one too.
+func shown(t *testing.T, p *Pair) int64 {
 	t.Helper()
 	client, server := net.Pipe()
 	defer client.Close()
 	done := make(chan error, 1)
+	accepted := tls.Server(server, &tls.Config{GetCertificate: p.Server, ClientAuth: tls.RequireAnyClientCert})
 	go func() {
 		defer server.Close()
-		done <- tls.Server(server, &tls.Config{GetCertificate: p.show}).Handshake()
+		done <- accepted.Handshake()
 	}()
-	conn := tls.Client(client, &tls.Config{InsecureSkipVerify: true}) // its number is all that matters
+	// The numbers are all that matters.
+	conn := tls.Client(client, &tls.Config{InsecureSkipVerify: true, GetClientCertificate: p.Client})
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +98,11 @@ func shown(t *testing.T, p *certificate) int64 {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	number := conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	if client := accepted.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); client != number {
+		t.Errorf("the client shows %d, the server %d", client, number)
+	}
+	return number
 }
 
 // pair makes a certificate of a number, and its key.

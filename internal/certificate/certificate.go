@@ -1,4 +1,5 @@
-package aggregator
+// Package certificate shows a TLS certificate whose files are renewed while it is shown.
+package certificate
 
 import (
 	"crypto/tls"
@@ -11,13 +12,12 @@ import (
 	"time"
 )
 
-// certificateEvery is how often the files of -tls-cert and -tls-key are looked at, if somebody
-// connects.
-const certificateEvery = 10 * time.Second
+// every is how often the files are looked at, if somebody connects.
+const every = 10 * time.Second
 
-// certificate is what the server shows. Its files are read again at handshakes, so that a renewed
+// Pair is a certificate and its key. Their files are read again at handshakes, so that a renewed
 // pair is taken without a restart; one that cannot be used leaves the pair before in its place.
-type certificate struct {
+type Pair struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	pair              atomic.Pointer[tls.Certificate]
@@ -27,12 +27,9 @@ type certificate struct {
 	found   string     // then: what the files had, or why they could not be read
 }
 
-// newCertificate reads the pair, if there is to be one; nil: there is not.
-func (c Config) newCertificate(log *slog.Logger) (*certificate, error) {
-	if c.TLSCert == "" {
-		return nil, nil
-	}
-	p := &certificate{certFile: c.TLSCert, keyFile: c.TLSKey, log: log}
+// Open reads the files of the flags -tls-cert and -tls-key, which the error names.
+func Open(certFile, keyFile string, log *slog.Logger) (*Pair, error) {
+	p := &Pair{certFile: certFile, keyFile: keyFile, log: log}
 	if _, err := p.read(); err != nil {
 		return nil, err
 	}
@@ -40,7 +37,7 @@ func (c Config) newCertificate(log *slog.Logger) (*certificate, error) {
 }
 
 // read takes the pair if the files have changed since they were last read.
-func (p *certificate) read() (changed bool, err error) {
+func (p *Pair) read() (changed bool, err error) {
 	p.looked = time.Now()
 	cert, err := os.ReadFile(p.certFile)
 	key, keyErr := os.ReadFile(p.keyFile)
@@ -64,19 +61,24 @@ func (p *certificate) read() (changed bool, err error) {
 	return true, nil
 }
 
-// show is what a handshake asks for.
-func (p *certificate) show(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Server is what a handshake shows to who connects, for tls.Config.GetCertificate.
+func (p *Pair) Server(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.newest(), nil }
+
+// Client is what a handshake shows to the server that asks, for tls.Config.GetClientCertificate.
+func (p *Pair) Client(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.newest(), nil }
+
+func (p *Pair) newest() *tls.Certificate {
 	if p.reading.TryLock() {
 		defer p.reading.Unlock()
-		if time.Since(p.looked) >= certificateEvery {
+		if time.Since(p.looked) >= every {
 			p.readAgain()
 		}
 	}
-	return p.pair.Load(), nil
+	return p.pair.Load()
 }
 
 // readAgain tells of what has changed, once.
-func (p *certificate) readAgain() {
+func (p *Pair) readAgain() {
 	switch changed, err := p.read(); {
 	case err != nil:
 		p.log.Error("the TLS certificate stays as it was", "error", err)
