@@ -19,7 +19,7 @@ type answer struct {
 func (s *set) answers() []answer {
 	var rows []answer
 	for _, add := range []func() []answer{
-		s.kept, s.faulted, s.clusterFaulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.besideOthers,
+		s.kept, s.faulted, s.clusterFaulted, s.soaked, s.acknowledgedIn, s.sustained, s.deduplicated, s.besideOthers, s.when,
 	} {
 		rows = append(rows, add()...)
 	}
