@@ -66,7 +66,7 @@ func (s *set) kept() []answer {
 		rows = append(rows, answer{"**Kept.** Acknowledged events that a SIGKILL lost", all, "[kill](results/pages/kill.md)"})
 	}
 	if control != nil {
-		rows = append(rows, answer{"**Control.** The same where a loss is allowed. None would mean that the audit is blind", losses(control), runsOf(control)})
+		rows = append(rows, answer{"**Control.** The same at `memory`, which may lose events. If none were lost, the audit would be blind", losses(control), runsOf(control)})
 	}
 	return rows
 }
