@@ -80,7 +80,7 @@ func (c *ClusterConfig) beginEpoch(ctx context.Context, log *jetstream.Log, repl
 		May: func(ctx context.Context) error {
 			told, err := log.Told(ctx)
 			if err == nil {
-				err = checkStopped(ctx, log.Registry(), append(told, c.Nodes...), w)
+				err = checkStopped(ctx, log.Registry(), slices.Concat(told, c.Nodes), w)
 			}
 			if err != nil {
 				return err
@@ -148,7 +148,7 @@ var errFurther = errors.New("another replica is further")
 // further. Of one that told and is no longer in -nodes it is only written: its folder may be lost.
 // What the nodes had told may have gone with the log.
 func (c *ClusterConfig) checkFurthest(ctx context.Context, registry cluster.Registry, replica *cluster.Replica, told []string, w io.Writer) error {
-	names := append(slices.Clone(told), c.Nodes...)
+	names := slices.Concat(told, c.Nodes)
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		value, _, err := registry.Get(ctx, name)

@@ -219,7 +219,7 @@ func secret(flag, file string) (string, error) {
 // secrets are what the configuration keeps in files.
 type secrets struct {
 	tokens      []api.Token
-	hmac        string       // "": none
+	hmac        string            // "": none
 	certificate *certificate.Pair // nil: none
 }
 

@@ -30,7 +30,7 @@ type LeftOut struct {
 	Case     string `json:"case"`
 	Repeat   int    `json:"repeat"`
 	Code     string `json:"code"` // LeftFailed or LeftSkipped
-	Why      string `json:"why"`            // in words, behind the code
+	Why      string `json:"why"`  // in words, behind the code
 }
 
 // The codes of what left no result.

@@ -28,7 +28,7 @@ func TestCompareWithoutAResult(t *testing.T) {
 	runs := t.TempDir()
 	run := filepath.Join(runs, "20261130-030000")
 	err := errors.Join(os.Mkdir(run, 0o755), record.WriteIndex(run, record.Index{Results: []record.Entry{},
-		LeftOut: []record.LeftOut{{Scenario: "kill", Case: "journal", Repeat: 1, Why: "failed: it ended by itself"}}}))
+		LeftOut: []record.LeftOut{{Scenario: "kill", Case: "journal", Repeat: 1, Code: record.LeftFailed, Why: "failed: it ended by itself"}}}))
 	if err != nil {
 		t.Fatal(err)
 	}

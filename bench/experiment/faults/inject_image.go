@@ -309,7 +309,7 @@ func (t *trial) lookAtImage(check bool) (end string, err error) {
 	if err := t.look(a); err != nil {
 		select { // its connections may end before it does
 		case <-a.Exited():
-			err = itself(a.Ended())
+			err = errors.Join(err, itself(a.Ended()))
 		case <-time.After(endWait):
 		}
 		return record.Noticed, err

@@ -97,10 +97,10 @@ func Run(ctx context.Context, config Config) (record.Soak, error) {
 	s.record = record.Soak{Seconds: config.Lasts.Seconds(), RequestsPerS: config.Rate, Stream: events.Config(), EventsPerRequest: eventsPerRequest,
 		Readers: readers, SlowClients: slowClients, WindowS: s.window.Seconds(), Metrics: metricNames(), Windows: []record.SoakWindow{}}
 	s.record.Date, s.record.Machine, s.record.Commit = experiment.WhereAndWhen(config.Version)
+	defer s.kill()
 	if _, err := s.start(); err != nil {
 		return s.record, fmt.Errorf("soak: %w", err)
 	}
-	defer s.kill()
 	if err := s.load(ctx, events); err != nil {
 		return s.record, fmt.Errorf("soak: %w", err)
 	}

@@ -18,7 +18,8 @@ const maxLeftOut = 0.1
 
 // moment is a repeat during which the machine was another than during most.
 type moment struct {
-	repeat int // of its side, from 0
+	repeat int  // of its side, from 0
+	before bool // it was so before the repeat began: no side had a part in it
 	text   string
 }
 
@@ -44,23 +45,26 @@ func (p *pair) moments() (odd []moment) {
 			repeat -= len(p.a.folders)
 		}
 		if us := all[i].Run.Environment.Fdatasync.P50US; us > maxSyncFactor*sync || us > 0 && us*maxSyncFactor < sync {
-			odd = append(odd, moment{repeat, fmt.Sprintf("the disk took %.4g µs to sync before this repeat, %.4g in the median (%s)", us, sync, all[i].Dir)})
+			odd = append(odd, moment{repeat, true, fmt.Sprintf("the disk took %.4g µs to sync before this repeat, %.4g in the median (%s)", us, sync, all[i].Dir)})
 		}
 		if s.OtherCPUShare != nil && *s.OtherCPUShare > share+maxOthersApart {
-			odd = append(odd, moment{repeat, fmt.Sprintf("others took %.0f %% of the cores during this repeat, %.0f %% in the median (%s)",
+			odd = append(odd, moment{repeat, false, fmt.Sprintf("others took %.0f %% of the cores during this repeat, %.0f %% in the median (%s)",
 				100**s.OtherCPUShare, 100*share, all[i].Dir)})
 		}
 	}
 	return odd
 }
 
-// leaveOut takes the few pairs of runs away during which the machine was another, whatever their
-// figures: of many pairs some meet such a moment, and one would forbid the verdict of all. What is
-// INVALID or broke a promise stays.
+// leaveOut takes the few pairs of runs away before which the disk was another, whatever their
+// figures: of many pairs some meet such a moment, and one would forbid the verdict of all. What
+// others took during a repeat may be a side's own doing, such as work that it leaves to the kernel:
+// that stays, and so does what is INVALID or broke a promise.
 func (p *pair) leaveOut() {
 	odd := map[int]string{}
 	for _, m := range p.moments() {
-		odd[m.repeat] = m.text
+		if m.before {
+			odd[m.repeat] = m.text
+		}
 	}
 	n := len(p.a.folders)
 	if !p.paired || float64(len(odd)) > maxLeftOut*float64(n) {

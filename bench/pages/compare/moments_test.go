@@ -107,6 +107,28 @@ func TestFewPairsAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestOthersAreNotLeftOut: what others took during a repeat is no reason to leave it out, for the
+// side may have caused it. What the disk was before it is.
+func TestOthersAreNotLeftOut(t *testing.T) {
+	const n = 20
+	side := func() (g group) {
+		for range n {
+			share := 0.01
+			f := record.Folder{Run: record.Run{Validity: record.Validity{Valid: true}}}
+			f.Run.Environment.Fdatasync.P50US = 300
+			g.folders, g.summaries = append(g.folders, f), append(g.summaries, record.Summary{OtherCPUShare: &share})
+		}
+		return g
+	}
+	p := pair{a: side(), b: side(), paired: true}
+	*p.b.summaries[3].OtherCPUShare = 0.2
+	p.b.folders[7].Run.Environment.Fdatasync.P50US = 900
+	p.leaveOut()
+	if len(p.leftOut) != 1 || !strings.HasPrefix(p.leftOut[0], "the disk took 900") || len(p.a.folders) != n-1 || len(p.moments()) != 1 {
+		t.Errorf("left out: %q; %d pairs; still odd: %+v", p.leftOut, len(p.a.folders), p.moments())
+	}
+}
+
 func spoilTrace(t *testing.T, dir string) {
 	path := filepath.Join(dir, record.HistogramsFile)
 	text, err := os.ReadFile(path)

@@ -94,7 +94,9 @@ func (w *Wire) fill(ctx context.Context) (mbitPerS float64, err error) {
 			}
 			running.Go(func() {
 				defer conn.Close()
-				_, _ = io.Copy(counter{&arrived}, conn) // until the sender ends it, with an error
+				// Until the sender ends it, with an error. The packet that says so may be lost.
+				_ = conn.SetDeadline(time.Now().Add(dialTimeout + fillTime + tripsToFill*w.limit.RTT + measureTime))
+				_, _ = io.Copy(counter{&arrived}, conn)
 			})
 		}
 	})
