@@ -18,11 +18,11 @@ func goldenResult(name string) string {
 }
 
 func TestPageIsOneFile(t *testing.T) {
-	text, err := page(goldenResult("kill-journal-1"))
+	text, err := Page(goldenResult("kill-journal-1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := page(goldenResult("kill-journal-1"))
+	again, err := Page(goldenResult("kill-journal-1"))
 	if err != nil || !bytes.Equal(text, again) {
 		t.Errorf("made twice, the bytes differ (%v)", err)
 	}
@@ -43,7 +43,7 @@ func TestPageIsOneFile(t *testing.T) {
 }
 
 func TestPageDrawsWhatWasMeasured(t *testing.T) {
-	text, err := page(goldenResult("kill-journal-1"))
+	text, err := Page(goldenResult("kill-journal-1"))
 	if err != nil {
 		t.Fatal(err)
 	}

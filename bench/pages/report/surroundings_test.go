@@ -48,7 +48,7 @@ func TestNetworkAndPageCache(t *testing.T) {
 		pages[f.name] = string(f.text)
 	}
 	for _, name := range []string{"duplicates-history-1", "course-report-batched-1", "burst-1"} {
-		text, err := page(result(name))
+		text, err := Page(result(name))
 		if err != nil {
 			t.Fatal(err)
 		}
