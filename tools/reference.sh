@@ -54,6 +54,7 @@ echo "$(date -u +%H:%M:%S) the senders"
 mv "$out"/runs/* "$out"
 mv "$out"/yardsticks/*/yardsticks.json "$out"
 rm -rf "$out/runs" "$out/yardsticks" "$out/latest"
+rm "$out/soak/requests.csv.gz" # 50 MB; the record of the soak has what its figures need
 find "$out" -name report.html -delete # a third of the bytes, and `bench serve` makes them anew
 mv results/reference "$out.before"
 mv "$out" results/reference
