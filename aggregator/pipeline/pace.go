@@ -1,6 +1,10 @@
 package pipeline
 
-import "time"
+import (
+	"time"
+
+	"sekali/aggregator/store"
+)
 
 const (
 	// applyWithin is what the work of a transaction is to take while more waits than fits into one:
@@ -40,4 +44,13 @@ func (p *pace) events(most int) int {
 		return most
 	}
 	return min(most, max(paceLeast, int(float64(applyWithin)/p.perEvent)))
+}
+
+// learn tells the pace of a transaction. Where the table decides, a transaction writes a page for
+// nearly every event, so that its events cost more the fewer there are: a pace would slow down
+// itself, and there is none.
+func (w *writer) learn(events int, took time.Duration) {
+	if w.store.Info.Dedup != store.DedupTable {
+		w.pace.learn(events, took)
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"sekali/aggregator/store"
 )
 
 // TestPace: a transaction has what works for applyWithin, within its bounds. A small one says
@@ -45,6 +47,25 @@ func TestPace(t *testing.T) {
 	p := pace{perEvent: float64(time.Second)}
 	if got := p.events(7); got != 7 {
 		t.Errorf("a transaction of %d where 7 are the most", got)
+	}
+}
+
+// TestTheTableHasNoPace: in small transactions its events would cost several times as much.
+func TestTheTableHasNoPace(t *testing.T) {
+	const most = 50_000
+	for dedup, want := range map[store.Dedup]int{store.DedupRuns: paceLeast, store.DedupTable: most} {
+		s, _, err := store.Open(t.TempDir(), store.Design{Dedup: dedup, Layout: store.LayoutRows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &writer{Pipeline: &Pipeline{store: s}}
+		w.learn(most, time.Minute)
+		if got := w.pace.events(most); got != want {
+			t.Errorf("%s: a transaction of %d, want %d", dedup, got, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -192,7 +192,7 @@ func (w *writer) commit(ctx context.Context) error {
 		return err
 	}
 	slowed(time.Since(start))
-	w.pace.learn(len(b.Rows), time.Since(start)-out.Committing-out.Held)
+	w.learn(len(b.Rows), time.Since(start)-out.Committing-out.Held)
 	if err := w.awaitFolder(ctx); err != nil {
 		return err
 	}
