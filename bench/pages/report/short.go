@@ -176,7 +176,8 @@ func (s *set) whyRuns() string {
 	}
 	return fmt.Sprintf("The case `%s` is the simple design, for comparison: a row for each event, and\n"+
 		"duplicates found by `INSERT OR IGNORE`. The default keeps keys in sorted files and events in\n"+
-		"blocks. In `throughput` the default processes **%.1f ×** as many events/s. Its cost stays flat as\n"+
+		"blocks. In `throughput` the default processes **%.1f ×** as many events/s;\n"+
+		"[the size of transactions](docs/design/decisions/10-large-transactions.md) has a part in that. Its cost stays flat as\n"+
 		"the store grows ([the decision](docs/design/decisions/06-sorted-runs.md)). The two may be "+
 		"sent different numbers of events: the last row of a table has them.\n", tableCase, byRuns/byTable)
 }
