@@ -34,7 +34,7 @@ func Example() {
 			log.Fatal(err)
 		}
 	}
-	if err := c.Close(ctx); err != nil { // until all is stored
+	if err := c.Close(ctx); err != nil { // until all is answered
 		log.Fatal(err)
 	}
 	fmt.Println(len(aggregator.events()), "events stored")
