@@ -215,9 +215,7 @@ func (s *set) besideOthers() []answer {
 	if !known || len(parts) == 0 {
 		return nil
 	}
-	// Machines differ more than programs: the sitting has a date, which may be another than that of
-	// the runs above.
-	return []answer{{fmt.Sprintf("**Other systems**, the same events on the same machine, %s", y.StartedAt.Format("2 January 2006")),
+	return []answer{{"**Other systems**, the same events on the same machine",
 		"Sekali's events/s: " + strings.Join(parts, "; ") + bound, "[page](results/pages/beside.md)"}}
 }
 
