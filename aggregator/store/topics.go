@@ -3,10 +3,10 @@ package store
 import (
 	"cmp"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 
 	"sekali/internal/sqlite"
 )
@@ -15,19 +15,31 @@ import (
 // their names: neighbours in a B-tree are found with its pages at hand, where a hundred thousand
 // topics in no order cost twice as much (-bench Topics).
 type topicSet struct {
-	numbers map[string]int32
-	names   []string // by number
-	of      []int32  // number by row; of rows that are not new, anything
-	order   []int32  // the numbers in the order of the names
-	counts  []int64  // by number
+	slots  []topicSlot // by hash; who finds one taken has the next. A power of two
+	before []topicSlot // its memory, to be used again
+	names  []string    // by number
+	of     []int32     // number by row; of rows that are not new, anything
+	order  []int32     // the numbers in the order of the names
+	counts []int64     // by number
+	sorter nameSorter
 }
+
+// topicSlot is a topic's place in the table of a topicSet.
+type topicSlot struct {
+	hash   uint32
+	number int32 // plus 1; 0: the slot is free
+}
+
+// topicSeed keeps publishers from choosing topics of the same hash.
+var topicSeed = maphash.MakeSeed()
+
+// minTopicSlots is the size of a batch's first table: one of few topics stays in the processor's
+// cache.
+const minTopicSlots = 64
 
 // group numbers the topics of the rows that are new. The names lie in the rows' texts.
 func (t *topicSet) group(rows []Row, isNew []bool) {
 	t.forget()
-	if t.numbers == nil {
-		t.numbers = map[string]int32{}
-	}
 	t.of = slices.Grow(t.of[:0], len(rows))[:len(rows)]
 	before := ""
 	number := int32(-1)
@@ -36,24 +48,56 @@ func (t *topicSet) group(rows []Row, isNew []bool) {
 			continue
 		}
 		if topic := rows[i].Topic; number < 0 || topic != before {
-			known := false
-			if number, known = t.numbers[topic]; !known {
-				number = int32(len(t.names))
-				t.numbers[topic] = number
-				t.names, t.order = append(t.names, topic), append(t.order, number)
-			}
+			number = t.number(topic)
 			before = topic
 		}
 		t.of[i] = number
 	}
-	slices.SortFunc(t.order, func(a, b int32) int { return strings.Compare(t.names[a], t.names[b]) })
+	t.order = t.sorter.sort(t.names, t.order)
+}
+
+// number is a topic's number, the next one if it has none yet.
+func (t *topicSet) number(topic string) int32 {
+	hash := uint32(maphash.String(topicSeed, topic))
+	slot := t.slot(hash, topic)
+	if slot.number == 0 {
+		if 2*len(t.names) >= len(t.slots) { // half of them stay free
+			t.grow()
+			slot = t.slot(hash, topic)
+		}
+		t.names = append(t.names, topic)
+		*slot = topicSlot{hash, int32(len(t.names))}
+	}
+	return slot.number - 1
+}
+
+// slot is where a topic is, or where it belongs.
+func (t *topicSet) slot(hash uint32, topic string) *topicSlot {
+	for at := int(hash); ; at++ {
+		slot := &t.slots[at&(len(t.slots)-1)]
+		if slot.number == 0 || slot.hash == hash && t.names[slot.number-1] == topic {
+			return slot
+		}
+	}
+}
+
+// grow doubles the table.
+func (t *topicSet) grow() {
+	t.slots, t.before = slices.Grow(t.before[:0], 2*len(t.slots))[:2*len(t.slots)], t.slots
+	clear(t.slots)
+	for _, s := range t.before {
+		if s.number > 0 {
+			*t.slot(s.hash, t.names[s.number-1]) = s
+		}
+	}
 }
 
 // forget lets go of the rows' texts.
 func (t *topicSet) forget() {
-	clear(t.numbers)
 	clear(t.names)
 	t.names, t.order = t.names[:0], t.order[:0]
+	t.slots = slices.Grow(t.slots[:0], minTopicSlots)[:minTopicSlots]
+	clear(t.slots)
 }
 
 // bytes is the length of all names.
