@@ -141,14 +141,8 @@ func (a *instance) openFolder() (state store.State, err error) {
 	if err := removeLeftovers(a.cfg.Data, a.cfg.Node); err != nil {
 		return state, err
 	}
-	// The journal is begun once a database is. One that has nothing then has lost it, and would lose
-	// what is left of it in its WAL.
-	if has, err := journal.Begun(filepath.Join(a.cfg.Data, "journal")); err != nil {
+	if err := journalBegun(a.cfg.Data); err != nil {
 		return state, err
-	} else if has {
-		if err := store.Begun(a.cfg.Data); err != nil {
-			return state, err
-		}
 	}
 	s, state, err := openStore(a.cfg, &a.starting)
 	if errors.Is(err, store.ErrDesign) {

@@ -112,7 +112,7 @@ func ClusterInit(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		return err
 	}
 	defer unlock()
-	s, state, err := store.Open(c.Data, store.Design{})
+	s, state, err := openBegun(c.Data)
 	if err != nil {
 		return err
 	}

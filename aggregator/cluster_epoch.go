@@ -178,7 +178,7 @@ func openStopped(data string) (unlock func(), s *store.Store, state store.State,
 	if unlock, err = lockByHand(data); err != nil {
 		return nil, nil, state, err
 	}
-	if s, state, err = store.Open(data, store.Design{}); err != nil {
+	if s, state, err = openBegun(data); err != nil {
 		unlock()
 		return nil, nil, state, err
 	}

@@ -180,6 +180,9 @@ func (j *joiner) ownState() (own store.State, err error) {
 	if _, err := os.Stat(filepath.Join(j.Data, store.File)); errors.Is(err, os.ErrNotExist) {
 		return own, nil
 	}
+	if err := journalBegun(j.Data); err != nil {
+		return own, err
+	}
 	s, own, err := store.Open(j.Data, store.Design{})
 	if err != nil {
 		return own, err

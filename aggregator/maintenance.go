@@ -116,10 +116,7 @@ func MendTime(data string, now time.Time, w io.Writer) error {
 		return err
 	}
 	defer unlock()
-	if err := store.Begun(data); err != nil {
-		return err
-	}
-	s, state, err := store.Open(data, store.Design{})
+	s, state, err := openBegun(data)
 	if err != nil {
 		return err
 	}
@@ -142,4 +139,23 @@ func MendTime(data string, now time.Time, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "%d events were received after %s, and are not any more\n", mended, now.UTC().Format(time.RFC3339))
 	return nil
+}
+
+// openBegun opens the store of a folder that an aggregator has used. A database that has nothing is
+// refused: what it had may be in a damaged WAL, which opening it would empty.
+func openBegun(data string) (*store.Store, store.State, error) {
+	if err := store.Begun(data); err != nil {
+		return nil, store.State{}, err
+	}
+	return store.Open(data, store.Design{})
+}
+
+// journalBegun refuses a folder whose journal has begun and whose database has nothing: the journal
+// is begun once a database is.
+func journalBegun(data string) error {
+	has, err := journal.Begun(filepath.Join(data, "journal"))
+	if err != nil || !has {
+		return err
+	}
+	return store.Begun(data)
 }

@@ -1,11 +1,14 @@
 package aggregator
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sekali/aggregator/internal/cluster"
+	"sekali/aggregator/journal"
 	"sekali/aggregator/store"
 	"sekali/internal/sqlite"
 )
@@ -44,5 +47,59 @@ func TestCheckOfTimesAhead(t *testing.T) {
 				t.Errorf("a join would be refused: %q, %v", faults, err)
 			}
 		})
+	}
+}
+
+// TestNothingIsOpened: a database of which a disk has left one page of zeros, beside a WAL whose
+// header is damaged, is refused by all that would open it, and nothing of it changes.
+func TestNothingIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := store.Open(dir, store.Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.NewBatch()
+	b.Rows = append(b.Rows, store.Row{ReceivedAt: "2026-11-30T06:41:10.000000000Z"})
+	b.Rows[0].Topic, b.Rows[0].ID, b.Rows[0].Timestamp = "t", "i", "2026-11-30T06:41:10Z"
+	b.Prepare()
+	if _, err := store.NewApplier(s).Apply(state, b); err != nil {
+		t.Fatal(err)
+	}
+	wal, err := os.ReadFile(filepath.Join(dir, store.File+"-wal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := journal.Open(filepath.Join(dir, "journal"), state.Journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wal[0] ^= 1
+	files := map[string][]byte{store.File: make([]byte, store.PageBytes), store.File + "-wal": wal}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, open := range map[string]func() error{
+		"a start":      func() error { return journalBegun(dir) },
+		"mend-time":    func() error { return MendTime(dir, time.Now(), t.Output()) },
+		"new-epoch":    func() error { _, _, _, err := openStopped(dir); return err },
+		"init-cluster": func() error { _, _, err := openBegun(dir); return err },
+		"join":         func() error { _, err := (&joiner{ClusterConfig: &ClusterConfig{Data: dir}}).ownState(); return err },
+	} {
+		if err := open(); err == nil || !strings.Contains(err.Error(), "is damaged at byte") {
+			t.Errorf("%s: %v, want that the WAL is damaged", name, err)
+		}
+		for file, want := range files {
+			if got, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(got) != string(want) {
+				t.Fatalf("%s: %s has changed: %d bytes, %v", name, file, len(got), err)
+			}
+		}
 	}
 }
