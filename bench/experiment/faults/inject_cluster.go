@@ -123,9 +123,10 @@ func (c *clusterTrial) listLeader() (int, error) {
 }
 
 // upgraded stops each aggregator, and starts the program to upgrade to in its place, and stops and
-// starts each log server, the next when an operator would find nothing wrong.
+// starts each log server, the next when an operator would find nothing wrong. Each time it has a
+// cluster of its own, which has not been upgraded yet.
 func upgraded(s *sitting) error {
-	return s.inCluster(func(c *clusterTrial, _, _ int) error {
+	return s.eachCluster(clusterLevels, func(c *clusterTrial) error {
 		for _, m := range c.Machines {
 			m.NodeConfig.Binary = cmp.Or(s.Upgrade, s.Aggregator)
 			if err := c.restarted(m.Node, func() error { return c.StartUnready(m) }); err != nil {
@@ -138,7 +139,7 @@ func upgraded(s *sitting) error {
 			}
 		}
 		return nil
-	})
+	}, nil)
 }
 
 // restarted stops a process, and starts what takes its place.
