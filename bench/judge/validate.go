@@ -102,6 +102,9 @@ func Remedy(reason record.Reason) string {
 	if remedy, ok := remedies[reason.Code]; ok {
 		return remedy
 	}
+	if reason.Code == FirstAnswersSlow {
+		return "run the case again; if it stays, the aggregator, or a cluster's log, was not ready when it said so: report it"
+	}
 	return "run the case again; if it stays, what the aggregator says of itself and what was sent do not agree: " +
 		"keep the result folder and report it"
 }
