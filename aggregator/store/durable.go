@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,8 +17,8 @@ import (
 
 // What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync
 // never came. After a sync that failed, Linux may count the pages as clean, so that the next sync
-// writes none of them. So everything that is found is written again before anything is built upon
-// it: see settle.
+// writes none of them. So the last commit that is found is written again before anything is built
+// upon it: see settle. All commits before it were synced before it was written.
 
 const (
 	walHeaderBytes   = 32 // of the file
@@ -31,10 +33,10 @@ var (
 	ErrHeldOpen = errors.New("a checkpoint has failed, and another process has the database open: it must close it")
 )
 
-// settle makes durable what the opening has found: it writes the WAL again, as it is, and syncs it
-// and its name. A checkpoint would not do: where pages of the WAL are lost it writes into the
-// database what the WAL cannot repeat, so a power cut in the middle of it would leave half of a
-// commit. And a foreign reader can hold a checkpoint up, but not this.
+// settle makes durable what the opening has found: it writes the WAL's header and its last commit
+// again, as they are, and syncs the WAL and its name. A checkpoint would not do: where pages of the
+// WAL are lost it writes into the database what the WAL cannot repeat, so a power cut in the middle
+// of it would leave half of a commit. And a foreign reader can hold a checkpoint up, but not this.
 func (s *Store) settle(c *sqlite.Conn) (err error) {
 	wal, err := checkpoint(c, "NOOP")
 	if err != nil {
@@ -51,7 +53,8 @@ func (s *Store) settle(c *sqlite.Conn) (err error) {
 	return disk.SyncDir(filepath.Dir(s.path))
 }
 
-// renewWAL writes the WAL's first pages again. Nobody can write to it meanwhile.
+// renewWAL writes again what of the WAL's first pages may not be on the disk. Nobody can write to
+// it meanwhile.
 func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	var pageSize int64
 	if err := c.Row("PRAGMA page_size", &pageSize); err != nil {
@@ -66,7 +69,34 @@ func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(disk.Renew(f, 0, walHeaderBytes+pages*(frameHeaderBytes+pageSize)), f.Close())
+	from, err := lastCommit(f, pages, pageSize)
+	if err == nil {
+		err = disk.Renew(f, 0, walHeaderBytes)
+	}
+	if err == nil {
+		err = disk.Renew(f, from, walOffset(pages, pageSize))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// walOffset is where so many pages of a WAL end.
+func walOffset(pages, pageSize int64) int64 {
+	return walHeaderBytes + pages*(frameHeaderBytes+pageSize)
+}
+
+// lastCommit is where the last commit begins in a WAL of so many pages, the last of which ends it.
+func lastCommit(wal io.ReaderAt, pages, pageSize int64) (offset int64, err error) {
+	for before := pages - 1; before > 0; before-- {
+		offset = walOffset(before, pageSize)
+		var databasePages [4]byte // of the page before, if it ends a commit; else 0
+		if _, err := wal.ReadAt(databasePages[:], walOffset(before-1, pageSize)+4); err != nil {
+			return 0, err
+		}
+		if binary.BigEndian.Uint32(databasePages[:]) > 0 {
+			return offset, nil
+		}
+	}
+	return walHeaderBytes, nil
 }
 
 // keep holds the index of the WAL open beside the writer. It knows only commits that were synced.

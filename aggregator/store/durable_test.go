@@ -3,6 +3,7 @@ package store
 import (
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -104,4 +105,53 @@ func TestNobodyReadsWhileItReopens(t *testing.T) {
 		}
 	}
 	s.remember()
+}
+
+// TestLastCommit: an opening writes again what the last commit has written, whatever lay in the
+// file before the WAL began anew.
+func TestLastCommit(t *testing.T) {
+	dir := t.TempDir()
+	s, state, err := Open(dir, Design{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for round := range int64(40) {
+		rows := killRows(round)
+		for len(rows) < int(round%7)*150 { // commits of few pages and of many
+			rows = append(rows, rows...)
+		}
+		before, err := s.WAL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := NewApplier(s).Apply(state, Batch{Rows: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = out.State
+		after, err := s.WAL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := before.Pages
+		if after.Pages <= before.Pages { // the WAL has begun anew
+			want = 0
+		}
+		wal, err := os.Open(s.path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := lastCommit(wal, after.Pages, PageBytes); err != nil || got != walOffset(want, PageBytes) {
+			t.Errorf("round %d: the last commit begins at %d, %v; want %d: behind %d of %d pages", round, got, err, walOffset(want, PageBytes), want, after.Pages)
+		}
+		if err := wal.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if round%9 == 8 {
+			if _, err := s.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
