@@ -63,6 +63,22 @@ func (p *Pipeline) keptFree() int64 {
 	return RoomPerByte*waits + p.pendingBytes + p.notCheckpointed*store.PageBytes + RoomLeast
 }
 
+// newApplier returns an Applier that knows what room there is.
+func (p *Pipeline) newApplier() *store.Applier {
+	a := store.NewApplier(p.store)
+	a.Room = p.spareRoom
+	return a
+}
+
+// spareRoom is what the disk has beyond what is kept for all that was taken.
+func (p *Pipeline) spareRoom() int64 {
+	free := p.askFree()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refreshFree(free)
+	return p.freeBytes - p.keptFree()
+}
+
 // free is what the disk said.
 type free struct {
 	bytes int64

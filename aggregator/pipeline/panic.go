@@ -90,7 +90,7 @@ func (w *writer) openAnew(p *cluster.Panic) error {
 	if err == nil && state != w.state {
 		panic(p.Value)
 	}
-	w.apply = store.NewApplier(w.store) // nobody knows what the panic has left in the other
+	w.apply = w.newApplier() // nobody knows what the panic has left in the other
 	return err
 }
 

@@ -145,7 +145,7 @@ type Pipeline struct {
 // beyond it.
 func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, backlog []journal.Frame, log *slog.Logger) *Pipeline {
 	p := &Pipeline{
-		cfg: cfg, log: log, store: s, journal: j, apply: store.NewApplier(s), state: state,
+		cfg: cfg, log: log, store: s, journal: j, state: state,
 		Timings:      newTimings(),
 		clock:        newClock(state.LastReceivedAt, log),
 		pendingReady: make(chan struct{}, 1),
@@ -154,6 +154,7 @@ func New(cfg Config, s *store.Store, j *journal.Journal, state store.State, back
 		replication:  newReplication(),
 		watches:      watches{recent: recent{from: state.LastSeq, to: state.LastSeq, most: RecentBytes}},
 	}
+	p.apply = p.newApplier()
 	p.counters.Received = state.UniqueProcessed + state.DuplicateDropped + state.Failed
 	p.refreshFree(p.askFree())
 	if wal, err := s.WAL(); err == nil { // else the first commit says

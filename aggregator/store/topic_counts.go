@@ -26,6 +26,9 @@ const (
 	pieceBytes = 32 << 10
 	// runsAtOnce is how many runs of about the same size become one.
 	runsAtOnce = 8
+	// mergeRoom is how much of the disk a merge takes for a byte of its runs: in the database and in
+	// the WAL, and what their pages leave free.
+	mergeRoom = 3
 )
 
 // countsPiece gathers topics, or gives them back one by one.
@@ -232,9 +235,12 @@ func (a *Applier) countInRun(c *sqlite.Conn, each iter.Seq2[string, int64]) erro
 	}
 	for {
 		last++
-		first, err := runsToMerge(c)
+		first, bytes, err := runsToMerge(c)
 		if err != nil || first == 0 {
 			return err
+		}
+		if a.Room != nil && mergeRoom*bytes > a.Room() {
+			return nil // a later batch merges them, once there is room
 		}
 		if err := a.mergeRuns(c, first, last); err != nil {
 			return err
@@ -242,17 +248,20 @@ func (a *Applier) countInRun(c *sqlite.Conn, each iter.Seq2[string, int64]) erro
 	}
 }
 
-// runsToMerge returns the first of the runs that are to be one, 0 if there are none: so many of the
-// latest are no larger than the size of the last, in powers of runsAtOnce.
-func runsToMerge(c *sqlite.Conn) (from int64, err error) {
+const selectRuns = "SELECT run, sum(topics), sum(length(name) + length(counts)) FROM topic_counts WHERE run > 0 GROUP BY run ORDER BY run DESC"
+
+// runsToMerge returns the first of the runs that are to be one, and their length, or 0 if there are
+// none: so many of the latest are no larger than the size of the last, in powers of runsAtOnce.
+func runsToMerge(c *sqlite.Conn) (from, bytes int64, err error) {
 	largest, n, other := 0, 0, false
-	err = c.Rows("SELECT run, sum(topics) FROM topic_counts WHERE run > 0 GROUP BY run ORDER BY run DESC", func(s *sqlite.Statement) error {
+	err = c.Rows(selectRuns, func(s *sqlite.Statement) error {
 		size := bits.Len64(uint64(s.ColumnInt(1))) / bits.Len(runsAtOnce-1)
 		if n == 0 {
 			largest = size
 		}
 		if other = other || size > largest; !other {
 			from = s.ColumnInt(0)
+			bytes += s.ColumnInt(2)
 			n++
 		}
 		return nil
@@ -260,13 +269,19 @@ func runsToMerge(c *sqlite.Conn) (from int64, err error) {
 	if n < runsAtOnce {
 		from = 0
 	}
-	return from, err
+	return from, bytes, err
 }
 
-// mergeRuns makes one of the runs from first to last.
+// mergeRuns makes one of the runs from first to last. Topics of which they count nothing in all,
+// since their events have expired, are in none after that.
 func (a *Applier) mergeRuns(c *sqlite.Conn, first, last int64) error {
 	to := countsRun{conn: c, texts: &a.texts, run: last + 1}
-	m := countsMerge{each: func(name string, events int64) (bool, error) { return true, to.add(name, events) }}
+	m := countsMerge{each: func(name string, events int64) (bool, error) {
+		if events == 0 {
+			return true, nil
+		}
+		return true, to.add(name, events)
+	}}
 	err := c.Rows("SELECT run, name, topics, counts FROM topic_counts WHERE run BETWEEN ? AND ? ORDER BY name, run", func(s *sqlite.Statement) error {
 		run, name := s.ColumnInt(0), s.ColumnText(1)
 		err := m.addPiece(run, name, s.ColumnInt(2), []byte(s.ColumnText(3)))

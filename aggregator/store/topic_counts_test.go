@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sekali/internal/sqlite"
 )
 
 // TestDamagedCountsAreSetAside: a piece of topic_counts that is damaged stops neither the events
@@ -93,5 +95,80 @@ func TestDamagedTopicsAreTold(t *testing.T) {
 	defer s.Close()
 	if _, err := s.Topics(t.Context(), 10, nil); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "topics") {
 		t.Errorf("%v, want ErrDamaged of topics", err)
+	}
+}
+
+// TestMergesWaitForRoom: where the disk has no room to spare, runs of counts remain; once it has,
+// they become one, and what is counted is the same all along.
+func TestMergesWaitForRoom(t *testing.T) {
+	s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	packTopics(s, true)
+	apply := NewApplier(s)
+	room := int64(0)
+	apply.Room = func() int64 { return room }
+	runs := func() (n int64) {
+		if err := s.writer.Row("SELECT count(DISTINCT run) FROM topic_counts", &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for batch := range 5 * runsAtOnce {
+		if batch == 4*runsAtOnce {
+			if n := runs(); n != 4*runsAtOnce {
+				t.Errorf("%d runs without room, want one a batch", n)
+			}
+			room = 1 << 20
+		}
+		seq := int(state.LastSeq)
+		out, err := apply.Apply(state, Batch{Rows: []Row{topicRow("a", seq+1), topicRow(fmt.Sprint("b", batch), seq+2)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = out.State
+		if got := counted(t, s); got["a"] != int64(batch+1) || len(got) != batch+2 {
+			t.Fatalf("batch %d: counted are %v", batch, got)
+		}
+	}
+	if n := runs(); n > runsAtOnce {
+		t.Errorf("%d runs with room, want %d at most", n, runsAtOnce)
+	}
+}
+
+// TestMergesDropWhatIsGone: a topic of which a merge finds as many events taken off as counted is
+// in no run after it.
+func TestMergesDropWhatIsGone(t *testing.T) {
+	s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	packTopics(s, true)
+	apply := NewApplier(s)
+	for batch := range 2 * runsAtOnce {
+		out, err := apply.Apply(state, Batch{Rows: []Row{topicRow(fmt.Sprint("t", batch), batch+1)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = out.State
+		if batch%2 == 0 {
+			continue
+		}
+		err = s.Change(func(c *sqlite.Conn) error {
+			return apply.uncountTopics(c, map[string]int64{fmt.Sprint("t", batch): 1, fmt.Sprint("t", batch-1): 1})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if topics, err := s.Topics(t.Context(), 100, nil); err != nil || len(topics) != 0 {
+		t.Errorf("%v, %v", topics, err)
+	}
+	var topics int64
+	if err := s.writer.Row("SELECT coalesce(sum(topics), 0) FROM topic_counts", &topics); err != nil || topics > 3*runsAtOnce/2 {
+		t.Errorf("%d topics of which there is nothing, %v", topics, err)
 	}
 }

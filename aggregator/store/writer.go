@@ -62,6 +62,9 @@ type Outcome struct {
 // Applier applies batches; it holds what can be reused from one to the next. It
 // belongs to the writer.
 type Applier struct {
+	// Room says how many bytes of the disk may be taken for what can wait; nil: as many as it wants.
+	Room func() int64
+
 	store  *Store
 	bound  bound
 	stored []bool
