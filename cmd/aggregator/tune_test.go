@@ -30,3 +30,13 @@ func TestComposeMemoryLimit(t *testing.T) {
 		t.Errorf("mem_limit is %s; the heap's limit and a margin of %d MiB are %d MiB", got, margin>>20, want)
 	}
 }
+
+// TestGrowthBesideFilters: however many keys there are, the heap grows by about as many bytes
+// before it is collected, and by one per cent at least.
+func TestGrowthBesideFilters(t *testing.T) {
+	for bytes, want := range map[int64]int{0: 50, 34 << 20: 44, 520 << 20: 16, 1600 << 20: 6, 100 << 30: 1} {
+		if got := growthBeside(bytes); got != want {
+			t.Errorf("beside %d MiB: %d per cent, want %d", bytes>>20, got, want)
+		}
+	}
+}
