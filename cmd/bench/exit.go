@@ -22,7 +22,7 @@ var exits = map[string]string{
 	"run": "0: all held. 1: an expectation or the audit failed, a case could not be run to its end, or the run was interrupted. " +
 		"2: a bad flag or scenario file. 3: INVALID, the generator or the machine set a figure; or this machine can run none of it.",
 	"profile": "0: all held. 1: as of run, or a profile cannot be read. 2: a bad flag or scenario file. 3: as of run.",
-	"compare": "0: B is the same or better. 1: B is worse. 2: a bad flag, or a folder without a run. 3: not enough evidence, or no result.",
+	"compare": "0: B is the same or better. 1: B is worse. 2: a bad flag, or a folder without a run. 3: not enough evidence, no result, or it was interrupted.",
 	"ab": "0: B is the same or better. 1: B is worse, or there is no verdict: it was interrupted or could not go on. " +
 		"2: a bad flag, scenario file or program. 3: not enough evidence.",
 	"saturate": "0: a rate was found. 1: a run failed, or it was interrupted. 2: a bad flag or scenario file. " +
@@ -34,8 +34,8 @@ var exits = map[string]string{
 	"mutants": "0: the lab saw every lie that it can see. 1: it did not, or accused an honest one; a run came to no result, and not by its lie; or it was interrupted or could not go on. " +
 		"2: a bad flag, or a folder -out with something else in it.",
 	"serve":  "0: stopped as asked. 2: a bad flag, or it cannot serve that, and says why.",
-	"report": "0: written. 1: it could not be made, and says why. 2: a bad flag.",
-	"verify": "0: every figure is the same. 1: one differs, or cannot be computed. 2: a bad flag.",
+	"report": "0: written. 1: it could not be made, and says why, or it was interrupted. 2: a bad flag.",
+	"verify": "0: every figure is the same. 1: one differs, or cannot be computed, or it was interrupted. 2: a bad flag.",
 	"audit":  "0: clean. 1: not clean, or it could not be made. 2: a bad flag, or a file of a token that cannot be read.",
 }
 

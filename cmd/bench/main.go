@@ -115,7 +115,29 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		fmt.Fprintf(stderr, "bench: unknown command %q\n%s", args[0], usage)
 		return exitUsage
 	}
+	if exit, ok := interruptible[args[0]]; ok {
+		return orInterrupted(ctx, func() int { return command(ctx, args[1:], stdout, stderr) }, func() int {
+			fmt.Fprintf(stderr, "bench %s: interrupted\n", args[0])
+			return exit
+		})
+	}
 	return command(ctx, args[1:], stdout, stderr)
+}
+
+// interruptible are commands that measure nothing: they end with ctx, wherever they are, with these
+// exit codes. What report has written by then is whole files, and it writes all of them again.
+var interruptible = map[string]int{"compare": exitInvalid, "report": exitFailed, "verify": exitFailed}
+
+// orInterrupted does the work beside, and once ctx has ended what is done then instead.
+func orInterrupted(ctx context.Context, work, ended func() int) int {
+	exit := make(chan int, 1)
+	go func() { exit <- work() }()
+	select {
+	case code := <-exit:
+		return code
+	case <-ctx.Done():
+		return ended()
+	}
 }
 
 // completable is what a shell can complete: the commands that usage has.

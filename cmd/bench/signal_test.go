@@ -90,3 +90,22 @@ func beSignalled() {
 	<-ctx.Done()
 	os.Exit(exitEnded)
 }
+
+// TestInterruptedWhereNothingIsMeasured: a command that only reads ends with the first signal,
+// however long its work would take.
+func TestInterruptedWhereNothingIsMeasured(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	defer close(release)
+	exit := orInterrupted(ctx, func() int {
+		cancel()
+		<-release
+		return exitHeld
+	}, func() int { return exitFailed })
+	if exit != exitFailed {
+		t.Errorf("exit %d", exit)
+	}
+	if exit := orInterrupted(t.Context(), func() int { return exitUsage }, func() int { return exitFailed }); exit != exitUsage {
+		t.Errorf("exit %d of a command that ends by itself", exit)
+	}
+}
