@@ -80,7 +80,11 @@ func keptAll(groups []*group) string {
 			levels = append(levels, level)
 		}
 	}
-	return fmt.Sprintf("**0 of %s** at %s", exact(total), strings.Join(levels, " and "))
+	text := fmt.Sprintf("**0 of %s** at %s", exact(total), strings.Join(levels, " and "))
+	if len(groups) > len(levels) {
+		text += fmt.Sprintf(", in %d cases", len(groups))
+	}
+	return text
 }
 
 // caseName is the ack level, and the case where it says more.
