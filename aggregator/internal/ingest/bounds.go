@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
+	"unicode/utf8"
 
 	"sekali/aggregator/event"
 )
@@ -62,11 +64,77 @@ func (b *builder) look(value []byte) error {
 		return nil
 	}
 	n := min(measure(value).values, MaxValues/4) // beyond that many none is decoded
-	if more := containerBytes*n - 4*len(value); more > b.looked {
-		b.beside += more - b.looked
-		b.looked = more
+	return b.need(containerBytes*n + rewritings*(quotedBytes(value)-len(value)) - 4*len(value))
+}
+
+// rewritings is how often a value that is no JSON to the letter is in memory while it is put right.
+const rewritings = 3
+
+// need asks for the room that is taken for one event, and given back before the next takes it.
+func (b *builder) need(bytes int) error {
+	if bytes > b.looked {
+		b.beside += bytes - b.looked
+		b.looked = bytes
 	}
 	return b.room(0)
+}
+
+// writtenFirst is how long a payload may get without asking.
+const writtenFirst = 6 * smallBytes
+
+// fit asks for the room of a payload, as far as it is written, and of so many bytes more, twice as
+// much each time, and makes it: an event alone may come to more than may wait.
+func (b *builder) fit(payload []byte, more int) ([]byte, error) {
+	bytes, was := len(payload)+more, b.written
+	if bytes <= was {
+		return payload, nil
+	}
+	b.written = max(bytes, 2*was)
+	if most := b.in.Most; most > 0 {
+		if bytes > most {
+			return payload, fmt.Errorf("%w: event %d alone, counted from 0, takes more than %d bytes", event.ErrTooLarge, b.Total(), most)
+		}
+		b.written = min(b.written, most)
+	}
+	err := b.hold(b.written - was)
+	if err == nil {
+		payload = slices.Grow(payload, b.written-len(payload))
+	}
+	return payload, err
+}
+
+// quoted appends text to a payload as a JSON string, once there is room for it.
+func (b *builder) quoted(payload, text []byte) ([]byte, error) {
+	const quotes = len(`""`)
+	if len(payload)+6*len(text)+quotes > b.written { // it may not fit
+		var err error
+		if payload, err = b.fit(payload, quotedBytes(text)+quotes); err != nil {
+			return payload, err
+		}
+	}
+	return event.AppendQuoted(payload, text), nil
+}
+
+// quotedBytes is what a text takes as a JSON string, without its quotes: up to six times its
+// length.
+func quotedBytes(text []byte) (n int) {
+	for i := 0; i < len(text); {
+		switch c := text[i]; {
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRune(text[i:])
+			i += size
+			n += utf8.RuneLen(r) // of U+FFFD for a byte that is not UTF-8
+			continue
+		case c == '"', c == '\\', c == '\b', c == '\f', c == '\n', c == '\r', c == '\t':
+			n += len(`\n`)
+		case c < 0x20:
+			n += len(`\u0000`)
+		default:
+			n++
+		}
+		i++
+	}
+	return n
 }
 
 // fits asks for the room that the body takes once decoded, before it is.
@@ -76,7 +144,11 @@ func (in *Input) fits() error {
 		return fmt.Errorf("%w: %d objects and arrays, %d values in one request; %d and %d are the most",
 			event.ErrTooLarge, s.containers, s.values, MaxContainers, MaxValues)
 	}
-	if more := containerBytes*s.containers - 4*len(in.Body); more > 0 && in.Grow != nil {
+	more := containerBytes*s.containers - 4*len(in.Body)
+	if !utf8.Valid(in.Body) { // a byte that is none becomes three
+		more += rewritings * (quotedBytes(in.Body) - len(in.Body))
+	}
+	if more > 0 && in.Grow != nil {
 		return in.Grow(more)
 	}
 	return nil

@@ -11,7 +11,9 @@
 package ingest
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -83,13 +85,39 @@ type digest [16]byte
 func hash(parts ...[]byte) digest {
 	h := sha256.New()
 	for _, part := range parts {
-		n := uint64(len(part))
-		h.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32)})
+		h.Write(lengthOf(part))
 		h.Write(part)
 	}
 	var sum [sha256.Size]byte
 	h.Sum(sum[:0])
 	return digest(sum[:])
+}
+
+func lengthOf(part []byte) []byte {
+	n := uint64(len(part))
+	return []byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32)}
+}
+
+// prefix is the state of a SHA-256 behind bytes with which many hashes begin.
+type prefix []byte
+
+func newPrefix(parts ...[]byte) prefix {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write(part)
+	}
+	state, _ := h.(encoding.BinaryMarshaler).MarshalBinary() // a SHA-256 never fails
+	return state
+}
+
+// sum appends the hash of the prefix and the parts behind it.
+func (p prefix) sum(dst []byte, parts ...[]byte) []byte {
+	h := sha256.New()
+	_ = h.(encoding.BinaryUnmarshaler).UnmarshalBinary(p) // it is newPrefix's
+	for _, part := range parts {
+		h.Write(part)
+	}
+	return h.Sum(dst)
 }
 
 // same is what equal events without an id of their own have in common.
@@ -109,6 +137,7 @@ type builder struct {
 	counted  int // bytes for which there is room
 	beside   int // bytes that are kept beside the events
 	looked   int // of them, those for one value that is decoded
+	written  int // of them, those for one payload: as long as it may get without asking
 	fields   event.Fields
 	received []byte // time of receipt, RFC 3339
 	clock    clock
@@ -125,6 +154,8 @@ type builder struct {
 	scratch  []byte            // texts that were made for the current event
 	payload  []byte            // the current event's, if it is made and not sent
 	sorter   event.Sorter
+
+	rightTopic, rightSource righted
 }
 
 // newBuilder returns the builder of a request whose events usually take about so many bytes.
@@ -134,6 +165,7 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 		in:       in,
 		usual:    bytes,
 		counted:  bytes,
+		written:  writtenFirst,
 		fallback: fallback,
 	}
 	b.received = b.clock.append(nil, in.Received)
@@ -237,7 +269,7 @@ func (b *builder) add() error {
 	if err := b.setID(); err != nil {
 		return err
 	}
-	f.Topic, f.Source = identity(f.Topic), identity(f.Source)
+	f.Topic, f.Source = b.rightTopic.of(f.Topic), b.rightSource.of(f.Source)
 	if !b.hashed { // else it is hexadecimal
 		f.ID = identity(f.ID)
 	}
@@ -289,6 +321,19 @@ func identity(text []byte) []byte {
 		out, text = utf8.AppendRune(out, c), text[size:]
 	}
 	return hex.AppendEncode(append(out, hashMark...), sum[:])
+}
+
+// righted is the last text that identity put right: the events of a request often share it.
+type righted struct{ text, out []byte }
+
+func (r *righted) of(text []byte) []byte {
+	if event.IsText(text) {
+		return text
+	}
+	if r.out == nil || !bytes.Equal(r.text, text) {
+		r.text, r.out = append(r.text[:0], text...), identity(text)
+	}
+	return r.out
 }
 
 func hexOf(sum digest) []byte { return hex.AppendEncode(nil, sum[:]) }

@@ -17,17 +17,22 @@ import (
 	"sekali/aggregator/event"
 )
 
-// payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else
-// as a JSON string.
-func payload(value []byte) []byte {
+// asPayload is value as it may be stored: as it is if it is JSON to the letter, else put right,
+// else as a JSON string.
+func (b *builder) asPayload(value []byte) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	if event.IsPayload(value) {
-		return value
+		return value, nil
 	}
 	if again, err := reencode(value); err == nil {
-		return again
+		return again, nil
 	}
-	return event.AppendQuoted(nil, value)
+	return b.quoted(nil, value)
+}
+
+func (b *builder) setPayload(value []byte) (err error) {
+	b.fields.Payload, err = b.asPayload(value)
+	return err
 }
 
 // reencode writes a value anew, with sorted names, exact numbers, and U+FFFD for what is not UTF-8.
@@ -191,7 +196,9 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 		if err := b.look(value); err != nil {
 			return nil, err
 		}
-		b.fields.Payload = payload(value)
+		if err := b.setPayload(value); err != nil {
+			return nil, err
+		}
 		b.override(in)
 		if len(b.fields.ID) == 0 && len(all) == 1 {
 			for _, name := range idHeaders {
