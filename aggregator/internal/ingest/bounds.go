@@ -19,18 +19,33 @@ const MaxValues = 4 * MaxContainers
 // containerBytes is what an object may take once decoded: a record of OTLP's takes the most.
 const containerBytes = 200
 
+// listedBytes is what an element of an array takes that stays as it is sent, and pairBytes what a
+// pair of a map does, beside their texts.
+const listedBytes, pairBytes = 48, 100
+
 // size is what a JSON text consists of, as told by its punctuation. Of a text that is no JSON it
 // says nothing, and no decoder makes anything of one.
 type size struct {
 	containers int // objects and arrays
 	values     int // at most so many values, names not counted
 	elements   int // at most so many elements of the outermost array or object
+	members    int // of all objects
+	listed     int // elements of all arrays
 }
 
 func measure(text []byte) (s size) {
-	depth, commas := 0, 0
+	depth, commas, filled := 0, 0, 0
+	opened := false // just before
 	for i := 0; i < len(text); i++ {
-		switch text[i] {
+		c := text[i]
+		if c == ' ' || c == '\n' || c == '\t' || c == '\r' {
+			continue
+		}
+		if opened && c != '}' && c != ']' {
+			filled++
+		}
+		opened = c == '{' || c == '['
+		switch c {
 		case '"':
 			for i++; i < len(text) && text[i] != '"'; i++ {
 				if text[i] == '\\' {
@@ -47,9 +62,12 @@ func measure(text []byte) (s size) {
 			if depth == 1 {
 				s.elements++
 			}
+		case ':':
+			s.members++
 		}
 	}
 	s.elements++
+	s.listed = commas + filled - s.members // each filled object or array has one more than commas
 	s.values = 2*s.containers + commas + 1
 	return s
 }
@@ -137,19 +155,28 @@ func quotedBytes(text []byte) (n int) {
 	return n
 }
 
-// fits asks for the room that the body takes once decoded, before it is.
-func (in *Input) fits() error {
+// fits asks for the room that the body takes once decoded, before it is. records says that an
+// element of an array takes what an object does, whatever it is: null is a record, too.
+func (in *Input) fits(records bool) error {
 	s := measure(in.Body)
-	if s.containers > MaxContainers || s.values > MaxValues {
-		return fmt.Errorf("%w: %d objects and arrays, %d values in one request; %d and %d are the most",
-			event.ErrTooLarge, s.containers, s.values, MaxContainers, MaxValues)
+	containers := s.containers
+	if records {
+		containers = max(containers, s.listed)
 	}
-	more := containerBytes*s.containers - 4*len(in.Body)
+	if containers > MaxContainers || s.values > MaxValues {
+		return fmt.Errorf("%w: %d objects and arrays, %d values in one request; %d and %d are the most",
+			event.ErrTooLarge, containers, s.values, MaxContainers, MaxValues)
+	}
+	more := containerBytes*containers - 4*len(in.Body)
+	if !records {
+		more += listedBytes*s.listed + pairBytes*s.members
+	}
 	if !utf8.Valid(in.Body) { // a byte that is none becomes three
 		more += rewritings * (quotedBytes(in.Body) - len(in.Body))
 	}
-	if more > 0 && in.Grow != nil {
-		return in.Grow(more)
+	if more <= 0 || in.Grow == nil {
+		return nil
 	}
-	return nil
+	in.decoded = more
+	return in.Grow(more)
 }

@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -185,6 +186,44 @@ func TestWideEventsAreAskedFor(t *testing.T) {
 		if n > few {
 			t.Errorf("%s: %d KB were taken for a body of %d KB", name, n>>10, len(one.body)>>10)
 		}
+	}
+}
+
+// TestSmallElementsAreCounted: what stands in an array of OTLP's takes what a record does, and be
+// it null; pairs and parts of Loki's take less, and are asked for.
+func TestSmallElementsAreCounted(t *testing.T) {
+	const n, few = 1_500_000, 1 << 20
+	var names strings.Builder
+	for i := range n / 10 {
+		fmt.Fprintf(&names, `"%x":"",`, i)
+	}
+	for name, one := range map[string]struct {
+		m    mapper
+		body string
+		want error
+	}{
+		"records": {ingest.OTLPJSON, `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + strings.Repeat("null,", n) + `null]}]}]}`, event.ErrTooLarge},
+		"numbers": {ingest.OTLPJSON, `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + strings.Repeat("1 , ", n) + `1]}]}]}`, event.ErrTooLarge},
+		"values":  {ingest.OTLPJSON, `{"resourceLogs":[{"resource":{"attributes":[{"value":{"arrayValue":{"values":[` + strings.Repeat("null,", n) + `null]}}}]}}]}`, event.ErrTooLarge},
+		"parts":   {ingest.Loki, `{"streams":[{"values":[["1","l",` + strings.Repeat("1,", n) + `1]]}]}`, io.ErrShortBuffer},
+		"labels":  {ingest.Loki, `{"streams":[{"stream":{` + names.String() + `"a":""},"values":[]}]}`, io.ErrShortBuffer},
+	} {
+		in := input(one.body)
+		in.Grow = func(int) error { return io.ErrShortBuffer }
+		if n, err := taken(one.m, in); !errors.Is(err, one.want) || n > few {
+			t.Errorf("%s: %v, want %v; %d KB were taken", name, err, one.want, n>>10)
+		}
+	}
+}
+
+// TestDecodedStaysCounted: what a body takes once decoded is asked for until its events are made.
+func TestDecodedStaysCounted(t *testing.T) {
+	in := input(`{"streams":[{"stream":{"k":"` + strings.Repeat("x", 10_000) + `"},"values":[["1","l",` + strings.Repeat("1,", 300_000) + `1]` +
+		strings.Repeat(`,["1","l"]`, 500) + `]}]}`)
+	first, last := 0, 0
+	in.Grow = func(n int) error { first, last = cmp.Or(first, n), n; return nil }
+	if _, err := ingest.Loki(in); err != nil || last <= first {
+		t.Errorf("%v: asked for %d bytes to decode it, and for %d with the events", err, first, last)
 	}
 }
 

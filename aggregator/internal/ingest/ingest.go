@@ -47,6 +47,8 @@ type Input struct {
 	// Grow is asked before the events, and what is kept beside them meanwhile, take n bytes more than
 	// is usual for such a body. Its error ends the mapping; nil: nobody counts them.
 	Grow func(n int) error
+
+	decoded int // bytes that fits has asked for
 }
 
 func (in *Input) header(name string) string {
@@ -164,7 +166,8 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 		Request:  &event.Request{Data: dataBuffer(bytes)},
 		in:       in,
 		usual:    bytes,
-		counted:  bytes,
+		counted:  bytes + in.decoded,
+		beside:   in.decoded,
 		written:  writtenFirst,
 		fallback: fallback,
 	}
@@ -294,7 +297,7 @@ func (b *builder) room(bytes int) error {
 	if need += b.beside; need <= b.counted || b.in.Grow == nil {
 		return nil
 	}
-	b.counted = max(need, 2*b.counted)
+	b.counted = max(need, 2*b.counted-b.in.decoded)
 	return b.in.Grow(b.counted - b.usual)
 }
 

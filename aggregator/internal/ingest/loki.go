@@ -33,7 +33,7 @@ func Loki(in *Input) (*event.Request, error) {
 			Values [][]json.RawMessage `json:"values"`
 		} `json:"streams"`
 	}
-	if err := in.fits(); err != nil {
+	if err := in.fits(false); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(in.Body, &push); err != nil {
@@ -204,9 +204,6 @@ func (b *builder) newLokiStream(labels map[string]string) (lokiStream, error) {
 	object, err := b.appendSorted(nil, labels)
 	return lokiStream{topic: first(lokiTopics), source: first(lokiSources), labels: object}, err
 }
-
-// pairBytes is what a pair of a map takes, beside its texts as they are sent.
-const pairBytes = 100
 
 // appendSorted appends a map to a payload as a JSON object.
 func (b *builder) appendSorted(payload []byte, members map[string]string) ([]byte, error) {

@@ -18,7 +18,7 @@ import (
 // OTLPJSON maps an ExportLogsServiceRequest in JSON: it is written as protobuf and mapped as that,
 // so that both encodings have one set of rules.
 func OTLPJSON(in *Input) (*event.Request, error) {
-	if err := in.fits(); err != nil {
+	if err := in.fits(true); err != nil {
 		return nil, err
 	}
 	wire, ok := plainWire(in.Body)
