@@ -276,3 +276,21 @@ func TestSharedTextsArePutRightOnce(t *testing.T) {
 		t.Errorf("got %q, want the id %s", described(t, r, nil)[0][:20], id)
 	}
 }
+
+// TestLongIDs: an id of the request that is too long ends with the hash of it and the ordinal, as
+// any text does.
+func TestLongIDs(t *testing.T) {
+	in := input(strings.Repeat("1\n", 120))
+	in.ID = strings.Repeat("\x01é", 200)
+	for i, line := range described(t, must(ndjsonOf(in)), nil) {
+		whole := in.ID
+		if i > 0 {
+			whole += fmt.Sprintf("-%d", i+1)
+		}
+		n := len(whole)
+		sum := sha256.Sum256(append([]byte{byte(n), byte(n >> 8), 0, 0, 0}, whole...))
+		if want := fmt.Sprintf("%s~%x", strings.Repeat("\ufffdé", 44), sum[:16]); idOf(line) != want {
+			t.Fatalf("%d: got %s, want %s", i, idOf(line), want)
+		}
+	}
+}

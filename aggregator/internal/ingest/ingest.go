@@ -157,7 +157,12 @@ type builder struct {
 	payload  []byte            // the current event's, if it is made and not sent
 	sorter   event.Sorter
 
+	givenTopic, givenID, givenSource given
+
 	rightTopic, rightSource righted
+
+	long prefix // of the hash of an id that the request gives, and that is too long …
+	size int    // … which has so many bytes with an ordinal
 }
 
 // newBuilder returns the builder of a request whose events usually take about so many bytes.
@@ -229,11 +234,24 @@ func (b *builder) setID() error {
 	default:
 		return nil
 	}
+	given := len(b.scratch)
 	if n > 1 {
 		b.scratch = strconv.AppendInt(append(b.scratch, '-'), int64(n), 10)
 	}
 	b.fields.ID = b.scratch[from:]
+	if b.named && given-from > event.MaxTextBytes {
+		b.fields.ID = b.longID(b.fields.ID, b.scratch[given:])
+	}
 	return nil
+}
+
+// longID is identity of an id with an ordinal at its end: what is before that is hashed once for
+// all ordinals of a length.
+func (b *builder) longID(id, ordinal []byte) []byte {
+	if len(id) != b.size {
+		b.long, b.size = newPrefix(lengthOf(id), id[:len(id)-len(ordinal)]), len(id)
+	}
+	return withHash(id, digest(b.long.sum(nil, ordinal)))
 }
 
 // seenFirst bounds the events for which there is place in seen before they are there.
@@ -310,7 +328,11 @@ func identity(text []byte) []byte {
 	if event.IsText(text) {
 		return text
 	}
-	sum := hash(text)
+	return withHash(text, hash(text))
+}
+
+// withHash is what there is room for of a text, put right, and its hash.
+func withHash(text []byte, sum digest) []byte {
 	const most = event.MaxTextBytes - len(hashMark) - 2*len(digest{})
 	out := make([]byte, 0, event.MaxTextBytes)
 	for len(text) > 0 {

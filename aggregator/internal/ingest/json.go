@@ -223,19 +223,35 @@ func (b *builder) override(in *Input) {
 	if in.Topic == "" && in.ID == "" && in.Source == "" && in.Time == "" {
 		return
 	}
-	if v := in.lookUp(in.Topic, b.fields.Payload); v != "" {
-		b.fields.Topic = []byte(v)
+	if v := b.givenTopic.of(in, in.Topic, b.fields.Payload); len(v) > 0 {
+		b.fields.Topic = v
 	}
-	if v := in.lookUp(in.ID, b.fields.Payload); v != "" {
-		b.fields.ID, b.hashed = []byte(v), false
+	if v := b.givenID.of(in, in.ID, b.fields.Payload); len(v) > 0 {
+		b.fields.ID, b.hashed = v, false
 		b.named = !strings.HasPrefix(in.ID, "/")
 	}
-	if v := in.lookUp(in.Source, b.fields.Payload); v != "" {
-		b.fields.Source = []byte(v)
+	if v := b.givenSource.of(in, in.Source, b.fields.Payload); len(v) > 0 {
+		b.fields.Source = v
 	}
 	if t, ok := parseTime(in.lookUp(in.Time, b.fields.Payload)); ok {
 		b.setTime(t)
 	}
+}
+
+// given is what the request says of a field. It is read once, if it is not in the events.
+type given struct {
+	text []byte
+	read bool
+}
+
+func (g *given) of(in *Input, name string, payload []byte) []byte {
+	if strings.HasPrefix(name, "/") {
+		return []byte(pointer(payload, name))
+	}
+	if !g.read {
+		g.text, g.read = []byte(in.named(name)), true
+	}
+	return g.text
 }
 
 // lookUp is the value that a request names for a field: by a JSON pointer into the payload, by a
