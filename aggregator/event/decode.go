@@ -2,12 +2,14 @@ package event
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -49,6 +51,39 @@ type decoder struct {
 	scratch []byte // texts of the current event
 	fields  [fieldCount][]byte
 	lenient bool
+	refusals
+}
+
+// Grow is asked before what is refused of a body takes n bytes. Its error ends the reading; nil:
+// nobody counts them.
+type Grow func(n int) error
+
+const (
+	// refusedBytes is what a refusal takes beside its detail, twice, as they are moved.
+	refusedBytes = 2 * int(unsafe.Sizeof(Rejection{}))
+	// refusedFirst is what they take without asking: some 500.
+	refusedFirst = 64 << 10
+)
+
+// refusals counts what the refusals of a request take: each two bytes of a body may be one.
+type refusals struct {
+	grow  Grow
+	taken int
+	asked int
+	err   error // there was no room
+}
+
+// count counts those behind the first so many, and asks for their room, twice as much each time.
+func (f *refusals) count(r *Request, before int) error {
+	for _, one := range r.Rejections[before:] {
+		f.taken += refusedBytes + len(one.Detail)
+	}
+	if f.taken <= f.asked || f.grow == nil {
+		return nil
+	}
+	f.asked = max(f.taken, 2*f.asked)
+	f.err = f.grow(f.asked)
+	return f.err
 }
 
 var decoders = sync.Pool{New: func() any { return &decoder{json: new(jsontext.Decoder)} }}
@@ -69,6 +104,7 @@ func (d *decoder) resetLenient(body []byte) {
 
 func (d *decoder) release() {
 	d.body = nil
+	d.refusals = refusals{}
 	d.source = bytes.Buffer{}
 	d.json.Reset(&d.source, strict) // forget the caller's body
 	d.fields = [fieldCount][]byte{}
@@ -79,29 +115,32 @@ func (d *decoder) release() {
 // whose only member is "events". An error means that the whole body is refused:
 // it is not JSON, not one of the three shapes, or ErrTooMany. Nothing of body is
 // kept but in the rejections' Raw.
-func ParseJSON(body []byte) (*Request, error) {
+func ParseJSON(body []byte, grow Grow) (*Request, error) {
 	r := newRequest(len(body))
 	if (&plain{body: body}).request(r) {
 		return r, nil
 	}
 	r.Data, r.Events = r.Data[:0], 0
-	return parseJSON(r, body)
+	return parseJSON(r, body, grow)
 }
 
 // parseJSON is ParseJSON into an empty request, by the decoder. A string that is not text spoils
 // its event and no more: so a body that is refused is read again, each event held to the letter on
 // its own.
-func parseJSON(r *Request, body []byte) (*Request, error) {
+func parseJSON(r *Request, body []byte, grow Grow) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
+	d.refusals = refusals{grow: grow, asked: refusedFirst}
 	d.reset(body)
 	err := d.request(r)
-	if err != nil && err != ErrTooMany {
+	if err != nil && err != ErrTooMany && d.err == nil {
 		r.Data, r.Events, r.Rejections = r.Data[:0], 0, nil
+		d.taken = 0
 		d.resetLenient(body)
 		if d.request(r) == nil {
 			return r, nil
 		}
+		err = cmp.Or(d.err, err)
 	}
 	if err != nil {
 		return nil, err
@@ -140,9 +179,10 @@ func (d *decoder) request(r *Request) error {
 
 // ParseNDJSON reads one event a line; blank lines are skipped and not counted.
 // A line that is not JSON is refused alone, as InvalidJSON.
-func ParseNDJSON(body []byte) (*Request, error) {
+func ParseNDJSON(body []byte, grow Grow) (*Request, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()
+	d.refusals = refusals{grow: grow, asked: refusedFirst}
 	r := newRequest(len(body))
 	for len(body) > 0 {
 		line := body
@@ -176,6 +216,9 @@ func ParseNDJSON(body []byte) (*Request, error) {
 		}
 		if n := len(r.Rejections); n > rejections {
 			r.Rejections[n-1].Raw = line
+			if err := d.count(r, rejections); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r, nil
@@ -196,6 +239,9 @@ func (d *decoder) array(r *Request) error {
 			return err
 		}
 		d.setRaw(r, from, before)
+		if err := d.count(r, before); err != nil {
+			return err
+		}
 	}
 	_, err := d.json.ReadToken()
 	return err

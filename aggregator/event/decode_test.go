@@ -3,6 +3,8 @@ package event
 import (
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -36,7 +38,7 @@ func TestParseJSONShapes(t *testing.T) {
 		{"escaped names", `{"\u0074opic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := ParseJSON([]byte(tc.body))
+			r, err := ParseJSON([]byte(tc.body), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,12 +57,12 @@ func TestParseJSONRefusesTheBody(t *testing.T) {
 		"[" + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "]", // the bound, and one more
 		strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), strings.Repeat(`{"payload":`, 100_000) + "1" + strings.Repeat("}", 100_000),
 	} {
-		if r, err := ParseJSON([]byte(body)); err == nil {
+		if r, err := ParseJSON([]byte(body), nil); err == nil {
 			t.Errorf("%.40q is accepted: %+v", body, r)
 		}
 	}
 	many := "[" + strings.Repeat("{},", MaxEventsPerRequest) + "{}]"
-	if _, err := ParseJSON([]byte(many)); !errors.Is(err, ErrTooMany) {
+	if _, err := ParseJSON([]byte(many), nil); !errors.Is(err, ErrTooMany) {
 		t.Errorf("%d events: %v", MaxEventsPerRequest+1, err)
 	}
 }
@@ -94,7 +96,7 @@ func TestRejectionNamesItsEvent(t *testing.T) {
 		{`{"topic":"t","topic":"u","event_id":"a","timestamp":"2026-11-23T06:41:10Z"}`, RepeatedField},
 	} {
 		body := "[" + good + "," + tc.event + "," + good + "]"
-		r, err := ParseJSON([]byte(body))
+		r, err := ParseJSON([]byte(body), nil)
 		if err != nil {
 			t.Errorf("%.60s: %v", tc.event, err)
 			continue
@@ -107,16 +109,50 @@ func TestRejectionNamesItsEvent(t *testing.T) {
 
 // TestAnExportIsReadAgain: what an export adds to an event is passed over, whatever it is.
 func TestAnExportIsReadAgain(t *testing.T) {
-	want, err := ParseJSON([]byte(good))
+	want, err := ParseJSON([]byte(good), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, more := range []string{`"seq":7,`, `"received_at":"2026-11-23T06:41:10.000000000Z",`, `"seq":{"a":[1]},"received_at":null,"seq":1,`} {
 		line := "{" + more + good[1:]
-		for _, parse := range []func([]byte) (*Request, error){ParseJSON, ParseNDJSON} {
-			if got, err := parse([]byte(line)); err != nil || got.Events != 1 || string(got.Data) != string(want.Data) {
+		for _, parse := range []func([]byte, Grow) (*Request, error){ParseJSON, ParseNDJSON} {
+			if got, err := parse([]byte(line), nil); err != nil || got.Events != 1 || string(got.Data) != string(want.Data) {
 				t.Errorf("%s: %+v, %v", line, got, err)
 			}
+		}
+	}
+}
+
+// TestRefusalsAreAskedFor: two bytes of a body may be an event that is refused, which takes 50
+// times as much. So room is asked for before it is taken, if they are many.
+func TestRefusalsAreAskedFor(t *testing.T) {
+	ones := func(n int) string { return "[" + strings.Repeat("1,", n-1) + "1]" }
+	for name, one := range map[string]struct {
+		parse func([]byte, Grow) (*Request, error)
+		body  func(n int) string
+	}{
+		"an array": {ParseJSON, ones},
+		"events":   {ParseJSON, func(n int) string { return `{"events":` + ones(n) + "}" }},
+		"lenient":  {ParseJSON, func(n int) string { return `["\ud83d",` + ones(n - 1)[1:] }},
+		"NDJSON":   {ParseNDJSON, func(n int) string { return strings.Repeat("1\n", n) }},
+		"no JSON":  {ParseNDJSON, func(n int) string { return strings.Repeat("{\n", n) }},
+	} {
+		asked := 0
+		grow := func(n int) error { asked = n; return nil }
+		if r, err := one.parse([]byte(one.body(100)), grow); err != nil || len(r.Rejections) != 100 || asked > 0 {
+			t.Errorf("%s: %v, asked for %d bytes for 100 refusals", name, err, asked)
+		}
+		r, err := one.parse([]byte(one.body(MaxEventsPerRequest)), grow)
+		if err != nil || len(r.Rejections) != MaxEventsPerRequest || asked < 2*64*MaxEventsPerRequest {
+			t.Errorf("%s: %v, asked for %d bytes for %d refusals", name, err, asked, MaxEventsPerRequest)
+		}
+		body := []byte(one.body(MaxEventsPerRequest))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = one.parse(body, func(int) error { return io.ErrShortBuffer })
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, io.ErrShortBuffer) || n > 2<<20 {
+			t.Errorf("%s: %v and %d KB where there is no room", name, err, n>>10)
 		}
 	}
 }
@@ -146,7 +182,7 @@ func TestStringsThatAreNoText(t *testing.T) {
 			if shape == "alone" {
 				index, events = 0, 0
 			}
-			r, err := parse([]byte(body))
+			r, err := parse([]byte(body), nil)
 			if err != nil {
 				t.Errorf("%s, %s: the body is refused: %v", name, shape, err)
 				continue
@@ -159,14 +195,14 @@ func TestStringsThatAreNoText(t *testing.T) {
 	}
 	// An emoji that is whole is text, and comes back byte for byte.
 	whole := strings.Replace(good, `{"k": [1, 2]}`, `"\ud83d\ude00"`, 1)
-	if r, err := ParseJSON([]byte("[" + whole + `,{"topic":"\ud83d"}]`)); err != nil || r.Events != 1 || decoded(t, r)[0].Payload != `"\ud83d\ude00"` {
+	if r, err := ParseJSON([]byte("["+whole+`,{"topic":"\ud83d"}]`), nil); err != nil || r.Events != 1 || decoded(t, r)[0].Payload != `"\ud83d\ude00"` {
 		t.Errorf("beside half an emoji, a whole one: %+v, %v", r, err)
 	}
 }
 
 func TestParseNDJSON(t *testing.T) {
 	body := good + "\r\n\n{\"topic\":\n" + good + good + "\n5\n" + good
-	r, err := ParseNDJSON([]byte(body))
+	r, err := ParseNDJSON([]byte(body), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +218,7 @@ func TestParseNDJSON(t *testing.T) {
 func TestFieldsComeBackByteForByte(t *testing.T) {
 	payload := "{\"n\": 12345678901234567890,\n\t\"s\":\"\\u00e9\\/\", \"e\":1e400}"
 	body := `{"payload":` + payload + `,"topic":"\u00e9\"","event_id":"é","timestamp":"2026-11-23T06:41:10.000+02:00"}`
-	r, err := ParseJSON([]byte(body))
+	r, err := ParseJSON([]byte(body), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +253,7 @@ func BenchmarkParseJSON(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if r, err := ParseJSON(body); err != nil || r.Events != events {
+		if r, err := ParseJSON(body, nil); err != nil || r.Events != events {
 			b.Fatal(err)
 		}
 	}

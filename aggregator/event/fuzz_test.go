@@ -139,7 +139,7 @@ func FuzzParseJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseJSON(body)
+		r, err := ParseJSON(body, nil)
 		if surrogate.Match(body) {
 			return
 		}
@@ -185,7 +185,7 @@ func FuzzPlain(f *testing.F) {
 		if !(&plain{body: body}).request(fast) {
 			return
 		}
-		slow, err := parseJSON(&Request{}, body)
+		slow, err := parseJSON(&Request{}, body, nil)
 		if err != nil {
 			t.Fatalf("plain accepts what the decoder does not: %v", err)
 		}
@@ -199,7 +199,7 @@ func FuzzPlain(f *testing.F) {
 func FuzzParseNDJSON(f *testing.F) {
 	f.Add([]byte(good + "\n\n" + good + "\r\n{\n5\n" + good + good))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := ParseNDJSON(body)
+		r, err := ParseNDJSON(body, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func FuzzParseNDJSON(f *testing.F) {
 				continue
 			}
 			total++
-			one, err := ParseJSON(append(append([]byte("["), line...), ']'))
+			one, err := ParseJSON(append(append([]byte("["), line...), ']'), nil)
 			if err != nil || one.Total() != 1 {
 				continue
 			}
@@ -232,7 +232,7 @@ func FuzzParseNDJSON(f *testing.F) {
 
 // FuzzDecode: the compact form is read back by the writer from disk.
 func FuzzDecode(f *testing.F) {
-	r, err := ParseJSON([]byte("[" + good + "," + good + "]"))
+	r, err := ParseJSON([]byte("[" + good + "," + good + "]"), nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -55,11 +55,11 @@ func TestTimestamp(t *testing.T) {
 		"2026-11-23T06:41:10." + strings.Repeat("9", MaxTimestampBytes-20) + "Z": "64",
 	} {
 		body := `[{"topic":"t","event_id":"a","timestamp":"` + text + `"}]`
-		for name, parse := range map[string]func([]byte) (*Request, error){
+		for name, parse := range map[string]func([]byte, Grow) (*Request, error){
 			"in one pass": ParseJSON,
-			"decoded":     func(body []byte) (*Request, error) { return parseJSON(&Request{}, body) },
+			"decoded":     func(body []byte, grow Grow) (*Request, error) { return parseJSON(&Request{}, body, grow) },
 		} {
-			r, err := parse([]byte(body))
+			r, err := parse([]byte(body), nil)
 			switch {
 			case err != nil:
 				t.Errorf("%s, %s: %v", text, name, err)

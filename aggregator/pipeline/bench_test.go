@@ -73,7 +73,7 @@ func publishAll(b *testing.B, p *Pipeline, level Level, publishers int, bodies [
 	for range publishers {
 		group.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(bodies)); i = next.Add(1) - 1 {
-				request, err := event.ParseJSON(bodies[i])
+				request, err := event.ParseJSON(bodies[i], nil)
 				if err == nil {
 					_, err = p.Publish(level, request)
 				}

@@ -115,7 +115,7 @@ func request(t rapid.TB, topic string, payload int, ids ...int) *event.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := event.ParseJSON(body)
+	r, err := event.ParseJSON(body, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestABatchIsBoundedInBytes(t *testing.T) {
 	r.open()
 	for i := range requests {
 		body := fmt.Sprintf(`{"topic":"t","event_id":"%d","timestamp":"2026-11-23T06:41:10Z","payload":"%s"}`, i, strings.Repeat("x", size))
-		req, err := event.ParseJSON([]byte(body))
+		req, err := event.ParseJSON([]byte(body), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

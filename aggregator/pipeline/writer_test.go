@@ -28,7 +28,7 @@ func TestStopWhileLocked(t *testing.T) {
 	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	bad, err := event.ParseJSON([]byte(`[{"topic":"t"}]`))
+	bad, err := event.ParseJSON([]byte(`[{"topic":"t"}]`), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

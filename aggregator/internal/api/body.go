@@ -113,6 +113,14 @@ func (b *body) release() {
 	b.data, b.kept = nil, nil
 }
 
+// grow takes room among all bodies for n bytes that a body comes to beside itself.
+func (h *held) grow(n int) error {
+	if !h.resize(min(n, bodiesBytes/2)) { // one alone must find room
+		return errBusy
+	}
+	return nil
+}
+
 // decompressing bounds how many bodies are decompressed at a time, each of which holds up to
 // zstdWindow beside its bytes: it is work for a processor, and more at a time than there are
 // processors would end no sooner.

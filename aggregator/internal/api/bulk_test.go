@@ -86,7 +86,7 @@ func TestWhatWaitsForDeadLettersIsCounted(t *testing.T) {
 	defer j.Close()
 	p := pipeline.New(pipeline.Config{QueueEvents: 10, QueueBytes: 1 << 20, BacklogBytes: 1 << 20, BatchEvents: 10}, s, j, state, backlog, log)
 	a := New(Config{MaxBodyBytes: 1 << 20}, p, s, log)
-	r, err := event.ParseJSON(fmt.Appendf(nil, `[{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z","payload":%q},1]`, strings.Repeat("x", 100<<10)))
+	r, err := event.ParseJSON(fmt.Appendf(nil, `[{"topic":"t","event_id":"a","timestamp":"2026-11-23T06:41:10Z","payload":%q},1]`, strings.Repeat("x", 100<<10)), nil)
 	if err != nil || r.Events != 1 {
 		t.Fatal(r, err)
 	}

@@ -35,7 +35,7 @@ func TestPanicGivesBack(t *testing.T) {
 	}
 	a := New(Config{MaxBodyBytes: 1 << 20}, nil, nil, slog.New(slog.DiscardHandler)) // Publish panics
 	routes["/panics"] = route{method: fasthttp.MethodPost, handle: func(a *Server, ctx *fasthttp.RequestCtx) {
-		a.take(ctx, intake{decode: event.ParseJSON, room: func(*event.Request) int { return 1 << 20 }})
+		a.take(ctx, intake{decode: func(body []byte) (*event.Request, error) { return event.ParseJSON(body, nil) }, room: func(*event.Request) int { return 1 << 20 }})
 	}}
 	routes["/panics-in-decode"] = route{method: fasthttp.MethodPost, handle: func(a *Server, ctx *fasthttp.RequestCtx) {
 		a.take(ctx, intake{decode: func([]byte) (*event.Request, error) { panic("decoder") }})
@@ -65,9 +65,20 @@ func TestPanicGivesBack(t *testing.T) {
 		}
 	}
 	a.conns.mu.Unlock()
+	// What is refused is counted among the bodies: 100 000 events in 200 KB take 13 MB.
+	a.bodies.take(bodiesBytes - 4<<20)
+	answer, err := client.Post("http://"+ln.Addr().String()+"/publish", "application/json", strings.NewReader("["+strings.Repeat("1,", 99_999)+"1]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("100 000 refusals where there is no room: %s, want 503", answer.Status)
+	}
+	a.bodies.put(bodiesBytes - 4<<20)
 	// Nothing can be taken: the probe says so.
 	a.bodies.take(bodiesBytes)
-	answer, err := client.Get("http://" + ln.Addr().String() + "/readyz")
+	answer, err = client.Get("http://" + ln.Addr().String() + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}

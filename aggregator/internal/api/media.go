@@ -25,8 +25,11 @@ var isNDJSON = map[string]bool{
 // decoder reads the events of a body.
 type decoder func(body []byte) (*event.Request, error)
 
-// publishDecoder is what reads the body, by its media type; it answers if nothing does.
-func publishDecoder(ctx *fasthttp.RequestCtx) (decoder, bool) {
+// publishDecoder reads those of one for /publish.
+type publishDecoder func(body []byte, grow event.Grow) (*event.Request, error)
+
+// publishDecoderOf is what reads the body, by its media type; it answers if nothing does.
+func publishDecoderOf(ctx *fasthttp.RequestCtx) (publishDecoder, bool) {
 	given := string(ctx.Request.Header.ContentType())
 	switch given {
 	case "":
@@ -51,18 +54,18 @@ func publishDecoder(ctx *fasthttp.RequestCtx) (decoder, bool) {
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // parseNDJSON passes over the mark that some editors put before UTF-8.
-func parseNDJSON(body []byte) (*event.Request, error) {
-	return event.ParseNDJSON(bytes.TrimPrefix(body, byteOrderMark))
+func parseNDJSON(body []byte, grow event.Grow) (*event.Request, error) {
+	return event.ParseNDJSON(bytes.TrimPrefix(body, byteOrderMark), grow)
 }
 
 // parseUntyped reads a body without a Content-Type by its looks: it is NDJSON if its first line is
 // a JSON object and not all there is, else JSON.
-func parseUntyped(body []byte) (*event.Request, error) {
+func parseUntyped(body []byte, grow event.Grow) (*event.Request, error) {
 	first, rest, _ := bytes.Cut(bytes.TrimLeft(bytes.TrimPrefix(body, byteOrderMark), " \t\r\n"), []byte{'\n'})
 	if bytes.HasPrefix(first, []byte{'{'}) && len(bytes.TrimSpace(rest)) > 0 && json.Valid(first) {
-		return parseNDJSON(body)
+		return parseNDJSON(body, grow)
 	}
-	return event.ParseJSON(body)
+	return event.ParseJSON(body, grow)
 }
 
 // prefersNDJSON reads Accept: the name under which the client wants NDJSON, if it names it and not

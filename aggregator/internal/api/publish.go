@@ -56,13 +56,17 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 		problem(ctx, fasthttp.StatusBadRequest, "invalid_query", err.Error())
 		return
 	}
-	decode, ok := publishDecoder(ctx)
+	decode, ok := publishDecoderOf(ctx)
 	if !ok {
 		return
 	}
 	a.take(ctx, intake{
 		level: level, keep: a.cfg.KeepRejected,
-		decode: decode,
+		decode: func(body []byte) (*event.Request, error) {
+			room := &held{of: &a.bodies}
+			defer room.release()
+			return decode(body, room.grow)
+		},
 		room:   func(r *event.Request) int { return answerBytes(r, wantResults) },
 		answer: func(r *event.Request, out pipeline.Outcome, room *held) {
 			a.published(ctx, level, wantResults, r, out, room)

@@ -82,12 +82,7 @@ func (a *Server) takeCounted(ctx *fasthttp.RequestCtx, m mapper, room func(*even
 			defer room.release()
 			in := a.input(ctx, body)
 			in.Most = a.pipeline.MostBytes(level)
-			in.Grow = func(n int) error {
-				if !room.resize(min(n, bodiesBytes/2)) { // one alone must find room
-					return errBusy
-				}
-				return nil
-			}
+			in.Grow = room.grow
 			return m(in)
 		},
 		room:   room,

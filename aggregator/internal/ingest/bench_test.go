@@ -43,7 +43,7 @@ func BenchmarkMappers(b *testing.B) {
 		name, body string
 		do         mapper
 	}{
-		{"publish-ndjson", ndjson.String(), func(in *ingest.Input) (*event.Request, error) { return event.ParseNDJSON(in.Body) }},
+		{"publish-ndjson", ndjson.String(), func(in *ingest.Input) (*event.Request, error) { return event.ParseNDJSON(in.Body, nil) }},
 		{"otlp-protobuf", otlpRequest("shop", logs), ingest.OTLP},
 		{"otlp-resource-each", otlp.String(), ingest.OTLP}, // no SDK and no Collector sends so
 		{"otlp-json", `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"logRecords":[` + listed(&otlpJSON) + `]}]}]}`, ingest.OTLPJSON},

@@ -60,6 +60,9 @@ func Bulk(in *Input, index string) (r *event.Request, items []BulkItem, err erro
 func (b *bulk) next(all [][]byte, at int) (int, error) {
 	line := all[at]
 	at++
+	if err := b.look(line); err != nil {
+		return at, err
+	}
 	name, action, err := readAction(line, b.index)
 	switch {
 	case err != nil && len(b.items) == 0:
@@ -161,7 +164,9 @@ func (b *bulk) document(action bulkAction, document []byte) error {
 		return err
 	}
 	b.fields.Topic, b.fields.ID = []byte(action.Index), []byte(action.ID)
-	b.fields.Payload = payload(document)
+	if err := b.setPayload(document); err != nil {
+		return err
+	}
 	if t, ok := parseTime(member(b.fields.Payload, "@timestamp")); ok {
 		b.setTime(t)
 	}

@@ -33,8 +33,14 @@ func IsCloudEvent(in *Input) bool {
 func CloudEvents(in *Input) (*event.Request, error) {
 	b := newBuilder(in, cloudTopic, 2*len(in.Body))
 	if in.header("Ce-Specversion") != "" { // decides before the media type
-		event := binaryMode(in)
-		err := b.cloudEvent(in, event, event)
+		event, err := b.binaryMode(in)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.need(rewritings * (len(event) - len(in.Body))); err != nil {
+			return nil, err
+		}
+		err = b.cloudEvent(in, event, event)
 		return b.done(), err
 	}
 	all, err := values(in.Body)
@@ -48,7 +54,11 @@ func CloudEvents(in *Input) (*event.Request, error) {
 		if err := b.look(value); err != nil {
 			return nil, err
 		}
-		if err := b.cloudEvent(in, payload(value), value); err != nil {
+		structured, err := b.asPayload(value)
+		if err != nil {
+			return nil, err
+		}
+		if err := b.cloudEvent(in, structured, value); err != nil {
 			return nil, err
 		}
 	}
@@ -87,8 +97,8 @@ var notInHeaders = []string{"data", "data_base64", "datacontenttype"}
 
 // binaryMode writes the structured form of an event whose attributes are headers and whose data is
 // the body.
-func binaryMode(in *Input) []byte {
-	o := object{dst: []byte{'{'}}
+func (b *builder) binaryMode(in *Input) ([]byte, error) {
+	o := object{of: b, dst: []byte{'{'}}
 	for _, name := range binaryAttributes {
 		value := in.header("Ce-" + name)
 		if plain, err := url.PathUnescape(value); err == nil {
@@ -114,12 +124,19 @@ func binaryMode(in *Input) []byte {
 	switch {
 	case len(in.Body) == 0:
 	case media == "" || media == "application/json" || strings.HasSuffix(media, "+json"):
+		if err := b.look(in.Body); err != nil {
+			return nil, err
+		}
+		data, err := b.asPayload(in.Body)
+		if err != nil {
+			return nil, err
+		}
 		o.name([]byte("data"))
-		o.dst = append(o.dst, payload(in.Body)...)
+		o.dst = append(o.dst, data...)
 	case utf8.Valid(in.Body):
 		o.text("data", in.Body)
 	default:
 		o.text("data_base64", []byte(base64.StdEncoding.EncodeToString(in.Body)))
 	}
-	return append(o.dst, '}')
+	return append(o.dst, '}'), o.err
 }

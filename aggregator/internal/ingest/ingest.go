@@ -11,7 +11,9 @@
 package ingest
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -45,6 +47,8 @@ type Input struct {
 	// Grow is asked before the events, and what is kept beside them meanwhile, take n bytes more than
 	// is usual for such a body. Its error ends the mapping; nil: nobody counts them.
 	Grow func(n int) error
+
+	decoded int // bytes that fits has asked for
 }
 
 func (in *Input) header(name string) string {
@@ -83,13 +87,39 @@ type digest [16]byte
 func hash(parts ...[]byte) digest {
 	h := sha256.New()
 	for _, part := range parts {
-		n := uint64(len(part))
-		h.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32)})
+		h.Write(lengthOf(part))
 		h.Write(part)
 	}
 	var sum [sha256.Size]byte
 	h.Sum(sum[:0])
 	return digest(sum[:])
+}
+
+func lengthOf(part []byte) []byte {
+	n := uint64(len(part))
+	return []byte{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), byte(n >> 32)}
+}
+
+// prefix is the state of a SHA-256 behind bytes with which many hashes begin.
+type prefix []byte
+
+func newPrefix(parts ...[]byte) prefix {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write(part)
+	}
+	state, _ := h.(encoding.BinaryMarshaler).MarshalBinary() // a SHA-256 never fails
+	return state
+}
+
+// sum appends the hash of the prefix and the parts behind it.
+func (p prefix) sum(dst []byte, parts ...[]byte) []byte {
+	h := sha256.New()
+	_ = h.(encoding.BinaryUnmarshaler).UnmarshalBinary(p) // it is newPrefix's
+	for _, part := range parts {
+		h.Write(part)
+	}
+	return h.Sum(dst)
 }
 
 // same is what equal events without an id of their own have in common.
@@ -109,6 +139,7 @@ type builder struct {
 	counted  int // bytes for which there is room
 	beside   int // bytes that are kept beside the events
 	looked   int // of them, those for one value that is decoded
+	written  int // of them, those for one payload: as long as it may get without asking
 	fields   event.Fields
 	received []byte // time of receipt, RFC 3339
 	clock    clock
@@ -125,6 +156,13 @@ type builder struct {
 	scratch  []byte            // texts that were made for the current event
 	payload  []byte            // the current event's, if it is made and not sent
 	sorter   event.Sorter
+
+	givenTopic, givenID, givenSource given
+
+	rightTopic, rightSource righted
+
+	long prefix // of the hash of an id that the request gives, and that is too long …
+	size int    // … which has so many bytes with an ordinal
 }
 
 // newBuilder returns the builder of a request whose events usually take about so many bytes.
@@ -133,7 +171,9 @@ func newBuilder(in *Input, fallback string, bytes int) *builder {
 		Request:  &event.Request{Data: dataBuffer(bytes)},
 		in:       in,
 		usual:    bytes,
-		counted:  bytes,
+		counted:  bytes + in.decoded,
+		beside:   in.decoded,
+		written:  writtenFirst,
 		fallback: fallback,
 	}
 	b.received = b.clock.append(nil, in.Received)
@@ -194,11 +234,24 @@ func (b *builder) setID() error {
 	default:
 		return nil
 	}
+	given := len(b.scratch)
 	if n > 1 {
 		b.scratch = strconv.AppendInt(append(b.scratch, '-'), int64(n), 10)
 	}
 	b.fields.ID = b.scratch[from:]
+	if b.named && given-from > event.MaxTextBytes {
+		b.fields.ID = b.longID(b.fields.ID, b.scratch[given:])
+	}
 	return nil
+}
+
+// longID is identity of an id with an ordinal at its end: what is before that is hashed once for
+// all ordinals of a length.
+func (b *builder) longID(id, ordinal []byte) []byte {
+	if len(id) != b.size {
+		b.long, b.size = newPrefix(lengthOf(id), id[:len(id)-len(ordinal)]), len(id)
+	}
+	return withHash(id, digest(b.long.sum(nil, ordinal)))
 }
 
 // seenFirst bounds the events for which there is place in seen before they are there.
@@ -237,7 +290,7 @@ func (b *builder) add() error {
 	if err := b.setID(); err != nil {
 		return err
 	}
-	f.Topic, f.Source = identity(f.Topic), identity(f.Source)
+	f.Topic, f.Source = b.rightTopic.of(f.Topic), b.rightSource.of(f.Source)
 	if !b.hashed { // else it is hexadecimal
 		f.ID = identity(f.ID)
 	}
@@ -262,7 +315,7 @@ func (b *builder) room(bytes int) error {
 	if need += b.beside; need <= b.counted || b.in.Grow == nil {
 		return nil
 	}
-	b.counted = max(need, 2*b.counted)
+	b.counted = max(need, 2*b.counted-b.in.decoded)
 	return b.in.Grow(b.counted - b.usual)
 }
 
@@ -275,7 +328,11 @@ func identity(text []byte) []byte {
 	if event.IsText(text) {
 		return text
 	}
-	sum := hash(text)
+	return withHash(text, hash(text))
+}
+
+// withHash is what there is room for of a text, put right, and its hash.
+func withHash(text []byte, sum digest) []byte {
 	const most = event.MaxTextBytes - len(hashMark) - 2*len(digest{})
 	out := make([]byte, 0, event.MaxTextBytes)
 	for len(text) > 0 {
@@ -289,6 +346,19 @@ func identity(text []byte) []byte {
 		out, text = utf8.AppendRune(out, c), text[size:]
 	}
 	return hex.AppendEncode(append(out, hashMark...), sum[:])
+}
+
+// righted is the last text that identity put right: the events of a request often share it.
+type righted struct{ text, out []byte }
+
+func (r *righted) of(text []byte) []byte {
+	if event.IsText(text) {
+		return text
+	}
+	if r.out == nil || !bytes.Equal(r.text, text) {
+		r.text, r.out = append(r.text[:0], text...), identity(text)
+	}
+	return r.out
 }
 
 func hexOf(sum digest) []byte { return hex.AppendEncode(nil, sum[:]) }

@@ -17,17 +17,22 @@ import (
 	"sekali/aggregator/event"
 )
 
-// payload is value as it may be stored: as it is if it is JSON to the letter, else put right, else
-// as a JSON string.
-func payload(value []byte) []byte {
+// asPayload is value as it may be stored: as it is if it is JSON to the letter, else put right,
+// else as a JSON string.
+func (b *builder) asPayload(value []byte) ([]byte, error) {
 	value = bytes.TrimSpace(value)
 	if event.IsPayload(value) {
-		return value
+		return value, nil
 	}
 	if again, err := reencode(value); err == nil {
-		return again
+		return again, nil
 	}
-	return event.AppendQuoted(nil, value)
+	return b.quoted(nil, value)
+}
+
+func (b *builder) setPayload(value []byte) (err error) {
+	b.fields.Payload, err = b.asPayload(value)
+	return err
 }
 
 // reencode writes a value anew, with sorted names, exact numbers, and U+FFFD for what is not UTF-8.
@@ -191,7 +196,9 @@ func JSON(in *Input, topic string) (*event.Request, error) {
 		if err := b.look(value); err != nil {
 			return nil, err
 		}
-		b.fields.Payload = payload(value)
+		if err := b.setPayload(value); err != nil {
+			return nil, err
+		}
 		b.override(in)
 		if len(b.fields.ID) == 0 && len(all) == 1 {
 			for _, name := range idHeaders {
@@ -216,19 +223,35 @@ func (b *builder) override(in *Input) {
 	if in.Topic == "" && in.ID == "" && in.Source == "" && in.Time == "" {
 		return
 	}
-	if v := in.lookUp(in.Topic, b.fields.Payload); v != "" {
-		b.fields.Topic = []byte(v)
+	if v := b.givenTopic.of(in, in.Topic, b.fields.Payload); len(v) > 0 {
+		b.fields.Topic = v
 	}
-	if v := in.lookUp(in.ID, b.fields.Payload); v != "" {
-		b.fields.ID, b.hashed = []byte(v), false
+	if v := b.givenID.of(in, in.ID, b.fields.Payload); len(v) > 0 {
+		b.fields.ID, b.hashed = v, false
 		b.named = !strings.HasPrefix(in.ID, "/")
 	}
-	if v := in.lookUp(in.Source, b.fields.Payload); v != "" {
-		b.fields.Source = []byte(v)
+	if v := b.givenSource.of(in, in.Source, b.fields.Payload); len(v) > 0 {
+		b.fields.Source = v
 	}
 	if t, ok := parseTime(in.lookUp(in.Time, b.fields.Payload)); ok {
 		b.setTime(t)
 	}
+}
+
+// given is what the request says of a field. It is read once, if it is not in the events.
+type given struct {
+	text []byte
+	read bool
+}
+
+func (g *given) of(in *Input, name string, payload []byte) []byte {
+	if strings.HasPrefix(name, "/") {
+		return []byte(pointer(payload, name))
+	}
+	if !g.read {
+		g.text, g.read = []byte(in.named(name)), true
+	}
+	return g.text
 }
 
 // lookUp is the value that a request names for a field: by a JSON pointer into the payload, by a

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -9,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/klauspost/compress/s2"
 
@@ -33,7 +33,7 @@ func Loki(in *Input) (*event.Request, error) {
 			Values [][]json.RawMessage `json:"values"`
 		} `json:"streams"`
 	}
-	if err := in.fits(); err != nil {
+	if err := in.fits(false); err != nil {
 		return nil, err
 	}
 	if err := json.Unmarshal(in.Body, &push); err != nil {
@@ -41,7 +41,10 @@ func Loki(in *Input) (*event.Request, error) {
 	}
 	b := newBuilder(in, lokiTopic, 2*len(in.Body))
 	for _, s := range push.Streams {
-		stream := newLokiStream(s.Stream)
+		stream, err := b.newLokiStream(s.Stream)
+		if err != nil {
+			return nil, err
+		}
 		for _, v := range s.Values {
 			at, line, metadata := lokiValue(v)
 			if err := b.lokiEntry(in, stream, at, line, metadata); err != nil {
@@ -121,13 +124,20 @@ func (b *builder) lokiProtoStream(in *Input, message []byte) error {
 	if f.err != nil {
 		return f.err
 	}
-	stream := newLokiStream(parseLabels(string(labels)))
+	all, err := b.parseLabels(string(labels))
+	if err != nil {
+		return err
+	}
+	stream, err := b.newLokiStream(all)
+	if err != nil {
+		return err
+	}
 	f = fields{rest: message} // once more: the labels may stand behind
 	for f.next() {
 		if f.number != 2 {
 			continue
 		}
-		at, line, metadata, err := lokiProtoEntry(f.bytes)
+		at, line, metadata, err := b.lokiProtoEntry(f.bytes)
 		if err != nil {
 			return err
 		}
@@ -139,7 +149,7 @@ func (b *builder) lokiProtoStream(in *Input, message []byte) error {
 }
 
 // lokiProtoEntry reads an EntryAdapter: timestamp, line, structured metadata.
-func lokiProtoEntry(message []byte) (at time.Time, line []byte, metadata map[string]string, err error) {
+func (b *builder) lokiProtoEntry(message []byte) (at time.Time, line []byte, metadata map[string]string, err error) {
 	var seconds, nanoseconds int64
 	f := fields{rest: message}
 	for f.next() {
@@ -168,6 +178,9 @@ func lokiProtoEntry(message []byte) (at time.Time, line []byte, metadata map[str
 				metadata = map[string]string{}
 			}
 			metadata[string(key)] = string(value)
+			if err := b.need(pairBytes * len(metadata)); err != nil {
+				return at, line, metadata, err
+			}
 		}
 	}
 	return time.Unix(seconds, nanoseconds), line, metadata, f.err
@@ -179,7 +192,7 @@ type lokiStream struct {
 	labels        []byte // a JSON object with sorted names
 }
 
-func newLokiStream(labels map[string]string) lokiStream {
+func (b *builder) newLokiStream(labels map[string]string) (lokiStream, error) {
 	first := func(names []string) []byte {
 		for _, name := range names {
 			if labels[name] != "" {
@@ -188,25 +201,31 @@ func newLokiStream(labels map[string]string) lokiStream {
 		}
 		return nil
 	}
-	return lokiStream{topic: first(lokiTopics), source: first(lokiSources), labels: sortedObject(labels)}
+	object, err := b.appendSorted(nil, labels)
+	return lokiStream{topic: first(lokiTopics), source: first(lokiSources), labels: object}, err
 }
 
-// sortedObject is a map as a JSON object.
-func sortedObject(members map[string]string) []byte {
-	o := object{dst: []byte{'{'}}
+// appendSorted appends a map to a payload as a JSON object.
+func (b *builder) appendSorted(payload []byte, members map[string]string) ([]byte, error) {
+	o := object{of: b, dst: append(payload, '{')}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		o.name([]byte(name))
-		o.dst = event.AppendQuoted(o.dst, []byte(members[name]))
+		o.quoted([]byte(members[name]))
 	}
-	return append(o.dst, '}')
+	return append(o.dst, '}'), o.err
 }
 
 func (b *builder) lokiEntry(in *Input, s lokiStream, at lokiTime, line []byte, metadata map[string]string) error {
 	b.begin()
 	dst := append(append(b.payload[:0], `{"labels":`...), s.labels...)
-	dst = event.AppendQuoted(append(dst, `,"line":`...), line)
+	dst, err := b.quoted(append(dst, `,"line":`...), line)
+	if err != nil {
+		return err
+	}
 	if len(metadata) > 0 {
-		dst = append(append(dst, `,"metadata":`...), sortedObject(metadata)...)
+		if dst, err = b.appendSorted(append(dst, `,"metadata":`...), metadata); err != nil {
+			return err
+		}
 	}
 	b.payload = append(dst, '}')
 	b.fields.Topic, b.fields.Source, b.fields.Payload = s.topic, s.source, b.payload
@@ -229,20 +248,23 @@ func (b *builder) lokiEntry(in *Input, s lokiStream, at lokiTime, line []byte, m
 const malformedLabels = "malformed_labels"
 
 // parseLabels reads a stream's labels as Prometheus writes them: {job="a", host="b"}.
-func parseLabels(text string) map[string]string {
+func (b *builder) parseLabels(text string) (map[string]string, error) {
 	labels := map[string]string{}
 	text = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "{"), "}")
 	for text != "" {
 		name, rest, ok := strings.Cut(text, "=")
-		quoted, err := strconv.QuotedPrefix(strings.TrimSpace(rest))
+		rest = strings.TrimLeftFunc(rest, unicode.IsSpace)
+		quoted, err := strconv.QuotedPrefix(rest)
 		if !ok || err != nil {
 			labels[malformedLabels] = text
 			break
 		}
 		value, _ := strconv.Unquote(quoted) // QuotedPrefix has read it
 		labels[strings.TrimSpace(name)] = value
-		_, rest, _ = strings.Cut(rest, quoted)
-		text = string(bytes.TrimLeft([]byte(rest), ", "))
+		text = strings.TrimLeft(rest[len(quoted):], ", ")
+		if err := b.need(pairBytes * len(labels)); err != nil {
+			return nil, err
+		}
 	}
-	return labels
+	return labels, nil
 }

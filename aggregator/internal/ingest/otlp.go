@@ -53,10 +53,10 @@ type otlp struct {
 	*builder
 	topic, source []byte     // of the resource
 	resource      []byte     // as it is sent
-	resourceJSON  []byte     // `{"resource":{…}`
-	head          []byte     // the same with the scope
-	shared        []byte     // resource and scope as they are sent
-	hashed        []byte     // originBytes of their digest, and the current record behind it
+	origin        prefix     // of what is hashed of the resource, once a record asks for it
+	head          []byte     // `{"resource":{…}`, and the scope
+	resourceBytes int        // of head, without the scope
+	hashed        []byte     // originBytes of the digest of both, and the current record behind it
 	record        otlpRecord // the current one
 	ids           otlpIDs    // of the current one
 }
@@ -75,14 +75,13 @@ type otlpRecord struct {
 	severity       uint64
 	flags          uint32
 	dropped        uint64
-	attributes     [][]byte
 }
 
 // otlpIDs are the attributes that name a record.
 type otlpIDs struct{ uid, path, offset []byte }
 
 func (m *otlp) resourceLogs(b []byte) error {
-	m.resource = nil
+	m.resource, m.origin = nil, nil
 	f := fields{rest: b}
 	for f.next() {
 		if f.number == 1 {
@@ -131,8 +130,9 @@ func (m *otlp) setResource() error {
 	if len(m.source) == 0 {
 		m.source = host
 	}
-	dst, err := appendAttributes(append(m.resourceJSON[:0], `{"resource":{`...), m.resource, 1, 0)
-	m.resourceJSON = append(dst, '}')
+	dst, err := m.appendAttributes(append(m.head[:0], `{"resource":{`...), m.resource, 1, 0)
+	m.head = append(dst, '}')
+	m.resourceBytes = len(m.head)
 	return err
 }
 
@@ -151,9 +151,10 @@ func (m *otlp) scopeLogs(b []byte) error {
 	if f.err != nil {
 		return f.err
 	}
-	if err := m.setScope(scope); err != nil {
+	if err := m.setScope(scope); err != nil || records == 0 {
 		return err
 	}
+	m.setOrigin(scope)
 	m.expected = max(m.expected, records)
 	f = fields{rest: b} // once more: the scope may stand behind
 	for f.next() {
@@ -167,15 +168,23 @@ func (m *otlp) scopeLogs(b []byte) error {
 	return nil
 }
 
+// setOrigin hashes resource and scope. The resource may be far longer than the scope, and have
+// millions: so it is hashed once.
+func (m *otlp) setOrigin(scope []byte) {
+	var length [binary.MaxVarintLen64]byte
+	if m.origin == nil {
+		m.origin = newPrefix(protowire.AppendVarint(length[:0], uint64(len(m.resource))), m.resource)
+	}
+	m.hashed = m.origin.sum(m.hashed[:0], protowire.AppendVarint(length[:0], uint64(len(scope))), scope)
+}
+
+// setScope costs what the scope takes, whatever the resource does.
 func (m *otlp) setScope(scope []byte) error {
-	m.shared = protowire.AppendBytes(protowire.AppendBytes(m.shared[:0], m.resource), scope)
-	origin := sha256.Sum256(m.shared)
-	m.hashed = append(m.hashed[:0], origin[:]...)
-	m.head = append(m.head[:0], m.resourceJSON...)
+	m.head = m.head[:m.resourceBytes]
 	if len(scope) == 0 {
 		return nil
 	}
-	o := object{dst: append(m.head, `,"scope":{`...)}
+	o := object{of: m.builder, dst: append(m.head, `,"scope":{`...)}
 	attributes := false
 	f := fields{rest: scope}
 	for f.next() {
@@ -191,14 +200,13 @@ func (m *otlp) setScope(scope []byte) error {
 	if f.err != nil {
 		return f.err
 	}
-	var err error
-	if attributes {
+	if attributes && o.err == nil {
 		o.name([]byte("attributes"))
-		o.dst, err = appendAttributes(append(o.dst, '{'), scope, 3, 0)
+		o.dst, o.err = m.appendAttributes(append(o.dst, '{'), scope, 3, 0)
 		o.dst = append(o.dst, '}')
 	}
 	m.head = append(o.dst, '}')
-	return err
+	return o.err
 }
 
 // logRecord appends the event of one record.
@@ -207,7 +215,7 @@ func (m *otlp) logRecord(b []byte) error {
 	if err := m.record.read(b); err != nil {
 		return err
 	}
-	if err := m.appendPayload(); err != nil {
+	if err := m.appendPayload(b); err != nil {
 		return err
 	}
 	f := &m.fields
@@ -242,9 +250,9 @@ func (m *otlp) place() []byte {
 	return fmt.Appendf(nil, "%s@%s~%x", n.path, n.offset, sum[:8])
 }
 
-// read takes a record's fields from the wire.
+// read takes a record's fields from the wire, but for its attributes: there may be millions.
 func (r *otlpRecord) read(b []byte) error {
-	*r = otlpRecord{attributes: r.attributes[:0]}
+	*r = otlpRecord{}
 	f := fields{rest: b}
 	for f.next() {
 		switch f.number {
@@ -256,8 +264,6 @@ func (r *otlpRecord) read(b []byte) error {
 			r.severityText = f.bytes
 		case 5:
 			r.body = f.bytes
-		case 6:
-			r.attributes = append(r.attributes, f.bytes)
 		case 7:
 			r.dropped = f.value
 		case 8:
@@ -275,25 +281,30 @@ func (r *otlpRecord) read(b []byte) error {
 	return f.err
 }
 
-// appendPayload makes the payload of the current record, and notes the attributes that name it.
-func (m *otlp) appendPayload() (err error) {
+// appendPayload makes the payload of the current record, which is b on the wire, and notes the
+// attributes that name it.
+func (m *otlp) appendPayload(b []byte) (err error) {
 	r := &m.record
 	dst := append(m.payload[:0], m.head...)
 	if r.severity != 0 {
 		dst = appendInt(append(dst, `,"severity_number":`...), int64(int32(r.severity)))
 	}
 	if len(r.severityText) > 0 {
-		dst = event.AppendQuoted(append(dst, `,"severity_text":`...), r.severityText)
-	}
-	if len(r.eventName) > 0 {
-		dst = event.AppendQuoted(append(dst, `,"event_name":`...), r.eventName)
-	}
-	if len(r.body) > 0 {
-		if dst, err = appendAnyValue(append(dst, `,"body":`...), r.body, 0); err != nil {
+		if dst, err = m.quoted(append(dst, `,"severity_text":`...), r.severityText); err != nil {
 			return err
 		}
 	}
-	if dst, err = m.appendRecordAttributes(dst); err != nil {
+	if len(r.eventName) > 0 {
+		if dst, err = m.quoted(append(dst, `,"event_name":`...), r.eventName); err != nil {
+			return err
+		}
+	}
+	if len(r.body) > 0 {
+		if dst, err = m.appendAnyValue(append(dst, `,"body":`...), r.body, 0); err != nil {
+			return err
+		}
+	}
+	if dst, err = m.appendRecordAttributes(dst, b); err != nil {
 		return err
 	}
 	if r.dropped > 0 {
@@ -317,28 +328,36 @@ func (m *otlp) appendPayload() (err error) {
 	return nil
 }
 
-func (m *otlp) appendRecordAttributes(dst []byte) ([]byte, error) {
+func (m *otlp) appendRecordAttributes(dst, record []byte) ([]byte, error) {
 	m.ids = otlpIDs{}
-	for i, b := range m.record.attributes {
-		key, value, err := keyValue(b)
+	first := true
+	f := fields{rest: record}
+	for f.next() {
+		if f.number != 6 {
+			continue
+		}
+		key, value, err := keyValue(f.bytes)
 		if err != nil {
 			return dst, err
 		}
 		m.ids.note(key, value)
-		if i == 0 {
+		if first {
 			dst = append(dst, `,"attributes":{`...)
 		} else {
 			dst = append(dst, ',')
 		}
-		dst = append(event.AppendQuoted(dst, key), ':')
-		if dst, err = appendAnyValue(dst, value, 0); err != nil {
+		first = false
+		if dst, err = m.quoted(dst, key); err != nil {
+			return dst, err
+		}
+		if dst, err = m.appendAnyValue(append(dst, ':'), value, 0); err != nil {
 			return dst, err
 		}
 	}
-	if len(m.record.attributes) > 0 {
+	if !first {
 		dst = append(dst, '}')
 	}
-	return dst, nil
+	return dst, f.err
 }
 
 func (n *otlpIDs) note(key, value []byte) {
@@ -357,8 +376,10 @@ func (n *otlpIDs) note(key, value []byte) {
 
 // object writes the members of a JSON object.
 type object struct {
+	of      *builder
 	dst     []byte
 	members int
+	err     error // the first; nothing is written behind it
 }
 
 func (o *object) name(name []byte) {
@@ -366,13 +387,20 @@ func (o *object) name(name []byte) {
 		o.dst = append(o.dst, ',')
 	}
 	o.members++
-	o.dst = append(event.AppendQuoted(o.dst, name), ':')
+	o.quoted(name)
+	o.dst = append(o.dst, ':')
+}
+
+func (o *object) quoted(text []byte) {
+	if o.err == nil {
+		o.dst, o.err = o.of.quoted(o.dst, text)
+	}
 }
 
 // text writes a member unless it is empty.
 func (o *object) text(name string, value []byte) {
 	if len(value) > 0 {
 		o.name([]byte(name))
-		o.dst = event.AppendQuoted(o.dst, value)
+		o.quoted(value)
 	}
 }

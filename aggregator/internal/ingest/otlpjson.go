@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"math"
@@ -17,7 +18,7 @@ import (
 // OTLPJSON maps an ExportLogsServiceRequest in JSON: it is written as protobuf and mapped as that,
 // so that both encodings have one set of rules.
 func OTLPJSON(in *Input) (*event.Request, error) {
-	if err := in.fits(); err != nil {
+	if err := in.fits(true); err != nil {
 		return nil, err
 	}
 	wire, ok := plainWire(in.Body)
@@ -105,10 +106,10 @@ func nonempty(dst []byte, number protowire.Number, content []byte) []byte {
 
 func (l *jsonLogs) wire() (wire []byte) {
 	for _, r := range l.ResourceLogs {
-		resourceLogs := message(nil, 1, keyValues(nil, 1, r.Resource.Attributes))
+		resourceLogs := message(nil, 1, keyValues(1, r.Resource.Attributes))
 		for _, s := range r.ScopeLogs {
 			scope := nonempty(nonempty(nil, 1, []byte(s.Scope.Name)), 2, []byte(s.Scope.Version))
-			scopeLogs := message(nil, 1, keyValues(scope, 3, s.Scope.Attributes))
+			scopeLogs := message(nil, 1, append(scope, keyValues(3, s.Scope.Attributes)...))
 			for i := range s.LogRecords {
 				scopeLogs = message(scopeLogs, 2, s.LogRecords[i].wire())
 			}
@@ -124,10 +125,12 @@ func (r *jsonLogRecord) wire() []byte {
 		time: unsigned(r.TimeUnixNano), observed: unsigned(r.ObservedTimeUnixNano), severity: severity(r.SeverityNumber),
 		dropped: unsigned(r.DroppedAttributes), flags: unsigned(r.Flags),
 		severityText: []byte(r.SeverityText), eventName: []byte(r.EventName),
-		attributes: keyValues(nil, 6, r.Attributes), traceID: traceBytes(r.TraceID), spanID: traceBytes(r.SpanID),
+		attributes: keyValues(6, r.Attributes), traceID: traceBytes(r.TraceID), spanID: traceBytes(r.SpanID),
 	}
 	if r.Body != nil {
-		w.hasBody, w.body = true, r.Body.wire()
+		var body backward
+		r.Body.wire(&body)
+		w.hasBody, w.body = true, body.written()
 	}
 	return w.append(nil)
 }
@@ -209,52 +212,100 @@ func (r *wireRecord) append(wire []byte) []byte {
 	return nonempty(nonempty(wire, 9, r.traceID), 10, r.spanID)
 }
 
-func keyValues(wire []byte, number protowire.Number, all []jsonKeyValue) []byte {
-	for _, kv := range all {
-		one := nonempty(nil, 1, []byte(kv.Key))
-		if kv.Value != nil {
-			one = message(one, 2, kv.Value.wire())
-		}
-		wire = message(wire, number, one)
-	}
-	return wire
+// backward writes protobuf from its end to its beginning: so the length of a message is known when
+// its turn comes, and nothing of what is nested is moved at each level.
+type backward struct {
+	buffer []byte
+	free   int // bytes at its beginning
 }
 
-// wire is the value as a message. What is not what its name says is a string.
-func (v *jsonAnyValue) wire() []byte {
+func (w *backward) written() []byte { return w.buffer[w.free:] }
+
+func (w *backward) prepend(bytes []byte) {
+	if len(bytes) > w.free {
+		next := make([]byte, 2*len(w.buffer)+len(bytes))
+		free := len(next) - len(w.written())
+		copy(next[free:], w.written())
+		w.buffer, w.free = next, free
+	}
+	w.free -= len(bytes)
+	copy(w.buffer[w.free:], bytes)
+}
+
+// message makes a field of what is written but for the last so many bytes.
+func (w *backward) message(number protowire.Number, behind int) {
+	var head [2 * binary.MaxVarintLen64]byte
+	tag := protowire.AppendTag(head[:0], number, protowire.BytesType)
+	w.prepend(protowire.AppendVarint(tag, uint64(len(w.written())-behind)))
+}
+
+func (w *backward) bytes(number protowire.Number, content []byte) {
+	behind := len(w.written())
+	w.prepend(content)
+	w.message(number, behind)
+}
+
+func (w *backward) keyValues(number protowire.Number, all []jsonKeyValue) {
+	for _, kv := range slices.Backward(all) {
+		behind := len(w.written())
+		if kv.Value != nil {
+			kv.Value.wire(w)
+			w.message(2, behind)
+		}
+		if kv.Key != "" {
+			w.bytes(1, []byte(kv.Key))
+		}
+		w.message(number, behind)
+	}
+}
+
+// keyValues are fields of a number.
+func keyValues(number protowire.Number, all []jsonKeyValue) []byte {
+	var w backward
+	w.keyValues(number, all)
+	return w.written()
+}
+
+// wire writes the value as a message. What is not what its name says is a string.
+func (v *jsonAnyValue) wire(w *backward) {
+	behind := len(w.written())
 	switch {
 	case v.StringValue != nil:
-		return message(nil, anyString, []byte(*v.StringValue))
+		w.bytes(anyString, []byte(*v.StringValue))
 	case v.BoolValue != nil:
-		return protowire.AppendVarint(protowire.AppendTag(nil, anyBool, protowire.VarintType), protowire.EncodeBool(*v.BoolValue))
+		w.prepend(protowire.AppendVarint(protowire.AppendTag(nil, anyBool, protowire.VarintType), protowire.EncodeBool(*v.BoolValue)))
 	case v.IntValue != nil:
 		n, err := strconv.ParseInt(text(v.IntValue), 10, 64)
 		if err != nil {
-			return message(nil, anyString, textOrJSON(v.IntValue))
+			w.bytes(anyString, textOrJSON(v.IntValue))
+			return
 		}
-		return protowire.AppendVarint(protowire.AppendTag(nil, anyInt, protowire.VarintType), uint64(n))
+		w.prepend(protowire.AppendVarint(protowire.AppendTag(nil, anyInt, protowire.VarintType), uint64(n)))
 	case v.DoubleValue != nil:
 		f, err := strconv.ParseFloat(text(v.DoubleValue), 64) // knows NaN and Infinity
 		if err != nil {
-			return message(nil, anyString, textOrJSON(v.DoubleValue))
+			w.bytes(anyString, textOrJSON(v.DoubleValue))
+			return
 		}
-		return protowire.AppendFixed64(protowire.AppendTag(nil, anyDouble, protowire.Fixed64Type), math.Float64bits(f))
+		w.prepend(protowire.AppendFixed64(protowire.AppendTag(nil, anyDouble, protowire.Fixed64Type), math.Float64bits(f)))
 	case v.ArrayValue != nil:
-		var array []byte
-		for i := range v.ArrayValue.Values {
-			array = message(array, 1, v.ArrayValue.Values[i].wire())
+		for i := range slices.Backward(v.ArrayValue.Values) {
+			behind := len(w.written())
+			v.ArrayValue.Values[i].wire(w)
+			w.message(1, behind)
 		}
-		return message(nil, anyArray, array)
+		w.message(anyArray, behind)
 	case v.KvlistValue != nil:
-		return message(nil, anyList, keyValues(nil, 1, v.KvlistValue.Values))
+		w.keyValues(1, v.KvlistValue.Values)
+		w.message(anyList, behind)
 	case v.BytesValue != nil:
 		decoded, err := base64.StdEncoding.DecodeString(*v.BytesValue)
 		if err != nil {
-			return message(nil, anyString, []byte(*v.BytesValue))
+			w.bytes(anyString, []byte(*v.BytesValue))
+			return
 		}
-		return message(nil, anyBytes, decoded)
+		w.bytes(anyBytes, decoded)
 	}
-	return nil
 }
 
 // textOrJSON is the text of a value, or the JSON of one that has none.

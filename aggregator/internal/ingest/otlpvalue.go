@@ -7,8 +7,6 @@ import (
 	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"sekali/aggregator/event"
 )
 
 // anyValueDepth is how deep the values of an attribute or a body may be nested: as deep as the
@@ -121,27 +119,35 @@ func scalar(b []byte) []byte {
 
 // appendAnyValue appends an AnyValue as JSON. What JSON has no number for is a string, as
 // protobuf's own JSON has it.
-func appendAnyValue(dst, b []byte, depth int) ([]byte, error) {
+func (b *builder) appendAnyValue(dst, value []byte, depth int) ([]byte, error) {
 	if depth > anyValueDepth {
 		return dst, malformed("a value is nested deeper than %d", anyValueDepth)
 	}
-	number, value, bytes, err := anyOf(b)
+	number, bits, bytes, err := anyOf(value)
 	if err != nil {
 		return dst, err
 	}
+	if number == anyString {
+		return b.quoted(dst, bytes)
+	}
+	more := 0
+	if number == anyBytes {
+		more = base64.StdEncoding.EncodedLen(len(bytes))
+	}
+	if dst, err = b.fit(dst, more); err != nil {
+		return dst, err
+	}
 	switch number {
-	case anyString:
-		return event.AppendQuoted(dst, bytes), nil
 	case anyBool:
-		return strconv.AppendBool(dst, value != 0), nil
+		return strconv.AppendBool(dst, bits != 0), nil
 	case anyInt:
-		return appendInt(dst, int64(value)), nil
+		return appendInt(dst, int64(bits)), nil
 	case anyDouble:
-		return appendDouble(dst, math.Float64frombits(value)), nil
+		return appendDouble(dst, math.Float64frombits(bits)), nil
 	case anyArray:
-		return appendArray(dst, bytes, depth)
+		return b.appendArray(dst, bytes, depth)
 	case anyList:
-		dst, err = appendAttributes(append(dst, '{'), bytes, 1, depth+1)
+		dst, err = b.appendAttributes(append(dst, '{'), bytes, 1, depth+1)
 		return append(dst, '}'), err
 	case anyBytes:
 		dst = base64.StdEncoding.AppendEncode(append(dst, '"'), bytes)
@@ -150,10 +156,10 @@ func appendAnyValue(dst, b []byte, depth int) ([]byte, error) {
 	return append(dst, "null"...), nil
 }
 
-func appendArray(dst, b []byte, depth int) ([]byte, error) {
+func (b *builder) appendArray(dst, array []byte, depth int) ([]byte, error) {
 	dst = append(dst, '[')
 	first := true
-	f := fields{rest: b}
+	f := fields{rest: array}
 	for f.next() {
 		if f.number != 1 {
 			continue
@@ -163,7 +169,7 @@ func appendArray(dst, b []byte, depth int) ([]byte, error) {
 		}
 		first = false
 		var err error
-		if dst, err = appendAnyValue(dst, f.bytes, depth+1); err != nil {
+		if dst, err = b.appendAnyValue(dst, f.bytes, depth+1); err != nil {
 			return dst, err
 		}
 	}
@@ -172,9 +178,9 @@ func appendArray(dst, b []byte, depth int) ([]byte, error) {
 
 // appendAttributes appends the KeyValues of a message, which are its fields of a number, as members
 // of a JSON object.
-func appendAttributes(dst, b []byte, number protowire.Number, depth int) ([]byte, error) {
+func (b *builder) appendAttributes(dst, message []byte, number protowire.Number, depth int) ([]byte, error) {
 	first := true
-	f := fields{rest: b}
+	f := fields{rest: message}
 	for f.next() {
 		if f.number != number {
 			continue
@@ -187,8 +193,10 @@ func appendAttributes(dst, b []byte, number protowire.Number, depth int) ([]byte
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(event.AppendQuoted(dst, key), ':')
-		if dst, err = appendAnyValue(dst, value, depth); err != nil {
+		if dst, err = b.quoted(dst, key); err != nil {
+			return dst, err
+		}
+		if dst, err = b.appendAnyValue(append(dst, ':'), value, depth); err != nil {
 			return dst, err
 		}
 	}

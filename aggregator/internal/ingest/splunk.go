@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -32,7 +33,9 @@ func Splunk(in *Input) (*event.Request, error) {
 		if err := b.look(one); err != nil {
 			return nil, err
 		}
-		b.fields.Payload = payload(one)
+		if err := b.setPayload(one); err != nil {
+			return nil, err
+		}
 		b.splunkMembers(one)
 		b.override(in)
 		if len(b.fields.ID) == 0 {
@@ -97,15 +100,19 @@ func SplunkRaw(in *Input) (*event.Request, error) {
 	if err := b.hold(splitBytes * len(all)); err != nil {
 		return nil, err
 	}
+	ofSource := newPrefix(lengthOf(source), source)
 	for _, line := range all {
 		b.begin()
-		b.fields.Topic, b.fields.Source = topic, source
-		b.fields.Payload = event.AppendQuoted(nil, line)
+		if b.payload, err = b.quoted(b.payload[:0], line); err != nil {
+			return nil, err
+		}
+		b.fields.Topic, b.fields.Source, b.fields.Payload = topic, source, b.payload
 		b.override(&rest)
 		switch {
 		case len(b.fields.ID) > 0:
 		case len(source) > 0:
-			b.contentID(hash(source, line))
+			var sum [sha256.Size]byte
+			b.contentID(digest(ofSource.sum(sum[:0], lengthOf(line), line)))
 		default:
 			b.contentID(hash(line))
 		}
