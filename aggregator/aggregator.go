@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -133,6 +134,9 @@ func (a *instance) openFolder() (state store.State, err error) {
 	if err := a.starting.at("taking the data folder"); err != nil {
 		return state, err
 	}
+	if err := a.cfg.tryPorts(); err != nil {
+		return state, err
+	}
 	unlock, err := lock(a.cfg.Data)
 	if err != nil {
 		return state, err
@@ -157,6 +161,25 @@ func (a *instance) openFolder() (state store.State, err error) {
 		return state, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return state, nil
+}
+
+// tryPorts keeps a start that cannot listen from making a data folder. It gives the ports back: a
+// start may take minutes, and whoever connected meanwhile would wait for it.
+func (c *Config) tryPorts() error {
+	if _, err := os.Stat(c.Data); !errors.Is(err, fs.ErrNotExist) {
+		return nil // there is a folder, or lock says what is wrong
+	}
+	for _, port := range []struct{ flag, address string }{{"listen", c.Listen}, {"admin", c.Admin}, {"metrics", c.Metrics}} {
+		if port.address == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", port.address)
+		if err != nil {
+			return fmt.Errorf("-%s: %w", port.flag, err)
+		}
+		defer ln.Close() // all are taken at once, as they will be
+	}
+	return nil
 }
 
 // openJournal opens the journal that belongs to the database, and what rests on both.

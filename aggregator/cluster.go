@@ -112,17 +112,29 @@ func (a *instance) join(log *jetstream.Log, waiting int) error {
 	if err := a.store.Pool.QueryRow("SELECT last_seq FROM state").Scan(&last); err != nil {
 		return err
 	}
+	if err := a.beginEmpty(head, last != 0 || waiting != 0); err != nil {
+		return err
+	}
+	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity, head.Apply) })
+}
+
+// beginEmpty says why a folder that is no replica cannot become one by reading the log. It warns of
+// one that is empty where the log is not: this node may have had another folder.
+func (a *instance) beginEmpty(head cluster.Head, hasEvents bool) error {
+	join := fmt.Sprintf("`aggregator cluster join -node %s -data %s -from URL` makes it a copy of another node's", a.cfg.Node, a.cfg.Data)
 	switch {
 	case !slices.Contains(head.Nodes, a.cfg.Node):
 		return fmt.Errorf("%w: -node=%s is none of the cluster's: %v", ErrConfig, a.cfg.Node, head.Nodes)
-	case last != 0 || waiting != 0:
+	case hasEvents:
 		return fmt.Errorf("%w: -data=%s has events and is no replica: `aggregator cluster init -data` makes it the beginning of a new cluster", ErrConfig, a.cfg.Data)
 	case head.Base != 0:
-		return fmt.Errorf("%w: the cluster began with events up to %d: -data has to be a copy of the folder that it began with", ErrConfig, head.Base)
+		return fmt.Errorf("%w: -data=%s is empty, and the cluster began with events up to %d: %s", ErrConfig, a.cfg.Data, head.Base, join)
 	case head.First > 1:
-		return fmt.Errorf("%w: the log begins at %d: -data has to be a copy of another replica's", ErrConfig, head.First)
+		return fmt.Errorf("%w: -data=%s is empty, and the log begins at %d: %s", ErrConfig, a.cfg.Data, head.First, join)
+	case head.Last > 0:
+		a.log.Warn("the data folder is empty: this node begins anew, from the log's first message. If it had another folder, stop it and give it that", "data", a.cfg.Data, "node", a.cfg.Node, "log", head.Last)
 	}
-	return a.store.Change(func(c *sqlite.Conn) error { return cluster.MakeReplica(c, head.Identity, head.Apply) })
+	return nil
 }
 
 // awaitHead asks a log that may be starting. One whose servers refuse the login is not waited for.

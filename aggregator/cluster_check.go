@@ -76,13 +76,7 @@ func (c *ClusterConfig) checkTold(ctx context.Context, w io.Writer) (faults []st
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range head.Nodes {
-		line, fault := statusOfNode(ctx, log.Registry(), name, head)
-		fmt.Fprintf(w, "node %s: %s\n", name, line)
-		if fault != "" {
-			faults = append(faults, "node "+name+": "+fault)
-		}
-	}
+	faults = append(faults, writeTold(ctx, w, log.Registry(), head)...)
 	for i, a := range beats {
 		for _, b := range beats[i+1:] {
 			said, fault := compareTold(&a, &b)

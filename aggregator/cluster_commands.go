@@ -2,7 +2,6 @@ package aggregator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -229,111 +228,6 @@ func awaitInit(ctx context.Context, log *jetstream.Log, wanted jetstream.Wanted)
 	}
 }
 
-// ClusterStatus writes what the log and the nodes say. The error says that something is wrong.
-func ClusterStatus(ctx context.Context, c ClusterConfig, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, clusterBudget)
-	defer cancel()
-	log, head, err := c.reachLatest(ctx)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	wrong := slices.Clone(head.Faults)
-	fmt.Fprintf(w, "cluster %s, epoch %d\nlog: %d to %d, %d bytes\n", head.Cluster, head.Epoch, head.First, head.Last, head.Bytes)
-	for _, p := range head.Peers {
-		what := fmt.Sprintf("%d behind", p.Behind)
-		switch {
-		case p.Name == head.Leader:
-			what = "leader"
-		case p.Offline:
-			what = "away"
-			wrong = append(wrong, "the log's server "+p.Name+" is away")
-		}
-		fmt.Fprintf(w, "  %s: %s\n", p.Name, what)
-	}
-	if lacking := head.Lacking(); lacking != "" {
-		wrong = append(wrong, lacking)
-	}
-	wrong = append(wrong, beingFilled(ctx, log.Copies, head)...)
-	if err := log.Synced(ctx); err != nil {
-		wrong = append(wrong, err.Error())
-	} else {
-		fmt.Fprintln(w, "  all that are there sync what they store")
-	}
-	if fault := nearlyFull(ctx, log.Registry(), head); fault != "" {
-		wrong = append(wrong, fault)
-	}
-	for _, name := range head.Nodes {
-		line, fault := statusOfNode(ctx, log.Registry(), name, head)
-		fmt.Fprintf(w, "node %s: %s\n", name, line)
-		if fault != "" {
-			wrong = append(wrong, "node "+name+": "+fault)
-		}
-	}
-	for _, fault := range wrong {
-		fmt.Fprintln(w, "fault:", fault)
-	}
-	if len(wrong) > 0 {
-		return errors.New(count(len(wrong), "fault"))
-	}
-	fmt.Fprintln(w, "ok")
-	return nil
-}
-
-// fillWait is how long a server of the log may take to have what the log had at the beginning of
-// that time. One that is not being filled has it at once.
-const fillWait = 2 * time.Second
-
-// beingFilled says whose copy of the log is not whole. Such a server does not lead, and keeps
-// another from it that has less than it was told of: so until it is filled the loss of one more is
-// the loss of the quorum, though three are there. Where no server answers that, nothing is said.
-func beingFilled(ctx context.Context, copies func(context.Context) (map[string]uint64, error), head cluster.Head) (faults []string) {
-	for end := time.Now().Add(fillWait); ; {
-		ends, err := copies(ctx)
-		if err != nil || len(ends) == 0 {
-			return nil
-		}
-		faults = nil
-		for _, p := range head.Peers {
-			switch last, said := ends[p.Name]; {
-			case p.Offline:
-			case !said:
-				faults = append(faults, "the log's server "+p.Name+" has not said how far its copy goes")
-			case last < head.Last:
-				faults = append(faults, fmt.Sprintf("the log's server %s is being filled: its copy goes to %d of %d", p.Name, last, head.Last))
-			}
-		}
-		if len(faults) == 0 || time.Now().After(end) || ctx.Err() != nil {
-			return faults
-		}
-		time.Sleep(joinPause)
-	}
-}
-
-// nearlyFull says that the log has little room left, and for which node it keeps what it has; "":
-// it has room. For one that is away it keeps three quarters at most: that is well below.
-func nearlyFull(ctx context.Context, registry cluster.Registry, head cluster.Head) string {
-	if head.MaxBytes == 0 || head.Bytes <= head.MaxBytes/10*9 {
-		return ""
-	}
-	said := fmt.Sprintf("the log is nearly full: %d of %d bytes", head.Bytes, head.MaxBytes)
-	beats, err := cluster.Beats(ctx, registry, head.Nodes)
-	if err != nil {
-		return said // statusOfNode says why
-	}
-	var last *cluster.Beat
-	for i, b := range beats {
-		there := b.Cluster == head.Cluster && b.Epoch == head.Epoch && !b.Forgotten && b.Halted == "" && b.Position+1 >= head.First
-		if there && (last == nil || b.Position < last.Position) {
-			last = &beats[i]
-		}
-	}
-	if last != nil && last.Position < head.Last {
-		said += fmt.Sprintf("; it is kept for %s, which is at %d", last.Node, last.Position)
-	}
-	return said
-}
-
 // dialLatest is dial for the latest epoch that there is a log of.
 func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) {
 	for end := time.Now().Add(reachWait); ; time.Sleep(joinPause) {
@@ -349,10 +243,12 @@ func (c *ClusterConfig) dialLatest(ctx context.Context) (*jetstream.Log, error) 
 		if err == nil || ctx.Err() != nil {
 			return log, nil
 		}
-		if time.Now().After(end) {
-			if _, why := log.Head(ctx); why != nil { // it says who is there
-				return nil, errors.Join(why, log.Close())
-			}
+		head, why := log.Head(ctx) // it says who is there
+		if why == nil && head.Lost() != nil {
+			return log, nil // there is nothing to wait for
+		}
+		if why != nil && time.Now().After(end) {
+			return nil, errors.Join(why, log.Close())
 		}
 		_ = log.Close() // it is dialled again
 	}
@@ -407,84 +303,4 @@ func ClusterForget(ctx context.Context, c ClusterConfig, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "the log does not wait for %s any more: when it comes back and has fallen off the log, `aggregator cluster join` makes it anew\n", c.Node)
 	return nil
-}
-
-// retentionText is a retention as -retention has it; 0 is none.
-func retentionText(d time.Duration) string {
-	if d == 0 {
-		return "none"
-	}
-	return d.String()
-}
-
-const (
-	// beatAge is how old what a node has told may be by its clock and this one's, which may differ. A
-	// node of which it is older, or of later, is watched for silentFor.
-	beatAge   = 10 * time.Second
-	silentFor = 3 * time.Second
-)
-
-func statusOfNode(ctx context.Context, registry cluster.Registry, name string, head cluster.Head) (line, fault string) {
-	value, revision, err := registry.Get(ctx, name)
-	if err != nil {
-		return "not known", err.Error()
-	}
-	if revision == 0 {
-		return "was never there", "it was never there"
-	}
-	var b cluster.Beat
-	if err := json.Unmarshal(value, &b); err != nil {
-		return "not understood", err.Error()
-	}
-	line = fmt.Sprintf("at %d (%d behind)", b.Position, max(head.Last, b.Position)-b.Position)
-	if b.Hash != "" {
-		line += ", hash " + b.Hash
-	}
-	if b.Version == "" { // what join has told for it
-		line += ", has never run"
-	} else {
-		line += fmt.Sprintf(", version %s, knows apply version %d, retention %s", b.Version, b.Apply, retentionText(b.Retention))
-	}
-	age := time.Since(b.At)
-	if age < -beatAge {
-		line += fmt.Sprintf(", told at %s by its clock", b.At.Format(time.RFC3339))
-	} else {
-		line += fmt.Sprintf(", told %.0f s ago", max(0, age.Seconds()))
-	}
-	if b.Left {
-		line += ", stopped since"
-	}
-	switch {
-	case b.Forgotten:
-		return line + ", forgotten", "it was forgotten: the log does not wait for it"
-	case b.Halted != "":
-		return line, b.Halted
-	case b.Cluster != head.Cluster || b.Epoch != head.Epoch:
-		return line, fmt.Sprintf("it is of another log, epoch %d of the cluster %s", b.Epoch, b.Cluster)
-	case b.Joining:
-		return line + ", joining", "it is being made anew, or that was broken off"
-	case b.Position+1 < head.First:
-		return line, fmt.Sprintf("it has fallen off the log, which begins at %d: `aggregator cluster join` makes it anew", head.First)
-	case age.Abs() > beatAge:
-		return line, silence(ctx, registry, name, revision, age)
-	}
-	return line, ""
-}
-
-// silence watches a node whose latest word seems to be old, or of later. One that goes on to tell
-// has another time than this machine.
-func silence(ctx context.Context, registry cluster.Registry, name string, revision uint64, age time.Duration) (fault string) {
-	for end := time.Now().Add(silentFor); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(joinPause) {
-		if _, now, err := registry.Get(ctx, name); err == nil && now != revision {
-			how := "behind"
-			if age < 0 {
-				how = "ahead of"
-			}
-			return fmt.Sprintf("its clock is %v %s this machine's", age.Abs().Round(time.Second), how)
-		}
-	}
-	if age < 0 {
-		return fmt.Sprintf("it tells nothing, and its clock was %v ahead of this machine's at least", age.Abs().Round(time.Second))
-	}
-	return fmt.Sprintf("it has told nothing for %.0f s", age.Seconds())
 }

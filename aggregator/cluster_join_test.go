@@ -1,7 +1,10 @@
 package aggregator
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"sekali/aggregator/internal/cluster"
 )
 
 // names are those of what a folder has.
@@ -166,5 +171,33 @@ func TestFolderIsTakenOnce(t *testing.T) {
 	all.Wait()
 	if taken.Load() == 0 {
 		t.Error("nobody ever had it")
+	}
+}
+
+// TestEmptyFolderOfANode: where the log still has all, a node begins anew, and says so. Else the
+// command is named that makes it from another.
+func TestEmptyFolderOfANode(t *testing.T) {
+	const join = "`aggregator cluster join -node b -data /d -from URL`"
+	for name, c := range map[string]struct {
+		head         cluster.Head
+		has          bool
+		says, warned string
+	}{
+		"new cluster":   {head: cluster.Head{First: 1}},
+		"begins anew":   {head: cluster.Head{First: 1, Last: 9}, warned: "this node begins anew"},
+		"truncated log": {head: cluster.Head{First: 5, Last: 9}, says: join},
+		"began with":    {head: cluster.Head{First: 1, Base: 100}, says: join},
+		"has events":    {head: cluster.Head{First: 1, Last: 9}, has: true, says: "`aggregator cluster init -data`"},
+	} {
+		var lines bytes.Buffer
+		a := &instance{cfg: Config{Node: "b", Data: "/d"}, log: slog.New(slog.NewTextHandler(&lines, nil))}
+		c.head.Nodes = []string{"a", "b"}
+		err := a.beginEmpty(c.head, c.has)
+		if (err != nil) != (c.says != "") || err != nil && (!errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+		if said := lines.String(); !strings.Contains(said, c.warned) || c.warned == "" && said != "" {
+			t.Errorf("%s: it logs %q, want %q", name, said, c.warned)
+		}
 	}
 }

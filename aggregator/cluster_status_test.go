@@ -3,13 +3,42 @@ package aggregator
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"sekali/aggregator/internal/cluster"
 	"sekali/aggregator/internal/cluster/memorylog"
 )
+
+// tellOn tells a beat behind what the node has told, a moment later and until its function is
+// called.
+func tellOn(t *testing.T, log *memorylog.Log, beats ...cluster.Beat) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var told sync.WaitGroup
+	told.Go(func() {
+		for i := 0; ctx.Err() == nil; i = min(i+1, len(beats)-1) {
+			time.Sleep(silentFor / 6)
+			value, err := json.Marshal(beats[i])
+			if err == nil {
+				var revision uint64
+				if _, revision, err = log.Registry().Get(ctx, beats[i].Node); err == nil {
+					_, err = log.Registry().Put(ctx, beats[i].Node, value, revision)
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		told.Wait()
+	}
+}
 
 // TestStatusOfNode: what a join has told for a node that never ran is not a program's. A node that
 // goes on to tell of an earlier epoch has been left behind in another log.
@@ -33,6 +62,7 @@ func TestStatusOfNode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	defer tellOn(t, log, cluster.Beat{Node: "a", At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch})()
 	line, fault := statusOfNode(t.Context(), log.Registry(), "a", head)
 	if !strings.Contains(line, "hash 00, version 1.2, knows apply version 3, retention 1h0m0s, told 0 s ago") || fault != "" {
 		t.Errorf("one that runs: %q, fault %q", line, fault)
@@ -96,7 +126,8 @@ func TestSilenceIsNoClock(t *testing.T) {
 		tells bool
 		fault string
 	}{
-		"right":               {0, false, ""},
+		"right":               {0, true, ""},
+		"killed just now":     {0, false, "it has told nothing for 3 s"},
 		"ahead":               {3 * time.Hour, true, "its clock is 3h0m0s ahead of this machine's"},
 		"behind":              {-3 * time.Hour, true, "its clock is 3h0m0s behind this machine's"},
 		"away":                {-3 * time.Hour, false, "it has told nothing for 1080"},
@@ -149,45 +180,98 @@ func TestFaultsAreCounted(t *testing.T) {
 	}
 }
 
-// TestServerBeingFilled: a server whose own copy of the log does not come to where the log was is
-// a fault, whatever its leader says of it. One that gets there in a moment is none, nor is one that
-// is away, which is a fault by itself.
-func TestServerBeingFilled(t *testing.T) {
-	head := cluster.Head{Last: 5152, Peers: []cluster.Peer{{Name: "log-1"}, {Name: "log-2"}, {Name: "log-3"}, {Name: "log-4", Offline: true}}}
+// TestUnreadyNode: a node is asked for a word from after the question. One that says that it is not
+// ready is a fault, unless it says a moment later that it is.
+func TestUnreadyNode(t *testing.T) {
+	const why = "no quorum: the log has taken nothing for 4 s"
 	for name, c := range map[string]struct {
-		log1, grows uint64 // where the copy of log-1 is, and by how much at each look
-		silent      bool
-		want        []string
+		first  string
+		later  []string
+		faults string
 	}{
-		"whole":        {log1: 5152},
-		"beyond":       {log1: 9000},
-		"nearly there": {log1: 5000, grows: 100},
-		"being filled": {log1: 45, grows: 1, want: []string{"the log's server log-1 is being filled: its copy goes to", "of 5152"}},
-		"has none":     {want: []string{"log-1 is being filled: its copy goes to 0 of 5152"}},
-		"says nothing": {silent: true, want: []string{"log-1 has not said how far its copy goes"}},
+		"was ready": {"", []string{why}, "it is not ready: " + why},
+		"is again":  {why, []string{why, ""}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			at := c.log1
-			faults := beingFilled(t.Context(), func(context.Context) (map[string]uint64, error) {
-				ends := map[string]uint64{"log-1": at, "log-2": 5152, "log-3": 5160}
-				if c.silent {
-					delete(ends, "log-1")
-				}
-				at += c.grows
-				return ends, nil
-			}, head)
-			if len(faults) != min(1, len(c.want)) {
-				t.Fatalf("%q, want %q", faults, c.want)
+			log := memorylog.New("a")
+			head, err := log.Head(t.Context())
+			if err != nil {
+				t.Fatal(err)
 			}
-			for _, words := range c.want {
-				if !strings.Contains(faults[0], words) {
-					t.Errorf("%q, want %q", faults[0], words)
-				}
+			b := cluster.Beat{Node: "a", Version: "1.2", At: time.Now(), Cluster: head.Cluster, Epoch: head.Epoch, Unready: c.first}
+			value, err := json.Marshal(b)
+			if err == nil {
+				_, err = log.Registry().Put(t.Context(), "a", value, 0)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var beats []cluster.Beat
+			for _, b.Unready = range c.later {
+				beats = append(beats, b)
+			}
+			defer tellOn(t, log, beats...)()
+			if line, fault := statusOfNode(t.Context(), log.Registry(), "a", head); fault != c.faults {
+				t.Errorf("%q, fault %q, want %q", line, fault, c.faults)
 			}
 		})
 	}
-	if faults := beingFilled(t.Context(), func(context.Context) (map[string]uint64, error) { return nil, nil }, head); faults != nil {
-		t.Errorf("of servers of which none answers: %q", faults)
+}
+
+// TestRegistryIsAwaited: a registry whose leader was killed a moment ago gets another. That it does
+// not answer meanwhile is no fault of a node.
+func TestRegistryIsAwaited(t *testing.T) {
+	log := memorylog.New("a")
+	head, err := log.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Mute(true)
+	time.AfterFunc(2*joinPause, func() { log.Mute(false) })
+	if err := awaitRegistry(t.Context(), log.Registry(), head); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServersOfTheLog: a server whose own copy of the log does not come to where the log was is a
+// fault, whatever its leader says of it, and so is one that does not answer. The list says the same
+// as the fault. One that gets there in a moment is none.
+func TestServersOfTheLog(t *testing.T) {
+	head := cluster.Head{Last: 5152, Leader: "log-2", Copies: 3, Peers: []cluster.Peer{{Name: "log-1"}, {Name: "log-2"}, {Name: "log-3"}}}
+	for name, c := range map[string]struct {
+		log1, grows  uint64 // where the copy of log-1 is, and by how much at each look
+		silent, line string // of log-1
+		fault        string
+		lost         string
+	}{
+		"whole":        {log1: 5152, line: "0 behind"},
+		"beyond":       {log1: 9000, line: "0 behind"},
+		"nearly there": {log1: 5000, grows: 100, line: "0 behind"},
+		"being filled": {log1: 45, grows: 1, line: "being filled", fault: "the log's server log-1 is being filled: its copy goes to"},
+		"has none":     {line: "being filled", fault: "log-1 is being filled: its copy goes to 0 of 5152"},
+		"says nothing": {silent: "log-1", line: "away", fault: "the log's server log-1 is away"},
+		"is alone":     {log1: 5152, silent: "log-2 log-3", line: "0 behind", fault: "log-2 is away", lost: "no quorum: of the log's servers these do not answer: log-2, log-3"},
+		"none answers": {silent: "log-1 log-2 log-3", line: "0 behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, head := c.log1, head
+			ends := awaitCopies(t.Context(), func(context.Context) (map[string]uint64, error) {
+				ends := map[string]uint64{"log-1": at, "log-2": 5152, "log-3": 5160}
+				maps.DeleteFunc(ends, func(name string, _ uint64) bool { return strings.Contains(c.silent, name) })
+				at += c.grows
+				return ends, nil
+			}, head)
+			lost := ""
+			if err := lostQuorum(&head, ends); err != nil {
+				lost = err.Error()
+			}
+			var list strings.Builder
+			faults := strings.Join(writeServers(&list, head, ends), "; ")
+			if lost != c.lost || !strings.Contains(faults, c.fault) || c.fault == "" && faults != "" || !strings.Contains(list.String(), "log-1: "+c.line+"\n") {
+				t.Errorf("%q, faults %q, no quorum %q; want %+v", list.String(), faults, lost, c)
+			}
+		})
 	}
 }

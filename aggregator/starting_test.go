@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,5 +121,29 @@ func stored(t *testing.T, dir string, events int) {
 	_, err = store.NewApplier(s).Apply(state, store.Batch{Rows: rows})
 	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTakenPortLeavesNoFolder: a start that cannot listen makes no data folder.
+func TestTakenPortLeavesNoFolder(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for flag, set := range map[string]func(c *Config){
+		"-listen":  func(c *Config) { c.Listen = ln.Addr().String() },
+		"-admin":   func(c *Config) { c.Admin = ln.Addr().String() },
+		"-metrics": func(c *Config) { c.Metrics = ln.Addr().String() },
+	} {
+		c := DefaultConfig()
+		c.Listen, c.Admin, c.Data = "127.0.0.1:0", "", filepath.Join(t.TempDir(), "data")
+		set(&c)
+		if err := Run(t.Context(), c, slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), flag+": ") {
+			t.Errorf("%s: %v", flag, err)
+		}
+		if _, err := os.Stat(c.Data); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: it has left a data folder: %v", flag, err)
+		}
 	}
 }

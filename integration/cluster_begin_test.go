@@ -32,7 +32,7 @@ func TestClusterBeginsWithEvents(t *testing.T) {
 		t.Errorf("once more: %s", said)
 	}
 	refused(t, "without -cluster it would differ", "-data", c.dirs[0])
-	refused(t, "has to be a copy of the folder", "-data", c.dirs[1], "-cluster", c.urls, "-node", "b")
+	refused(t, "`aggregator cluster join -node b", "-data", c.dirs[1], "-cluster", c.urls, "-node", "b")
 	c.startNode(t, 0, "a")
 	c.nodes[0].mustPublish(t, batch("fresh", fresh), "store")
 	for i, name := range []string{"b", "c"} {

@@ -447,6 +447,24 @@ func TestStoreIsNotAwaitedForEver(t *testing.T) {
 	n.stop()
 }
 
+// TestNoAnswerNamesTheServers: who waits in vain for a log without a quorum hears which of its
+// servers do not answer.
+func TestNoAnswerNamesTheServers(t *testing.T) {
+	log := memorylog.New("a")
+	n := newClusterNode(t, "a", log, func(n *clusterNode) { n.quorum = 300 * time.Millisecond })
+	awaitProof(t, n)
+	log.Change(func(h *cluster.Head) {
+		h.Copies, h.Peers = 3, []cluster.Peer{{Name: "log-1"}, {Name: "log-2", Offline: true}, {Name: "log-3", Offline: true}}
+	})
+	within(t, 5*time.Second, "no quorum", func() bool { return errors.Is(n.p.Ready(Replicated), cluster.ErrNoQuorum) })
+	log.Fate = func([]byte) memorylog.Fate { return memorylog.Fate{Lost: true} }
+	_, err := n.p.Publish(Replicated, requestOf("x"))
+	if !errors.Is(err, ErrNoQuorum) || !strings.Contains(err.Error(), "within 300ms: of the log's servers these do not answer: log-2, log-3; it is open whether") {
+		t.Errorf("answered with %v", err)
+	}
+	n.stop()
+}
+
 // TestTakenIsNotRefused: what waits for the log when the proof is lost is in the journal, so the
 // publisher hears that it is open, and not that nothing was taken.
 func TestTakenIsNotRefused(t *testing.T) {

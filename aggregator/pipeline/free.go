@@ -85,13 +85,19 @@ type free struct {
 	asked time.Time // zero: it could not be asked
 }
 
-// askFree asks the disk. mu is not held.
+// askFree asks the disk. mu is not held. That it does not say is logged when it begins, and when it
+// ends: a folder that was moved away is asked several times a second.
 func (p *Pipeline) askFree() free {
 	asked := time.Now()
 	bytes, err := p.journal.Free()
 	if err != nil {
-		p.log.Warn("how much room the disk has is not known", "error", err)
+		if !p.freeUnknown.Swap(true) {
+			p.log.Warn("how much room the disk has is not known", "error", err)
+		}
 		return free{}
+	}
+	if p.freeUnknown.CompareAndSwap(true, false) {
+		p.log.Info("how much room the disk has is known again", "bytes", bytes)
 	}
 	return free{bytes, asked}
 }

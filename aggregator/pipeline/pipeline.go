@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sekali/aggregator/event"
@@ -115,6 +116,7 @@ type Pipeline struct {
 	queueReady   chan struct{} // a token when the queue gained an item
 	closing      chan struct{} // closed when no more is admitted
 	replication  replication   // of a cluster
+	freeUnknown  atomic.Bool   // the disk did not say what is free when it was asked last
 
 	// mu is the admission lock: every publisher takes it. Under it nothing is asked of the system, and
 	// nothing is logged: lock_test.go reads that off the code. It guards all below.

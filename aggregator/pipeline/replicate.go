@@ -78,7 +78,7 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	select {
 	case <-g.ticket.Logged:
 	case <-limit.C:
-		return out, undecided(fmt.Sprintf("no answer within %v", p.replication.quorumWait))
+		return out, undecided(p.noAnswer())
 	case <-p.cfg.Node.Stopped():
 		return out, undecided(p.cfg.Node.Halted())
 	case <-p.replication.ended:
@@ -106,6 +106,15 @@ func (p *Pipeline) replicate(level Level, r *event.Request) (out Outcome, err er
 	end := before + r.Events
 	out.Stored, out.Seqs = g.ticket.Stored[before:end:end], g.ticket.Seqs[before:end:end]
 	return out, nil
+}
+
+// noAnswer says that the log has not answered in time, and why, if that is known.
+func (p *Pipeline) noAnswer() string {
+	said := fmt.Sprintf("no answer within %v", p.replication.quorumWait)
+	if why := p.cfg.Node.Unanswered(); why != nil {
+		said += ": " + why.Error()
+	}
+	return said
 }
 
 // undecided is what a publisher hears whose events are in the journal and not acknowledged. No

@@ -74,7 +74,7 @@ Usage: aggregator [flags]                      runs the server; without flags on
 The flags of the server follow. Each is also read from SEKALI_<FLAG>, such as SEKALI_MAX_STREAMS for
 -max-streams, and from the file of -config.
 
-Exit 0: stopped as asked. 1: it could not go on, and says why; or what waited at memory was lost at the stop. 2: a bad flag or setting.
+Exit 0: stopped as asked. 1: it could not go on, and says why; or what waited at memory was lost at the stop. 2: a bad flag or setting, or a data folder that does not go with them.
 `
 
 // completable is what a shell can complete.

@@ -36,6 +36,7 @@ type Beat struct {
 	First       uint64        `json:"first,omitempty"` // of the log, as this node knew it before it told this
 	Checkpoints []TextOfHash  `json:"checkpoints,omitempty"`
 	Halted      string        `json:"halted,omitempty"`
+	Unready     string        `json:"unready,omitempty"`      // why it is not ready at a durable level
 	Retention   time.Duration `json:"retention_ns,omitempty"` // that it wants; 0: none
 	Forgotten   bool          `json:"forgotten,omitempty"`    // by a person: the log does not wait for it
 	Joining     bool          `json:"joining,omitempty"`      // the log is held from the position on, and no store is there yet
@@ -184,6 +185,7 @@ func (n *Node) prove(ctx context.Context) {
 
 // own is this node's beat.
 func (n *Node) own() Beat {
+	unready := n.Ready(true)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	b := Beat{Node: n.cfg.Name, Session: n.Outbox.session.String(), Version: n.cfg.Version, Apply: int(n.cfg.Known), Retention: n.cfg.Retention, At: time.Now().UTC(),
@@ -191,6 +193,9 @@ func (n *Node) own() Beat {
 	b.Checkpoints = tellCheckpoints(n.status.kept)
 	if n.status.halted != nil {
 		b.Halted = n.status.halted.Error()
+	}
+	if unready != nil {
+		b.Unready = unready.Error()
 	}
 	return b
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,6 +67,23 @@ func (h *Head) Lacking() string {
 		return ""
 	}
 	return fmt.Sprintf("the log has %d of its %d copies: no server has the place yet of one that was taken out", len(h.Peers), h.Copies)
+}
+
+// Lost says which servers its leader does not hear, if the others are too few for a quorum; nil:
+// they are not. Such a leader goes on to lead for some seconds, and takes nothing.
+func (h *Head) Lost() error {
+	var away []string
+	for _, p := range h.Peers {
+		if p.Offline {
+			away = append(away, p.Name)
+		}
+	}
+	there := len(h.Peers) - len(away)
+	if len(away) == 0 || 2*there > max(h.Copies, len(h.Peers)) {
+		return nil
+	}
+	slices.Sort(away)
+	return fmt.Errorf("of the log's servers these do not answer: %s", strings.Join(away, ", "))
 }
 
 // Identity tells one log from another under the same name, whose numbers begin anew.

@@ -53,7 +53,7 @@ func (n *Node) lag(now time.Time) time.Duration {
 var (
 	ErrUnproven = errors.New("the log does not show that it syncs what it stores")
 	ErrLagging  = errors.New("this replica is behind the log")
-	ErrNoQuorum = errors.New("the log has no leader, or cannot be reached")
+	ErrNoQuorum = errors.New("no quorum")
 	ErrStarting = errors.New("this node has begun a moment ago")
 
 	errNotCompared = fmt.Errorf("%w: it is not yet compared with the other nodes, whose words cannot be read", ErrStarting)
@@ -113,16 +113,30 @@ func (n *Node) Ready(durable bool) error {
 	if st.headErr != nil && (durable || !st.asked || errors.Is(st.headErr, ErrLogin)) {
 		return fmt.Errorf("%w: %w", ErrNoQuorum, st.headErr)
 	}
+	if lost := st.noQuorum(); durable && lost != nil {
+		return lost
+	}
 	if st.applied.Position < st.target { // until then nothing is sent that an earlier life has left
 		return fmt.Errorf("%w: since its start, by %d frames", ErrLagging, st.target-st.applied.Position)
 	}
 	if durable && stuck > stuckAfter {
-		return fmt.Errorf("%w: it has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
+		return fmt.Errorf("%w: the log has taken nothing for %.0f s", ErrNoQuorum, stuck.Seconds())
 	}
 	if lag := n.lag(time.Now()); lag > n.cfg.MaxLag {
 		return fmt.Errorf("%w: by %d frames and %.0f s", ErrLagging, st.head.Last-min(st.head.Last, st.applied.Position), lag.Seconds())
 	}
 	return st.starting(n.cfg.Name)
+}
+
+// Unanswered says why the log answers nothing now, as far as this node knows; nil: it knows of no
+// reason.
+func (n *Node) Unanswered() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.status.headErr != nil {
+		return n.status.headErr
+	}
+	return n.status.head.Lost()
 }
 
 // starting says what is not yet known of a process that has just begun; nil: all is.

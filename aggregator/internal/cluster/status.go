@@ -64,7 +64,7 @@ func (n *Node) Status() Status {
 		s.Nodes = append(s.Nodes, OtherStatus{b.Node, b.Position, b.Hash, now.Sub(st.heard[name].changed).Seconds(), b.Apply, b.Retention.Seconds(), b.Halted})
 	}
 	slices.SortFunc(s.Nodes, func(a, b OtherStatus) int { return strings.Compare(a.Node, b.Node) })
-	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.notTold(), st.takesNothing(full, stuck)} {
+	for _, fault := range []error{st.halted, st.unproven, st.headErr, st.noQuorum(), st.notTold(), st.takesNothing(full, stuck)} {
 		if fault != nil {
 			s.Faults = append(s.Faults, fault.Error())
 		}
@@ -85,6 +85,15 @@ func (s *status) notTold() error {
 		return nil
 	}
 	return fmt.Errorf("the others were not told where this node is: %w", s.untold)
+}
+
+// noQuorum is a fault: a leader hears too few of the log's servers.
+func (s *status) noQuorum() error {
+	lost := s.head.Lost()
+	if lost == nil || s.headErr != nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrNoQuorum, lost)
 }
 
 // takesNothing is a fault: the log has no room, or says what it is and takes no frame. What an
