@@ -52,7 +52,7 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	if err != nil {
 		faults = append(faults, err.Error())
 	} else {
-		fmt.Fprintf(w, "journal: %d events wait to be applied, in %d frames\n", waiting.Events-state.JournalApplied, waiting.Frames)
+		fmt.Fprintf(w, "journal: to be applied: %s, in %s\n", count(waiting.Events-state.JournalApplied, "event"), count(waiting.Frames, "frame"))
 	}
 	tell(w, faults)
 	if len(faults) > 0 {

@@ -232,7 +232,7 @@ func FuzzParseNDJSON(f *testing.F) {
 
 // FuzzDecode: the compact form is read back by the writer from disk.
 func FuzzDecode(f *testing.F) {
-	r, err := ParseJSON([]byte("[" + good + "," + good + "]"), nil)
+	r, err := ParseJSON([]byte("["+good+","+good+"]"), nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -31,3 +31,14 @@ func TestCompletion(t *testing.T) {
 		t.Errorf("exit %d, %q", code, stderr.String())
 	}
 }
+
+// TestHelp: help is asked for in either way.
+func TestHelp(t *testing.T) {
+	var word, flag, stderr strings.Builder
+	if a, b := run(t.Context(), []string{"help"}, &word, &stderr), run(t.Context(), []string{"-h"}, &flag, &stderr); a != 0 || b != 0 {
+		t.Errorf("exits %d and %d: %s", a, b, stderr.String())
+	}
+	if word.String() != flag.String() || !strings.HasPrefix(word.String(), usage) {
+		t.Errorf("help says\n%s", word.String())
+	}
+}

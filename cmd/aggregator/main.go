@@ -55,6 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return maintain(ctx, args[0], args[1:], stdout, stderr)
 		case "cluster":
 			return clusterCommand(ctx, args[1:], stdout, stderr)
+		case "help":
+			args = []string{"-h"}
 		}
 	}
 	return serve(ctx, args, stdout, stderr)

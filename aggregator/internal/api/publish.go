@@ -67,7 +67,7 @@ func (a *Server) publish(ctx *fasthttp.RequestCtx) {
 			defer room.release()
 			return decode(body, room.grow)
 		},
-		room:   func(r *event.Request) int { return answerBytes(r, wantResults) },
+		room: func(r *event.Request) int { return answerBytes(r, wantResults) },
 		answer: func(r *event.Request, out pipeline.Outcome, room *held) {
 			a.published(ctx, level, wantResults, r, out, room)
 		},
