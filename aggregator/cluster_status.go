@@ -1,11 +1,13 @@
 package aggregator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -69,9 +71,13 @@ func ClusterStatus(parent context.Context, c ClusterConfig, w io.Writer) error {
 // awaitCopies is up to where each server's own copy of the log goes. It waits for all that are
 // there to have what the log had, for fillWait at most. It has none if no server answers that.
 func awaitCopies(ctx context.Context, copies func(context.Context) (map[string]uint64, error), head cluster.Head) map[string]uint64 {
+	ends := map[string]uint64{}
 	for end := time.Now().Add(fillWait); ; time.Sleep(joinPause) {
-		ends, err := copies(ctx)
-		if err != nil || len(ends) == 0 {
+		now, err := copies(ctx)
+		if err == nil {
+			maps.Copy(ends, now) // who has answered once is there
+		}
+		if len(ends) == 0 {
 			return nil
 		}
 		whole := true
@@ -86,13 +92,16 @@ func awaitCopies(ctx context.Context, copies func(context.Context) (map[string]u
 }
 
 // lostQuorum says that the servers are too few that answer. The log's leader takes some seconds to
-// notice that one does not: who has not said how far its copy goes is away too.
+// notice that one does not, or does again: where any has said how far its copy goes, who has not is
+// away, and who has is there.
 func lostQuorum(head *cluster.Head, ends map[string]uint64) error {
 	head.Peers = slices.Clone(head.Peers)
 	for i := range head.Peers {
 		p := &head.Peers[i]
 		_, said := ends[p.Name]
-		p.Offline = p.Offline || len(ends) > 0 && !said
+		if len(ends) > 0 {
+			p.Offline = !said
+		}
 	}
 	if lost := head.Lost(); lost != nil {
 		return fmt.Errorf("%w: %w", cluster.ErrNoQuorum, lost)
@@ -245,19 +254,20 @@ func statusOfNode(ctx context.Context, registry cluster.Registry, name string, h
 	return line, ""
 }
 
-// watch waits for a node's next word, in which it says that it is ready: what it told before this
-// was asked may be of before its log lost its leader. One that goes on to tell, and whose words are
-// old or of later, has another time than this machine.
+// watch waits for a node's next word that it is ready. A word from before this was asked may be of
+// a time before the log lost its leader. A node whose next word is old when it comes, or of later,
+// has another time than this machine.
 func watch(ctx context.Context, registry cluster.Registry, name string, revision uint64, told time.Time) (fault string) {
-	age := time.Since(told)
 	var unready string
+	var failed error // of the last look
 	for end := time.Now().Add(silentFor); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(joinPause) {
 		value, now, err := registry.Get(ctx, name)
+		failed = err
 		var b cluster.Beat
 		if err != nil || now == revision || json.Unmarshal(value, &b) != nil {
 			continue
 		}
-		if age.Abs() > beatAge {
+		if age := time.Since(b.At); age.Abs() > beatAge {
 			how := "behind"
 			if age < 0 {
 				how = "ahead of"
@@ -269,11 +279,14 @@ func watch(ctx context.Context, registry cluster.Registry, name string, revision
 		}
 		unready = b.Unready
 	}
+	age := time.Since(told)
 	switch {
 	case unready != "":
 		return "it is not ready: " + unready
+	case failed != nil || ctx.Err() != nil:
+		return "what it tells cannot be read: " + cmp.Or(failed, ctx.Err()).Error()
 	case age < -beatAge:
 		return fmt.Sprintf("it tells nothing, and its clock was %v ahead of this machine's at least", age.Abs().Round(time.Second))
 	}
-	return fmt.Sprintf("it has told nothing for %.0f s", max(silentFor, time.Since(told)).Seconds())
+	return fmt.Sprintf("it has told nothing for %.0f s", max(silentFor, age).Seconds())
 }

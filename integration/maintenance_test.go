@@ -98,7 +98,7 @@ func TestCheckFindsADamagedJournal(t *testing.T) {
 	if _, err := db.Exec("ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, fmt.Sprint("journal: ", 3*eventsPerRequest, " events wait")) {
+	if code, out := tool(t, "check", "-data", data); code != 0 || !strings.Contains(out, fmt.Sprint("journal: to be applied: ", 3*eventsPerRequest, " events")) {
 		t.Fatalf("before any damage: exit %d: %s", code, out)
 	}
 	segments, err := filepath.Glob(filepath.Join(data, "journal", "*.log"))

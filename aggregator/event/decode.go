@@ -73,7 +73,8 @@ type refusals struct {
 	err   error // there was no room
 }
 
-// count counts those behind the first so many, and asks for their room, twice as much each time.
+// count counts the refusals from the one with this index on, and asks for their room, twice as much
+// each time.
 func (f *refusals) count(r *Request, before int) error {
 	for _, one := range r.Rejections[before:] {
 		f.taken += refusedBytes + len(one.Detail)

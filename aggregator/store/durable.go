@@ -18,7 +18,8 @@ import (
 // What an opening finds need not be on the disk. After a kill the WAL may show a commit whose sync
 // never came. After a sync that failed, Linux may count the pages as clean, so that the next sync
 // writes none of them. So the last commit that is found is written again before anything is built
-// upon it: see settle. All commits before it were synced before it was written.
+// upon it: see settle. All commits before it were synced before it was written, if they are ours. A
+// foreign writer's need not be: after a failure within the process the whole WAL is written again.
 
 const (
 	walHeaderBytes   = 32 // of the file
@@ -34,9 +35,10 @@ var (
 )
 
 // settle makes durable what the opening has found: it writes the WAL's header and its last commit
-// again, as they are, and syncs the WAL and its name. A checkpoint would not do: where pages of the
-// WAL are lost it writes into the database what the WAL cannot repeat, so a power cut in the middle
-// of it would leave half of a commit. And a foreign reader can hold a checkpoint up, but not this.
+// again, after a failure all of it, as they are, and syncs the WAL and its name. A checkpoint would
+// not do: where pages of the WAL are lost it writes into the database what the WAL cannot repeat,
+// so a power cut in the middle of it would leave half of a commit. And a foreign reader can hold a
+// checkpoint up, but not this.
 func (s *Store) settle(c *sqlite.Conn) (err error) {
 	wal, err := checkpoint(c, "NOOP")
 	if err != nil {
@@ -53,8 +55,8 @@ func (s *Store) settle(c *sqlite.Conn) (err error) {
 	return disk.SyncDir(filepath.Dir(s.path))
 }
 
-// renewWAL writes again what of the WAL's first pages may not be on the disk. Nobody can write to
-// it meanwhile.
+// renewWAL writes again those of the WAL's first pages that may not be on the disk. Nobody can
+// write to it meanwhile.
 func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	var pageSize int64
 	if err := c.Row("PRAGMA page_size", &pageSize); err != nil {
@@ -69,7 +71,10 @@ func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	if err != nil {
 		return err
 	}
-	from, err := lastCommit(f, pages, pageSize)
+	from := int64(walHeaderBytes)
+	if s.Info == (Info{}) { // it is the process's first opening, and follows no failure
+		from, err = lastCommit(f, pages, pageSize)
+	}
 	if err == nil {
 		err = disk.Renew(f, 0, walHeaderBytes)
 	}

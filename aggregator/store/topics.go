@@ -16,7 +16,7 @@ import (
 // topics in no order cost twice as much (-bench Topics).
 type topicSet struct {
 	slots  []topicSlot // by hash; who finds one taken has the next. A power of two
-	before []topicSlot // its memory, to be used again
+	spare  []topicSlot // memory for the next table
 	names  []string    // by number
 	of     []int32     // number by row; of rows that are not new, anything
 	order  []int32     // the numbers in the order of the names
@@ -83,9 +83,9 @@ func (t *topicSet) slot(hash uint32, topic string) *topicSlot {
 
 // grow doubles the table.
 func (t *topicSet) grow() {
-	t.slots, t.before = slices.Grow(t.before[:0], 2*len(t.slots))[:2*len(t.slots)], t.slots
+	t.slots, t.spare = slices.Grow(t.spare[:0], 2*len(t.slots))[:2*len(t.slots)], t.slots
 	clear(t.slots)
-	for _, s := range t.before {
+	for _, s := range t.spare {
 		if s.number > 0 {
 			*t.slot(s.hash, t.names[s.number-1]) = s
 		}

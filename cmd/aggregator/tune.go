@@ -18,8 +18,8 @@ const (
 	// 341 with Go's own 100, for the same CPU time an event (2.85 µs; one run each).
 	heapGrowth = 50
 	// heapOfOthers is what all but deduplication is taken to use. The heap may grow by a part of this
-	// alone: the runs' filters stay for ever and hold no pointers. With half of them once more the
-	// process took up to 1286 MB with 300 million keys, whose filters are 510.
+	// alone: the runs' filters stay for ever and hold no pointers. While it grew by half of the
+	// filters too, the process took up to 1286 MB with 300 million keys, whose filters are 510.
 	heapOfOthers = 256 << 20
 	// minProcs is how many goroutines run at one time at least, whatever the machine has: the writer
 	// and the merges of runs take a processor for 10 ms each before Go's scheduler takes it away, and
@@ -42,7 +42,7 @@ func tune(queueBytes int64, contention bool) (dedupMemory func(bytes int64)) {
 	if !growth && !limit {
 		return nil
 	}
-	dedupMemory = func(bytes int64) { // each stops the world
+	dedupMemory = func(bytes int64) {
 		if growth {
 			debug.SetGCPercent(growthBeside(bytes))
 		}

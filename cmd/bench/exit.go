@@ -34,7 +34,7 @@ var exits = map[string]string{
 	"mutants": "0: the lab saw every lie that it can see. 1: it did not, or accused an honest one; a run came to no result, and not by its lie; or it was interrupted or could not go on. " +
 		"2: a bad flag, or a folder -out with something else in it.",
 	"serve":  "0: stopped as asked. 2: a bad flag, or it cannot serve that, and says why.",
-	"report": "0: written. 1: it could not be made, and says why, or it was interrupted. 2: a bad flag.",
+	"report": "0: written. 1: it could not be made, and says why. 2: a bad flag.",
 	"verify": "0: every figure is the same. 1: one differs, or cannot be computed, or it was interrupted. 2: a bad flag.",
 	"audit":  "0: clean. 1: not clean, or it could not be made. 2: a bad flag, or a file of a token that cannot be read.",
 }

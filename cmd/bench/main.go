@@ -124,9 +124,9 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	return command(ctx, args[1:], stdout, stderr)
 }
 
-// interruptible are commands that measure nothing: they end with ctx, wherever they are, with these
-// exit codes. What report has written by then is whole files, and it writes all of them again.
-var interruptible = map[string]int{"compare": exitInvalid, "report": exitFailed, "verify": exitFailed}
+// interruptible are commands that only read, but for pictures that are made anew: they end with
+// ctx, wherever they are, with these exit codes.
+var interruptible = map[string]int{"compare": exitInvalid, "verify": exitFailed}
 
 // orInterrupted does the work beside, and once ctx has ended what is done then instead.
 func orInterrupted(ctx context.Context, work, ended func() int) int {
@@ -136,6 +136,11 @@ func orInterrupted(ctx context.Context, work, ended func() int) int {
 	case code := <-exit:
 		return code
 	case <-ctx.Done():
+	}
+	select {
+	case code := <-exit:
+		return code
+	default:
 		return ended()
 	}
 }

@@ -113,7 +113,7 @@ func (b *body) release() {
 	b.data, b.kept = nil, nil
 }
 
-// grow takes room among all bodies for n bytes that a body comes to beside itself.
+// grow takes room among all bodies for n bytes that are made of a body, beside its own.
 func (h *held) grow(n int) error {
 	if !h.resize(min(n, bodiesBytes/2)) { // one alone must find room
 		return errBusy

@@ -19,8 +19,8 @@ const MaxValues = 4 * MaxContainers
 // containerBytes is what an object may take once decoded: a record of OTLP's takes the most.
 const containerBytes = 200
 
-// listedBytes is what an element of an array takes that stays as it is sent, and pairBytes what a
-// pair of a map does, beside their texts.
+// listedBytes is what an element of an array takes where it is kept as it was sent, and pairBytes
+// what a pair of a map takes, each beside its text.
 const listedBytes, pairBytes = 48, 100
 
 // size is what a JSON text consists of, as told by its punctuation. Of a text that is no JSON it

@@ -161,8 +161,8 @@ type builder struct {
 
 	rightTopic, rightSource righted
 
-	long prefix // of the hash of an id that the request gives, and that is too long …
-	size int    // … which has so many bytes with an ordinal
+	long      prefix // of the hash of an id that the request gives, and that is too long …
+	longBytes int    // … which has so many bytes with an ordinal
 }
 
 // newBuilder returns the builder of a request whose events usually take about so many bytes.
@@ -248,8 +248,8 @@ func (b *builder) setID() error {
 // longID is identity of an id with an ordinal at its end: what is before that is hashed once for
 // all ordinals of a length.
 func (b *builder) longID(id, ordinal []byte) []byte {
-	if len(id) != b.size {
-		b.long, b.size = newPrefix(lengthOf(id), id[:len(id)-len(ordinal)]), len(id)
+	if len(id) != b.longBytes {
+		b.long, b.longBytes = newPrefix(lengthOf(id), id[:len(id)-len(ordinal)]), len(id)
 	}
 	return withHash(id, digest(b.long.sum(nil, ordinal)))
 }

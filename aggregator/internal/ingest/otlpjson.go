@@ -232,7 +232,8 @@ func (w *backward) prepend(bytes []byte) {
 	copy(w.buffer[w.free:], bytes)
 }
 
-// message makes a field of what is written but for the last so many bytes.
+// message makes a field of what is written, without the last bytes of it, which lie behind the
+// field.
 func (w *backward) message(number protowire.Number, behind int) {
 	var head [2 * binary.MaxVarintLen64]byte
 	tag := protowire.AppendTag(head[:0], number, protowire.BytesType)
