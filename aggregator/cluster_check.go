@@ -51,14 +51,7 @@ func ClusterCheck(ctx context.Context, c ClusterConfig, w io.Writer) error {
 		}
 		faults = append(faults, found...)
 	}
-	for _, fault := range faults {
-		fmt.Fprintln(w, "fault:", fault)
-	}
-	if len(faults) > 0 {
-		return errors.New(count(len(faults), "fault"))
-	}
-	fmt.Fprintln(w, "ok")
-	return nil
+	return writeFaults(w, faults)
 }
 
 // checkTold compares positions, epochs and hashes as the nodes tell them.

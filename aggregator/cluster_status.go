@@ -58,14 +58,7 @@ func ClusterStatus(parent context.Context, c ClusterConfig, w io.Writer) error {
 		fmt.Fprintln(w, "  all that are there sync what they store")
 	}
 	wrong = append(wrong, writeNodes(ctx, w, log, head)...)
-	for _, fault := range wrong {
-		fmt.Fprintln(w, "fault:", fault)
-	}
-	if len(wrong) > 0 {
-		return errors.New(count(len(wrong), "fault"))
-	}
-	fmt.Fprintln(w, "ok")
-	return nil
+	return writeFaults(w, wrong)
 }
 
 // awaitCopies is up to where each server's own copy of the log goes. It waits for all that are

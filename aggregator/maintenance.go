@@ -54,9 +54,17 @@ func Check(ctx context.Context, data string, w io.Writer) error {
 	} else {
 		fmt.Fprintf(w, "journal: to be applied: %s, in %s\n", count(waiting.Events-state.JournalApplied, "event"), count(waiting.Frames, "frame"))
 	}
+	if err := writeFaults(w, faults); err != nil {
+		return fmt.Errorf("%s: %w", data, err)
+	}
+	return nil
+}
+
+// writeFaults writes what is wrong, or that all is well. The error says how much it is.
+func writeFaults(w io.Writer, faults []string) error {
 	tell(w, faults)
 	if len(faults) > 0 {
-		return fmt.Errorf("%s: %d faults", data, len(faults))
+		return errors.New(count(len(faults), "fault"))
 	}
 	fmt.Fprintln(w, "ok")
 	return nil

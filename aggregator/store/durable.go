@@ -71,10 +71,7 @@ func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 	if err != nil {
 		return err
 	}
-	from := int64(walHeaderBytes)
-	if s.Info == (Info{}) { // it is the process's first opening, and follows no failure
-		from, err = lastCommit(f, pages, pageSize)
-	}
+	from, err := s.renewFrom(f, pages, pageSize)
 	if err == nil {
 		err = disk.Renew(f, 0, walHeaderBytes)
 	}
@@ -82,6 +79,15 @@ func (s *Store) renewWAL(c *sqlite.Conn, pages int64) (err error) {
 		err = disk.Renew(f, from, walOffset(pages, pageSize))
 	}
 	return errors.Join(err, f.Close())
+}
+
+// renewFrom is where what may not be on the disk begins in a WAL of so many pages: its last commit,
+// or, where the process had it open before, and so a failure came before, all of it.
+func (s *Store) renewFrom(wal io.ReaderAt, pages, pageSize int64) (offset int64, err error) {
+	if s.Info != (Info{}) {
+		return walHeaderBytes, nil
+	}
+	return lastCommit(wal, pages, pageSize)
 }
 
 // walOffset is where so many pages of a WAL end.

@@ -107,8 +107,8 @@ func TestNobodyReadsWhileItReopens(t *testing.T) {
 	s.remember()
 }
 
-// TestLastCommit: an opening writes again what the last commit has written, whatever lay in the
-// file before the WAL began anew.
+// TestLastCommit: a start writes again what the last commit has written, whatever lay in the file
+// before the WAL began anew; an opening after a failure writes all of it.
 func TestLastCommit(t *testing.T) {
 	dir := t.TempDir()
 	s, state, err := Open(dir, Design{})
@@ -144,6 +144,12 @@ func TestLastCommit(t *testing.T) {
 		}
 		if got, err := lastCommit(wal, after.Pages, PageBytes); err != nil || got != walOffset(want, PageBytes) {
 			t.Errorf("round %d: the last commit begins at %d, %v; want %d: behind %d of %d pages", round, got, err, walOffset(want, PageBytes), want, after.Pages)
+		}
+		if got, err := new(Store).renewFrom(wal, after.Pages, PageBytes); err != nil || got != walOffset(want, PageBytes) {
+			t.Errorf("round %d: a start writes from %d on again, %v", round, got, err)
+		}
+		if got, err := s.renewFrom(wal, after.Pages, PageBytes); err != nil || got != walHeaderBytes {
+			t.Errorf("round %d: after a failure it is written again from %d on, %v", round, got, err)
 		}
 		if err := wal.Close(); err != nil {
 			t.Fatal(err)

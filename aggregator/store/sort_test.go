@@ -10,7 +10,7 @@ import (
 )
 
 // TestNameSorter: names come in the order that slices.Sort has, few and many, with a common
-// beginning or none, and with bytes that are zero.
+// beginning or none, with bytes that are zero, and where eight bytes do not tell them apart.
 func TestNameSorter(t *testing.T) {
 	var s nameSorter
 	rapid.Check(t, func(t *rapid.T) {
@@ -21,8 +21,10 @@ func TestNameSorter(t *testing.T) {
 		names := rapid.SliceOfNDistinct(name, 0, 20, rapid.ID).Draw(t, "names")
 		if rapid.Bool().Draw(t, "many") {
 			for i := range radixFrom {
-				names = append(names, fmt.Sprintf("%sc%d", beginning, i*7919%radixFrom))
+				number := i * 7919 % radixFrom
+				names = append(names, fmt.Sprintf("%sc%d", beginning, number), fmt.Sprintf("%sdeeper.than.eight%d", beginning, number))
 			}
+			names = append(names, beginning+"e\x00\x00", beginning+"e\x00", beginning+"e")
 		}
 		var got []string
 		for _, number := range s.sort(names, nil) {

@@ -98,16 +98,25 @@ func TestDamagedTopicsAreTold(t *testing.T) {
 	}
 }
 
-// TestMergesWaitForRoom: where the disk has no room to spare, runs of counts remain; once it has,
-// they become one, and what is counted is the same all along.
-func TestMergesWaitForRoom(t *testing.T) {
+// openPacked makes a store that counts the topics of each batch in a run.
+func openPacked(t *testing.T) (*Store, State, *Applier) {
 	s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	packTopics(s, true)
-	apply := NewApplier(s)
+	return s, state, NewApplier(s)
+}
+
+// TestMergesWaitForRoom: where the disk has no room to spare, runs of counts remain; once it has,
+// they become one, and what is counted is the same all along.
+func TestMergesWaitForRoom(t *testing.T) {
+	s, state, apply := openPacked(t)
 	room := int64(0)
 	apply.Room = func() int64 { return room }
 	runs := func() (n int64) {
@@ -141,13 +150,7 @@ func TestMergesWaitForRoom(t *testing.T) {
 // TestMergesDropWhatIsGone: a topic of which a merge finds as many events taken off as counted is
 // in no run after it.
 func TestMergesDropWhatIsGone(t *testing.T) {
-	s, state, err := Open(t.TempDir(), Design{DedupRuns, LayoutBlocks})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	packTopics(s, true)
-	apply := NewApplier(s)
+	s, state, apply := openPacked(t)
 	for batch := range 2 * runsAtOnce {
 		out, err := apply.Apply(state, Batch{Rows: []Row{topicRow(fmt.Sprint("t", batch), batch+1)}})
 		if err != nil {
